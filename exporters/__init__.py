@@ -1,0 +1,7 @@
+"""The workstation side: models in, a base package and task bundles out."""
+
+from osd_edge.exporters.base_package import export_base
+from osd_edge.exporters.head import HeadOptions
+from osd_edge.exporters.task_bundle import TaskExporter, TaskReport, export_task
+
+__all__ = ["HeadOptions", "TaskExporter", "TaskReport", "export_base", "export_task"]

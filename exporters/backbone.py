@@ -1,0 +1,101 @@
+"""What of a checkpoint is the backbone: its parameters, and its linear layers, the sites."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import AutoModel
+
+from osd_edge.bundle import MAX_DIMENSION
+from osd_edge.errors import ModelError
+from osd_edge.exporters.checkpoint import Checkpoint
+from osd_edge.exporters.families import Family, family_of
+
+
+@dataclass(frozen=True)
+class LinearLayer:
+    """A linear layer of the backbone: module path, n outputs, d inputs."""
+
+    name: str
+    n: int
+    d: int
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """The backbone of a base checkpoint.
+
+    `layers` are all linear layers in module order, which is the order of the site table;
+    `parameters` maps every parameter's name to its shape. A pooler belongs to the backbone only
+    where the checkpoint has weights for it.
+    """
+
+    checkpoint: Checkpoint
+    family: Family
+    has_pooler: bool
+    layers: tuple[LinearLayer, ...]
+    parameters: dict[str, tuple[int, ...]]
+
+    @property
+    def hidden_size(self) -> int:
+        """Features of a hidden state."""
+        return int(
+            getattr(self.checkpoint.config, "word_embed_proj_dim", None)
+            or self.checkpoint.config.hidden_size
+        )
+
+
+def backbone_of(base: Checkpoint) -> Backbone:
+    """The backbone of `base`; raises ModelError where weights lack or have another shape."""
+    family = family_of(base.config)
+    has_pooler = family.pooler is not None and f"{family.pooler}.weight" in base
+    with torch.device("meta"):
+        model = AutoModel.from_config(base.config, **_pooling(family, has_pooler))
+    layers = tuple(
+        LinearLayer(name, module.out_features, module.in_features)
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear)
+    )
+    wide = [layer.name for layer in layers if max(layer.n, layer.d) > MAX_DIMENSION]
+    if wide:
+        raise ModelError("model.shape", f"{wide[0]} is wider than {MAX_DIMENSION} features")
+    parameters = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    backbone = Backbone(base, family, has_pooler, layers, parameters)
+    check_parameters(base, backbone, parameters)
+    return backbone
+
+
+def check_parameters(checkpoint: Checkpoint, backbone: Backbone, names: Any) -> None:
+    """Refuse a checkpoint that lacks a parameter of `names`, or has it in another shape."""
+    for name in names:
+        expected = backbone.parameters[name]
+        if name not in checkpoint:
+            raise ModelError(
+                "model.architecture",
+                f"{checkpoint.folder} has no {name}, which a {backbone.family.model_type} model of "
+                "this configuration has",
+            )
+        found = checkpoint.shape(name)
+        if found != expected:
+            code = "model.vocabulary" if "embed" in name else "model.shape"
+            hint = "; resized vocabularies cannot share a base" if "embed" in name else ""
+            raise ModelError(
+                code,
+                f"{checkpoint.folder}: {name} has shape {list(found)}, expected "
+                f"{list(expected)}{hint}",
+            )
+
+
+def load_backbone(backbone: Backbone) -> torch.nn.Module:
+    """The backbone as a torch model in float32 with the attention that exports cleanly."""
+    model = AutoModel.from_pretrained(
+        backbone.checkpoint.folder,
+        attn_implementation="eager",
+        dtype=torch.float32,
+        **_pooling(backbone.family, backbone.has_pooler),
+    )
+    return model.eval()  # type: ignore[no-any-return]
+
+
+def _pooling(family: Family, has_pooler: bool) -> dict[str, bool]:
+    return {} if family.pooler is None else {"add_pooling_layer": has_pooler}

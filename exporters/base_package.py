@@ -1,0 +1,123 @@
+"""`export base`: a Hugging Face model becomes a base package that a device can open."""
+
+import fnmatch
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+
+from osd_edge import __version__
+from osd_edge.base_manifest import (
+    MANIFEST,
+    MODEL,
+    PLAIN_MODEL,
+    TOKENIZER,
+    WEIGHTS,
+    BaseManifest,
+    TextSettings,
+)
+from osd_edge.errors import InputError
+from osd_edge.exporters.backbone import Backbone, backbone_of
+from osd_edge.exporters.branches import find_layers, insert_branches
+from osd_edge.exporters.checkpoint import Checkpoint
+from osd_edge.exporters.fingerprint import fingerprint
+from osd_edge.exporters.onnx_graph import HIDDEN_OUTPUT, POOLER_OUTPUT, export_graph
+from osd_edge.exporters.tokenizer import load_tokenizer, max_tokens
+from osd_edge.files import staged_folder
+from osd_edge.progress import Progress, silent
+
+_INLINE_BYTES = 1024  # smaller tensors stay in the graph file
+
+
+def export_base(
+    model: str | Path,
+    out: Path,
+    *,
+    sites: Sequence[str] = ("*",),
+    fuse: bool = True,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> BaseManifest:
+    """Write the base package of `model` (a folder or hub id) to the folder `out`.
+
+    `sites` are globs over module paths of linear layers that get a delta branch; the default is
+    all of them. Raises ModelError, InputError or OutputError, and then leaves nothing behind.
+    """
+    base = Checkpoint(model)
+    backbone = backbone_of(base)
+    chosen = choose_sites(backbone, sites)
+    with staged_folder(out, overwrite=overwrite) as folder:
+        digest = fingerprint(base, list(backbone.parameters), progress)
+        stages = iter(progress(("export", "prove", "save"), "ONNX graph"))
+        next(stages)
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            graph = export_graph(backbone, Path(scratch) / "export.onnx", fuse=fuse)
+        next(stages)
+        nodes = find_layers(graph, backbone)
+        next(stages)
+        onnx.save_model(
+            graph,
+            str(folder / PLAIN_MODEL),
+            save_as_external_data=True,
+            location=WEIGHTS,
+            size_threshold=_INLINE_BYTES,
+        )
+        table = insert_branches(graph, backbone.layers, nodes, chosen)
+        onnx.save_model(graph, str(folder / MODEL))  # the weights are in the data file already
+        next(stages, None)
+        text = _write_tokenizer(base, folder)
+        manifest = BaseManifest(
+            family=backbone.family.model_type,
+            fingerprint=digest,
+            hidden_size=backbone.hidden_size,
+            inputs=tuple(i.name for i in graph.graph.input if "." not in i.name),
+            hidden_output=HIDDEN_OUTPUT,
+            pooler_output=POOLER_OUTPUT if backbone.has_pooler else None,
+            sites=table,
+            files={path.name: _digest(path) for path in sorted(folder.iterdir())},
+            text=text,
+            made={
+                "tool": f"osd-edge {__version__}",
+                "fused": fuse and bool(backbone.family.fusion),
+            },
+        )
+        (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")
+    return manifest
+
+
+def choose_sites(backbone: Backbone, globs: Sequence[str]) -> frozenset[str]:
+    """Module paths of the linear layers that any of `globs` matches, e.g. `*.attention.*`.
+
+    Raises InputError `input.sites` where a glob matches none.
+    """
+    names = [layer.name for layer in backbone.layers]
+    for glob in globs:
+        if not fnmatch.filter(names, glob):
+            raise InputError(
+                "input.sites",
+                f"no linear layer matches {glob!r}; one of them is {names[0]!r}",
+            )
+    return frozenset(name for glob in globs for name in fnmatch.filter(names, glob))
+
+
+def _write_tokenizer(base: Checkpoint, folder: Path) -> TextSettings | None:
+    tokenizer = load_tokenizer(base)
+    if tokenizer is None:
+        return None
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    (folder / TOKENIZER).write_text(backend.to_str(), "utf-8")
+    return TextSettings(
+        max_length=max_tokens(base, tokenizer),
+        pad_id=int(tokenizer.pad_token_id),
+        pad_token=str(tokenizer.pad_token),
+    )
+
+
+def _digest(path: Path) -> dict[str, object]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": digest}

@@ -1,0 +1,108 @@
+"""The calibration set as batches of tokens, and scores of a model on it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from osd_edge.examples import Example
+from osd_edge.progress import Progress, silent
+
+BATCH = 16
+MAX_TOKENS = 128
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Token tensors `[rows, tokens]`; label indices `[rows]`, or None; rows' places in the set."""
+
+    tokens: dict[str, torch.Tensor]
+    labels: torch.Tensor | None
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean loss in nats, and the share of rows whose answer is right.
+
+    With labels: cross-entropy and accuracy. Without: divergence from the fine-tuned model (KL)
+    and agreement with its answers.
+    """
+
+    loss: float
+    accuracy: float
+
+
+def make_batches(
+    examples: Sequence[Example], labels: Sequence[str], tokenizer: Any, max_length: int
+) -> list[Batch]:
+    """Batches of texts of like length; labelled where every example has a label."""
+    index = {label: i for i, label in enumerate(labels)}
+    order = sorted(range(len(examples)), key=lambda i: (len(examples[i].text), i))
+    labelled = all(example.label is not None for example in examples)
+    batches = []
+    for start in range(0, len(order), BATCH):
+        rows = order[start : start + BATCH]
+        chosen = [examples[i] for i in rows]
+        pairs = None
+        if chosen[0].text_pair is not None:
+            pairs = [example.text_pair for example in chosen]
+        tokens = tokenizer(
+            [example.text for example in chosen],
+            pairs,
+            padding=True,
+            truncation=True,
+            max_length=min(max_length, MAX_TOKENS),
+            return_tensors="pt",
+        )
+        targets = torch.tensor([index[e.label or ""] for e in chosen]) if labelled else None
+        batches.append(Batch(dict(tokens), targets, tuple(rows)))
+    return batches
+
+
+class Calibration:
+    """A calibration set, with the fine-tuned model's logits on it as the reference."""
+
+    def __init__(self, batches: Sequence[Batch], model: Any, progress: Progress = silent) -> None:
+        """Take the logits of `model`, which holds the fine-tuned weights now."""
+        self.batches = batches
+        self._reference = list(self._logits(model, "Fine-tuned on calibration set", progress))
+
+    @property
+    def examples(self) -> int:
+        """Rows in the set."""
+        return sum(len(batch.rows) for batch in self.batches)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether scores are against labels."""
+        return self.batches[0].labels is not None
+
+    def reference_score(self) -> Score:
+        """The fine-tuned model's own score."""
+        return self._score(self._reference)
+
+    def score(self, model: Any, label: str, progress: Progress = silent) -> Score:
+        """The score of `model` with the weights it holds now; `label` names the bar."""
+        return self._score(list(self._logits(model, label, progress)))
+
+    def _score(self, logits: Sequence[torch.Tensor]) -> Score:
+        loss, right = 0.0, 0
+        for batch, given, reference in zip(self.batches, logits, self._reference, strict=True):
+            if batch.labels is not None:
+                loss += float(functional.cross_entropy(given, batch.labels, reduction="sum"))
+                right += int((given.argmax(-1) == batch.labels).sum())
+            else:
+                divergence = functional.kl_div(
+                    given.log_softmax(-1), reference.softmax(-1), reduction="sum"
+                )
+                loss += float(divergence)
+                right += int((given.argmax(-1) == reference.argmax(-1)).sum())
+        return Score(loss / self.examples, right / self.examples)
+
+    def _logits(self, model: Any, label: str, progress: Progress) -> Iterator[torch.Tensor]:
+        with torch.inference_mode():
+            for batch in progress(self.batches, label):
+                yield model(**batch.tokens).logits.float()

@@ -1,0 +1,94 @@
+"""Whether a fine-tuned checkpoint really is a version of the base: else its delta means nothing."""
+
+import json
+from typing import Any
+
+import torch
+
+from osd_edge.errors import ModelError
+from osd_edge.exporters.backbone import Backbone, check_parameters
+from osd_edge.exporters.checkpoint import Checkpoint
+from osd_edge.exporters.tokenizer import load_tokenizer
+from osd_edge.progress import Progress, silent
+
+# Settings that change what equal weights compute.
+_SETTINGS = (
+    "num_attention_heads",
+    "hidden_act",
+    "activation",
+    "activation_function",
+    "layer_norm_eps",
+    "position_embedding_type",
+    "do_layer_norm_before",
+)
+
+
+def check_same_backbone(backbone: Backbone, tuned: Checkpoint) -> None:
+    """Refuse a model of another architecture, shape, vocabulary or tokenizer (ModelError)."""
+    base = backbone.checkpoint
+    if tuned.config.model_type != base.config.model_type:
+        raise ModelError(
+            "model.architecture",
+            f"{tuned.folder} is a {tuned.config.model_type} model, the base is "
+            f"{base.config.model_type}",
+        )
+    check_parameters(tuned, backbone, used_parameters(backbone, tuned))
+    for setting in _SETTINGS:
+        ours, theirs = getattr(base.config, setting, None), getattr(tuned.config, setting, None)
+        if ours != theirs:
+            raise ModelError(
+                "model.architecture",
+                f"{tuned.folder} has {setting} {theirs!r}, the base has {ours!r}",
+            )
+    _check_tokenizer(base, tuned)
+
+
+def used_parameters(backbone: Backbone, tuned: Checkpoint) -> list[str]:
+    """Backbone parameters that the task needs: all but a pooler that its head does without."""
+    pooler = backbone.family.pooler
+    return [
+        name
+        for name in backbone.parameters
+        if backbone.family.head_uses_pooler
+        or pooler is None
+        or name in tuned
+        or not name.startswith(pooler)
+    ]
+
+
+def check_finite(checkpoint: Checkpoint, names: list[str], progress: Progress = silent) -> None:
+    """Refuse (`model.not-finite`) NaN or infinity anywhere in the tensors `names`."""
+    for name in progress(names, f"Checking {checkpoint.folder.name}"):
+        checkpoint.float32(name)
+
+
+def check_differs(backbone: Backbone, tuned: Checkpoint) -> None:
+    """Refuse (`model.same`) a fine-tuned model whose linear layers all equal the base's."""
+    for layer in backbone.layers:
+        name = f"{layer.name}.weight"
+        if name in tuned and not torch.equal(
+            tuned.float32(name), backbone.checkpoint.float32(name)
+        ):
+            return
+    raise ModelError(
+        "model.same", f"{tuned.folder} has the base's own linear layers: there is no delta"
+    )
+
+
+def _check_tokenizer(base: Checkpoint, tuned: Checkpoint) -> None:
+    ours, theirs = load_tokenizer(base), load_tokenizer(tuned)
+    if ours is None or theirs is None:
+        return  # nothing to compare; the device uses the base's, if there is one
+    if _what_it_does(ours) != _what_it_does(theirs):
+        raise ModelError(
+            "model.tokenizer",
+            f"the tokenizer in {tuned.folder} differs from the base's: tasks over one base share "
+            "its tokenizer",
+        )
+
+
+def _what_it_does(tokenizer: Any) -> dict[str, Any]:
+    description: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
+    for setting in ("truncation", "padding"):  # of a batch, not of the text
+        description.pop(setting, None)
+    return description

@@ -1,0 +1,109 @@
+"""Full fine-tuning of a base on one demonstration task: the model whose delta is compressed."""
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    get_linear_schedule_with_warmup,
+)
+from transformers.utils import logging
+
+from osd_edge.exporters.demo.recipe import Example
+from osd_edge.progress import Progress, silent
+
+_WARM_UP = 0.1  # of all steps
+_WEIGHT_DECAY = 0.01
+_MAX_GRADIENT_NORM = 1.0
+_POOL = 16  # batches whose examples are sorted by length together
+
+
+def finetune(
+    base: Path,
+    task_labels: Sequence[str],
+    train: Sequence[Example],
+    out: Path,
+    *,
+    name: str | None = None,
+    seed: int = 0,
+    epochs: int = 3,
+    batch: int = 32,
+    lr: float = 1.5e-4,
+    max_length: int = 64,
+    progress: Progress = silent,
+) -> Path:
+    """Train all weights of `base` to tell `task_labels` apart and save the model in `out`.
+
+    `base` is a Hugging Face folder and `out` becomes one: fp32 weights as safetensors, the
+    tokenizer, and the labels in the configuration in the order of `task_labels`. `lr` is the
+    learning rate's peak, texts are cut after `max_length` tokens, and the progress bar is
+    labelled with `name`, by default that of the folder `out`. The same seed gives the same
+    weights on the same machine; the caller's own random state is left alone. Raises ValueError
+    for no examples and KeyError for an example with another label. Returns `out`.
+    """
+    if not train:
+        raise ValueError("no examples to train on")
+    ids = {label: index for index, label in enumerate(task_labels)}
+    targets = torch.tensor([ids[example.label] for example in train])
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    batches = _batches([len(example.text) for example in train], epochs, batch, seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        with _no_advice():
+            model = AutoModelForSequenceClassification.from_pretrained(
+                base,
+                num_labels=len(ids),
+                id2label=dict(enumerate(task_labels)),
+                label2id=ids,
+            ).train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=_WEIGHT_DECAY)
+        schedule = get_linear_schedule_with_warmup(
+            optimizer, round(_WARM_UP * len(batches)), len(batches)
+        )
+        for chosen in progress(batches, f"fine-tuning {name or out.name}", len(batches)):
+            inputs = tokenizer(
+                [train[index].text for index in chosen],
+                padding=True,
+                truncation=True,
+                max_length=max_length,
+                return_tensors="pt",
+            )
+            loss = model(**inputs, labels=targets[chosen]).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), _MAX_GRADIENT_NORM)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+    model.eval().save_pretrained(out, safe_serialization=True)
+    tokenizer.save_pretrained(out)
+    return out
+
+
+@contextmanager
+def _no_advice() -> Iterator[None]:
+    """Keep transformers from remarking that the new head is untrained: that is about to change."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _batches(lengths: Sequence[int], epochs: int, size: int, seed: int) -> list[list[int]]:
+    """Return every epoch's batches of example numbers, each of examples of similar length."""
+    rng = random.Random(seed)
+    batches = []
+    for _ in range(epochs):
+        order = rng.sample(range(len(lengths)), len(lengths))
+        epoch = []
+        for start in range(0, len(order), size * _POOL):
+            pool = sorted(order[start : start + size * _POOL], key=lambda index: lengths[index])
+            epoch += [pool[first : first + size] for first in range(0, len(pool), size)]
+        rng.shuffle(epoch)
+        batches += epoch
+    return batches

@@ -1,0 +1,71 @@
+"""Truncated SVD of a layer's delta: ΔW ≈ U Vᵀ with the singular values split evenly."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from osd_edge.exporters.backbone import Backbone
+from osd_edge.exporters.checkpoint import Checkpoint
+from osd_edge.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Leading columns of an SVD, scaled: U = P √S as `[k, n]`, V = Q √S as `[k, d]`.
+
+    `singular` `[k]` are the singular values, largest first.
+    """
+
+    u: torch.Tensor
+    v: torch.Tensor
+    singular: torch.Tensor
+
+    @property
+    def n(self) -> int:
+        """Outputs of the layer."""
+        return self.u.shape[1]
+
+    @property
+    def d(self) -> int:
+        """Inputs of the layer."""
+        return self.v.shape[1]
+
+
+def truncated_svd(delta: torch.Tensor, k: int) -> Factors:
+    """The `k` leading columns of ΔW `[n, d]`; fewer where the rest are exactly zero.
+
+    Signs are fixed (the largest element of each u_k is positive), so that equal deltas give
+    equal factors.
+    """
+    p, s, qt = torch.linalg.svd(delta.double(), full_matrices=False)
+    k = min(k, int((s > s[0] * 1e-12).sum())) if s[0] > 0 else 0
+    p, s, qt = p[:, :k], s[:k], qt[:k]
+    peaks = p.gather(0, p.abs().argmax(0, keepdim=True))[0] if k else p.new_zeros(0)
+    root = s.sqrt()
+    u = (p * (torch.sign(peaks) * root)).T
+    v = qt * (torch.sign(peaks) * root)[:, None]
+    return Factors(u.float().contiguous(), v.float().contiguous(), s.float())
+
+
+def factorize_sites(
+    backbone: Backbone,
+    tuned: Checkpoint,
+    ranks: Mapping[str, int],
+    progress: Progress = silent,
+) -> dict[str, Factors]:
+    """Factors of each site's delta W_tuned - W_base, `ranks[site]` columns at most.
+
+    Weights are read layer by layer. Sites whose delta is zero, or that the fine-tuned model
+    lacks, are left out.
+    """
+    result = {}
+    for name in progress(list(ranks), "Truncated SVD"):
+        weight = f"{name}.weight"
+        if weight not in tuned:
+            continue
+        delta = tuned.float32(weight) - backbone.checkpoint.float32(weight)
+        factors = truncated_svd(delta, ranks[name])
+        if len(factors.singular):
+            result[name] = factors
+    return result

@@ -1,0 +1,149 @@
+"""The best delta that a method finds within a budget."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from osd_edge.bundle import SiteDelta
+from osd_edge.errors import BudgetError
+from osd_edge.exporters import methods
+from osd_edge.exporters.budget import VALUE_BITS, Budget, column_bits, element_bits
+from osd_edge.exporters.factorize import Factors
+from osd_edge.exporters.quantize import code_site
+from osd_edge.progress import Progress, silent
+from osd_edge.sizes import format_size
+
+_HALVINGS = 14  # of the range in which a size in bytes is searched
+_BITMAP_SAVING = 2.0  # a file's positions take less than the paper counts; r may go this far over
+
+Sites = list[SiteDelta]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be spent on what.
+
+    `factors` and `scores` by site, `places` their places in the site table; `size_of` gives the
+    bytes of the whole file for some sites.
+    """
+
+    method: str
+    budget: Budget
+    values: str
+    factors: Mapping[str, Factors]
+    places: Mapping[str, int]
+    size_of: Callable[[Sequence[SiteDelta]], int]
+    scores: methods.Scores = field(default_factory=dict)
+
+
+def columns_needed(method: str, budget: Budget, values: str, n: int, d: int, total: int) -> int:
+    """Columns of an `[n, d]` layer that a search may ask for; `total` is Σ (n + d) over sites."""
+    most = min(n, d)
+    if budget.rank is not None:
+        rank = budget.rank
+    elif method == "truncsvd":
+        assert budget.size is not None
+        return min(most, 8 * budget.size // column_bits(n, d, values) + 1)
+    else:
+        rank = _highest_rank(budget, total)
+    extra = 0 if method == "truncsvd" else max(methods.EXTRA_RANKS)
+    return min(most, methods.nominal_rank(rank, values) + extra)
+
+
+def fit_truncated(problem: Problem) -> Sites:
+    """truncsvd within the budget; raises BudgetError `budget.too-small`."""
+    p = problem
+    if p.budget.rank is not None:
+        sites = methods.truncate_by_rank(p.factors, p.places, p.budget.rank, p.values)
+        if not sites:
+            raise _too_small(p.budget, f"r={VALUE_BITS[p.values] / 32:g}")
+        return sites
+    columns = methods.columns_by_worth(p.factors, p.values)
+    fits, fails = 0, len(columns) + 1
+    while fails - fits > 1:
+        middle = (fits + fails) // 2
+        sites = methods.truncate_by_columns(p.factors, p.places, columns[:middle], p.values)
+        if _fits(p, sites):
+            fits = middle
+        else:
+            fails = middle
+    if fits == 0:
+        one = min(
+            (
+                methods.truncate_by_columns(p.factors, p.places, [name], p.values)
+                for name in p.factors
+            ),
+            key=p.size_of,
+        )
+        raise _too_small(p.budget, format_size(p.size_of(one)), p.size_of(one))
+    return methods.truncate_by_columns(p.factors, p.places, columns[:fits], p.values)
+
+
+def fit_sparse(problem: Problem, extra: int, progress: Progress = silent) -> Sites:
+    """magtruncsvd or osd with k = r + `extra` columns, within the budget.
+
+    A budget in bytes is met by searching the r that fills the file. Raises BudgetError
+    `budget.too-small`.
+    """
+    p = problem
+
+    def attempt(rank: float) -> Sites:
+        return methods.sparsify_by_rank(p.factors, p.scores, p.places, rank, extra, p.values)
+
+    if p.budget.rank is not None:
+        sites = attempt(p.budget.rank)
+        if not sites:
+            raise _too_small(p.budget, f"r={_smallest_rank(p):.2g}")
+        return sites
+    best: Sites = []
+    low, high = 0.0, _highest_rank(p.budget, sum(f.n + f.d for f in p.factors.values()))
+    for _ in progress(range(_HALVINGS), f"Fitting {p.method}, c = {extra}"):
+        middle = (low + high) / 2
+        sites = attempt(middle)
+        if _fits(p, sites):
+            low, best = middle, sites or best
+        else:
+            high = middle
+    if not best:
+        one = _smallest_sites(p)
+        raise _too_small(p.budget, format_size(p.size_of(one)), p.size_of(one))
+    return best
+
+
+def _fits(problem: Problem, sites: Sites) -> bool:
+    assert problem.budget.size is not None
+    return problem.size_of(sites) <= problem.budget.size
+
+
+def _highest_rank(budget: Budget, total: int) -> float:
+    """An r whose file is surely larger than the budget's bytes."""
+    assert budget.size is not None
+    return _BITMAP_SAVING * 8 * budget.size / (32 * total)
+
+
+def _smallest_rank(problem: Problem) -> float:
+    return min(
+        sum(element_bits(f.n, f.d, 1, problem.values)) / (32 * (f.n + f.d))
+        for f in problem.factors.values()
+    )
+
+
+def _smallest_sites(problem: Problem) -> Sites:
+    """One site with one element of each factor: the least that a bundle can hold."""
+    name = min(problem.factors, key=lambda name: problem.places[name])
+    u, v = (_peak(factor[:1]) for factor in (problem.factors[name].u, problem.factors[name].v))
+    site = code_site(problem.places[name], u, v, problem.values)
+    return [site] if site else []
+
+
+def _peak(row: torch.Tensor) -> torch.Tensor:
+    return torch.where(row.abs() == row.abs().max(), row, 0)
+
+
+def _too_small(budget: Budget, smallest: str, size: int | None = None) -> BudgetError:
+    exact = f" ({size} bytes)" if size is not None else ""
+    return BudgetError(
+        "budget.too-small",
+        f"a budget of {budget} holds not one column; the smallest possible is {smallest}{exact}",
+    )

@@ -1,0 +1,68 @@
+"""What a task scores on its calibration set: as fine-tuned, and as a device will have it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from osd_edge.bundle import CodedHead, SiteDelta
+from osd_edge.errors import DataError
+from osd_edge.examples import Example, check_labels, read_examples
+from osd_edge.exporters.calibration import Calibration, Score, make_batches
+from osd_edge.exporters.pair import Pair
+from osd_edge.exporters.task_model import TaskModel
+from osd_edge.exporters.tokenizer import load_tokenizer, max_tokens
+from osd_edge.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A task's torch model with its calibration set.
+
+    `fine_tuned` is the score of the model as it came, `linear_only` without its deltas of
+    embeddings, biases and LayerNorms, which bundles leave out.
+    """
+
+    model: TaskModel
+    calibration: Calibration
+    fine_tuned: Score
+    linear_only: Score
+
+    def score(
+        self, sites: Sequence[SiteDelta], head: CodedHead, progress: Progress = silent
+    ) -> Score:
+        """The score with base weights plus this delta, and this head."""
+        self.model.set_delta(sites, head)
+        return self.calibration.score(self.model.module, "Compressed on calibration set", progress)
+
+
+def read_calibration(
+    source: Path | Sequence[Example], labels: Sequence[str]
+) -> tuple[Example, ...]:
+    """The examples of a calibration file, labels checked; or the examples given, checked."""
+    path = source if isinstance(source, Path) else Path("calibration set")
+    examples = read_examples(source) if isinstance(source, Path) else tuple(source)
+    if not examples:
+        raise DataError("data.empty", "the calibration set holds no examples")
+    if any(example.label is not None for example in examples):
+        check_labels(path, examples, labels)
+    return examples
+
+
+def measure(pair: Pair, examples: Sequence[Example], progress: Progress = silent) -> Measured:
+    """Load the fine-tuned model and take its scores on `examples`."""
+    checkpoint = pair.tuned
+    tokenizer = load_tokenizer(checkpoint)
+    if tokenizer is None:
+        checkpoint = pair.backbone.checkpoint
+        tokenizer = load_tokenizer(checkpoint)
+    if tokenizer is None:
+        raise DataError(
+            "data.tokenizer", "a calibration set needs a tokenizer, and neither model has one"
+        )
+    limit = max_tokens(pair.backbone.checkpoint, tokenizer)
+    batches = make_batches(examples, pair.labels, tokenizer, limit)
+    model = TaskModel(pair.backbone, pair.tuned)
+    calibration = Calibration(batches, model.module, progress)
+    model.set_linear_only()
+    linear_only = calibration.score(model.module, "Linear layers only on calibration set", progress)
+    return Measured(model, calibration, calibration.reference_score(), linear_only)

@@ -1,0 +1,94 @@
+"""The backbone as a plain ONNX graph: optimum's exporter, then onnxruntime's fusion.
+
+Fusion runs here, before any branch is put in: afterwards it would no longer find its patterns.
+"""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from optimum.exporters.onnx import export
+from optimum.exporters.tasks import TasksManager
+
+from osd_edge.exporters.backbone import Backbone, load_backbone
+
+OPSET = 17
+HIDDEN_OUTPUT = "last_hidden_state"
+POOLER_OUTPUT = "pooler_output"
+
+
+def export_graph(backbone: Backbone, path: Path, *, fuse: bool = True) -> onnx.ModelProto:
+    """Write the backbone to `path` as optimum exports it; return it, fused where possible.
+
+    Inputs are the token tensors `[batch, sequence]` (int64); outputs `last_hidden_state`
+    `[batch, sequence, hidden]` and, with a pooler, `pooler_output` `[batch, hidden]`.
+    """
+    model = load_backbone(backbone)
+    with _quiet():
+        export(model, _onnx_config(model, backbone.has_pooler), path, opset=OPSET)
+        del model
+        if fuse and backbone.family.fusion is not None:
+            return _fused(path, backbone)
+    return onnx.load(path)
+
+
+def _onnx_config(model: Any, has_pooler: bool) -> Any:
+    """Optimum's configuration for the model, with the pooler's output where there is one."""
+    constructor = TasksManager.get_exporter_config_constructor(
+        "onnx", model=model, task="feature-extraction", library_name="transformers"
+    )
+    standard = type(constructor(model.config))
+
+    class Config(standard):  # type: ignore[misc,valid-type]
+        @property
+        def inputs(self) -> dict[str, dict[int, str]]:
+            # Decoders derive positions from the mask themselves.
+            return {k: v for k, v in super().inputs.items() if k != "position_ids"}
+
+        @property
+        def outputs(self) -> dict[str, dict[int, str]]:
+            pooler = {POOLER_OUTPUT: {0: "batch_size"}} if has_pooler else {}
+            return dict(super().outputs) | pooler
+
+    return Config(model.config, task="feature-extraction")
+
+
+def _fused(path: Path, backbone: Backbone) -> onnx.ModelProto:
+    from onnxruntime.transformers.fusion_options import FusionOptions
+    from onnxruntime.transformers.optimizer import optimize_model
+
+    options = FusionOptions(backbone.family.fusion)
+    # Packed attention would swallow the query, key and value weights, which are sites.
+    options.use_multi_head_attention = True
+    config = backbone.checkpoint.config
+    fused = optimize_model(
+        str(path),
+        model_type=backbone.family.fusion,
+        num_heads=config.num_attention_heads,
+        hidden_size=config.hidden_size,
+        optimization_options=options,
+        opt_level=0,  # the session does the rest on the machine where it runs
+    )
+    return fused.model  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep tracing's remarks about Python values from the user; errors still come through."""
+    loggers = [logging.getLogger(name) for name in ("optimum", "transformers", "onnxruntime")]
+    root = logging.getLogger()
+    levels = [(logger, logger.level) for logger in (*loggers, root)]
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        for logger, _ in levels:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in levels:
+                logger.setLevel(level)

@@ -1,0 +1,313 @@
+"""`export task`: a fine-tuned model becomes a task bundle over its base.
+
+The data's way: both checkpoints → truncated SVD of each site's delta → what the method keeps of
+it within the budget → values in their type → bundle file, with its score on the calibration set.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from osd_edge.bundle import Bundle, SiteDelta, task_name, write_bundle
+from osd_edge.errors import DataError, InputError
+from osd_edge.examples import Example
+from osd_edge.exporters import methods
+from osd_edge.exporters.base_package import choose_sites
+from osd_edge.exporters.budget import VALUE_BITS, Budget, layer_bits, parse_budget
+from osd_edge.exporters.calibration import Score
+from osd_edge.exporters.factorize import Factors, factorize_sites
+from osd_edge.exporters.fit import Problem, columns_needed, fit_sparse, fit_truncated
+from osd_edge.exporters.head import HeadOptions, code_head
+from osd_edge.exporters.importance import importance_scores
+from osd_edge.exporters.measured import measure, read_calibration
+from osd_edge.exporters.pair import open_pair
+from osd_edge.exporters.sparsify import magnitude_scores
+from osd_edge.files import check_file_writable, write_file
+from osd_edge.progress import Progress, silent
+
+_HEAD_SHARE = 4  # big head layers may take a quarter of a budget in bytes
+_WIDEST = Score(99.9999, 0.9999)  # takes a score's place in the file until it is measured
+
+
+@dataclass(frozen=True)
+class TaskReport:
+    """What an export did. Sizes in bytes.
+
+    `paper_bits` is the paper's count μ over all sites, `paper_bits_allowed` what a budget `r=…`
+    allows. Scores are on the calibration set, None without one: `fine_tuned` as the model came,
+    `linear_only` without its deltas of embeddings, biases and LayerNorms (what leaving them out
+    costs), `compressed` as the bundle gives it.
+    """
+
+    path: str
+    task: str
+    method: str
+    budget: str
+    values: str
+    extra_rank: int | None
+    size: int
+    head_size: int
+    delta_size: int
+    paper_bits: int
+    paper_bits_allowed: int | None
+    sites: int
+    calibration_examples: int
+    labelled: bool
+    fine_tuned: Score | None
+    linear_only: Score | None
+    compressed: Score | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as plain data."""
+        return asdict(self)
+
+
+class TaskExporter:
+    """Bundles of one fine-tuned model: what several exports share is computed once."""
+
+    def __init__(
+        self,
+        base: str | Path,
+        tuned: str | Path,
+        *,
+        calibration: Path | Sequence[Example] | None = None,
+        sites: Sequence[str] = ("*",),
+        progress: Progress = silent,
+    ) -> None:
+        """Open both models and the calibration set. Raises ModelError, DataError, InputError.
+
+        `sites` are globs over the linear layers that may carry a delta.
+        """
+        self._pair = open_pair(base, tuned, progress)
+        examples = None
+        if calibration is not None:
+            examples = read_calibration(calibration, self._pair.labels)
+        chosen = choose_sites(self._pair.backbone, sites)
+        self._layers = [layer for layer in self._pair.backbone.layers if layer.name in chosen]
+        places = {layer.name: i for i, layer in enumerate(self._pair.backbone.layers)}
+        self._places = {layer.name: places[layer.name] for layer in self._layers}
+        self._factors: dict[str, Factors] = {}
+        self._columns: dict[str, int] = {}
+        self._importance: methods.Scores = {}
+        self._measured = measure(self._pair, examples, progress) if examples else None
+
+    def export(
+        self,
+        out: Path,
+        *,
+        method: str = "osd",
+        budget: str | Budget = "r=1",
+        values: str = "fp32",
+        name: str | None = None,
+        head: HeadOptions | None = None,
+        extra_rank: int | None = None,
+        progress: Progress = silent,
+    ) -> TaskReport:
+        """Write one bundle to the file `out`, whose name names the task unless `name` does.
+
+        `extra_rank` fixes c in k = r + c, which is otherwise chosen by calibration loss from
+        `methods.EXTRA_RANKS`. Raises BudgetError, DataError, InputError, OutputError.
+        """
+        budget = parse_budget(budget) if isinstance(budget, str) else budget
+        self._check(method, values, extra_rank)
+        check_file_writable(out)
+        options = head or HeadOptions()
+        if budget.size is not None and options.max_bytes is None:
+            options = replace(options, max_bytes=budget.size // _HEAD_SHARE)
+        bundle = Bundle(
+            task=task_name(name or out.name.removesuffix(".safetensors").removesuffix(".osd")),
+            task_version="1",
+            labels=self._pair.labels,
+            base=self._pair.fingerprint,
+            site_count=len(self._pair.backbone.layers),
+            values=values,
+            sites=(),
+            head=code_head(self._pair.backbone, self._pair.tuned, options),
+            method={"name": method, "budget": str(budget), "values": values},
+        )
+        factors = self._factorized(method, budget, values, progress)
+        problem = Problem(
+            method,
+            budget,
+            values,
+            factors,
+            self._places,
+            size_of=lambda sites: len(write_bundle(self._complete(bundle, sites, 99, _WIDEST))),
+            scores=self._element_scores(method, progress),
+        )
+        sites, extra = self._fit(problem, bundle, extra_rank, progress)
+        score = self._score(sites, bundle, progress)
+        bundle = self._complete(bundle, sites, extra, score)
+        data = write_bundle(bundle)
+        write_file(out, data)
+        return self._report(out, bundle, len(data), budget, extra, score)
+
+    def _check(self, method: str, values: str, extra_rank: int | None) -> None:
+        if method not in methods.METHODS:
+            raise InputError(
+                "input.method", f"expected one of {', '.join(methods.METHODS)}, found {method!r}"
+            )
+        if values not in VALUE_BITS:
+            raise InputError(
+                "input.values", f"expected one of {', '.join(VALUE_BITS)}, found {values!r}"
+            )
+        if extra_rank is not None and extra_rank < 0:
+            raise InputError("input.extra-rank", f"expected 0 or more, found {extra_rank}")
+        labelled = self._measured is not None and self._measured.calibration.labelled
+        if method == "osd" and not labelled:
+            raise DataError(
+                "data.labels-needed",
+                "osd ranks by gradients of the loss and needs a labelled calibration set "
+                "(--calibration FILE.tsv); without labels use --method magtruncsvd",
+            )
+
+    def _factorized(
+        self, method: str, budget: Budget, values: str, progress: Progress
+    ) -> Mapping[str, Factors]:
+        total = sum(layer.n + layer.d for layer in self._layers)
+        needed = {
+            layer.name: columns_needed(method, budget, values, layer.n, layer.d, total)
+            for layer in self._layers
+        }
+        if any(needed[name] > self._columns.get(name, 0) for name in needed):
+            self._columns = {n: max(k, self._columns.get(n, 0)) for n, k in needed.items()}
+            self._factors = factorize_sites(
+                self._pair.backbone, self._pair.tuned, self._columns, progress
+            )
+            self._importance = {}
+        return self._factors
+
+    def _element_scores(self, method: str, progress: Progress) -> methods.Scores:
+        if method == "truncsvd":
+            return {}
+        if method == "magtruncsvd":
+            return {name: magnitude_scores(f) for name, f in self._factors.items()}
+        if not self._importance:
+            assert self._measured is not None
+            self._importance = importance_scores(
+                self._measured.model,
+                self._pair.backbone,
+                self._measured.calibration,
+                self._factors,
+                progress,
+            )
+        return self._importance
+
+    def _fit(
+        self, problem: Problem, bundle: Bundle, extra_rank: int | None, progress: Progress
+    ) -> tuple[list[SiteDelta], int | None]:
+        """Sites within the budget, and the c they have; the best c by calibration loss."""
+        if problem.method == "truncsvd":
+            return fit_truncated(problem), None
+        if extra_rank is None and self._measured is None:
+            extra_rank = methods.DEFAULT_EXTRA
+        if extra_rank is not None:
+            return fit_sparse(problem, extra_rank, progress), extra_rank
+        candidates = []
+        for extra in progress(methods.EXTRA_RANKS, f"Choosing c for {problem.method}"):
+            sites = fit_sparse(problem, extra)
+            score = self._score(sites, bundle, silent)
+            assert score is not None
+            candidates.append((score.loss, extra, sites))
+        _, extra, sites = min(candidates, key=lambda candidate: candidate[:2])
+        return sites, extra
+
+    def _score(
+        self, sites: Sequence[SiteDelta], bundle: Bundle, progress: Progress
+    ) -> Score | None:
+        if self._measured is None:
+            return None
+        return self._measured.score(sites, bundle.head, progress)
+
+    def _complete(
+        self, bundle: Bundle, sites: Sequence[SiteDelta], extra: int | None, score: Score | None
+    ) -> Bundle:
+        """The bundle with its sites, and what people will want to know of it."""
+        method = dict(bundle.method) | {
+            "paper_bits": methods.total_paper_bits(sites, bundle.values)
+        }
+        if extra is not None and method["name"] != "truncsvd":
+            method["c"] = extra
+        scores: dict[str, Any] = {}
+        if self._measured is not None and score is not None:
+            scores = {
+                "examples": self._measured.calibration.examples,
+                "labelled": self._measured.calibration.labelled,
+                "fine_tuned": _rounded(self._measured.fine_tuned),
+                "linear_only": _rounded(self._measured.linear_only),
+                "compressed": _rounded(score),
+            }
+        return replace(bundle, sites=tuple(sites), method=method, scores=scores)
+
+    def _report(
+        self,
+        out: Path,
+        bundle: Bundle,
+        size: int,
+        budget: Budget,
+        extra: int | None,
+        score: Score | None,
+    ) -> TaskReport:
+        measured = self._measured
+        head_size = len(write_bundle(replace(bundle, sites=())))
+        allowed = None
+        if budget.rank is not None:
+            allowed = sum(layer_bits(budget.rank, layer.n, layer.d) for layer in self._layers)
+        return TaskReport(
+            path=str(out),
+            task=bundle.task,
+            method=bundle.method["name"],
+            budget=str(budget),
+            values=bundle.values,
+            extra_rank=extra,
+            size=size,
+            head_size=head_size,
+            delta_size=size - head_size,
+            paper_bits=bundle.method["paper_bits"],
+            paper_bits_allowed=allowed,
+            sites=len(bundle.sites),
+            calibration_examples=measured.calibration.examples if measured else 0,
+            labelled=bool(measured and measured.calibration.labelled),
+            fine_tuned=measured.fine_tuned if measured else None,
+            linear_only=measured.linear_only if measured else None,
+            compressed=score,
+        )
+
+
+def export_task(
+    base: str | Path,
+    tuned: str | Path,
+    out: Path,
+    *,
+    method: str = "osd",
+    budget: str | Budget = "r=1",
+    values: str = "fp32",
+    calibration: Path | Sequence[Example] | None = None,
+    sites: Sequence[str] = ("*",),
+    name: str | None = None,
+    head: HeadOptions | None = None,
+    extra_rank: int | None = None,
+    progress: Progress = silent,
+) -> TaskReport:
+    """Write the bundle of the classifier `tuned`, fine-tuned from `base`, to the file `out`.
+
+    `calibration` is a file of examples, or the examples; `osd` needs labelled ones. Raises an
+    OsdEdgeError that says what is wrong, and then writes no file.
+    """
+    check_file_writable(out)
+    exporter = TaskExporter(base, tuned, calibration=calibration, sites=sites, progress=progress)
+    return exporter.export(
+        out,
+        method=method,
+        budget=budget,
+        values=values,
+        name=name,
+        head=head,
+        extra_rank=extra_rank,
+        progress=progress,
+    )
+
+
+def _rounded(score: Score) -> dict[str, float]:
+    return {"loss": round(min(score.loss, _WIDEST.loss), 4), "accuracy": round(score.accuracy, 4)}

@@ -1,0 +1,101 @@
+"""The torch model of a task, whose weights can be set to what a device will have.
+
+One model is kept in memory; base and fine-tuned weights are read into it layer by layer.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from osd_edge.bundle import CodedHead, SiteDelta
+from osd_edge.exporters.backbone import Backbone
+from osd_edge.exporters.checkpoint import Checkpoint
+from osd_edge.exporters.head import head_modules
+
+
+class TaskModel:
+    """AutoModelForSequenceClassification of the fine-tuned checkpoint, in float32, with knobs."""
+
+    def __init__(self, backbone: Backbone, tuned: Checkpoint) -> None:
+        """Load the fine-tuned model."""
+        self._backbone = backbone
+        self._tuned = tuned
+        self.module: Any = AutoModelForSequenceClassification.from_pretrained(
+            tuned.folder, dtype=torch.float32
+        ).eval()
+        self.module.config.pad_token_id = backbone.checkpoint.config.pad_token_id
+        self.module.requires_grad_(False)
+        prefix = f"{self.module.base_model_prefix}."
+        self._parameters = {
+            name.removeprefix(prefix): parameter
+            for name, parameter in self.module.named_parameters()
+        }
+
+    def parameter(self, name: str) -> torch.nn.Parameter:
+        """A parameter by its backbone name (or the head's full name)."""
+        return self._parameters[name]
+
+    def has(self, name: str) -> bool:
+        """Whether the task's model has this backbone parameter (its head may not use a pooler)."""
+        return name in self._parameters
+
+    def set_tuned(self) -> None:
+        """The fine-tuned weights, as they came."""
+        for name in self._parameters:
+            self._set(name, self._tuned.float32(name))
+
+    def set_midpoint(self, names: Iterable[str]) -> None:
+        """Fine-tuned weights, but the linear layers `names` halfway to the base's."""
+        self.set_tuned()
+        with torch.no_grad():
+            for name in names:
+                weight = self.parameter(f"{name}.weight")
+                weight.lerp_(self._backbone.checkpoint.float32(f"{name}.weight"), 0.5)
+
+    def set_linear_only(self) -> None:
+        """Fine-tuned linear layers and head; embeddings, biases and LayerNorms of the base.
+
+        What is lost by leaving those out of bundles is this model's loss against the
+        fine-tuned one.
+        """
+        self._set_base(skip_linear=True)
+        for layer in self._backbone.layers:
+            name = f"{layer.name}.weight"
+            if self.has(name):
+                self._set(name, self._tuned.float32(name))
+        self._set_tuned_head()
+
+    def set_delta(self, sites: Sequence[SiteDelta], head: CodedHead | None = None) -> None:
+        """Base weights plus the decoded delta, with the decoded `head` (None: as fine-tuned)."""
+        self._set_base(skip_linear=False)
+        for delta in sites:
+            name = f"{self._backbone.layers[delta.site].name}.weight"
+            if self.has(name):
+                u, v = (torch.from_numpy(factor) for factor in delta.decode())
+                with torch.no_grad():
+                    self.parameter(name).add_(u.T @ v)
+        self._set_tuned_head()
+        if head is not None:
+            self._set_head(head)
+
+    def _set_base(self, *, skip_linear: bool) -> None:
+        linear = {f"{layer.name}.weight" for layer in self._backbone.layers}
+        for name in self._backbone.parameters:
+            if self.has(name) and not (skip_linear and name in linear):
+                self._set(name, self._backbone.checkpoint.float32(name))
+
+    def _set_tuned_head(self) -> None:
+        for name in self._parameters.keys() - self._backbone.parameters.keys():
+            self._set(name, self._tuned.float32(name))
+
+    def _set_head(self, head: CodedHead) -> None:
+        for module, layer in zip(head_modules(self._backbone), head.layers, strict=True):
+            self._set(f"{module.path}.weight", torch.from_numpy(layer.decode().dense()))
+            if layer.bias is not None:
+                self._set(f"{module.path}.bias", torch.from_numpy(layer.bias.copy()))
+
+    def _set(self, name: str, value: torch.Tensor) -> None:
+        with torch.no_grad():
+            self.parameter(name).copy_(value)

@@ -1,0 +1,39 @@
+"""The tokenizer of a checkpoint."""
+
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from osd_edge.base_manifest import TOKENIZER
+from osd_edge.errors import ModelError
+from osd_edge.exporters.checkpoint import Checkpoint
+
+
+def load_tokenizer(checkpoint: Checkpoint) -> Any:
+    """The checkpoint's fast tokenizer, None where the folder has no tokenizer files."""
+    has_files = any(
+        (checkpoint.folder / name).is_file()
+        for name in (TOKENIZER, "tokenizer_config.json", "vocab.txt", "vocab.json")
+    )
+    if not has_files:
+        return None
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, use_fast=True)
+    except (OSError, ValueError, ImportError) as error:
+        raise ModelError(
+            "model.tokenizer", f"cannot read the tokenizer in {checkpoint.folder}: {error}"
+        ) from error
+    if not tokenizer.is_fast:
+        raise ModelError(
+            "model.tokenizer", f"{checkpoint.folder} has no fast tokenizer (tokenizer.json)"
+        )
+    return tokenizer
+
+
+def max_tokens(checkpoint: Checkpoint, tokenizer: Any) -> int:
+    """Longest sequence, special tokens included, that both tokenizer and model take."""
+    config = checkpoint.config
+    positions = int(getattr(config, "max_position_embeddings", 512))
+    if config.model_type == "roberta":
+        positions -= int(config.pad_token_id) + 1  # its positions start after the padding's
+    return min(int(tokenizer.model_max_length), positions)

@@ -1,0 +1,78 @@
+"""`osd-edge inspect` and `osd-edge verify`: what a bundle holds, and whether it can be trusted."""
+
+from pathlib import Path
+
+import click
+
+from osd_edge.cli.output import json_option, print_json, table
+from osd_edge.sizes import format_size
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def inspect(file: Path, as_json: bool) -> None:
+    """Show what is in the task bundle FILE: sites, ranks, densities, bytes by part, scores."""
+    from osd_edge.bundle_reader import read_bundle_file
+    from osd_edge.summary import summarize
+
+    summary = summarize(read_bundle_file(file), file.stat().st_size)
+    if as_json:
+        print_json(summary)
+        return
+    click.echo(f"task {summary['task']!r} version {summary['task_version']}, ", nl=False)
+    click.echo(f"{format_size(summary['bytes']['file'])}, made by {summary['tool']}")
+    click.echo(f"base    {summary['base']}")
+    click.echo(f"labels  {', '.join(summary['labels'])}")
+    click.echo(f"head    {summary['head']}")
+    click.echo(f"method  {_pairs(summary['method'])}")
+    for name, score in summary["scores"].items():
+        click.echo(f"score   {name}: {_pairs(score) if isinstance(score, dict) else score}")
+    click.echo(
+        f"values  {summary['values']}, {summary['nonzeros']} stored at "
+        f"{summary['bits_per_nonzero']:.2f} bits each, positions included"
+    )
+    click.echo(f"bytes   {_pairs(summary['bytes'])}")
+    click.echo()
+    header = ("site", "n", "d", "rank", "density U", "density V", "bytes")
+    rows = [
+        (
+            str(site["site"]),
+            str(site["n"]),
+            str(site["d"]),
+            str(site["rank"]),
+            f"{site['density_u']:.3f}",
+            f"{site['density_v']:.3f}",
+            str(site["bytes"]),
+        )
+        for site in summary["sites"]
+    ]
+    click.echo(table(header, rows))
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--base", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Base package."
+)
+@json_option
+def verify(file: Path, base: Path, as_json: bool) -> None:
+    """Check the task bundle FILE against the base package DIR, every byte of both.
+
+    Format, digest, base fingerprint, shapes and branches; and the digests of the package's files.
+    """
+    from osd_edge.base_manifest import check_digests, check_fits, read_manifest
+    from osd_edge.bundle_reader import read_bundle_file
+
+    manifest = read_manifest(base)
+    bundle = read_bundle_file(file)
+    check_fits(bundle, manifest)
+    check_digests(base, manifest)
+    if as_json:
+        print_json({"task": bundle.task, "base": bundle.base, "verified": True})
+    else:
+        click.echo(f"{file}: task {bundle.task!r} is whole and fits {base}")
+
+
+def _pairs(values: dict[str, object]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items()) or "not stated"

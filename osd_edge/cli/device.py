@@ -1,0 +1,102 @@
+"""`osd-edge run` and `osd-edge evaluate`: tasks on a device."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from osd_edge.cli.output import bar, json_option, percent, print_json, table
+from osd_edge.errors import InputError
+
+base_option = click.option(
+    "--base", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Base package."
+)
+max_length_option = click.option(
+    "--max-length", type=click.IntRange(min=1), metavar="TOKENS", help="Default: the base's limit."
+)
+threads_option = click.option("--threads", type=click.IntRange(min=0), default=0, metavar="N")
+
+
+@click.command()
+@base_option
+@click.option(
+    "--bundle",
+    "bundles",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    required=True,
+    metavar="FILE",
+    help="A task bundle; may be repeated.",
+)
+@click.option("--task", "names", multiple=True, metavar="NAME", help="Default: every task.")
+@click.option("--text", "texts", multiple=True, required=True, help="May be repeated.")
+@max_length_option
+@threads_option
+@json_option
+def run(
+    base: Path,
+    bundles: tuple[Path, ...],
+    names: tuple[str, ...],
+    texts: tuple[str, ...],
+    max_length: int | None,
+    threads: int,
+    as_json: bool,
+) -> None:
+    """Classify texts with each task in turn, over one session."""
+    from osd_edge.runtime import EdgeSession
+
+    session = EdgeSession(base, threads=threads)
+    for path in bundles:
+        session.load(path)
+    results = [
+        {"task": name, "text": text, **asdict(answer)}
+        for name in names or session.tasks
+        for text, answer in zip(
+            texts, session.classify(texts, task=name, max_length=max_length), strict=True
+        )
+    ]
+    if as_json:
+        print_json(results)
+        return
+    header = ("text", "task", "label", "score")
+    click.echo(
+        table(header, [(r["text"], r["task"], r["label"], f"{r['score']:.3f}") for r in results])
+    )
+
+
+@click.command()
+@base_option
+@click.option(
+    "--bundle", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Task bundle."
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="Labelled examples: .tsv with the header label<TAB>text.",
+)
+@max_length_option
+@threads_option
+@json_option
+def evaluate(
+    base: Path, bundle: Path, data: Path, max_length: int | None, threads: int, as_json: bool
+) -> None:
+    """Accuracy of a task bundle on labelled examples."""
+    from osd_edge.examples import check_labels, read_examples
+    from osd_edge.runtime import EdgeSession
+    from osd_edge.runtime import evaluate as evaluate_task
+
+    if data.suffix != ".tsv":
+        raise InputError("input.data", f"expected labelled examples in a .tsv file, found {data}")
+    session = EdgeSession(base, threads=threads)
+    name = session.load(bundle)
+    examples = read_examples(data)
+    check_labels(data, examples, session.labels(name))
+    result = evaluate_task(session, name, examples, max_length=max_length, progress=bar)
+    if as_json:
+        print_json(asdict(result))
+    else:
+        click.echo(
+            f"{result.task}: {percent(result.accuracy)} % of {result.examples} examples right"
+        )

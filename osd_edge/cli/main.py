@@ -1,0 +1,47 @@
+"""`osd-edge`: the command group and its entry point."""
+
+import sys
+
+import click
+
+from osd_edge import __version__
+from osd_edge.cli.bench import bench
+from osd_edge.cli.bundle import inspect, verify
+from osd_edge.cli.demo import demo
+from osd_edge.cli.device import evaluate, run
+from osd_edge.cli.export import export
+from osd_edge.errors import OsdEdgeError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", prog_name="osd-edge")
+def cli() -> None:
+    """Many fine-tuned tasks over one base model: export on a workstation, swap on a device."""
+
+
+for command in (export, inspect, verify, run, evaluate, bench, demo):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line: exit code 0 done, 1 refused or failed, 2 wrong usage."""
+    try:
+        cli.main(standalone_mode=True)
+    except OsdEdgeError as error:
+        click.echo(f"osd-edge: {error} [{error.code}]", err=True)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        extra = {"tokenizers": "text", "matplotlib": "demo", "sklearn": "demo"}
+        name = (error.name or "").split(".")[0]
+        if name in ("", "osd_edge"):
+            raise
+        click.echo(
+            f"osd-edge: this command needs {name}: "
+            f"pip install 'osd-edge[{extra.get(name, 'export')}]' [input.missing-package]",
+            err=True,
+        )
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

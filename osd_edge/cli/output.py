@@ -1,0 +1,40 @@
+"""What commands share in talking: JSON, tables, and bars on standard error."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import click
+
+T = TypeVar("T")
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+def bar(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
+    """A progress bar on standard error; where that is no terminal, the label alone."""
+    stream = click.get_text_stream("stderr")
+    with click.progressbar(items, label=label, length=total, file=stream) as shown:
+        yield from shown
+
+
+def print_json(value: object) -> None:
+    """Print `value` as indented JSON."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Text columns: the first to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    lines = []
+    for row in (header, ["-" * width for width in widths], *rows):
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def percent(share: float) -> str:
+    """A share 0 to 1 for people: 0.953 as `95.3`."""
+    return f"{100 * share:.1f}"

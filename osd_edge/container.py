@@ -1,0 +1,170 @@
+"""The safetensors container: strict reading and deterministic writing.
+
+The layout is safetensors' own (8-byte header length, JSON header, tensor data), so any
+safetensors reader opens a bundle. It is read here because each refusal needs its own stable
+code, and written here because equal inputs must give equal bytes (the safetensors package
+writes metadata in hash order).
+"""
+
+import hashlib
+import json
+import math
+import struct
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from osd_edge.errors import BundleError
+
+Array = NDArray[Any]
+
+MAX_HEADER_BYTES = 1 << 20  # a header of ours is a few KiB; a larger one is not a bundle
+_DTYPES = {"F32": "<f4", "F16": "<f2", "I8": "i1", "U8": "u1", "U16": "<u2", "U32": "<u4"}
+_NAMES = {np.dtype(numpy_name): name for name, numpy_name in _DTYPES.items()}
+DIGEST_KEY = "osd.sha256"
+_BLANK = "0" * 64
+
+
+def pack(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
+    """Bytes of a safetensors file, with the digest filled in under `osd.sha256`.
+
+    Tensors with wide elements come first, so that every tensor is aligned.
+    """
+    header: dict[str, object] = {"__metadata__": {**metadata, DIGEST_KEY: _BLANK}}
+    chunks = []
+    offset = 0
+    for name in sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name)):
+        array = tensors[name]
+        chunk = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+        header[name] = {
+            "dtype": _NAMES[array.dtype.newbyteorder("<")],
+            "shape": list(array.shape),
+            "data_offsets": [offset, offset + len(chunk)],
+        }
+        offset += len(chunk)
+        chunks.append(chunk)
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    blank = struct.pack("<Q", len(text)) + text + b"".join(chunks)
+    return blank.replace(_BLANK.encode(), hashlib.sha256(blank).hexdigest().encode(), 1)
+
+
+def unpack(data: bytes) -> tuple[dict[str, str], dict[str, Array]]:
+    """Metadata and tensors (read-only views of `data`) of a file, every offset checked.
+
+    Raises BundleError. Neither the digest nor the meaning of anything is checked here.
+    """
+    if len(data) < 8:
+        raise BundleError(
+            "bundle.too-short", f"expected at least 8 bytes, found {len(data)}: not a task bundle"
+        )
+    (header_bytes,) = struct.unpack_from("<Q", data)
+    if header_bytes > MAX_HEADER_BYTES or 8 + header_bytes > len(data):
+        raise BundleError(
+            "bundle.header-length",
+            f"the header claims {header_bytes} bytes, in a file of {len(data)} bytes: "
+            "truncated, or not a task bundle",
+        )
+    header = _parse_header(data[8 : 8 + header_bytes])
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise BundleError("bundle.header-json", "__metadata__ is not an object of strings")
+    return metadata, _tensors(header, data, 8 + header_bytes)
+
+
+def check_digest(data: bytes, metadata: Mapping[str, str]) -> None:
+    """Refuse a file whose bytes differ from those that were written.
+
+    The digest is sha256 over the whole file, with the 64 digits of the digest itself as zeros.
+    """
+    digest = metadata.get(DIGEST_KEY, "")
+    start = 8 + struct.unpack_from("<Q", data)[0]
+    found = [data.find(digest.encode(), 8, start)] if len(digest) == 64 else [-1]
+    if found[0] < 0 or data.find(digest.encode(), found[0] + 1, start) >= 0:
+        raise BundleError("bundle.digest", f"expected {DIGEST_KEY} once, as 64 hex digits")
+    blank = hashlib.sha256(data[: found[0]])
+    blank.update(_BLANK.encode())
+    blank.update(memoryview(data)[found[0] + 64 :])
+    if blank.hexdigest() != digest:
+        raise BundleError(
+            "bundle.digest",
+            f"the bytes give sha256 {blank.hexdigest()[:12]}…, the file says {digest[:12]}…: "
+            "damaged; copy it again",
+        )
+
+
+def _parse_header(text: bytes) -> dict[str, Any]:
+    try:
+        header = json.loads(text.decode(), object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(
+            "bundle.header-json", f"the header is not JSON ({error}): not a task bundle"
+        ) from error
+    if not isinstance(header, dict):
+        raise BundleError("bundle.header-json", "the header is not a JSON object")
+    return header
+
+
+def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise ValueError(f"key {key[:40]!r} stands twice")
+        result[key] = value
+    return result
+
+
+def _tensors(header: dict[str, Any], data: bytes, start: int) -> dict[str, Array]:
+    spans = []
+    for name, entry in header.items():
+        spans.append((*_span(name, entry), name))
+    spans.sort(key=lambda span: span[:2])
+    position = 0
+    for begin, end, *_, name in spans:
+        if begin != position:
+            raise BundleError(
+                "bundle.tensor-layout",
+                f"tensor {name!r} begins at {begin}, expected {position}: a gap or an overlap",
+            )
+        position = end
+    if start + position > len(data):
+        raise BundleError(
+            "bundle.truncated",
+            f"expected {start + position} bytes, found {len(data)}: truncated; copy it again",
+        )
+    if start + position < len(data):
+        raise BundleError(
+            "bundle.trailing-bytes",
+            f"expected {start + position} bytes, found {len(data)}: something was appended",
+        )
+    return {
+        name: np.frombuffer(data, dtype, math.prod(shape), start + begin).reshape(shape)
+        for begin, _, dtype, shape, name in spans
+    }
+
+
+def _span(name: str, entry: object) -> tuple[int, int, np.dtype[Any], tuple[int, ...]]:
+    """Begin and end in the data section, element type and shape of one header entry."""
+    problem = BundleError("bundle.tensor-entry", f"the entry of tensor {name[:80]!r} is malformed")
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise problem
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
+        raise problem
+    for numbers in (shape, offsets):
+        # bool is an int in Python; 2**48 keeps every product below exact and small
+        if not isinstance(numbers, list) or len(numbers) > 4:
+            raise problem
+        if not all(type(x) is int and 0 <= x < 2**48 for x in numbers):
+            raise problem
+    if len(offsets) != 2:
+        raise problem
+    numpy_dtype = np.dtype(_DTYPES[dtype])
+    if offsets[1] - offsets[0] != math.prod(shape) * numpy_dtype.itemsize:
+        raise BundleError(
+            "bundle.tensor-entry",
+            f"tensor {name[:80]!r} has {offsets[1] - offsets[0]} bytes for {dtype} {shape}",
+        )
+    return offsets[0], offsets[1], numpy_dtype, tuple(shape)

@@ -1,0 +1,55 @@
+"""Every way OSD Edge refuses: one exception tree, one stable code for each reason.
+
+* OsdEdgeError
+  * BundleError: a task bundle that cannot be trusted or does not fit
+  * BaseError: a base package that is damaged, incomplete or of another kind
+  * ModelError: a checkpoint that cannot be exported
+  * DataError: a calibration or test file that cannot be used
+  * BudgetError: a size that cannot be met
+  * TaskError: a task name that a session does not know, or already has
+  * InputError: arguments or run inputs of the wrong kind
+  * OutputError: a file that could not be written
+
+A message says what was expected, what was found and what to do. A code never changes its
+meaning; programs and runtimes in other languages may rely on it.
+"""
+
+
+class OsdEdgeError(Exception):
+    """Base of all refusals. `code` is stable, for programs; the message is for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class BundleError(OsdEdgeError):
+    """A task bundle is damaged, of an unknown version, or of another base."""
+
+
+class BaseError(OsdEdgeError):
+    """A base package is damaged, incomplete or of an unknown version."""
+
+
+class ModelError(OsdEdgeError):
+    """A base or fine-tuned checkpoint cannot be exported."""
+
+
+class DataError(OsdEdgeError):
+    """A calibration or test file cannot be used."""
+
+
+class BudgetError(OsdEdgeError):
+    """A budget is malformed or too small."""
+
+
+class TaskError(OsdEdgeError):
+    """A task name is unknown to the session, or already taken."""
+
+
+class InputError(OsdEdgeError):
+    """An argument or a run input has the wrong kind or shape."""
+
+
+class OutputError(OsdEdgeError):
+    """A file or folder could not be written."""

@@ -1,0 +1,88 @@
+"""Examples from files: labelled `.tsv`, or one unlabelled sentence a line in `.txt`.
+
+A `.tsv` begins with the header `label<TAB>text`, or `label<TAB>text<TAB>text_pair`. UTF-8.
+Anything else is refused with the number of its line, never guessed at.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from osd_edge.errors import DataError
+
+_HEADERS = (["label", "text"], ["label", "text", "text_pair"])
+
+
+@dataclass(frozen=True)
+class Example:
+    """A sentence, or a pair; `label` is None where the file has none."""
+
+    text: str
+    label: str | None = None
+    text_pair: str | None = None
+
+
+def read_examples(path: Path) -> tuple[Example, ...]:
+    """All examples in `path`, in order; at least one.
+
+    Raises DataError: `data.missing`, `data.encoding`, `data.kind`, `data.header`, `data.row`,
+    `data.empty`.
+    """
+    try:
+        lines = path.read_bytes().decode("utf-8-sig").split("\n")
+        lines = [line.removesuffix("\r") for line in lines]
+        if not lines[-1]:
+            lines.pop()  # what follows the last newline is no line
+    except OSError as error:
+        raise DataError("data.missing", f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise DataError(
+            "data.encoding", f"{path} line {line} is not UTF-8: save the file as UTF-8"
+        ) from error
+    if path.suffix == ".tsv":
+        examples = _labelled(path, lines)
+    elif path.suffix == ".txt":
+        examples = tuple(Example(line) for line in lines if line.strip())
+    else:
+        raise DataError(
+            "data.kind", f"expected a .tsv (labelled) or .txt (unlabelled) file, found {path}"
+        )
+    if not examples:
+        raise DataError("data.empty", f"{path} holds no examples")
+    return examples
+
+
+def check_labels(path: Path, examples: Sequence[Example], labels: Sequence[str]) -> None:
+    """Refuse (`data.label`) an example whose label is none of `labels`, by its line."""
+    known = set(labels)
+    for number, example in enumerate(examples, 2):
+        if example.label not in known:
+            some = ", ".join(list(labels)[:8])
+            raise DataError(
+                "data.label",
+                f"{path} line {number}: the model does not know label {example.label!r}; "
+                f"it knows {some}{', …' if len(known) > 8 else ''}",
+            )
+
+
+def _labelled(path: Path, lines: list[str]) -> tuple[Example, ...]:
+    header = lines[0].split("\t") if lines else []
+    if header not in _HEADERS:
+        if not lines:
+            raise DataError("data.empty", f"{path} is empty")
+        raise DataError(
+            "data.header",
+            f"{path} line 1: expected the header label<TAB>text, found {lines[0][:60]!r}",
+        )
+    examples = []
+    for number, line in enumerate(lines[1:], 2):
+        fields = line.split("\t")
+        if len(fields) != len(header) or not all(field.strip() for field in fields):
+            raise DataError(
+                "data.row",
+                f"{path} line {number}: expected {len(header)} fields with a tab between them, "
+                f"found {line[:60]!r}",
+            )
+        examples.append(Example(fields[1], fields[0], fields[2] if len(fields) > 2 else None))
+    return tuple(examples)

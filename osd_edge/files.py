@@ -1,0 +1,103 @@
+"""Writing files so that nobody ever sees half of one.
+
+Everything is written beside its final name, flushed to the disk, and renamed: a reader has
+the old file or the new one, and a failure leaves the old one.
+"""
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from osd_edge.errors import OutputError
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write `data` to `path` atomically; raises OutputError and leaves nothing behind."""
+    temporary: Path | None = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".osd-", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise output_error(path, error) from error
+
+
+@contextlib.contextmanager
+def staged_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a folder to fill; on success it becomes `path`, on any failure it vanishes.
+
+    Raises OutputError: `output.exists` where `path` is there already and `overwrite` is not
+    set, `output.disk-full` or `output.unwritable` where the disk refuses.
+    """
+    check_folder_free(path, overwrite=overwrite)
+    staging: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
+        yield staging
+        for file in staging.rglob("*"):
+            if file.is_file():
+                file.chmod(0o666 & ~_umask())
+                with file.open("rb") as handle:
+                    os.fsync(handle.fileno())
+        staging.chmod(0o777 & ~_umask())
+        if path.exists():
+            # Only a rename stands between the old folder and the new one.
+            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-old-"))
+            path.rename(old / path.name)
+            staging.rename(path)
+            shutil.rmtree(old)
+        else:
+            staging.rename(path)
+    except OSError as error:
+        raise output_error(path, error) from error
+    finally:
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def check_folder_free(path: Path, *, overwrite: bool) -> None:
+    """Refuse (`output.exists`) a folder that holds something and may not be replaced.
+
+    Even `overwrite` replaces only a folder with a manifest in it: never a home folder.
+    """
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not overwrite or not (path / "manifest.json").is_file():
+        hint = "" if overwrite else ", or use --overwrite to replace an earlier base package"
+        raise OutputError("output.exists", f"{path} is there already: name another folder{hint}")
+
+
+def check_file_writable(path: Path) -> None:
+    """Refuse early, before minutes of work, a file whose folder cannot be written to."""
+    if path.is_dir():
+        raise OutputError("output.unwritable", f"{path} is a folder; expected the name of a file")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
+def output_error(path: Path, error: OSError) -> OutputError:
+    """The refusal that fits an operating-system error on writing `path`."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return OutputError("output.disk-full", f"no space left to write {path}; nothing was kept")
+    reason = error.strerror or str(error)
+    return OutputError("output.unwritable", f"cannot write {path}: {reason}; nothing was kept")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

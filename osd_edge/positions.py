@@ -1,0 +1,86 @@
+"""Where the non-zeros of a factor stand: dense, bitmap or fixed-width indices.
+
+A factor is a matrix `[k, m]`, one row for each of its k columns (m = n for U, d for V),
+flattened row by row into slots 0 … k·m - 1. Of the three codings a factor uses the one with the
+fewest bytes, in the order dense, bitmap, indices where two are equal, so nothing has to say
+which one it is:
+
+* dense: every slot is non-zero, no bytes at all;
+* bitmap: slot i is bit i mod 8 (least significant first) of byte ⌊i / 8⌋;
+* indices: ascending slot numbers of w = ⌈log₂(k·m)⌉ bits (the paper's index width), laid out
+  in w planes: plane b holds bit b of every index, as a bitmap over the indices.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from osd_edge.errors import BundleError
+
+
+def index_bits(slots: int) -> int:
+    """⌈log₂ slots⌉: bits that name one of `slots` positions."""
+    return max(slots - 1, 0).bit_length()
+
+
+def coding(slots: int, count: int) -> str:
+    """`dense`, `bitmap` or `indices`: the coding that `count` non-zeros of `slots` have."""
+    if count == slots:
+        return "dense"
+    return "bitmap" if -(-slots // 8) <= index_bits(slots) * -(-count // 8) else "indices"
+
+
+def coded_bytes(slots: int, count: int) -> int:
+    """Bytes that the positions of `count` non-zeros among `slots` take."""
+    return {
+        "dense": 0,
+        "bitmap": -(-slots // 8),
+        "indices": index_bits(slots) * -(-count // 8),
+    }[coding(slots, count)]
+
+
+def encode(mask: NDArray[np.bool_]) -> bytes:
+    """Code a flat mask of slots; the inverse of `decode`.
+
+    >>> encode(np.array([1, 0, 0, 1, 0, 0, 0, 0, 1, 1], bool)).hex()
+    '0903'
+    """
+    slots, count = mask.size, int(np.count_nonzero(mask))
+    kind = coding(slots, count)
+    if kind == "dense":
+        return b""
+    if kind == "bitmap":
+        return np.packbits(mask, bitorder="little").tobytes()
+    indices = np.flatnonzero(mask)
+    bits = (indices >> np.arange(index_bits(slots))[:, None]) & 1
+    return np.packbits(bits.astype(np.uint8), axis=1, bitorder="little").tobytes()
+
+
+def decode(data: NDArray[np.uint8], slots: int, count: int) -> NDArray[np.int64] | None:
+    """Ascending slot numbers `[count]` of the non-zeros, None where all slots are.
+
+    `data` holds exactly `coded_bytes(slots, count)` bytes. Raises BundleError
+    `bundle.positions` where they are not a canonical code.
+    """
+    kind = coding(slots, count)
+    if kind == "dense":
+        return None
+    if kind == "bitmap":
+        bits = np.unpackbits(data, bitorder="little")
+        indices = np.flatnonzero(bits)
+        good = indices.size == count and not bits[slots:].any()
+    else:
+        planes = data.reshape(index_bits(slots), -1)
+        bits = np.unpackbits(planes, axis=1, bitorder="little")
+        indices = np.zeros(count, np.int64)
+        for b in range(len(bits)):
+            indices |= bits[b, :count].astype(np.int64) << b
+        good = not bits[:, count:].any() and bool((np.diff(indices) > 0).all())
+        good = good and (count == 0 or int(indices[-1]) < slots)
+    if not good:
+        raise BundleError(
+            "bundle.positions", f"the positions of {count} non-zeros in {slots} slots are malformed"
+        )
+    result: NDArray[Any] = indices
+    return result

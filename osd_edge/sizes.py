@@ -1,0 +1,36 @@
+"""Byte sizes as people write them: `16KiB`, `1.5MB`, `4096`."""
+
+import re
+
+from osd_edge.errors import InputError
+
+_UNITS = {
+    "": 1,
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", re.IGNORECASE)
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a size such as `16KiB` or `1.5MB`; raises InputError `input.size`."""
+    match = _SIZE.fullmatch(text)
+    if match is None or match[2].lower() not in _UNITS:
+        raise InputError(
+            "input.size", f"expected a size such as 16KiB, 1.5MB or 4096, found {text!r}"
+        )
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def format_size(size: float) -> str:
+    """`size` bytes for people: `812 B`, `15.9 KiB`, `1.4 MiB`."""
+    for unit in ("B", "KiB", "MiB"):
+        if abs(size) < 1024:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"

@@ -1,0 +1,49 @@
+"""Accuracy of a loaded task on labelled examples."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from osd_edge.errors import DataError
+from osd_edge.examples import Example
+from osd_edge.progress import Progress, silent
+from osd_edge.runtime.session import EdgeSession
+
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Share of `examples` that `task` labels right, 0 to 1."""
+
+    task: str
+    accuracy: float
+    examples: int
+
+
+def evaluate(
+    session: EdgeSession,
+    task: str,
+    examples: Sequence[Example],
+    *,
+    max_length: int | None = None,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Accuracy of loaded `task` on labelled `examples`; the active task stays as it is.
+
+    Raises DataError `data.unlabelled` where an example has no label.
+    """
+    if any(example.label is None for example in examples):
+        raise DataError("data.unlabelled", "accuracy needs labelled examples: a .tsv file")
+    # Texts of like length share a batch, so that little is padding.
+    order = sorted(examples, key=lambda e: len(e.text) + len(e.text_pair or ""))
+    batches = [order[i : i + _BATCH] for i in range(0, len(order), _BATCH)]
+    right = 0
+    for batch in progress(batches, f"Evaluating {task}"):
+        pairs = None
+        if batch[0].text_pair is not None:
+            pairs = [example.text_pair or "" for example in batch]
+        found = session.classify(
+            [example.text for example in batch], pairs, task=task, max_length=max_length
+        )
+        right += sum(a.label == e.label for a, e in zip(found, batch, strict=True))
+    return Evaluation(task, right / len(examples), len(examples))

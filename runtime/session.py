@@ -1,0 +1,250 @@
+"""EdgeSession: one onnxruntime session over one base, and tasks swapped in by what is fed."""
+
+import enum
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from osd_edge.base_manifest import MODEL, BaseManifest, check_fits, read_manifest
+from osd_edge.bundle import Bundle, task_name
+from osd_edge.bundle_reader import read_bundle_file
+from osd_edge.errors import BaseError, InputError, TaskError
+from osd_edge.heads import Floats, apply_head
+from osd_edge.runtime.task import DecodedTask, decode_task
+from osd_edge.runtime.text import Answer, TextEncoder, answers
+
+
+class _Active(enum.Enum):
+    TASK = "the active task"
+
+
+ACTIVE = _Active.TASK
+_ORT_ERRORS = tuple(
+    getattr(ort.capi.onnxruntime_pybind11_state, name)
+    for name in ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "RuntimeException")
+)
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a run gives: `hidden` `[batch, tokens, hidden]`, and the task's `logits`.
+
+    `pooled` `[batch, hidden]` where the base has a pooler; `task` and `logits`
+    `[batch, labels]` are None where no task was applied.
+    """
+
+    task: str | None
+    hidden: Floats
+    pooled: Floats | None
+    logits: Floats | None
+
+
+class EdgeSession:
+    """Tasks over one base, in one onnxruntime session that is never rebuilt.
+
+    Safe to use from many threads: a run has the task that was active when it began, whole,
+    whatever other threads do meanwhile. Loaded tasks stay coded until they are used; decoded
+    ones are kept, the latest used first, within `cache_bytes`.
+    """
+
+    def __init__(
+        self, base: str | Path, *, threads: int = 0, cache_bytes: int = 64 * 2**20
+    ) -> None:
+        """Open base package `base` on `threads` threads (0: all cores). Raises BaseError."""
+        self.folder = Path(base)
+        self.manifest: BaseManifest = read_manifest(self.folder)
+        self._ort = open_graph(self.folder / MODEL, threads)
+        self._lock = threading.Lock()
+        self._bundles: dict[str, Bundle] = {}
+        self._decoded: OrderedDict[str, DecodedTask] = OrderedDict()
+        self._cache_bytes = cache_bytes
+        self._active: DecodedTask | None = None
+        self._encoders: dict[int | None, TextEncoder] = {}
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the loaded tasks, in the order they were loaded."""
+        with self._lock:
+            return tuple(self._bundles)
+
+    @property
+    def active(self) -> str | None:
+        """Name of the active task, None where there is none."""
+        active = self._active
+        return None if active is None else active.name
+
+    def labels(self, name: str) -> tuple[str, ...]:
+        """Labels of a loaded task, in the order of its logits."""
+        with self._lock:
+            return self._bundle(name).labels
+
+    def load(self, path: str | Path, name: str | None = None) -> str:
+        """Check the bundle at `path` and keep it, coded; return the task's name.
+
+        `name` replaces the name in the bundle. Raises BundleError where the file is damaged or
+        made for another base, TaskError `task.taken` where the name is in use.
+        """
+        bundle = read_bundle_file(Path(path))
+        check_fits(bundle, self.manifest)
+        name = bundle.task if name is None else task_name(name)
+        with self._lock:
+            if name in self._bundles:
+                raise TaskError("task.taken", f"a task {name!r} is loaded: unload it first")
+            self._bundles[name] = bundle
+        return name
+
+    def activate(self, name: str) -> None:
+        """Make a loaded task the one that runs use. Raises TaskError `task.unknown`."""
+        with self._lock:
+            self._active = self._decode(name)
+
+    def deactivate(self) -> None:
+        """Return to the base: runs give exactly what they gave before any task."""
+        with self._lock:
+            self._active = None
+
+    def unload(self, name: str) -> None:
+        """Forget a loaded task, and deactivate it if it is active."""
+        with self._lock:
+            self._bundle(name)
+            if self._active is not None and self._active.name == name:
+                self._active = None
+            self._decoded.pop(name, None)
+            del self._bundles[name]
+
+    def run(
+        self,
+        inputs: Mapping[str, NDArray[Any]],
+        task: str | Literal[_Active.TASK] | None = ACTIVE,
+    ) -> Output:
+        """Run token `inputs` `[batch, tokens]` through the base with a task.
+
+        `task` names a loaded task for this run only; None is the base alone; the default is the
+        active task. `attention_mask` defaults to ones, `token_type_ids` to zeros. Raises
+        InputError, TaskError.
+        """
+        return self._forward(inputs, self._resolve(task))
+
+    def classify(
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None = None,
+        *,
+        task: str | Literal[_Active.TASK] = ACTIVE,
+        max_length: int | None = None,
+    ) -> list[Answer]:
+        """Label and scores of each text (or pair of texts), in one batch.
+
+        Needs the `tokenizers` package. Raises TaskError `task.none` without a task.
+        """
+        inputs = self.encode(texts, pairs, max_length=max_length)
+        decoded = self._resolve(task)
+        if decoded is None:
+            raise TaskError("task.none", "no task is active: activate one, or name it")
+        output = self._forward(inputs, decoded)
+        assert output.logits is not None
+        return answers(decoded.labels, output.logits)
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None = None,
+        *,
+        max_length: int | None = None,
+    ) -> dict[str, NDArray[np.int64]]:
+        """Token inputs for `run` from texts (or pairs of texts)."""
+        encoder = self._encoders.get(max_length)
+        if encoder is None:
+            encoder = TextEncoder(self.folder, self.manifest, max_length)
+            self._encoders[max_length] = encoder
+        return encoder(texts, pairs)
+
+    def _resolve(self, task: str | Literal[_Active.TASK] | None) -> DecodedTask | None:
+        if task is ACTIVE:
+            return self._active  # one reference: whole, whatever other threads do
+        if task is None:
+            return None
+        with self._lock:
+            return self._decode(task)
+
+    def _forward(self, inputs: Mapping[str, NDArray[Any]], decoded: DecodedTask | None) -> Output:
+        feeds = self._token_inputs(inputs)
+        mask = feeds["attention_mask"]
+        if decoded is not None:
+            feeds |= decoded.feeds
+        names = [self.manifest.hidden_output]
+        if self.manifest.pooler_output is not None:
+            names.append(self.manifest.pooler_output)
+        try:
+            results = self._ort.run(names, feeds)
+        except _ORT_ERRORS as error:
+            reason = str(error).splitlines()[0][:300]
+            raise InputError("input.run", f"onnxruntime refused the inputs: {reason}") from error
+        hidden, pooled = results[0], results[1] if len(results) > 1 else None
+        if decoded is None:
+            return Output(None, hidden, pooled, None)
+        return Output(decoded.name, hidden, pooled, apply_head(decoded.head, hidden, mask, pooled))
+
+    def _bundle(self, name: str) -> Bundle:
+        if name not in self._bundles:
+            loaded = ", ".join(self._bundles) or "none"
+            raise TaskError("task.unknown", f"no task {name!r} is loaded (loaded: {loaded})")
+        return self._bundles[name]
+
+    def _decode(self, name: str) -> DecodedTask:
+        """The decoded task, from the cache or anew; the lock is held."""
+        bundle = self._bundle(name)
+        decoded = self._decoded.get(name)
+        if decoded is None:
+            decoded = self._decoded[name] = decode_task(name, bundle, self.manifest)
+        self._decoded.move_to_end(name)
+        while sum(d.nbytes for d in self._decoded.values()) > self._cache_bytes:
+            self._decoded.popitem(last=False)
+        return decoded
+
+    def _token_inputs(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The base's own inputs as int64 `[batch, tokens]`, defaults filled in."""
+        unknown = set(inputs) - set(self.manifest.inputs)
+        ids = inputs.get("input_ids")
+        if unknown or ids is None:
+            raise InputError(
+                "input.names",
+                f"expected inputs {', '.join(self.manifest.inputs)}, found {', '.join(inputs)}",
+            )
+        shape = np.shape(ids)
+        feeds = {}
+        for name in self.manifest.inputs:
+            default = np.full(shape, int(name == "attention_mask"), np.int64)
+            array = np.asarray(inputs.get(name, default))
+            if (
+                array.ndim != 2
+                or array.shape != shape
+                or 0 in shape
+                or array.dtype.kind not in "iu"
+            ):
+                raise InputError(
+                    "input.shape",
+                    f"{name}: expected integers [batch, tokens] like input_ids, "
+                    f"found {array.dtype} {list(array.shape)}",
+                )
+            feeds[name] = array.astype(np.int64, copy=False)
+        return feeds
+
+
+def open_graph(path: Path, threads: int = 0) -> ort.InferenceSession:
+    """An onnxruntime CPU session over the graph file `path`. Raises BaseError `base.graph`."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except (*_ORT_ERRORS, ort.capi.onnxruntime_pybind11_state.NoSuchFile) as error:
+        reason = str(error).splitlines()[0][:300]
+        raise BaseError("base.graph", f"onnxruntime cannot open {path}: {reason}") from error

@@ -1,0 +1,52 @@
+"""A task as the session keeps it: the coded bundle, and what it decodes to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from osd_edge.base_manifest import BaseManifest
+from osd_edge.bundle import Bundle
+from osd_edge.heads import Head
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class DecodedTask:
+    """A task ready to run: what to feed the graph, and the head for what comes out.
+
+    `feeds` maps graph inputs to factors, U as `[1, k, n]` and V as `[1, d, k]`, all of them views
+    of one arena. `nbytes` is the memory this takes.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    feeds: Mapping[str, Array]
+    head: Head
+    nbytes: int
+
+
+def decode_task(name: str, bundle: Bundle, manifest: BaseManifest) -> DecodedTask:
+    """Decode `bundle`, which must have been checked to fit `manifest`."""
+    arena = np.zeros(sum(s.k * (s.n + s.d) for s in bundle.sites), np.float32)
+    feeds: dict[str, Array] = {}
+    at = 0
+    for delta in bundle.sites:
+        site = manifest.sites[delta.site]
+        assert site.u is not None and site.v is not None
+        middle, end = at + delta.k * delta.n, at + delta.k * (delta.n + delta.d)
+        u = arena[at:middle].reshape(delta.k, delta.n)
+        v = arena[middle:end].reshape(delta.d, delta.k)
+        delta.u.decode(u)
+        if delta.scale is not None:
+            u *= delta.scale[:, None]
+        v[:] = delta.v.decode().T
+        feeds[site.u], feeds[site.v] = u[None], v[None]
+        at = end
+    head = bundle.head.decode()
+    weights = [w for layer in head.layers for w in (layer.weight, layer.u, layer.v, layer.bias)]
+    size = arena.nbytes + sum(w.nbytes for w in weights if w is not None)
+    return DecodedTask(name, bundle.labels, feeds, head, size)
