@@ -22,6 +22,7 @@ from osd_edge.errors import InputError
 from osd_edge.exporters.backbone import Backbone, backbone_of
 from osd_edge.exporters.branches import find_layers, insert_branches
 from osd_edge.exporters.checkpoint import Checkpoint
+from osd_edge.exporters.compatibility import check_finite
 from osd_edge.exporters.fingerprint import fingerprint
 from osd_edge.exporters.onnx_graph import HIDDEN_OUTPUT, POOLER_OUTPUT, export_graph
 from osd_edge.exporters.tokenizer import load_tokenizer, max_tokens
@@ -49,6 +50,7 @@ def export_base(
     backbone = backbone_of(base)
     chosen = choose_sites(backbone, sites)
     with staged_folder(out, overwrite=overwrite) as folder:
+        check_finite(base, list(backbone.parameters), progress)
         digest = fingerprint(base, list(backbone.parameters), progress)
         stages = iter(progress(("export", "prove", "save"), "ONNX graph"))
         next(stages)
@@ -72,7 +74,7 @@ def export_base(
             family=backbone.family.model_type,
             fingerprint=digest,
             hidden_size=backbone.hidden_size,
-            inputs=tuple(i.name for i in graph.graph.input if "." not in i.name),
+            inputs=backbone.family.inputs,
             hidden_output=HIDDEN_OUTPUT,
             pooler_output=POOLER_OUTPUT if backbone.has_pooler else None,
             sites=table,

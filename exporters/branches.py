@@ -110,10 +110,12 @@ def _with_branch(graph: onnx.GraphProto, node: onnx.NodeProto, site: Site) -> li
 def _add_factor_inputs(graph: onnx.GraphProto, site: Site) -> None:
     # The two dimensions that change are named for the site, since ranks differ between sites.
     tasks, rank = f"{site.name}.t", f"{site.name}.k"
-    for name, symbolic, empty in (
+    factors: tuple[tuple[str | None, list[int | str | None], list[int]], ...] = (
         (site.v, [tasks, site.d, rank], [1, site.d, 0]),
         (site.u, [tasks, rank, site.n], [1, 0, site.n]),
-    ):
+    )
+    for name, symbolic, empty in factors:
+        assert name is not None
         graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, symbolic))
         graph.initializer.append(helper.make_tensor(name, TensorProto.FLOAT, empty, b"", raw=True))
 

@@ -36,9 +36,16 @@ class Score:
 
 
 def make_batches(
-    examples: Sequence[Example], labels: Sequence[str], tokenizer: Any, max_length: int
+    examples: Sequence[Example],
+    labels: Sequence[str],
+    tokenizer: Any,
+    inputs: Sequence[str],
+    max_length: int,
 ) -> list[Batch]:
-    """Batches of texts of like length; labelled where every example has a label."""
+    """Batches of texts of like length; labelled where every example has a label.
+
+    `inputs` are the token tensors that the model takes.
+    """
     index = {label: i for i, label in enumerate(labels)}
     order = sorted(range(len(examples)), key=lambda i: (len(examples[i].text), i))
     labelled = all(example.label is not None for example in examples)
@@ -58,7 +65,7 @@ def make_batches(
             return_tensors="pt",
         )
         targets = torch.tensor([index[e.label or ""] for e in chosen]) if labelled else None
-        batches.append(Batch(dict(tokens), targets, tuple(rows)))
+        batches.append(Batch({name: tokens[name] for name in inputs}, targets, tuple(rows)))
     return batches
 
 

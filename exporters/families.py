@@ -24,6 +24,7 @@ class Family:
 
     `classifier` is the head of its AutoModelForSequenceClassification, applied after `pooling`.
     `pooler` names the backbone's own pooler layer (with tanh), where a head may start from it.
+    `inputs` are the token tensors that the backbone takes.
     `fusion` is the model type that onnxruntime's transformer optimizer knows it by, if any.
     """
 
@@ -32,6 +33,7 @@ class Family:
     classifier: tuple[HeadModule, ...]
     pooler: str | None = None
     head_uses_pooler: bool = False
+    inputs: tuple[str, ...] = ("input_ids", "attention_mask")
     fusion: str | None = None
 
 
@@ -42,6 +44,7 @@ _FAMILIES = (
         classifier=(HeadModule("classifier"),),
         pooler="pooler.dense",
         head_uses_pooler=True,
+        inputs=("input_ids", "attention_mask", "token_type_ids"),
         fusion="bert",
     ),
     Family(

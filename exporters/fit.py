@@ -69,14 +69,11 @@ def fit_truncated(problem: Problem) -> Sites:
         else:
             fails = middle
     if fits == 0:
-        one = min(
-            (
-                methods.truncate_by_columns(p.factors, p.places, [name], p.values)
-                for name in p.factors
-            ),
-            key=p.size_of,
-        )
-        raise _too_small(p.budget, format_size(p.size_of(one)), p.size_of(one))
+        # The most worthy column may be too wide where a narrower one fits.
+        singles = [
+            methods.truncate_by_columns(p.factors, p.places, [name], p.values) for name in p.factors
+        ]
+        return _if_it_fits(p, min(singles, key=p.size_of))
     return methods.truncate_by_columns(p.factors, p.places, columns[:fits], p.values)
 
 
@@ -105,15 +102,20 @@ def fit_sparse(problem: Problem, extra: int, progress: Progress = silent) -> Sit
             low, best = middle, sites or best
         else:
             high = middle
-    if not best:
-        one = _smallest_sites(p)
-        raise _too_small(p.budget, format_size(p.size_of(one)), p.size_of(one))
-    return best
+    return best or _if_it_fits(p, _smallest_sites(p))
 
 
 def _fits(problem: Problem, sites: Sites) -> bool:
     assert problem.budget.size is not None
     return problem.size_of(sites) <= problem.budget.size
+
+
+def _if_it_fits(problem: Problem, smallest: Sites) -> Sites:
+    """The smallest thing that a method can make, or the refusal that names its size."""
+    if _fits(problem, smallest):
+        return smallest
+    size = problem.size_of(smallest)
+    raise _too_small(problem.budget, f"{format_size(size)} ({size} bytes)")
 
 
 def _highest_rank(budget: Budget, total: int) -> float:
@@ -141,9 +143,8 @@ def _peak(row: torch.Tensor) -> torch.Tensor:
     return torch.where(row.abs() == row.abs().max(), row, 0)
 
 
-def _too_small(budget: Budget, smallest: str, size: int | None = None) -> BudgetError:
-    exact = f" ({size} bytes)" if size is not None else ""
+def _too_small(budget: Budget, smallest: str) -> BudgetError:
     return BudgetError(
         "budget.too-small",
-        f"a budget of {budget} holds not one column; the smallest possible is {smallest}{exact}",
+        f"a budget of {budget} holds not one column; the smallest possible is {smallest}",
     )

@@ -12,8 +12,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel
 
+from osd_edge.errors import DataError
+from osd_edge.examples import Example
+from osd_edge.exporters.checkpoint import Checkpoint
+from osd_edge.exporters.families import family_of
+from osd_edge.exporters.tokenizer import load_tokenizer
 from osd_edge.progress import Progress, silent
 
 _BATCH = 64
@@ -24,60 +29,69 @@ _ITERATIONS = 500
 
 def frozen_probe_accuracy(
     base: Path,
-    train_texts: Sequence[str],
-    train_labels: Sequence[str],
-    test_texts: Sequence[str],
-    test_labels: Sequence[str],
+    train: Sequence[Example],
+    test: Sequence[Example],
     *,
     max_length: int = 128,
     progress: Progress = silent,
 ) -> float:
-    """Return the test accuracy (0 to 1) of a logistic regression on features of `base`.
+    """Test accuracy (0 to 1) of a logistic regression on frozen features of `base`.
 
     `base` is a Hugging Face folder. A text's features are its token states of the last layer,
     averaged over the text, next to the state of its first token. The regularisation is chosen by
-    cross-validation within the training part. Texts are cut after `max_length` tokens. Raises
-    ValueError where texts and labels differ in number or a label has fewer than three texts.
+    cross-validation within `train`. Texts are cut after `max_length` tokens. Raises DataError
+    `data.probe` where a label has fewer than three texts to train on.
     """
-    features = _features(base, [*train_texts, *test_texts], max_length, progress)
-    train, test = features[: len(train_texts)], features[len(train_texts) :]
+    labels = np.array([example.label for example in train])
+    names, counts = np.unique(labels, return_counts=True)
+    if counts.min() < _FOLDS or len(names) < 2:
+        raise DataError("data.probe", f"the probe needs {_FOLDS} examples of each label")
+    features = _features(base, [*train, *test], max_length, progress)
+    seen, unseen = features[: len(train)], features[len(train) :]
     with warnings.catch_warnings():
         # A weakly regularised fit that stops early is still a candidate, and scored as it is.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        probe = _probe(_best_strength(train, train_labels)).fit(train, train_labels)
-    return float(probe.score(test, test_labels))
+        probe = _probe(_best_strength(seen, labels, progress)).fit(seen, labels)
+    return float(probe.score(unseen, np.array([example.label for example in test])))
 
 
 def _features(
-    base: Path, texts: Sequence[str], max_length: int, progress: Progress
+    base: Path, examples: Sequence[Example], max_length: int, progress: Progress
 ) -> NDArray[np.float32]:
-    """Return (texts, 2 * hidden size) features, in the order of `texts`."""
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    model = AutoModel.from_pretrained(base).float().eval()
-    by_length = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+    """Features `[texts, 2 * hidden size]`, in the order of `examples`."""
+    checkpoint = Checkpoint(base)
+    names = family_of(checkpoint.config).inputs
+    tokenizer = load_tokenizer(checkpoint)
+    model = AutoModel.from_pretrained(base, dtype=torch.float32).eval()
+    by_length = sorted(range(len(examples)), key=lambda index: len(examples[index].text))
     batches = [by_length[start : start + _BATCH] for start in range(0, len(by_length), _BATCH)]
-    features = np.empty((len(texts), 2 * model.config.hidden_size), dtype=np.float32)
-    for batch in progress(batches, "frozen features", len(batches)):
+    features = []
+    for batch in progress(batches, "Frozen features"):
+        chosen = [examples[index] for index in batch]
         encoded = tokenizer(
-            [texts[index] for index in batch],
+            [example.text for example in chosen],
+            [e.text_pair for e in chosen] if chosen[0].text_pair is not None else None,
             padding=True,
             truncation=True,
             max_length=max_length,
             return_tensors="pt",
         )
         with torch.inference_mode():
-            states = model(**encoded).last_hidden_state
+            states = model(**{name: encoded[name] for name in names}).last_hidden_state
         mask = encoded["attention_mask"].unsqueeze(-1).to(states.dtype)
         mean = (states * mask).sum(1) / mask.sum(1)
-        features[batch] = torch.cat([mean, states[:, 0]], dim=1).numpy()
-    return features
+        features.append(torch.cat([mean, states[:, 0]], dim=1).numpy())
+    ordered: NDArray[np.float32] = np.concatenate(features)[np.argsort(np.concatenate(batches))]
+    return ordered
 
 
-def _best_strength(features: NDArray[np.float32], labels: Sequence[str]) -> float:
+def _best_strength(
+    features: NDArray[np.float32], labels: NDArray[np.str_], progress: Progress
+) -> float:
     folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
     scores = {
         strength: float(cross_val_score(_probe(strength), features, labels, cv=folds).mean())
-        for strength in _INVERSE_STRENGTHS
+        for strength in progress(_INVERSE_STRENGTHS, "Frozen probe")
     }
     # Of equal scores the first, which is the strongest regularisation.
     return max(scores, key=lambda strength: scores[strength])

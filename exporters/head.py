@@ -57,18 +57,23 @@ def classification_labels(tuned: Checkpoint) -> tuple[str, ...]:
     return labels
 
 
-def code_head(backbone: Backbone, tuned: Checkpoint, options: HeadOptions) -> CodedHead:
-    """The head of `tuned`, stored as `options` say."""
-    family = backbone.family
-    uses_pooler = family.head_uses_pooler and backbone.has_pooler
-    layers = []
+def check_head(backbone: Backbone, tuned: Checkpoint) -> None:
+    """Refuse (`model.head`) a checkpoint without the layers of its family's classifier."""
     for module in head_modules(backbone):
         if f"{module.path}.weight" not in tuned:
             raise ModelError(
                 "model.head",
                 f"{tuned.folder} has no {module.path}.weight: expected a fine-tuned "
-                f"{family.model_type} sequence classifier",
+                f"{backbone.family.model_type} sequence classifier",
             )
+
+
+def code_head(backbone: Backbone, tuned: Checkpoint, options: HeadOptions) -> CodedHead:
+    """The head of `tuned`, which `check_head` has passed, stored as `options` say."""
+    family = backbone.family
+    uses_pooler = family.head_uses_pooler and backbone.has_pooler
+    layers = []
+    for module in head_modules(backbone):
         bias = None
         if f"{module.path}.bias" in tuned:
             bias = tuned.float32(f"{module.path}.bias").numpy()

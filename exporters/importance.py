@@ -11,7 +11,7 @@ second order. At the fine-tuned weights themselves the rows that the model has l
 almost no gradient left, and the scores were worse than plain magnitudes (docs/method.md).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch.nn import functional
@@ -45,15 +45,14 @@ def importance_scores(
     for name in factors:
         parameter = model.parameter(f"{name}.weight")
         parameter.requires_grad_(True)
-        hooks.append(
-            parameter.register_post_accumulate_grad_hook(
-                _adder(name, backbone, factors[name], totals[name])
-            )
-        )
+        add = _adder(name, backbone, factors[name], totals[name])
+        hooks.append(parameter.register_post_accumulate_grad_hook(add))  # type: ignore[no-untyped-call]
     try:
         for batch in progress(calibration.batches, "Importance"):
+            assert batch.labels is not None
             logits = model.module(**batch.tokens).logits
-            functional.cross_entropy(logits, batch.labels, reduction="sum").backward()  # type: ignore[no-untyped-call]
+            loss = functional.cross_entropy(logits, batch.labels, reduction="sum")
+            torch.autograd.backward(loss)
     finally:
         for hook in hooks:
             hook.remove()
@@ -69,7 +68,7 @@ def _adder(
     backbone: Backbone,
     factors: Factors,
     totals: tuple[torch.Tensor, torch.Tensor],
-) -> object:
+) -> Callable[[torch.Tensor], None]:
     abs_u, abs_v = factors.u.abs(), factors.v.abs()
 
     def add(parameter: torch.Tensor) -> None:

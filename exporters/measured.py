@@ -60,7 +60,7 @@ def measure(pair: Pair, examples: Sequence[Example], progress: Progress = silent
             "data.tokenizer", "a calibration set needs a tokenizer, and neither model has one"
         )
     limit = max_tokens(pair.backbone.checkpoint, tokenizer)
-    batches = make_batches(examples, pair.labels, tokenizer, limit)
+    batches = make_batches(examples, pair.labels, tokenizer, pair.backbone.family.inputs, limit)
     model = TaskModel(pair.backbone, pair.tuned)
     calibration = Calibration(batches, model.module, progress)
     model.set_linear_only()

@@ -79,17 +79,11 @@ def nominal_rank(rank: float, values: str) -> int:
     return math.ceil(rank * 32 / VALUE_BITS[values])
 
 
-def total_paper_bits(sites: Sequence[SiteDelta], values: str) -> int:
-    """The paper's bit count μ over all sites; dense factors have no indices."""
-    total = 0
-    for s in sites:
-        dense = s.u.count == s.u.slots and s.v.count == s.v.slots
-        total += (
-            s.k * column_bits(s.n, s.d, values)
-            if dense
-            else paper_bits(s.n, s.d, s.k, s.u.count, s.v.count, values)
-        )
-    return total
+def total_paper_bits(method: str, sites: Sequence[SiteDelta], values: str) -> int:
+    """The paper's bit count over all sites: μ, or for truncsvd that of dense columns."""
+    if method == "truncsvd":
+        return sum(s.k * column_bits(s.n, s.d, values) for s in sites)
+    return sum(paper_bits(s.n, s.d, s.k, s.u.count, s.v.count, values) for s in sites)
 
 
 def _truncate(

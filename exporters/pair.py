@@ -12,7 +12,7 @@ from osd_edge.exporters.compatibility import (
     used_parameters,
 )
 from osd_edge.exporters.fingerprint import fingerprint
-from osd_edge.exporters.head import classification_labels
+from osd_edge.exporters.head import check_head, classification_labels
 from osd_edge.progress import Progress, silent
 
 
@@ -35,6 +35,7 @@ def open_pair(base: str | Path, tuned: str | Path, progress: Progress = silent) 
     backbone = backbone_of(Checkpoint(base))
     checkpoint = Checkpoint(tuned)
     check_same_backbone(backbone, checkpoint)
+    check_head(backbone, checkpoint)
     labels = classification_labels(checkpoint)
     check_finite(backbone.checkpoint, list(backbone.parameters), progress)
     check_finite(checkpoint, used_parameters(backbone, checkpoint), progress)

@@ -124,7 +124,7 @@ class TaskExporter:
             values=values,
             sites=(),
             head=code_head(self._pair.backbone, self._pair.tuned, options),
-            method={"name": method, "budget": str(budget), "values": values},
+            method={"name": method} | ({"budget": str(budget)} if budget.rank else {}),
         )
         factors = self._factorized(method, budget, values, progress)
         problem = Problem(
@@ -225,7 +225,7 @@ class TaskExporter:
     ) -> Bundle:
         """The bundle with its sites, and what people will want to know of it."""
         method = dict(bundle.method) | {
-            "paper_bits": methods.total_paper_bits(sites, bundle.values)
+            "paper_bits": methods.total_paper_bits(bundle.method["name"], sites, bundle.values)
         }
         if extra is not None and method["name"] != "truncsvd":
             method["c"] = extra

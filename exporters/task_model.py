@@ -28,7 +28,7 @@ class TaskModel:
         self.module.config.pad_token_id = backbone.checkpoint.config.pad_token_id
         self.module.requires_grad_(False)
         prefix = f"{self.module.base_model_prefix}."
-        self._parameters = {
+        self._parameters: dict[str, torch.nn.Parameter] = {
             name.removeprefix(prefix): parameter
             for name, parameter in self.module.named_parameters()
         }

@@ -2,10 +2,9 @@
 
 Every number in the file is checked against the file's own size before anything is allocated
 from it. The order of the checks is part of the format, so that every reader gives the same
-code for the same file: container, format version, digest, keys, tensors, sites, values, head.
+code for the same file: header, format version, layout, digest, keys, sites, labels, head.
 """
 
-import json
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +25,7 @@ from osd_edge.bundle import (
     Matrix,
     SiteDelta,
 )
-from osd_edge.container import DIGEST_KEY, check_digest, unpack
+from osd_edge.container import DIGEST_KEY, check_digest, parse_json, read_header, read_tensors
 from osd_edge.errors import BundleError
 from osd_edge.factor import CodedFactor
 
@@ -73,8 +72,9 @@ def read_bundle(data: bytes) -> Bundle:
 
     Raises BundleError with the code that `docs/bundle-format.md` lists.
     """
-    metadata, tensors = unpack(data)
+    metadata, entries, start = read_header(data)
     _check_version(metadata)
+    tensors = read_tensors(data, entries, start)
     check_digest(data, metadata)
     _check_keys(metadata)
     known = {name: array for name, array in tensors.items() if not name.startswith(_IGNORABLE)}
@@ -153,6 +153,8 @@ def _read_sites(tensors: dict[str, Array], site_count: int) -> tuple[str, tuple[
     if table.shape[1] != 4:
         raise BundleError("bundle.tensor-type", f"osd.sites has shape {list(table.shape)}")
     values = _take(tensors, "osd.values", ("<f4", "<f2", "i1"), 1)
+    if len(table) > site_count:
+        raise BundleError("bundle.site-order", f"{len(table)} rows for {site_count} sites")
     rows = [[int(x) for x in row] for row in table]
     _check_table(rows, site_count)
     slots = np.array([[k * n, k * d] for _, n, d, k in rows], np.int64).reshape(-1, 2)
@@ -241,10 +243,12 @@ def _read_head(text: str, tensors: dict[str, Array], labels: int) -> CodedHead:
     if not isinstance(description, dict) or set(description) != {"kind", "pooling", "layers"}:
         raise problem
     kind, pooling, layers = (description[key] for key in ("kind", "pooling", "layers"))
+    if not isinstance(kind, str) or not isinstance(pooling, str):
+        raise problem
     if kind not in heads.KINDS or pooling not in heads.POOLINGS:
         raise BundleError(
             "bundle.head-kind",
-            f"a head of kind {str(kind)[:40]!r} with pooling {str(pooling)[:40]!r} is not known "
+            f"a head of kind {kind[:40]!r} with pooling {pooling[:40]!r} is not known "
             "to this release: update osd-edge",
         )
     if not isinstance(layers, list) or not 1 <= len(layers) <= 16:
@@ -265,10 +269,17 @@ def _read_layer(i: int, description: object, tensors: dict[str, Array]) -> Coded
     if not isinstance(description, dict) or set(description) != {"shape", "rank", "activation"}:
         raise problem
     shape, rank, activation = (description[key] for key in ("shape", "rank", "activation"))
-    if not isinstance(shape, list) or len(shape) != 2 or type(rank) is not int:
+    if not isinstance(shape, list) or len(shape) != 2 or type(rank) is not int or rank < 0:
+        raise problem
+    if not all(type(x) is int and x > 0 for x in shape):
+        raise problem
+    if activation is not None and not isinstance(activation, str):
         raise problem
     if activation is not None and activation not in heads.ACTIVATIONS:
-        raise problem
+        raise BundleError(
+            "bundle.head-kind",
+            f"activation {activation[:40]!r} is not known to this release: update osd-edge",
+        )
     prefix = f"osd.head.{i}."
     bias = None
     if f"{prefix}bias" in tensors:
@@ -284,7 +295,7 @@ def _read_layer(i: int, description: object, tensors: dict[str, Array]) -> Coded
         if v.values.shape[0] != rank or v.values.dtype != u.values.dtype:
             raise problem
     n, d = layer.shape
-    if [n, d] != shape or min(n, d) < 1 or layer.rank != rank:
+    if [n, d] != shape or layer.rank != rank:
         raise problem
     if bias is not None and bias.size != n:
         raise problem
@@ -315,15 +326,15 @@ def _check_finite(name: str, array: Array) -> None:
 
 def _parse(text: str, key: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return parse_json(text)
+    except ValueError as error:
         raise BundleError("bundle.key-value", f"{key} is not JSON: {error}") from error
 
 
 def _info(metadata: Mapping[str, str], key: str) -> dict[str, Any]:
     """What is only for people: unreadable is as good as absent."""
     try:
-        value = json.loads(metadata.get(key, "{}"))
-    except (ValueError, RecursionError):
+        value = parse_json(metadata.get(key, "{}"))
+    except ValueError:
         return {}
     return value if isinstance(value, dict) else {}

@@ -32,7 +32,9 @@ def pack(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
 
     Tensors with wide elements come first, so that every tensor is aligned.
     """
-    header: dict[str, object] = {"__metadata__": {**metadata, DIGEST_KEY: _BLANK}}
+    # The digest comes first: a fingerprint of zeros must not be taken for its place.
+    rest = {key: value for key, value in metadata.items() if key != DIGEST_KEY}
+    header: dict[str, object] = {"__metadata__": {DIGEST_KEY: _BLANK, **rest}}
     chunks = []
     offset = 0
     for name in sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name)):
@@ -51,10 +53,11 @@ def pack(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
     return blank.replace(_BLANK.encode(), hashlib.sha256(blank).hexdigest().encode(), 1)
 
 
-def unpack(data: bytes) -> tuple[dict[str, str], dict[str, Array]]:
-    """Metadata and tensors (read-only views of `data`) of a file, every offset checked.
+def read_header(data: bytes) -> tuple[dict[str, str], dict[str, Any], int]:
+    """Metadata, unchecked tensor entries, and the offset of the data section of a file.
 
-    Raises BundleError. Neither the digest nor the meaning of anything is checked here.
+    Raises BundleError. Apart from `read_tensors`, so that a file of a later version is refused
+    for its version, whatever its tensors look like.
     """
     if len(data) < 8:
         raise BundleError(
@@ -71,7 +74,7 @@ def unpack(data: bytes) -> tuple[dict[str, str], dict[str, Array]]:
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise BundleError("bundle.header-json", "__metadata__ is not an object of strings")
-    return metadata, _tensors(header, data, 8 + header_bytes)
+    return metadata, header, 8 + header_bytes
 
 
 def check_digest(data: bytes, metadata: Mapping[str, str]) -> None:
@@ -95,14 +98,29 @@ def check_digest(data: bytes, metadata: Mapping[str, str]) -> None:
         )
 
 
+def parse_json(text: str) -> Any:
+    """Strict JSON: what Python alone accepts raises ValueError too.
+
+    That is: a key twice in one object, NaN, half of a surrogate pair, nesting without end.
+    """
+    try:
+        value = json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_refuse, parse_int=_integer
+        )
+        json.dumps(value, ensure_ascii=False).encode()  # fails on half a surrogate pair
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    return value
+
+
 def _parse_header(text: bytes) -> dict[str, Any]:
     try:
-        header = json.loads(text.decode(), object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
+        header = parse_json(text.decode())
+    except ValueError as error:
         raise BundleError(
             "bundle.header-json", f"the header is not JSON ({error}): not a task bundle"
         ) from error
-    if not isinstance(header, dict):
+    if not isinstance(header, dict) or not text.startswith(b"{"):
         raise BundleError("bundle.header-json", "the header is not a JSON object")
     return header
 
@@ -116,9 +134,22 @@ def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _tensors(header: dict[str, Any], data: bytes, start: int) -> dict[str, Array]:
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _integer(text: str) -> int | float:
+    # Nothing here has 16 digits; Python would parse thousands of them, and take -0 for 0.
+    return int(text) if len(text) < 16 and text != "-0" else float(text)
+
+
+def read_tensors(data: bytes, entries: Mapping[str, Any], start: int) -> dict[str, Array]:
+    """Tensors as read-only views of `data`, every offset checked; raises BundleError.
+
+    Neither the digest nor the meaning of anything is checked here.
+    """
     spans = []
-    for name, entry in header.items():
+    for name, entry in entries.items():
         spans.append((*_span(name, entry), name))
     spans.sort(key=lambda span: span[:2])
     position = 0
@@ -126,7 +157,7 @@ def _tensors(header: dict[str, Any], data: bytes, start: int) -> dict[str, Array
         if begin != position:
             raise BundleError(
                 "bundle.tensor-layout",
-                f"tensor {name!r} begins at {begin}, expected {position}: a gap or an overlap",
+                f"tensor {name[:80]!r} begins at {begin}, expected {position}: a gap or an overlap",
             )
         position = end
     if start + position > len(data):
@@ -159,7 +190,8 @@ def _span(name: str, entry: object) -> tuple[int, int, np.dtype[Any], tuple[int,
             raise problem
         if not all(type(x) is int and 0 <= x < 2**48 for x in numbers):
             raise problem
-    if len(offsets) != 2:
+    # Zero dimensions apart, so that no array library overflows on the others.
+    if len(offsets) != 2 or math.prod(x or 1 for x in shape) >= 2**48:
         raise problem
     numpy_dtype = np.dtype(_DTYPES[dtype])
     if offsets[1] - offsets[0] != math.prod(shape) * numpy_dtype.itemsize:

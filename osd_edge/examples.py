@@ -4,11 +4,12 @@ A `.tsv` begins with the header `label<TAB>text`, or `label<TAB>text<TAB>text_pa
 Anything else is refused with the number of its line, never guessed at.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from osd_edge.errors import DataError
+from osd_edge.files import write_file
 
 _HEADERS = (["label", "text"], ["label", "text", "text_pair"])
 
@@ -51,6 +52,20 @@ def read_examples(path: Path) -> tuple[Example, ...]:
     if not examples:
         raise DataError("data.empty", f"{path} holds no examples")
     return examples
+
+
+def write_tsv(examples: Iterable[Example], path: Path) -> None:
+    """Write labelled `examples` as a `.tsv` that `read_examples` gives back.
+
+    Raises DataError `data.row` for a field that holds a tab or a line break, or is missing.
+    """
+    lines = ["label\ttext"]
+    for example in examples:
+        fields = (example.label or "", example.text)
+        if any(not field.strip() or set(field) & set("\t\r\n") for field in fields):
+            raise DataError("data.row", f"cannot be a row of a .tsv file: {fields!r}")
+        lines.append("\t".join(fields))
+    write_file(path, ("\n".join(lines) + "\n").encode())
 
 
 def check_labels(path: Path, examples: Sequence[Example], labels: Sequence[str]) -> None:

@@ -52,6 +52,8 @@ def encode(mask: NDArray[np.bool_]) -> bytes:
         return b""
     if kind == "bitmap":
         return np.packbits(mask, bitorder="little").tobytes()
+    if count == 0:
+        return b""
     indices = np.flatnonzero(mask)
     bits = (indices >> np.arange(index_bits(slots))[:, None]) & 1
     return np.packbits(bits.astype(np.uint8), axis=1, bitorder="little").tobytes()
@@ -66,6 +68,8 @@ def decode(data: NDArray[np.uint8], slots: int, count: int) -> NDArray[np.int64]
     kind = coding(slots, count)
     if kind == "dense":
         return None
+    if count == 0:
+        return np.zeros(0, np.int64)
     if kind == "bitmap":
         bits = np.unpackbits(data, bitorder="little")
         indices = np.flatnonzero(bits)
@@ -77,7 +81,7 @@ def decode(data: NDArray[np.uint8], slots: int, count: int) -> NDArray[np.int64]
         for b in range(len(bits)):
             indices |= bits[b, :count].astype(np.int64) << b
         good = not bits[:, count:].any() and bool((np.diff(indices) > 0).all())
-        good = good and (count == 0 or int(indices[-1]) < slots)
+        good = good and int(indices[-1]) < slots
     if not good:
         raise BundleError(
             "bundle.positions", f"the positions of {count} non-zeros in {slots} slots are malformed"

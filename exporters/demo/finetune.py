@@ -13,7 +13,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from osd_edge.exporters.demo.recipe import Example
+from osd_edge.examples import Example
 from osd_edge.progress import Progress, silent
 
 _WARM_UP = 0.1  # of all steps
@@ -48,7 +48,7 @@ def finetune(
     if not train:
         raise ValueError("no examples to train on")
     ids = {label: index for index, label in enumerate(task_labels)}
-    targets = torch.tensor([ids[example.label] for example in train])
+    targets = torch.tensor([ids[example.label or ""] for example in train])
     tokenizer = AutoTokenizer.from_pretrained(base)
     batches = _batches([len(example.text) for example in train], epochs, batch, seed)
     with torch.random.fork_rng(devices=[]):

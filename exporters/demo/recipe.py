@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from osd_edge.examples import Example
+
 Templates = Mapping[str, tuple[str, ...]]
 """Label to its sentence templates, with `{slot}` where a word goes."""
 
@@ -18,14 +20,6 @@ class DemoTask:
     name: str
     question: str
     labels: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Example:
-    """One text with its answer."""
-
-    label: str
-    text: str
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,18 @@
 """The demonstration's tasks and their examples, the same ones for the same seed."""
 
 import random
-from collections.abc import Iterable
-from pathlib import Path
 
+from osd_edge.examples import Example
 from osd_edge.exporters.demo import errands, money, turn
 from osd_edge.exporters.demo.recipe import (
     DemoData,
     DemoTask,
-    Example,
     Recipe,
     Templates,
     sentence,
 )
 
-__all__ = ["DemoData", "DemoTask", "Example", "demo_tasks", "generate", "recipe_of", "write_tsv"]
+__all__ = ["DemoData", "DemoTask", "demo_tasks", "generate", "recipe_of"]
 
 TRAIN_SIZE, CALIBRATION_SIZE, TEST_SIZE = 1600, 256, 400
 
@@ -51,20 +49,6 @@ def generate(task: DemoTask, seed: int = 0) -> DemoData:
     )
 
 
-def write_tsv(examples: Iterable[Example], path: Path) -> None:
-    """Write `examples` as UTF-8 lines of label, tab, text under a header line.
-
-    Raises ValueError for a label or text that itself holds a tab or a line break.
-    """
-    lines = ["label\ttext"]
-    for example in examples:
-        for field in (example.label, example.text):
-            if "\t" in field or len(f"{field}.".splitlines()) > 1:
-                raise ValueError(f"a tab or line break within {field!r}")
-        lines.append(f"{example.label}\t{example.text}")
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
-
-
 def _part(
     recipe: Recipe, templates: Templates, size: int, used: set[str], rng: random.Random
 ) -> tuple[Example, ...]:
@@ -77,7 +61,7 @@ def _part(
         template = choices[index // len(labels) % len(choices)]
         text = _new_sentence(recipe, template, used, rng)
         used.add(text)
-        examples.append(Example(label, text))
+        examples.append(Example(text, label))
     rng.shuffle(examples)
     return tuple(examples)
 

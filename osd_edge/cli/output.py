@@ -1,21 +1,22 @@
 """What commands share in talking: JSON, tables, and bars on standard error."""
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import click
 
 T = TypeVar("T")
-Command = TypeVar("Command", bound=Callable[..., Any])
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+json_option: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON for programs."
+)
 
 
 def bar(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
     """A progress bar on standard error; where that is no terminal, the label alone."""
-    stream = click.get_text_stream("stderr")
-    with click.progressbar(items, label=label, length=total, file=stream) as shown:
+    with click.progressbar(items, label=label, length=total, file=sys.stderr) as shown:
         yield from shown
 
 

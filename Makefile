@@ -1,0 +1,43 @@
+# Each target sets up what it needs: a virtual environment in .venv, pinned by constraints.txt.
+# TORCH_INDEX names a package index with CPU builds of torch, where pip does not find one itself.
+
+VENV ?= .venv
+PYTHON ?= python3
+SHARED ?= ../shared
+TORCH_INDEX ?=
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test lint results bench vectors format clean
+
+demo: $(INSTALLED)  ## fine-tune three tasks, compress them, swap them over one base
+	$(BIN)/osd-edge demo -o demo-out --overwrite
+
+test: $(INSTALLED)  ## all tests
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+results: $(INSTALLED)  ## docs/results.md on the checkpoints in $(SHARED)
+	$(BIN)/python -m benchmarks.results --shared $(SHARED) -o results-out --report docs/results.md
+
+vectors: $(INSTALLED)  ## make vectors/v1 anew
+	$(BIN)/python vectors/generate.py
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info demo-out results-out
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		torch $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--editable '.[dev]'
+	touch $@

@@ -1,0 +1,71 @@
+"""Which machine and which software the figures are from."""
+
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Machine and software; `cpus_usable` of `cpus` are this process's to use."""
+
+    architecture: str
+    system: str
+    processor: str
+    cpus: int | None
+    cpus_usable: int | None
+    memory_bytes: int | None
+    python: str
+    onnxruntime: str
+    numpy: str
+    osd_edge: str
+
+
+def this_machine() -> Machine:
+    """Facts about the machine this runs on; None where the system does not tell."""
+    import osd_edge.runtime  # before onnxruntime: it turns the telemetry client off
+
+    # isort: split
+    import numpy
+    import onnxruntime
+
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return Machine(
+        architecture=platform.machine(),
+        system=f"{platform.system()} {platform.release()}",
+        processor=_processor(),
+        cpus=os.cpu_count(),
+        cpus_usable=usable,
+        memory_bytes=_memory_bytes(),
+        python=platform.python_version(),
+        onnxruntime=onnxruntime.__version__,
+        numpy=numpy.__version__,
+        osd_edge=osd_edge.__version__,
+    )
+
+
+def _processor() -> str:
+    """The board's name where there is one (Raspberry Pi), else the processor's."""
+    try:
+        return Path("/proc/device-tree/model").read_text("utf-8").strip("\0\n ")
+    except (OSError, ValueError):
+        pass
+    try:
+        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    except (OSError, ValueError):
+        pass
+    return platform.processor() or "unknown"
+
+
+def _memory_bytes() -> int | None:
+    if sys.platform == "win32":
+        return None
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return None

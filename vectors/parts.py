@@ -1,0 +1,111 @@
+"""What the vectors are made of: a base, and seeded factors, layers and bundles."""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from osd_edge.base_manifest import BaseManifest, Site
+from osd_edge.bundle import VALUE_TYPES, Bundle, CodedHead, CodedHeadLayer, Matrix, SiteDelta
+from osd_edge.factor import CodedFactor
+
+Array = NDArray[Any]
+
+BASE = hashlib.sha256(b"base of the vectors").hexdigest()
+OTHER_BASE = hashlib.sha256(b"another base").hexdigest()
+MANIFEST = BaseManifest(
+    family="bert",
+    fingerprint=BASE,
+    hidden_size=8,
+    inputs=("input_ids", "attention_mask"),
+    hidden_output="last_hidden_state",
+    pooler_output=None,
+    sites=(
+        Site("layer.0.query", 6, 8, "layer.0.query.u", "layer.0.query.v"),
+        Site("layer.0.key", 8, 8, "layer.0.key.u", "layer.0.key.v"),
+        Site("layer.0.value", 5, 7, "layer.0.value.u", "layer.0.value.v"),
+        Site("layer.0.output", 8, 6),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Delta:
+    """A site's factors before coding: `u` `[k, n]`, `v` `[k, d]` as stored, `scale` `[k]`."""
+
+    site: int
+    u: Array
+    v: Array
+    scale: Array | None = None
+
+
+def random_array(seed: int, shape: tuple[int, ...], values: str = "fp32", count: int = -1) -> Array:
+    """An array with `count` non-zeros (all, unless told) at random places."""
+    random = np.random.RandomState(seed)  # its stream is frozen for good
+    size = math.prod(shape)
+    count = size if count < 0 else count
+    numbers = random.randint(1, 128, count) * random.choice([-1, 1], count)
+    flat = np.zeros(size, VALUE_TYPES[values])
+    flat[random.permutation(size)[:count]] = numbers if values == "int8" else numbers / 96
+    return flat.reshape(shape)
+
+
+def random_delta(
+    site: int, n: int, d: int, k: int, counts: tuple[int, int], values: str = "fp32"
+) -> Delta:
+    """A site of random factors with `counts` non-zeros in U and V."""
+    seed = 1000 * site + n + d + k
+    scale = None
+    if values == "int8":
+        scale = (np.random.RandomState(seed).randint(-99, 99, k) / 1000).astype(np.float32)
+    return Delta(
+        site,
+        random_array(seed, (k, n), values, counts[0]),
+        random_array(seed + 1, (k, d), values, counts[1]),
+        scale,
+    )
+
+
+def random_layer(
+    n: int, d: int, activation: str | None = None, *, rank: int = 0, values: str = "fp32"
+) -> CodedHeadLayer:
+    """A layer of random values with a bias; int8 scales of a low-rank one go with `u` only."""
+
+    def matrix(seed: int, rows: int, columns: int, *, scaled: bool = True) -> Matrix:
+        if values != "int8" or not scaled:
+            return Matrix(random_array(seed, (rows, columns), values))
+        scale = (np.arange(rows) - 0.4).astype(np.float32) / np.float32(300)
+        return Matrix(random_array(seed, (rows, columns), values), scale)
+
+    bias = random_array(n, (n,))
+    if rank == 0:
+        return CodedHeadLayer(activation, bias, weight=matrix(7, n, d))
+    return CodedHeadLayer(
+        activation, bias, u=matrix(8, rank, n), v=matrix(9, rank, d, scaled=False)
+    )
+
+
+def head_of(*layers: CodedHeadLayer, pooling: str = "cls") -> CodedHead:
+    """A head of `layers`; without any, one that gives two labels from eight features."""
+    return CodedHead("labels", pooling, layers or (random_layer(2, 8),))
+
+
+def bundle_of(*deltas: Delta, values: str = "fp32", **fields: Any) -> Bundle:
+    """A bundle of `deltas`, made for no base of ours unless `fields` says so."""
+    sites = tuple(
+        SiteDelta(delta.site, CodedFactor.of(delta.u), CodedFactor.of(delta.v), delta.scale)
+        for delta in deltas
+    )
+    given: dict[str, Any] = {
+        "task": "vectors",
+        "task_version": "1",
+        "labels": ("no", "yes"),
+        "base": OTHER_BASE,
+        "site_count": 4,
+        "head": head_of(),
+        "tool": "vectors",
+    }
+    return Bundle(values=values, sites=sites, **(given | fields))
