@@ -14,8 +14,8 @@ from osd_edge.exporters.quantize import code_site
 from osd_edge.progress import Progress, silent
 from osd_edge.sizes import format_size
 
-_HALVINGS = 14  # of the range in which a size in bytes is searched
-_BITMAP_SAVING = 2.0  # a file's positions take less than the paper counts; r may go this far over
+_HALVINGS = 12  # of the range in which a size in bytes is searched: to about a thousandth
+_BITMAP_SAVING = 4.0  # a file's positions take less than the paper counts: it may hold more
 
 Sites = list[SiteDelta]
 
@@ -46,7 +46,7 @@ def columns_needed(method: str, budget: Budget, values: str, n: int, d: int, tot
         assert budget.size is not None
         return min(most, 8 * budget.size // column_bits(n, d, values) + 1)
     else:
-        rank = _highest_rank(budget, total)
+        rank = rank_of_bytes(budget, total)
     extra = 0 if method == "truncsvd" else max(methods.EXTRA_RANKS)
     return min(most, methods.nominal_rank(rank, values) + extra)
 
@@ -80,21 +80,23 @@ def fit_truncated(problem: Problem) -> Sites:
 def fit_sparse(problem: Problem, extra: int, progress: Progress = silent) -> Sites:
     """magtruncsvd or osd with k = r + `extra` columns, within the budget.
 
-    A budget in bytes is met by searching the r that fills the file. Raises BudgetError
-    `budget.too-small`.
+    For a budget in bytes k follows from the r that these bytes would be in fp32; how many
+    elements then fill the file is searched. Raises BudgetError `budget.too-small`.
     """
     p = problem
+    rank = p.budget.rank or _nominal_rank(p)
+    k = methods.nominal_rank(rank, p.values) + extra
 
-    def attempt(rank: float) -> Sites:
-        return methods.sparsify_by_rank(p.factors, p.scores, p.places, rank, extra, p.values)
+    def attempt(share: float) -> Sites:
+        return methods.sparsify_by_rank(p.factors, p.scores, p.places, share * rank, k, p.values)
 
     if p.budget.rank is not None:
-        sites = attempt(p.budget.rank)
+        sites = attempt(1)
         if not sites:
             raise _too_small(p.budget, f"r={_smallest_rank(p):.2g}")
         return sites
     best: Sites = []
-    low, high = 0.0, _highest_rank(p.budget, sum(f.n + f.d for f in p.factors.values()))
+    low, high = 0.0, _BITMAP_SAVING
     for _ in progress(range(_HALVINGS), f"Fitting {p.method}, c = {extra}"):
         middle = (low + high) / 2
         sites = attempt(middle)
@@ -118,10 +120,15 @@ def _if_it_fits(problem: Problem, smallest: Sites) -> Sites:
     raise _too_small(problem.budget, f"{format_size(size)} ({size} bytes)")
 
 
-def _highest_rank(budget: Budget, total: int) -> float:
-    """An r whose file is surely larger than the budget's bytes."""
+def _nominal_rank(problem: Problem) -> float:
+    """The r whose fp32 columns are as many bytes as the budget."""
+    return rank_of_bytes(problem.budget, sum(f.n + f.d for f in problem.factors.values()))
+
+
+def rank_of_bytes(budget: Budget, total: int) -> float:
+    """The r whose fp32 columns are the budget's bytes; `total` is Σ (n + d) over sites."""
     assert budget.size is not None
-    return _BITMAP_SAVING * 8 * budget.size / (32 * total)
+    return 8 * budget.size / (32 * total)
 
 
 def _smallest_rank(problem: Problem) -> float:

@@ -59,14 +59,10 @@ def sparsify_by_rank(
     scores: Scores,
     places: Mapping[str, int],
     rank: float,
-    extra: int,
+    k: int,
     values: str,
 ) -> list[SiteDelta]:
-    """magtruncsvd or osd: k = r + c columns a layer, μ within 32 r (n + d) bits.
-
-    r counts columns of the value type: an r of 1 in fp32 is 2 in fp16.
-    """
-    k = nominal_rank(rank, values) + extra
+    """magtruncsvd or osd: elements of `k` columns a layer, μ within 32 r (n + d) bits."""
     deltas = []
     for name, f in factors.items():
         u, v = sparsify(f, scores[name], k, layer_bits(rank, f.n, f.d), values)

@@ -55,7 +55,12 @@ def staged_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             # Only a rename stands between the old folder and the new one.
             old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-old-"))
             path.rename(old / path.name)
-            staging.rename(path)
+            try:
+                staging.rename(path)
+            except OSError:
+                (old / path.name).rename(path)
+                old.rmdir()
+                raise
             shutil.rmtree(old)
         else:
             staging.rename(path)

@@ -120,7 +120,6 @@ def test_overwrite_replaces_an_earlier_package(tmp_path: Path) -> None:
     assert names(tmp_path) == ["base"]
 
 
-@pytest.mark.xfail(strict=True, reason="the old folder stays in a hidden one beside its place")
 def test_a_failed_swap_puts_the_old_folder_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from osd_edge.bundle import write_bundle
 from osd_edge.bundle_reader import read_bundle_file
 from osd_edge.examples import Example
 from osd_edge.exporters import TaskExporter, TaskReport
+from osd_edge.exporters.budget import parse_budget
 from osd_edge.exporters.fine_tuned import fine_tuned_accuracy, fp32_bytes
 from osd_edge.files import write_file
 from osd_edge.progress import Progress, silent
@@ -61,6 +62,8 @@ def compare_task(
     methods: Sequence[str],
     budgets: Sequence[str],
     out: Path,
+    *,
+    values: str = "fp32",
     progress: Progress = silent,
 ) -> TaskComparison:
     """Export `task` by each method at each budget into `out`, and score every bundle.
@@ -70,11 +73,15 @@ def compare_task(
     fine_tuned = fine_tuned_accuracy(task.tuned, task.test, progress)
     exporter = TaskExporter(base, task.tuned, calibration=task.calibration, progress=progress)
     scored = []
-    for budget in budgets:
+    # The largest first: factors and scores that it needs serve the others too.
+    for budget in sorted(budgets, key=_largest_first):
         for method in methods:
             path = out / f"{task.name}-{method}-{budget.replace('=', '')}.osd.safetensors"
-            report = exporter.export(path, method=method, budget=budget, progress=progress)
+            report = exporter.export(
+                path, method=method, budget=budget, values=values, progress=progress
+            )
             scored.append(Scored(report, _accuracy(session, path, task.test, progress)))
+    scored.sort(key=lambda s: (methods.index(s.report.method), s.report.size))
     return TaskComparison(
         task=task.name,
         labels=len({example.label for example in task.test}),
@@ -85,6 +92,11 @@ def compare_task(
         zero_delta=_zero_delta(session, Path(scored[0].report.path), task, progress),
         bundles=tuple(scored),
     )
+
+
+def _largest_first(text: str) -> float:
+    budget = parse_budget(text)
+    return -(budget.rank or budget.size or 0)
 
 
 def _accuracy(

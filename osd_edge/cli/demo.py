@@ -38,6 +38,9 @@ _SHOWN = 3  # test sentences that are shown as they go through each task
     metavar="BUDGET",
     help="The same for every method; may be repeated. Default: 80KiB and 160KiB.",
 )
+@click.option(
+    "--values", type=click.Choice(["fp32", "fp16", "int8"]), default="int8", show_default=True
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--base", metavar="MODEL", help="Your own base, in place of all-MiniLM-L6-v2.")
 @click.option("--tuned", multiple=True, metavar="MODEL", help="Your own classifier; repeat.")
@@ -62,6 +65,7 @@ def demo(
     out: Path,
     overwrite: bool,
     budgets: tuple[str, ...],
+    values: str,
     seed: int,
     base: str | None,
     tuned: tuple[str, ...],
@@ -104,7 +108,11 @@ def demo(
     results = []
     for task in tasks:
         click.echo(f"Task {task.name!r}: {len(budgets)} × {', '.join(METHODS)}", err=True)
-        results.append(compare_task(session, folder, task, METHODS, budgets, bundles, bar))
+        results.append(
+            compare_task(
+                session, folder, task, METHODS, budgets, bundles, values=values, progress=bar
+            )
+        )
     costs = _swap_and_latency(session, results, tasks[0].test[0].text)
     document = {
         "base": str(folder),
