@@ -2,7 +2,6 @@
 
 import fnmatch
 import hashlib
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,8 +28,6 @@ from osd_edge.exporters.tokenizer import load_tokenizer, max_tokens
 from osd_edge.files import staged_folder
 from osd_edge.progress import Progress, silent
 
-_INLINE_BYTES = 1024  # smaller tensors stay in the graph file
-
 
 def export_base(
     model: str | Path,
@@ -54,20 +51,13 @@ def export_base(
         digest = fingerprint(base, list(backbone.parameters), progress)
         stages = iter(progress(("export", "prove", "save"), "ONNX graph"))
         next(stages)
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            graph = export_graph(backbone, Path(scratch) / "export.onnx", fuse=fuse)
+        graph = export_graph(backbone, folder, WEIGHTS, fuse=fuse)
         next(stages)
-        nodes = find_layers(graph, backbone)
+        nodes = find_layers(graph, folder, backbone)
         next(stages)
-        onnx.save_model(
-            graph,
-            str(folder / PLAIN_MODEL),
-            save_as_external_data=True,
-            location=WEIGHTS,
-            size_threshold=_INLINE_BYTES,
-        )
+        onnx.save_model(graph, str(folder / PLAIN_MODEL))
         table = insert_branches(graph, backbone.layers, nodes, chosen)
-        onnx.save_model(graph, str(folder / MODEL))  # the weights are in the data file already
+        onnx.save_model(graph, str(folder / MODEL))
         next(stages, None)
         text = _write_tokenizer(base, folder)
         manifest = BaseManifest(

@@ -6,6 +6,7 @@ a session that feeds none gives the base's own answer, bit for bit.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -18,11 +19,12 @@ from osd_edge.progress import Progress, silent
 
 
 def find_layers(
-    model: onnx.ModelProto, backbone: Backbone, progress: Progress = silent
+    model: onnx.ModelProto, folder: Path, backbone: Backbone, progress: Progress = silent
 ) -> dict[str, str]:
     """Name of the node that computes each linear layer, by the layer's module path.
 
-    A node is found by its scope and then proved: its weights equal the checkpoint's, by value.
+    `folder` holds the file with the graph's weights. A node is found by its scope and then proved:
+    its weights equal the checkpoint's, by value.
     Raises ModelError `model.graph` where a layer cannot be found or proved; none is skipped.
     """
     nodes = {_path(node.name): node for node in model.graph.node}
@@ -37,7 +39,7 @@ def find_layers(
         if node is None or node.input[1] not in weights:
             raise ModelError("model.graph", f"the exported graph has no node for {layer.name}")
         expected = backbone.checkpoint.float32(f"{layer.name}.weight").numpy()
-        value = numpy_helper.to_array(weights[node.input[1]])
+        value = numpy_helper.to_array(weights[node.input[1]], str(folder))
         if not np.array_equal(value.T if _transposed(node) else value, expected.T):
             raise ModelError(
                 "model.graph", f"node {node.name} does not hold the weights of {layer.name}"

@@ -5,6 +5,7 @@ Fusion runs here, before any branch is put in: afterwards it would no longer fin
 
 import contextlib
 import logging
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,25 +17,36 @@ from optimum.exporters.onnx import export
 from optimum.exporters.tasks import TasksManager
 
 from osd_edge.exporters.backbone import Backbone, load_backbone
+from osd_edge.exporters.external_data import move_weights, read_graph
 
 OPSET = 17
 HIDDEN_OUTPUT = "last_hidden_state"
 POOLER_OUTPUT = "pooler_output"
 
 
-def export_graph(backbone: Backbone, path: Path, *, fuse: bool = True) -> onnx.ModelProto:
-    """Write the backbone to `path` as optimum exports it; return it, fused where possible.
+def export_graph(
+    backbone: Backbone, folder: Path, weights: str, *, fuse: bool = True
+) -> onnx.ModelProto:
+    """The backbone as optimum exports it, fused where possible; its weights go to a file.
 
-    Inputs are the token tensors `[batch, sequence]` (int64); outputs `last_hidden_state`
-    `[batch, sequence, hidden]` and, with a pooler, `pooler_output` `[batch, hidden]`.
+    Weights are in `folder / weights`, the graph refers to them there. Inputs are the token
+    tensors `[batch, sequence]` (int64); outputs `last_hidden_state` `[batch, sequence, hidden]`
+    and, with a pooler, `pooler_output` `[batch, hidden]`. One copy of the model is in memory.
     """
-    model = load_backbone(backbone)
-    with _quiet():
+    with _quiet(), tempfile.TemporaryDirectory(dir=folder) as scratch:
+        path = Path(scratch) / "export.onnx"
+        model = load_backbone(backbone)
         export(model, _onnx_config(model, backbone.has_pooler), path, opset=OPSET)
         del model
+        graph = read_graph(path)
+        # Out of the way first: fusion would copy the large matrices several times.
+        products = {
+            node.input[1] for node in graph.graph.node if node.op_type in ("MatMul", "Gemm")
+        }
+        graph = move_weights(graph, folder, weights, products)
         if fuse and backbone.family.fusion is not None:
-            return _fused(path, backbone)
-    return onnx.load(path)
+            graph = _fused(graph, folder, backbone)
+    return move_weights(graph, folder, weights)
 
 
 def _onnx_config(model: Any, has_pooler: bool) -> Any:
@@ -58,22 +70,22 @@ def _onnx_config(model: Any, has_pooler: bool) -> Any:
     return Config(model.config, task="feature-extraction")
 
 
-def _fused(path: Path, backbone: Backbone) -> onnx.ModelProto:
+def _fused(graph: onnx.ModelProto, folder: Path, backbone: Backbone) -> onnx.ModelProto:
     from onnxruntime.transformers.fusion_options import FusionOptions
-    from onnxruntime.transformers.optimizer import optimize_model
+    from onnxruntime.transformers.optimizer import optimize_by_fusion
 
     options = FusionOptions(backbone.family.fusion)
     # Packed attention would swallow the query, key and value weights, which are sites.
     options.use_multi_head_attention = True
     config = backbone.checkpoint.config
-    fused = optimize_model(
-        str(path),
-        model_type=backbone.family.fusion,
-        num_heads=config.num_attention_heads,
-        hidden_size=config.hidden_size,
-        optimization_options=options,
-        opt_level=0,  # the session does the rest on the machine where it runs
-    )
+    with contextlib.chdir(folder):  # where the optimizer looks for external weights
+        fused = optimize_by_fusion(
+            graph,
+            backbone.family.fusion,
+            config.num_attention_heads,
+            config.hidden_size,
+            options,
+        )
     return fused.model  # type: ignore[no-any-return]
 
 

@@ -1,0 +1,36 @@
+"""Moving an ONNX graph's weights out of memory into its data file, tensor by tensor."""
+
+import mmap
+from collections.abc import Collection
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto, external_data_helper
+
+_INLINE_BYTES = 1024  # smaller tensors stay in the graph file
+
+
+def read_graph(path: Path) -> onnx.ModelProto:
+    """The model in the file `path`, parsed from mapped memory: its bytes are held once."""
+    model = onnx.ModelProto()
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        model.ParseFromString(memoryview(data))
+    return model
+
+
+def move_weights(
+    model: onnx.ModelProto, folder: Path, location: str, names: Collection[str] | None = None
+) -> onnx.ModelProto:
+    """Append initializers (those in `names`, else all) to the file `folder / location`.
+
+    Returns the model with references to them; `model` itself must not be used any more.
+    """
+    for tensor in model.graph.initializer:
+        wanted = names is None or tensor.name in names
+        if wanted and tensor.HasField("raw_data") and len(tensor.raw_data) >= _INLINE_BYTES:
+            external_data_helper.set_external_data(tensor, location)
+            external_data_helper.save_external_data(tensor, str(folder))
+            tensor.ClearField("raw_data")
+            tensor.data_location = TensorProto.EXTERNAL
+    # Cleared fields are only freed with the message that held them.
+    return onnx.ModelProto.FromString(model.SerializeToString())
