@@ -49,8 +49,13 @@ def backbone_of(base: Checkpoint) -> Backbone:
     """The backbone of `base`; raises ModelError where weights lack or have another shape."""
     family = family_of(base.config)
     has_pooler = family.pooler is not None and f"{family.pooler}.weight" in base
-    with torch.device("meta"):
-        model = AutoModel.from_config(base.config, **_pooling(family, has_pooler))
+    try:
+        with torch.device("meta"):
+            model = AutoModel.from_config(base.config, **_pooling(family, has_pooler))
+    except Exception as error:  # whatever a model class makes of impossible numbers
+        raise ModelError(
+            "model.config", f"{base.folder}: config.json describes no model ({error})"
+        ) from error
     layers = tuple(
         LinearLayer(name, module.out_features, module.in_features)
         for name, module in model.named_modules()

@@ -53,7 +53,7 @@ def export_base(
         next(stages)
         graph = export_graph(backbone, folder, WEIGHTS, fuse=fuse)
         next(stages)
-        nodes = find_layers(graph, folder, backbone)
+        nodes = find_layers(graph, folder, backbone, progress)
         next(stages)
         onnx.save_model(graph, str(folder / PLAIN_MODEL))
         table = insert_branches(graph, backbone.layers, nodes, chosen)
@@ -105,7 +105,6 @@ def _write_tokenizer(base: Checkpoint, folder: Path) -> TextSettings | None:
     return TextSettings(
         max_length=max_tokens(base, tokenizer),
         pad_id=int(tokenizer.pad_token_id),
-        pad_token=str(tokenizer.pad_token),
     )
 
 

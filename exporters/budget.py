@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from osd_edge.bundle import MAX_DIMENSION
 from osd_edge.errors import BudgetError, InputError
 from osd_edge.positions import index_bits
 from osd_edge.sizes import parse_size
@@ -31,6 +32,8 @@ def parse_budget(text: str) -> Budget:
         raise BudgetError(
             "budget.malformed", f"expected a budget such as r=1, 64KiB or 1.5MB, found {text!r}"
         ) from error
+    if budget.rank is not None and budget.rank > MAX_DIMENSION:
+        raise BudgetError("budget.malformed", f"no layer has a rank of {text[:40]!r}")
     if not (budget.rank or budget.size):
         raise BudgetError("budget.malformed", f"a budget must be more than nothing, found {text!r}")
     return budget

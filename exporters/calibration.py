@@ -11,7 +11,7 @@ from osd_edge.examples import Example
 from osd_edge.progress import Progress, silent
 
 BATCH = 16
-MAX_TOKENS = 128
+MAX_TOKENS = 128  # of a text, wherever one is scored: calibration set, test set or probe
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class Checkpoint:
         self.folder = find_model(str(model))
         try:
             self.config: PretrainedConfig = AutoConfig.from_pretrained(self.folder)
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # whatever a config's own checks and types come to
             raise ModelError(
                 "model.config", f"{self.folder} has no readable config.json: {_line(error)}"
             ) from error
@@ -120,7 +120,7 @@ class Checkpoint:
         if index.is_file():
             try:
                 names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
-            except (ValueError, KeyError, AttributeError) as error:
+            except (ValueError, KeyError, AttributeError, TypeError) as error:
                 raise ModelError("model.weights", f"{index} is malformed: {error}") from error
             yield from (self.folder / name for name in names)
         elif (self.folder / _SINGLE).is_file():

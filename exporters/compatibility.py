@@ -8,9 +8,12 @@ import torch
 from osd_edge.errors import ModelError
 from osd_edge.exporters.backbone import Backbone, check_parameters
 from osd_edge.exporters.checkpoint import Checkpoint
+from osd_edge.exporters.head import head_modules
 from osd_edge.exporters.tokenizer import load_tokenizer
 from osd_edge.progress import Progress, silent
 
+# Tensors that old checkpoints carry, but that are no weights.
+_BUFFERS = ("position_ids", "token_type_ids")
 # Settings that change what equal weights compute.
 _SETTINGS = (
     "num_attention_heads",
@@ -20,6 +23,8 @@ _SETTINGS = (
     "layer_norm_eps",
     "position_embedding_type",
     "do_layer_norm_before",
+    "_remove_final_layer_norm",
+    "is_decoder",
 )
 
 
@@ -33,6 +38,13 @@ def check_same_backbone(backbone: Backbone, tuned: Checkpoint) -> None:
             f"{base.config.model_type}",
         )
     check_parameters(tuned, backbone, used_parameters(backbone, tuned))
+    heads = tuple(f"{module.path}." for module in head_modules(backbone))
+    for name in tuned.backbone_names():
+        known = name in backbone.parameters or name.rsplit(".", 1)[-1] in _BUFFERS
+        if not known and not name.startswith(heads):
+            raise ModelError(
+                "model.architecture", f"{tuned.folder} has {name}, which the base has not"
+            )
     for setting in _SETTINGS:
         ours, theirs = getattr(base.config, setting, None), getattr(tuned.config, setting, None)
         if ours != theirs:

@@ -33,4 +33,6 @@ def move_weights(
             tensor.ClearField("raw_data")
             tensor.data_location = TensorProto.EXTERNAL
     # Cleared fields are only freed with the message that held them.
-    return onnx.ModelProto.FromString(model.SerializeToString())
+    light = onnx.ModelProto()
+    light.ParseFromString(model.SerializeToString())
+    return light

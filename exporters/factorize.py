@@ -1,6 +1,6 @@
 """Truncated SVD of a layer's delta: ΔW ≈ U Vᵀ with the singular values split evenly."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +32,15 @@ class Factors:
         return self.v.shape[1]
 
 
+@dataclass(frozen=True)
+class Spectrum:
+    """Singular values of an `[n, d]` delta, largest first, without those that are zero."""
+
+    n: int
+    d: int
+    singular: torch.Tensor
+
+
 def truncated_svd(delta: torch.Tensor, k: int) -> Factors:
     """The `k` leading columns of ΔW `[n, d]`; fewer where the rest are exactly zero.
 
@@ -39,13 +48,30 @@ def truncated_svd(delta: torch.Tensor, k: int) -> Factors:
     equal factors.
     """
     p, s, qt = torch.linalg.svd(delta.double(), full_matrices=False)
-    k = min(k, int((s > s[0] * 1e-12).sum())) if s[0] > 0 else 0
+    k = min(k, _nonzero(s))
     p, s, qt = p[:, :k], s[:k], qt[:k]
     peaks = p.gather(0, p.abs().argmax(0, keepdim=True))[0] if k else p.new_zeros(0)
     root = s.sqrt()
     u = (p * (torch.sign(peaks) * root)).T
     v = qt * (torch.sign(peaks) * root)[:, None]
     return Factors(u.float().contiguous(), v.float().contiguous(), s.float())
+
+
+def spectra_of_sites(
+    backbone: Backbone, tuned: Checkpoint, names: Sequence[str], progress: Progress = silent
+) -> dict[str, Spectrum]:
+    """The spectrum of each site's delta; sites without one are left out.
+
+    Columns can be shared out among sites before any factor is held in memory.
+    """
+    result = {}
+    for name in progress(names, "Singular values"):
+        delta = _delta(backbone, tuned, name)
+        if delta is not None and delta.any():
+            singular = torch.linalg.svdvals(delta.double())
+            n, d = delta.shape
+            result[name] = Spectrum(n, d, singular[: _nonzero(singular)].float())
+    return result
 
 
 def factorize_sites(
@@ -61,11 +87,20 @@ def factorize_sites(
     """
     result = {}
     for name in progress(list(ranks), "Truncated SVD"):
-        weight = f"{name}.weight"
-        if weight not in tuned:
-            continue
-        delta = tuned.float32(weight) - backbone.checkpoint.float32(weight)
-        factors = truncated_svd(delta, ranks[name])
-        if len(factors.singular):
-            result[name] = factors
+        delta = _delta(backbone, tuned, name)
+        if delta is not None:
+            factors = truncated_svd(delta, ranks[name])
+            if len(factors.singular):
+                result[name] = factors
     return result
+
+
+def _delta(backbone: Backbone, tuned: Checkpoint, name: str) -> torch.Tensor | None:
+    weight = f"{name}.weight"
+    if weight not in tuned:
+        return None  # a pooler that the task does without
+    return tuned.float32(weight) - backbone.checkpoint.float32(weight)
+
+
+def _nonzero(singular: torch.Tensor) -> int:
+    return int((singular > singular[0] * 1e-12).sum())

@@ -4,29 +4,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForSequenceClassification
 
 from osd_edge.examples import Example
+from osd_edge.exporters.backbone import backbone_of
 from osd_edge.exporters.calibration import make_batches
 from osd_edge.exporters.checkpoint import Checkpoint
-from osd_edge.exporters.families import family_of
 from osd_edge.exporters.head import classification_labels
-from osd_edge.exporters.tokenizer import load_tokenizer, max_tokens
+from osd_edge.exporters.task_model import TaskModel
+from osd_edge.exporters.tokenizer import max_tokens, tokenizer_for
 from osd_edge.progress import Progress, silent
 
 
 def fine_tuned_accuracy(
-    tuned: str | Path, examples: Sequence[Example], progress: Progress = silent
+    base: str | Path, tuned: str | Path, examples: Sequence[Example], progress: Progress = silent
 ) -> float:
     """Accuracy (0 to 1) of the classifier `tuned` on labelled `examples`, in float32."""
-    checkpoint = Checkpoint(tuned)
-    tokenizer = load_tokenizer(checkpoint)
+    backbone, checkpoint = backbone_of(Checkpoint(base)), Checkpoint(tuned)
+    tokenizer = tokenizer_for(checkpoint, backbone.checkpoint)
     labels = classification_labels(checkpoint)
-    inputs = family_of(checkpoint.config).inputs
-    batches = make_batches(examples, labels, tokenizer, inputs, max_tokens(checkpoint, tokenizer))
-    model = AutoModelForSequenceClassification.from_pretrained(
-        checkpoint.folder, dtype=torch.float32
-    ).eval()
+    limit = max_tokens(backbone.checkpoint, tokenizer)
+    batches = make_batches(examples, labels, tokenizer, backbone.family.inputs, limit)
+    model = TaskModel(backbone, checkpoint).module
     right = 0
     with torch.inference_mode():
         for batch in progress(batches, "Fine-tuned model on test set"):

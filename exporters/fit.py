@@ -9,7 +9,7 @@ from osd_edge.bundle import SiteDelta
 from osd_edge.errors import BudgetError
 from osd_edge.exporters import methods
 from osd_edge.exporters.budget import VALUE_BITS, Budget, column_bits, element_bits
-from osd_edge.exporters.factorize import Factors
+from osd_edge.exporters.factorize import Factors, Spectrum
 from osd_edge.exporters.quantize import code_site
 from osd_edge.progress import Progress, silent
 from osd_edge.sizes import format_size
@@ -37,18 +37,32 @@ class Problem:
     scores: methods.Scores = field(default_factory=dict)
 
 
-def columns_needed(method: str, budget: Budget, values: str, n: int, d: int, total: int) -> int:
-    """Columns of an `[n, d]` layer that a search may ask for; `total` is Σ (n + d) over sites."""
-    most = min(n, d)
-    if budget.rank is not None:
-        rank = budget.rank
-    elif method == "truncsvd":
-        assert budget.size is not None
-        return min(most, 8 * budget.size // column_bits(n, d, values) + 1)
-    else:
-        rank = rank_of_bytes(budget, total)
-    extra = 0 if method == "truncsvd" else max(methods.EXTRA_RANKS)
-    return min(most, methods.nominal_rank(rank, values) + extra)
+def columns_needed(
+    method: str,
+    budget: Budget,
+    values: str,
+    extra_rank: int | None,
+    spectra: Mapping[str, Spectrum],
+) -> dict[str, int]:
+    """Columns of each site that the search will ask for, by the spectra of the deltas."""
+    if method == "truncsvd" and budget.size is not None:
+        needed = dict.fromkeys(spectra, 0)
+        bits = 8 * budget.size
+        for name in methods.columns_by_worth(spectra, values):
+            bits -= column_bits(spectra[name].n, spectra[name].d, values)
+            needed[name] += 1
+            if bits < 0:
+                break
+        # one of each, so that the smallest possible file can be named
+        return {name: max(1, k) for name, k in needed.items()}
+    rank = budget.rank
+    if rank is None:
+        rank = rank_of_bytes(budget, sum(s.n + s.d for s in spectra.values()))
+    extra = 0
+    if method != "truncsvd":
+        extra = max(methods.EXTRA_RANKS) if extra_rank is None else extra_rank
+    most = methods.nominal_rank(rank, values) + extra
+    return {name: min(most, len(s.singular)) for name, s in spectra.items()}
 
 
 def fit_truncated(problem: Problem) -> Sites:

@@ -16,9 +16,10 @@ from transformers import AutoModel
 
 from osd_edge.errors import DataError
 from osd_edge.examples import Example
+from osd_edge.exporters.calibration import MAX_TOKENS
 from osd_edge.exporters.checkpoint import Checkpoint
 from osd_edge.exporters.families import family_of
-from osd_edge.exporters.tokenizer import load_tokenizer
+from osd_edge.exporters.tokenizer import max_tokens, tokenizer_for
 from osd_edge.progress import Progress, silent
 
 _BATCH = 64
@@ -32,21 +33,20 @@ def frozen_probe_accuracy(
     train: Sequence[Example],
     test: Sequence[Example],
     *,
-    max_length: int = 128,
     progress: Progress = silent,
 ) -> float:
     """Test accuracy (0 to 1) of a logistic regression on frozen features of `base`.
 
     `base` is a Hugging Face folder. A text's features are its token states of the last layer,
     averaged over the text, next to the state of its first token. The regularisation is chosen by
-    cross-validation within `train`. Texts are cut after `max_length` tokens. Raises DataError
+    cross-validation within `train`. Raises DataError
     `data.probe` where a label has fewer than three texts to train on.
     """
     labels = np.array([example.label for example in train])
     names, counts = np.unique(labels, return_counts=True)
     if counts.min() < _FOLDS or len(names) < 2:
         raise DataError("data.probe", f"the probe needs {_FOLDS} examples of each label")
-    features = _features(base, [*train, *test], max_length, progress)
+    features = _features(base, [*train, *test], progress)
     seen, unseen = features[: len(train)], features[len(train) :]
     with warnings.catch_warnings():
         # A weakly regularised fit that stops early is still a candidate, and scored as it is.
@@ -55,13 +55,12 @@ def frozen_probe_accuracy(
     return float(probe.score(unseen, np.array([example.label for example in test])))
 
 
-def _features(
-    base: Path, examples: Sequence[Example], max_length: int, progress: Progress
-) -> NDArray[np.float32]:
+def _features(base: Path, examples: Sequence[Example], progress: Progress) -> NDArray[np.float32]:
     """Features `[texts, 2 * hidden size]`, in the order of `examples`."""
     checkpoint = Checkpoint(base)
     names = family_of(checkpoint.config).inputs
-    tokenizer = load_tokenizer(checkpoint)
+    tokenizer = tokenizer_for(checkpoint, checkpoint)
+    limit = min(MAX_TOKENS, max_tokens(checkpoint, tokenizer))
     model = AutoModel.from_pretrained(base, dtype=torch.float32).eval()
     by_length = sorted(range(len(examples)), key=lambda index: len(examples[index].text))
     batches = [by_length[start : start + _BATCH] for start in range(0, len(by_length), _BATCH)]
@@ -73,7 +72,7 @@ def _features(
             [e.text_pair for e in chosen] if chosen[0].text_pair is not None else None,
             padding=True,
             truncation=True,
-            max_length=max_length,
+            max_length=limit,
             return_tensors="pt",
         )
         with torch.inference_mode():

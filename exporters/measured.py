@@ -10,7 +10,7 @@ from osd_edge.examples import Example, check_labels, read_examples
 from osd_edge.exporters.calibration import Calibration, Score, make_batches
 from osd_edge.exporters.pair import Pair
 from osd_edge.exporters.task_model import TaskModel
-from osd_edge.exporters.tokenizer import load_tokenizer, max_tokens
+from osd_edge.exporters.tokenizer import max_tokens, tokenizer_for
 from osd_edge.progress import Progress, silent
 
 
@@ -50,15 +50,7 @@ def read_calibration(
 
 def measure(pair: Pair, examples: Sequence[Example], progress: Progress = silent) -> Measured:
     """Load the fine-tuned model and take its scores on `examples`."""
-    checkpoint = pair.tuned
-    tokenizer = load_tokenizer(checkpoint)
-    if tokenizer is None:
-        checkpoint = pair.backbone.checkpoint
-        tokenizer = load_tokenizer(checkpoint)
-    if tokenizer is None:
-        raise DataError(
-            "data.tokenizer", "a calibration set needs a tokenizer, and neither model has one"
-        )
+    tokenizer = tokenizer_for(pair.tuned, pair.backbone.checkpoint)
     limit = max_tokens(pair.backbone.checkpoint, tokenizer)
     batches = make_batches(examples, pair.labels, tokenizer, pair.backbone.family.inputs, limit)
     model = TaskModel(pair.backbone, pair.tuned)

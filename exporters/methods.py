@@ -12,7 +12,7 @@ import torch
 
 from osd_edge.bundle import SiteDelta
 from osd_edge.exporters.budget import VALUE_BITS, column_bits, layer_bits, paper_bits
-from osd_edge.exporters.factorize import Factors
+from osd_edge.exporters.factorize import Factors, Spectrum
 from osd_edge.exporters.quantize import code_site
 from osd_edge.exporters.sparsify import sparsify
 
@@ -34,7 +34,9 @@ def truncate_by_rank(
     return _truncate(factors, places, ranks, values)
 
 
-def columns_by_worth(factors: Mapping[str, Factors], values: str) -> list[str]:
+def columns_by_worth(
+    factors: Mapping[str, Factors] | Mapping[str, Spectrum], values: str
+) -> list[str]:
     """Site of each column, best first by squared singular value for each bit it costs."""
     worth = [
         (-(float(s) ** 2) / column_bits(f.n, f.d, values), name, i)

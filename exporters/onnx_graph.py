@@ -77,6 +77,8 @@ def _fused(graph: onnx.ModelProto, folder: Path, backbone: Backbone) -> onnx.Mod
     options = FusionOptions(backbone.family.fusion)
     # Packed attention would swallow the query, key and value weights, which are sites.
     options.use_multi_head_attention = True
+    # The mask itself; by default it becomes a length, wrong for any but padding on the right.
+    options.use_raw_attention_mask(True)
     config = backbone.checkpoint.config
     with contextlib.chdir(folder):  # where the optimizer looks for external weights
         fused = optimize_by_fusion(

@@ -48,7 +48,9 @@ def _matrix(tensor: torch.Tensor, values: str) -> Matrix:
         with np.errstate(over="ignore"):
             half = array.astype(np.float16)
         if not np.isfinite(half).all():
-            raise ModelError("model.range", "a value is too large for fp16: use --values fp32")
+            raise ModelError(
+                "model.range", "a value is too large for fp16: use int8 or, for a delta, fp32"
+            )
         return Matrix(half)
     peak = np.abs(array).max(axis=1)
     scale = np.where(peak > 0, peak / 127, 1).astype(np.float32)

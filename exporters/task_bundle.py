@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from osd_edge.bundle import Bundle, SiteDelta, task_name, write_bundle
-from osd_edge.errors import DataError, InputError
+from osd_edge.errors import DataError, InputError, ModelError
 from osd_edge.examples import Example
 from osd_edge.exporters import methods
 from osd_edge.exporters.base_package import choose_sites
 from osd_edge.exporters.budget import VALUE_BITS, Budget, layer_bits, parse_budget
 from osd_edge.exporters.calibration import Score
-from osd_edge.exporters.factorize import Factors, factorize_sites
+from osd_edge.exporters.factorize import Factors, Spectrum, factorize_sites, spectra_of_sites
 from osd_edge.exporters.fit import Problem, columns_needed, fit_sparse, fit_truncated
 from osd_edge.exporters.head import HeadOptions, code_head
 from osd_edge.exporters.importance import importance_scores
@@ -87,6 +87,7 @@ class TaskExporter:
         self._layers = [layer for layer in self._pair.backbone.layers if layer.name in chosen]
         places = {layer.name: i for i, layer in enumerate(self._pair.backbone.layers)}
         self._places = {layer.name: places[layer.name] for layer in self._layers}
+        self._spectra: dict[str, Spectrum] = {}
         self._factors: dict[str, Factors] = {}
         self._columns: dict[str, int] = {}
         self._importance: methods.Scores = {}
@@ -109,14 +110,15 @@ class TaskExporter:
         `extra_rank` fixes c in k = r + c, which is otherwise chosen by calibration loss from
         `methods.EXTRA_RANKS`. Raises BudgetError, DataError, InputError, OutputError.
         """
-        budget = parse_budget(budget) if isinstance(budget, str) else budget
-        self._check(method, values, extra_rank)
-        check_file_writable(out)
+        budget, task = check_options(out, method, budget, values, name, extra_rank)
+        labelled = self._measured is not None and self._measured.calibration.labelled
+        if method == "osd" and not labelled:
+            raise _labels_needed()
         options = head or HeadOptions()
         if budget.size is not None and options.max_bytes is None:
             options = replace(options, max_bytes=budget.size // _HEAD_SHARE)
         bundle = Bundle(
-            task=task_name(name or out.name.removesuffix(".safetensors").removesuffix(".osd")),
+            task=task,
             task_version="1",
             labels=self._pair.labels,
             base=self._pair.fingerprint,
@@ -126,7 +128,7 @@ class TaskExporter:
             head=code_head(self._pair.backbone, self._pair.tuned, options),
             method={"name": method} | ({"budget": str(budget)} if budget.rank else {}),
         )
-        factors = self._factorized(method, budget, values, progress)
+        factors = self._factorized(method, budget, values, extra_rank, progress)
         problem = Problem(
             method,
             budget,
@@ -143,33 +145,21 @@ class TaskExporter:
         write_file(out, data)
         return self._report(out, bundle, len(data), budget, extra, score)
 
-    def _check(self, method: str, values: str, extra_rank: int | None) -> None:
-        if method not in methods.METHODS:
-            raise InputError(
-                "input.method", f"expected one of {', '.join(methods.METHODS)}, found {method!r}"
-            )
-        if values not in VALUE_BITS:
-            raise InputError(
-                "input.values", f"expected one of {', '.join(VALUE_BITS)}, found {values!r}"
-            )
-        if extra_rank is not None and extra_rank < 0:
-            raise InputError("input.extra-rank", f"expected 0 or more, found {extra_rank}")
-        labelled = self._measured is not None and self._measured.calibration.labelled
-        if method == "osd" and not labelled:
-            raise DataError(
-                "data.labels-needed",
-                "osd ranks by gradients of the loss and needs a labelled calibration set "
-                "(--calibration FILE.tsv); without labels use --method magtruncsvd",
-            )
-
     def _factorized(
-        self, method: str, budget: Budget, values: str, progress: Progress
+        self,
+        method: str,
+        budget: Budget,
+        values: str,
+        extra_rank: int | None,
+        progress: Progress,
     ) -> Mapping[str, Factors]:
-        total = sum(layer.n + layer.d for layer in self._layers)
-        needed = {
-            layer.name: columns_needed(method, budget, values, layer.n, layer.d, total)
-            for layer in self._layers
-        }
+        if not self._spectra:
+            self._spectra = spectra_of_sites(
+                self._pair.backbone, self._pair.tuned, list(self._places), progress
+            )
+        if not self._spectra:
+            raise ModelError("model.same", "the chosen layers are the base's own: no delta")
+        needed = columns_needed(method, budget, values, extra_rank, self._spectra)
         if any(needed[name] > self._columns.get(name, 0) for name in needed):
             self._columns = {n: max(k, self._columns.get(n, 0)) for n, k in needed.items()}
             self._factors = factorize_sites(
@@ -253,7 +243,7 @@ class TaskExporter:
         head_size = len(write_bundle(replace(bundle, sites=())))
         allowed = None
         if budget.rank is not None:
-            allowed = sum(layer_bits(budget.rank, layer.n, layer.d) for layer in self._layers)
+            allowed = sum(layer_bits(budget.rank, s.n, s.d) for s in self._spectra.values())
         return TaskReport(
             path=str(out),
             task=bundle.task,
@@ -273,6 +263,31 @@ class TaskExporter:
             linear_only=measured.linear_only if measured else None,
             compressed=score,
         )
+
+
+def check_options(
+    out: Path,
+    method: str,
+    budget: str | Budget,
+    values: str,
+    name: str | None,
+    extra_rank: int | None,
+) -> tuple[Budget, str]:
+    """The budget and the task's name; raises InputError, BudgetError or OutputError."""
+    parsed = parse_budget(budget) if isinstance(budget, str) else budget
+    if method not in methods.METHODS:
+        raise InputError(
+            "input.method", f"expected one of {', '.join(methods.METHODS)}, found {method!r}"
+        )
+    if values not in VALUE_BITS:
+        raise InputError(
+            "input.values", f"expected one of {', '.join(VALUE_BITS)}, found {values!r}"
+        )
+    if extra_rank is not None and extra_rank < 0:
+        raise InputError("input.extra-rank", f"expected 0 or more, found {extra_rank}")
+    check_file_writable(out)
+    stem = out.name.removesuffix(".safetensors").removesuffix(".osd")
+    return parsed, task_name(stem if name is None else name)
 
 
 def export_task(
@@ -295,7 +310,10 @@ def export_task(
     `calibration` is a file of examples, or the examples; `osd` needs labelled ones. Raises an
     OsdEdgeError that says what is wrong, and then writes no file.
     """
-    check_file_writable(out)
+    # What needs no model is checked before minutes of work.
+    check_options(out, method, budget, values, name, extra_rank)
+    if method == "osd" and calibration is None:
+        raise _labels_needed()
     exporter = TaskExporter(base, tuned, calibration=calibration, sites=sites, progress=progress)
     return exporter.export(
         out,
@@ -306,6 +324,14 @@ def export_task(
         head=head,
         extra_rank=extra_rank,
         progress=progress,
+    )
+
+
+def _labels_needed() -> DataError:
+    return DataError(
+        "data.labels-needed",
+        "osd ranks by gradients of the loss and needs a labelled calibration set "
+        "(--calibration FILE.tsv); without labels use --method magtruncsvd",
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from osd_edge.base_manifest import TOKENIZER
-from osd_edge.errors import ModelError
+from osd_edge.errors import DataError, ModelError
 from osd_edge.exporters.checkpoint import Checkpoint
 
 
@@ -26,6 +26,21 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
     if not tokenizer.is_fast:
         raise ModelError(
             "model.tokenizer", f"{checkpoint.folder} has no fast tokenizer (tokenizer.json)"
+        )
+    if tokenizer.pad_token_id is None:
+        raise ModelError(
+            "model.tokenizer",
+            f"the tokenizer in {checkpoint.folder} has no padding token: set pad_token and save it",
+        )
+    return tokenizer
+
+
+def tokenizer_for(tuned: Checkpoint, base: Checkpoint) -> Any:
+    """The task's tokenizer, or the base's where it came without; raises DataError."""
+    tokenizer = load_tokenizer(tuned) or load_tokenizer(base)
+    if tokenizer is None:
+        raise DataError(
+            "data.tokenizer", "examples need a tokenizer, and neither model came with one"
         )
     return tokenizer
 

@@ -6,13 +6,16 @@ A base package is a folder with `manifest.json`, `model.onnx`, `model.onnx.data`
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from osd_edge.bundle import Bundle
+from osd_edge.container import parse_json
 from osd_edge.errors import BaseError, BundleError
+from osd_edge.progress import Progress, silent
 
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
@@ -22,6 +25,11 @@ PLAIN_MODEL = (
 WEIGHTS = "model.onnx.data"
 TOKENIZER = "tokenizer.json"
 FORMAT_VERSION = 1
+TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+_MAX_MANIFEST_BYTES = 1 << 24
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # never a path
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -41,11 +49,10 @@ class Site:
 
 @dataclass(frozen=True)
 class TextSettings:
-    """How text becomes tokens: the longest sequence, and the padding token."""
+    """How text becomes tokens: the longest sequence, and the padding token's id."""
 
     max_length: int
     pad_id: int
-    pad_token: str
 
 
 @dataclass(frozen=True)
@@ -73,54 +80,135 @@ def read_manifest(folder: Path) -> BaseManifest:
 
     Raises BaseError. Digests are not checked here: see `check_digests`.
     """
+    path = folder / MANIFEST
     try:
-        fields = json.loads((folder / MANIFEST).read_text("utf-8"))
+        if path.stat().st_size > _MAX_MANIFEST_BYTES or not path.is_file():
+            raise BaseError("base.manifest", f"{path} is not a manifest: export the base again")
+        text = path.read_text("utf-8")
     except OSError as error:
         raise BaseError(
             "base.missing",
             f"{folder} is not a base package: cannot read {MANIFEST} ({error.strerror}); "
             "make one with 'osd-edge export base'",
         ) from error
-    except (ValueError, RecursionError) as error:
-        raise BaseError("base.manifest", f"{folder / MANIFEST} is not JSON: {error}") from error
-    version = fields.pop("format", None) if isinstance(fields, dict) else None
-    if version != FORMAT_VERSION:
-        raise BaseError(
-            "base.version",
-            f"{folder} has manifest version {version!r}, this release reads {FORMAT_VERSION}: "
-            "update osd-edge, or export the base again",
-        )
-    try:
-        sites = tuple(Site(**site) for site in fields.pop("sites"))
-        text = fields.pop("text")
-        manifest = BaseManifest(
-            sites=sites,
-            text=None if text is None else TextSettings(**text),
-            inputs=tuple(fields.pop("inputs")),
-            **fields,
-        )
-        sizes = {Path(name).name: int(entry["bytes"]) for name, entry in manifest.files.items()}
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise BaseError(
-            "base.manifest", f"{folder / MANIFEST} is malformed ({error}): export the base again"
-        ) from error
-    for name, size in sizes.items():
-        path = folder / name
-        found = path.stat().st_size if path.is_file() else None
-        if found != size:
+    except ValueError as error:
+        raise BaseError("base.manifest", f"{path} is not UTF-8") from error
+    manifest = parse_manifest(text, str(path))
+    needed = {MODEL, WEIGHTS} | (set() if manifest.text is None else {TOKENIZER})
+    if not needed <= set(manifest.files):
+        raise BaseError("base.manifest", f"{path} does not list {', '.join(sorted(needed))}")
+    for name, entry in manifest.files.items():
+        file = folder / name
+        found = file.stat().st_size if file.is_file() else None
+        if found != entry["bytes"]:
             state = "is missing" if found is None else f"has {found} bytes"
             raise BaseError(
                 "base.file",
-                f"{path} {state}, expected {size} bytes: copy the base package again",
+                f"{file} {state}, expected {entry['bytes']} bytes: copy the base package again",
             )
     return manifest
 
 
-def check_digests(folder: Path, manifest: BaseManifest) -> None:
+def parse_manifest(text: str, path: str = MANIFEST) -> BaseManifest:
+    """The manifest in `text`, every field of the right type and range; raises BaseError."""
+    try:
+        fields = parse_json(text)
+    except (ValueError, RecursionError) as error:
+        raise BaseError("base.manifest", f"{path} is not JSON") from error
+    version = fields.get("format") if isinstance(fields, dict) else None
+    if type(version) is not int or version != FORMAT_VERSION:
+        raise BaseError(
+            "base.version",
+            f"{path} has format {str(version)[:20]!r}, this release reads {FORMAT_VERSION}: "
+            "update osd-edge, or export the base again",
+        )
+    try:
+        return _checked(fields)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BaseError(
+            "base.manifest", f"{path} is malformed ({str(error)[:80]!r}): export the base again"
+        ) from error
+
+
+def _checked(fields: dict[str, Any]) -> BaseManifest:
+    sites = tuple(_site(site) for site in _of(list, fields["sites"]))
+    text = fields["text"]
+    files = {
+        name: {"bytes": _count(entry["bytes"]), "sha256": _matching(_DIGEST, entry["sha256"])}
+        for name, entry in _of(dict, fields["files"]).items()
+    }
+    manifest = BaseManifest(
+        family=_of(str, fields["family"]),
+        fingerprint=_matching(_DIGEST, fields["fingerprint"]),
+        hidden_size=_count(fields["hidden_size"]),
+        inputs=tuple(_of(str, name) for name in _of(list, fields["inputs"])),
+        hidden_output=_of(str, fields["hidden_output"]),
+        pooler_output=None
+        if fields["pooler_output"] is None
+        else _of(str, fields["pooler_output"]),
+        sites=sites,
+        files=files,
+        text=None
+        if text is None
+        else TextSettings(_count(text["max_length"]), _id(text["pad_id"])),
+        made=_of(dict, fields["made"]),
+    )
+    names = [*manifest.inputs]
+    names += [name for site in sites for name in (site.u, site.v) if name is not None]
+    if len(set(names)) != len(names):
+        raise ValueError("two graph inputs have one name")
+    if not {"input_ids", "attention_mask"} <= set(manifest.inputs) <= set(TOKEN_INPUTS):
+        raise ValueError("inputs")
+    if not all(_FILE_NAME.fullmatch(name) for name in files):
+        raise ValueError("files")
+    return manifest
+
+
+def _site(fields: dict[str, Any]) -> Site:
+    u, v = fields["u"], fields["v"]
+    if (u is None) != (v is None):
+        raise ValueError("a site with one factor")
+    return Site(
+        _of(str, fields["name"]),
+        _count(fields["n"]),
+        _count(fields["d"]),
+        None if u is None else _of(str, u),
+        None if v is None else _of(str, v),
+    )
+
+
+def _of(kind: type[T], value: object) -> T:
+    if type(value) is not kind:
+        raise TypeError(f"expected {kind.__name__}")
+    return value
+
+
+def _count(value: object) -> int:
+    if not 0 < _of(int, value) < 2**48:
+        raise ValueError("a number out of range")
+    return _of(int, value)
+
+
+def _id(value: object) -> int:
+    if not 0 <= _of(int, value) < 2**31:
+        raise ValueError("a token id out of range")
+    return _of(int, value)
+
+
+def _matching(pattern: re.Pattern[str], value: object) -> str:
+    if not pattern.fullmatch(_of(str, value)):
+        raise ValueError("a malformed digest")
+    return _of(str, value)
+
+
+def check_digests(folder: Path, manifest: BaseManifest, progress: Progress = silent) -> None:
     """Refuse (`base.digest`) a package whose files differ from those that were exported."""
-    for name, entry in manifest.files.items():
-        with (folder / name).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    for name, entry in progress(list(manifest.files.items()), "Digests of the base package"):
+        try:
+            with (folder / name).open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise BaseError("base.file", f"cannot read {folder / name}") from error
         if digest != entry["sha256"]:
             raise BaseError(
                 "base.digest", f"{folder / name} is damaged: copy the base package again"

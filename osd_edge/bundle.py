@@ -73,9 +73,11 @@ class SiteDelta:
         """Rank of the factors."""
         return self.u.k
 
-    def decode(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """U as `[k, n]`, scales applied, and V as `[k, d]`."""
-        u = self.u.decode()
+    def decode(
+        self, out: NDArray[np.float32] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """U as `[k, n]`, scales applied, and V as `[k, d]`; U in `out` (zeros) where given."""
+        u = self.u.decode(out)
         if self.scale is not None:
             u *= self.scale[:, None]
         return u, self.v.decode()

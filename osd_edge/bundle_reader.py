@@ -52,6 +52,8 @@ def read_bundle_file(path: Path) -> Bundle:
     """
     try:
         size = path.stat().st_size
+        if not path.is_file():
+            raise BundleError("bundle.missing", f"{path} is not a file")
         if size > MAX_BUNDLE_BYTES:
             raise BundleError("bundle.header-length", f"{path} has {size} bytes: not a task bundle")
         data = path.read_bytes()

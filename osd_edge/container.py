@@ -140,7 +140,7 @@ def _refuse(constant: str) -> None:
 
 def _integer(text: str) -> int | float:
     # Nothing here has 16 digits; Python would parse thousands of them, and take -0 for 0.
-    return int(text) if len(text) < 16 and text != "-0" else float(text)
+    return int(text) if len(text.lstrip("-")) < 16 and text != "-0" else float(text)
 
 
 def read_tensors(data: bytes, entries: Mapping[str, Any], start: int) -> dict[str, Array]:

@@ -15,6 +15,15 @@ meaning; programs and runtimes in other languages may rely on it.
 """
 
 
+def shown(text: str, length: int = 80) -> str:
+    """Text from a file or another program, fit for a message: one line, cut, no control codes.
+
+    A file may come from anywhere, and a terminal obeys escape sequences that it is shown.
+    """
+    cut = text if len(text) <= length else text[: length - 1] + "…"
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in cut)
+
+
 class OsdEdgeError(Exception):
     """Base of all refusals. `code` is stable, for programs; the message is for people."""
 

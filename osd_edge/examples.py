@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from osd_edge.errors import DataError
+from osd_edge.errors import DataError, shown
 from osd_edge.files import write_file
 
 _HEADERS = (["label", "text"], ["label", "text", "text_pair"])
@@ -29,6 +29,10 @@ def read_examples(path: Path) -> tuple[Example, ...]:
     Raises DataError: `data.missing`, `data.encoding`, `data.kind`, `data.header`, `data.row`,
     `data.empty`.
     """
+    if path.suffix not in (".tsv", ".txt"):
+        raise DataError(
+            "data.kind", f"expected a .tsv (labelled) or .txt (unlabelled) file, found {path}"
+        )
     try:
         lines = path.read_bytes().decode("utf-8-sig").split("\n")
         lines = [line.removesuffix("\r") for line in lines]
@@ -37,18 +41,19 @@ def read_examples(path: Path) -> tuple[Example, ...]:
     except OSError as error:
         raise DataError("data.missing", f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
+        where = error.object[: error.start].count(b"\n") + 1
         raise DataError(
-            "data.encoding", f"{path} line {line} is not UTF-8: save the file as UTF-8"
+            "data.encoding", f"{path} line {where} is not UTF-8: save the file as UTF-8"
         ) from error
+    for number, line in enumerate(lines, 1):
+        if "\r" in line or "\0" in line:
+            raise DataError(
+                "data.row", f"{path} line {number} holds a stray carriage return or a null byte"
+            )
     if path.suffix == ".tsv":
         examples = _labelled(path, lines)
-    elif path.suffix == ".txt":
-        examples = tuple(Example(line) for line in lines if line.strip())
     else:
-        raise DataError(
-            "data.kind", f"expected a .tsv (labelled) or .txt (unlabelled) file, found {path}"
-        )
+        examples = tuple(Example(line) for line in lines if line.strip())
     if not examples:
         raise DataError("data.empty", f"{path} holds no examples")
     return examples
@@ -73,10 +78,11 @@ def check_labels(path: Path, examples: Sequence[Example], labels: Sequence[str])
     known = set(labels)
     for number, example in enumerate(examples, 2):
         if example.label not in known:
-            some = ", ".join(list(labels)[:8])
+            some = ", ".join(shown(label, 30) for label in list(labels)[:8])
             raise DataError(
                 "data.label",
-                f"{path} line {number}: the model does not know label {example.label!r}; "
+                f"{path} line {number}: the model does not know label "
+                f"{shown(example.label or '', 60)!r}; "
                 f"it knows {some}{', …' if len(known) > 8 else ''}",
             )
 

@@ -6,6 +6,7 @@ the old file or the new one, and a failure leaves the old one.
 
 import contextlib
 import errno
+import json
 import os
 import shutil
 import tempfile
@@ -26,10 +27,12 @@ def write_file(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+        temporary = None
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise output_error(path, error) from error
+    finally:
+        if temporary is not None:  # whatever stopped it, an interrupt too
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -39,6 +42,7 @@ def staged_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     Raises OutputError: `output.exists` where `path` is there already and `overwrite` is not
     set, `output.disk-full` or `output.unwritable` where the disk refuses.
     """
+    path = path.resolve()  # what a link stands for, and never "."
     check_folder_free(path, overwrite=overwrite)
     staging: Path | None = None
     try:
@@ -71,16 +75,35 @@ def staged_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             shutil.rmtree(staging, ignore_errors=True)
 
 
+def make_folder(path: Path) -> None:
+    """Make `path` and the folders above it; raises OutputError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
 def check_folder_free(path: Path, *, overwrite: bool) -> None:
     """Refuse (`output.exists`) a folder that holds something and may not be replaced.
 
-    Even `overwrite` replaces only a folder with a manifest in it: never a home folder.
+    Even `overwrite` replaces only an earlier base package: a folder whose manifest lists all
+    that is in it.
     """
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
-    if not overwrite or not (path / "manifest.json").is_file():
+    if not overwrite or not _is_package(path):
         hint = "" if overwrite else ", or use --overwrite to replace an earlier base package"
         raise OutputError("output.exists", f"{path} is there already: name another folder{hint}")
+
+
+def _is_package(path: Path) -> bool:
+    try:
+        fields = json.loads((path / "manifest.json").read_text("utf-8"))
+        return {"fingerprint", "files"} <= set(fields) and {
+            entry.name for entry in path.iterdir()
+        } <= {"manifest.json", *fields["files"]}
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def check_file_writable(path: Path) -> None:

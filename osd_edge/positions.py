@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from osd_edge.errors import BundleError
 
+_BITS = np.array([bin(byte).count("1") for byte in range(256)], np.int64)
+
 
 def index_bits(slots: int) -> int:
     """⌈log₂ slots⌉: bits that name one of `slots` positions."""
@@ -71,15 +73,15 @@ def decode(data: NDArray[np.uint8], slots: int, count: int) -> NDArray[np.int64]
     if count == 0:
         return np.zeros(0, np.int64)
     if kind == "bitmap":
+        # Counted first: places are only listed when there are as many as there are values.
+        good = int(_BITS[data].sum()) == count
         bits = np.unpackbits(data, bitorder="little")
-        indices = np.flatnonzero(bits)
-        good = indices.size == count and not bits[slots:].any()
+        indices = np.flatnonzero(bits) if good else np.zeros(count, np.int64)
+        good = good and not bits[slots:].any()
     else:
         planes = data.reshape(index_bits(slots), -1)
         bits = np.unpackbits(planes, axis=1, bitorder="little")
-        indices = np.zeros(count, np.int64)
-        for b in range(len(bits)):
-            indices |= bits[b, :count].astype(np.int64) << b
+        indices = (np.int64(1) << np.arange(len(bits))) @ bits[:, :count].astype(np.int64)
         good = not bits[:, count:].any() and bool((np.diff(indices) > 0).all())
         good = good and int(indices[-1]) < slots
     if not good:

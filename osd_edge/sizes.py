@@ -14,6 +14,7 @@ _UNITS = {
     "mib": 2**20,
     "gib": 2**30,
 }
+_LARGEST = 2**40
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", re.IGNORECASE)
 
 
@@ -24,7 +25,10 @@ def parse_size(text: str) -> int:
         raise InputError(
             "input.size", f"expected a size such as 16KiB, 1.5MB or 4096, found {text!r}"
         )
-    return int(float(match[1]) * _UNITS[match[2].lower()])
+    size = float(match[1]) * _UNITS[match[2].lower()]
+    if size > _LARGEST:
+        raise InputError("input.size", f"expected a size of at most 1 TiB, found {text[:40]!r}")
+    return int(size)
 
 
 def format_size(size: float) -> str:

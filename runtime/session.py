@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from osd_edge.base_manifest import MODEL, BaseManifest, check_fits, read_manifest
 from osd_edge.bundle import Bundle, task_name
 from osd_edge.bundle_reader import read_bundle_file
-from osd_edge.errors import BaseError, InputError, TaskError
+from osd_edge.errors import BaseError, InputError, TaskError, shown
 from osd_edge.heads import Floats, apply_head
 from osd_edge.runtime.task import DecodedTask, decode_task
 from osd_edge.runtime.text import Answer, TextEncoder, answers
@@ -26,10 +26,6 @@ class _Active(enum.Enum):
 
 
 ACTIVE = _Active.TASK
-_ORT_ERRORS = tuple(
-    getattr(ort.capi.onnxruntime_pybind11_state, name)
-    for name in ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "RuntimeException")
-)
 
 
 @dataclass(frozen=True)
@@ -61,6 +57,7 @@ class EdgeSession:
         self.folder = Path(base)
         self.manifest: BaseManifest = read_manifest(self.folder)
         self._ort = open_graph(self.folder / MODEL, threads)
+        _check_graph(self._ort, self.manifest, self.folder)
         self._lock = threading.Lock()
         self._bundles: dict[str, Bundle] = {}
         self._decoded: OrderedDict[str, DecodedTask] = OrderedDict()
@@ -184,8 +181,8 @@ class EdgeSession:
             names.append(self.manifest.pooler_output)
         try:
             results = self._ort.run(names, feeds)
-        except _ORT_ERRORS as error:
-            reason = str(error).splitlines()[0][:300]
+        except Exception as error:  # onnxruntime's exceptions have no common base
+            reason = shown(str(error), 200)
             raise InputError("input.run", f"onnxruntime refused the inputs: {reason}") from error
         hidden, pooled = results[0], results[1] if len(results) > 1 else None
         if decoded is None:
@@ -216,13 +213,17 @@ class EdgeSession:
         if unknown or ids is None:
             raise InputError(
                 "input.names",
-                f"expected inputs {', '.join(self.manifest.inputs)}, found {', '.join(inputs)}",
+                f"expected inputs {', '.join(self.manifest.inputs)}, found "
+                f"{shown(', '.join(map(str, inputs)), 100)}",
             )
-        shape = np.shape(ids)
         feeds = {}
         for name in self.manifest.inputs:
-            default = np.full(shape, int(name == "attention_mask"), np.int64)
-            array = np.asarray(inputs.get(name, default))
+            try:
+                shape = np.shape(ids)
+                default = np.full(shape, int(name == "attention_mask"), np.int64)
+                array = np.asarray(inputs.get(name, default))
+            except ValueError as error:
+                raise InputError("input.shape", f"{name} is ragged: {error}") from error
             if (
                 array.ndim != 2
                 or array.shape != shape
@@ -234,8 +235,35 @@ class EdgeSession:
                     f"{name}: expected integers [batch, tokens] like input_ids, "
                     f"found {array.dtype} {list(array.shape)}",
                 )
+            if array.min() < 0 or array.max() >= 2**31:
+                raise InputError("input.shape", f"{name} holds numbers that are no token ids")
             feeds[name] = array.astype(np.int64, copy=False)
         return feeds
+
+
+def _check_graph(session: ort.InferenceSession, manifest: BaseManifest, folder: Path) -> None:
+    """Refuse (`base.graph`) a graph that is not the one that the manifest describes."""
+    expected: dict[str, list[int | None]] = {name: [None, None] for name in manifest.inputs}
+    for site in manifest.sites:
+        if site.u is not None and site.v is not None:
+            expected[site.u] = [None, None, site.n]
+            expected[site.v] = [None, site.d, None]
+    found = {
+        node.name: [size if isinstance(size, int) else None for size in node.shape]
+        for node in (*session.get_inputs(), *session.get_overridable_initializers())
+    }
+    outputs = {node.name: node.type for node in session.get_outputs()}
+    named = [manifest.hidden_output, manifest.pooler_output or manifest.hidden_output]
+    hidden = session.get_outputs()[0]
+    if (
+        found != expected
+        or any(outputs.get(name) != "tensor(float)" for name in named)
+        or hidden.name != manifest.hidden_output
+        or hidden.shape[2:] != [manifest.hidden_size]
+    ):
+        raise BaseError(
+            "base.graph", f"{folder / MODEL} is not what its manifest describes: copy it again"
+        )
 
 
 def open_graph(path: Path, threads: int = 0) -> ort.InferenceSession:
@@ -245,6 +273,6 @@ def open_graph(path: Path, threads: int = 0) -> ort.InferenceSession:
     options.log_severity_level = 3
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except (*_ORT_ERRORS, ort.capi.onnxruntime_pybind11_state.NoSuchFile) as error:
-        reason = str(error).splitlines()[0][:300]
+    except Exception as error:  # a damaged graph comes to many kinds of exception
+        reason = shown(str(error), 200)
         raise BaseError("base.graph", f"onnxruntime cannot open {path}: {reason}") from error

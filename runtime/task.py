@@ -40,10 +40,7 @@ def decode_task(name: str, bundle: Bundle, manifest: BaseManifest) -> DecodedTas
         middle, end = at + delta.k * delta.n, at + delta.k * (delta.n + delta.d)
         u = arena[at:middle].reshape(delta.k, delta.n)
         v = arena[middle:end].reshape(delta.d, delta.k)
-        delta.u.decode(u)
-        if delta.scale is not None:
-            u *= delta.scale[:, None]
-        v[:] = delta.v.decode().T
+        v[:] = delta.decode(u)[1].T
         feeds[site.u], feeds[site.v] = u[None], v[None]
         at = end
     head = bundle.head.decode()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osd_edge.base_manifest import TOKENIZER, BaseManifest
-from osd_edge.errors import BaseError, InputError
+from osd_edge.errors import BaseError, InputError, shown
 from osd_edge.heads import Floats, softmax
 
 
@@ -54,10 +54,20 @@ class TextEncoder:
         """Token inputs `[batch, tokens]` for `texts`, or for text pairs, padded on the right."""
         if isinstance(texts, str) or not texts or not all(isinstance(t, str) for t in texts):
             raise InputError("input.texts", "expected a list of one or more texts")
+        for text in (*texts, *(pairs or ())):
+            try:
+                text.encode()
+            except (AttributeError, UnicodeEncodeError) as error:
+                raise InputError("input.texts", "a text is not valid Unicode") from error
         if pairs is not None and len(pairs) != len(texts):
             raise InputError("input.texts", f"{len(texts)} texts, but {len(pairs)} second texts")
         batch: list[Any] = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
-        encodings = self._tokenizer.encode_batch(batch)
+        try:
+            encodings = self._tokenizer.encode_batch(batch)
+        except BaseException as error:  # the package's panics are no Exception
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            raise BaseError("base.text", f"the tokenizer fails: {shown(str(error))}") from error
         length = max(1, *(len(encoding.ids) for encoding in encodings))
         ids = np.full((len(batch), length), self._pad_id, np.int64)
         mask = np.zeros_like(ids)

@@ -88,7 +88,9 @@ def bundles(draw: st.DrawFn) -> Bundle:
         values=values,
         sites=tuple(sites),
         head=draw(heads(len(labels))),
-        method=draw(st.dictionaries(TEXT, st.integers() | TEXT, max_size=2)),
+        method=draw(
+            st.dictionaries(TEXT, st.integers(-(10**15) + 1, 10**15 - 1) | TEXT, max_size=2)
+        ),
         scores=draw(st.dictionaries(TEXT, FINITE, max_size=2)),
     )
 

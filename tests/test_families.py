@@ -138,3 +138,20 @@ def test_full_rank_gives_back_the_fine_tuned_model(family: Path, tmp_path: Path)
         logits = session.run(session.encode(texts)).logits
         assert logits is not None
         assert_close(logits, expected)
+
+
+def test_any_mask_equals_torch(family: Path) -> None:
+    """Padding on the left, and a hole in the middle: not what `classify` makes, but allowed."""
+    session = EdgeSession(family / "package", threads=1)
+    model = AutoModel.from_pretrained(family / "base").eval()
+    ids = np.random.default_rng(0).integers(4, 16, (3, 9))
+    mask = np.ones_like(ids)
+    mask[0, :4] = 0
+    mask[1, 5] = 0
+    mask[2, 6:] = 0
+    output = session.run({"input_ids": ids, "attention_mask": mask})
+    with torch.inference_mode():
+        expected = model(
+            input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask)
+        ).last_hidden_state.numpy()
+    assert_close(output.hidden[mask == 1], expected[mask == 1])

@@ -1,6 +1,7 @@
 """Writing: the old file or the new one, never half of one, and nothing left lying about."""
 
 import errno
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,12 @@ def failing(number: int) -> Any:
 
 def package(path: Path, text: str = "old") -> Path:
     path.mkdir()
-    (path / "manifest.json").write_text(text)
+    (path / "manifest.json").write_text(manifest(text))
     return path
+
+
+def manifest(text: str) -> str:
+    return json.dumps({"fingerprint": text, "files": {"stale": {}}})
 
 
 def test_a_file_is_written_and_replaced(tmp_path: Path) -> None:
@@ -81,9 +86,9 @@ def test_a_folder_appears_whole(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "base"
     with staged_folder(path) as staging:
         (staging / "inner").mkdir()
-        (staging / "inner" / "a").write_text("new")
+        (staging / "inner" / "a").write_text(manifest("new"))
         assert not path.exists()
-    assert (path / "inner" / "a").read_text() == "new"
+    assert (path / "inner" / "a").read_text() == manifest("new")
     assert names(path.parent) == ["base"]
 
 
@@ -106,7 +111,7 @@ def test_a_full_disk_leaves_the_old_folder(tmp_path: Path) -> None:
         (staging / "a").write_text("half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert refused.value.code == "output.disk-full"
-    assert (path / "manifest.json").read_text() == "old"
+    assert (path / "manifest.json").read_text() == manifest("old")
     assert names(tmp_path) == ["base"]
 
 
@@ -114,9 +119,9 @@ def test_overwrite_replaces_an_earlier_package(tmp_path: Path) -> None:
     path = package(tmp_path / "base")
     (path / "stale").write_text("")
     with staged_folder(path, overwrite=True) as staging:
-        (staging / "manifest.json").write_text("new")
+        (staging / "manifest.json").write_text(manifest("new"))
     assert names(path) == ["manifest.json"]
-    assert (path / "manifest.json").read_text() == "new"
+    assert (path / "manifest.json").read_text() == manifest("new")
     assert names(tmp_path) == ["base"]
 
 
@@ -127,7 +132,7 @@ def test_a_failed_swap_puts_the_old_folder_back(
     rename = Path.rename
 
     def only_the_old(self: Path, target: Path) -> Path:
-        if target == path and (self / "manifest.json").read_text() == "new":
+        if target == path and (self / "manifest.json").read_text() == manifest("new"):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return rename(self, target)
 
@@ -136,8 +141,8 @@ def test_a_failed_swap_puts_the_old_folder_back(
         pytest.raises(OutputError),
         staged_folder(path, overwrite=True) as staging,
     ):
-        (staging / "manifest.json").write_text("new")
-    assert (path / "manifest.json").read_text() == "old"
+        (staging / "manifest.json").write_text(manifest("new"))
+    assert (path / "manifest.json").read_text() == manifest("old")
     assert names(tmp_path) == ["base"]
 
 
@@ -166,6 +171,21 @@ def test_what_is_no_package_is_never_replaced(tmp_path: Path, overwrite: bool) -
         assert refused.value.code == "output.exists"
     assert names(tmp_path) == ["file", "home"]
     assert (home / "letters").read_text() == "dear"
+
+
+@pytest.mark.parametrize("text", ['{"name": "a web app"}', "no JSON", "[]"])
+def test_a_manifest_of_something_else_protects_its_folder(tmp_path: Path, text: str) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "manifest.json").write_text(text)
+    with pytest.raises(OutputError):
+        check_folder_free(tmp_path / "app", overwrite=True)
+
+
+def test_a_package_with_a_file_of_the_users_is_kept(tmp_path: Path) -> None:
+    path = package(tmp_path / "base")
+    (path / "precious.txt").write_text("")
+    with pytest.raises(OutputError):
+        check_folder_free(path, overwrite=True)
 
 
 def test_without_overwrite_not_even_a_package_is_replaced(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import shutil
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from osd_edge.base_manifest import MANIFEST, WEIGHTS
+from osd_edge.bundle import write_bundle
+from osd_edge.bundle_reader import read_bundle_file
 from osd_edge.exporters import export_base
 from tests import tiny
 from tests.cli import Result, run_cli
@@ -86,6 +89,54 @@ def test_another_depth(models: Path, tmp_path: Path, capsys: Capture) -> None:
     other = tiny.make_base("bert", tmp_path / "other", num_hidden_layers=1)
     tuned = tiny.make_tuned(other, tmp_path / "tuned")
     assert_refused(export(capsys, models, tuned=tuned), "model.architecture", "encoder.layer.1")
+
+
+def test_a_deeper_model(models: Path, tmp_path: Path, capsys: Capture) -> None:
+    other = tiny.make_base("bert", tmp_path / "other", num_hidden_layers=3)
+    tuned = tiny.make_tuned(other, tmp_path / "tuned")
+    assert_refused(export(capsys, models, tuned=tuned), "model.architecture", "encoder.layer.2")
+
+
+@pytest.mark.parametrize("method", ["truncsvd", "magtruncsvd", "osd"])
+@pytest.mark.parametrize("budget", ["r=1", "8KiB"])
+def test_chosen_layers_without_a_delta(
+    models: Path, capsys: Capture, method: str, budget: str
+) -> None:
+    name = "pooler.dense.weight"
+    base = load_file(models / "base" / "model.safetensors")
+    spoil(models / "first", lambda tensors: tensors.__setitem__(f"bert.{name}", base[name]))
+    result = export(capsys, models, "--method", method, "--budget", budget, "--sites", "pooler.*")
+    assert_refused(result, "model.same", "no delta")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"hidden_size": None}, {"num_attention_heads": 5}, {"hidden_act": "magic"}]
+)
+def test_configurations_that_describe_no_model(
+    models: Path, capsys: Capture, changes: dict[str, object]
+) -> None:
+    edit_config(models / "base", **changes)
+    assert_refused(export(capsys, models), "model.config")
+
+
+def test_a_tokenizer_without_padding(models: Path, capsys: Capture) -> None:
+    path = models / "base" / "tokenizer_config.json"
+    fields = json.loads(path.read_text())
+    del fields["pad_token"]
+    path.write_text(json.dumps(fields))
+    (models / "base" / "special_tokens_map.json").write_text("{}")
+    result = run_cli(capsys, "export", "base", models / "base", "-o", models / "out" / "base")
+    assert_refused(result, "model.tokenizer", "pad_token")
+
+
+def test_mistakes_that_need_no_model_are_told_at_once(models: Path, capsys: Capture) -> None:
+    for option, value, code in (
+        ("--name", "a b", "input.task-name"),
+        ("--budget", "nonsense", "budget.malformed"),
+    ):
+        result = export(capsys, models, option, value)
+        assert_refused(result, code)
+        assert "Checking" not in result.err, "models were read before the mistake was told"
 
 
 def test_another_width(models: Path, tmp_path: Path, capsys: Capture) -> None:
@@ -189,6 +240,8 @@ def test_weights_that_are_cut_short(models: Path, capsys: Capture) -> None:
         ("x.tsv", b"label\ttext\nred\t\n", "data.row", ("line 2",)),
         ("x.tsv", b"label\ttext\nred\ta\npurple\tb\n", "data.label", ("line 3", "purple", "red")),
         ("x.tsv", b"label\ttext\nred\tcaf\xe9\n", "data.encoding", ("line 2", "UTF-8")),
+        ("x.tsv", b"label\ttext\nred\ta\rb\n", "data.row", ("line 2", "carriage")),
+        ("x.txt", b"a\0b\n", "data.row", ("line 1", "null")),
         ("x.csv", b"label,text\n", "data.kind", (".tsv",)),
         ("x.txt", b"a cat\n", "data.labels-needed", ("magtruncsvd",)),
     ],
@@ -218,7 +271,10 @@ def test_osd_without_calibration(models: Path, capsys: Capture) -> None:
 # Budgets
 
 
-@pytest.mark.parametrize("budget", ["r=0", "0", "much", "-3KiB", "r=one", "3 parsec"])
+@pytest.mark.parametrize(
+    "budget",
+    ["r=0", "0", "much", "-3KiB", "r=one", "3 parsec", "9999999999GiB", "r=99999999999999999999"],
+)
 def test_malformed_budgets(models: Path, capsys: Capture, budget: str) -> None:
     assert_refused(export(capsys, models, "--budget", budget), "budget.malformed")
 
@@ -302,12 +358,66 @@ def test_base_packages_with_missing_or_short_files(device: Path, capsys: Capture
     run_and_verify(capsys, device, "base.version")
     manifest.write_text("[]")
     run_and_verify(capsys, device, "base.version")
+    for changes in (
+        {"fingerprint": 5},
+        {"files": {}},
+        {"files": {"../x": {"bytes": 1, "sha256": "0" * 64}}},
+        {"files": {"model.onnx": {"bytes": 1}}},
+        {"inputs": "input_ids"},
+        {"inputs": ["input_ids"]},
+        {"inputs": ["input_ids", 5]},
+        {"hidden_output": None},
+        {"pooler_output": 5},
+        {"hidden_size": 32.0},
+        {"text": {"max_length": "x", "pad_id": 0}},
+        {"text": {"max_length": 64, "pad_id": -1}},
+        {"sites": [fields["sites"][0] | {"v": None}]},
+        {"sites": [fields["sites"][0], fields["sites"][0]]},
+    ):
+        manifest.write_text(json.dumps(fields | changes))
+        run_and_verify(capsys, device, "base.manifest")
     manifest.write_text("{")
     run_and_verify(capsys, device, "base.manifest")
     manifest.write_text(json.dumps({"format": 1, "sites": 3}))
     run_and_verify(capsys, device, "base.manifest")
     manifest.unlink()
     run_and_verify(capsys, device, "base.missing", "export base")
+
+
+def test_a_manifest_of_another_graph(device: Path, capsys: Capture) -> None:
+    """Names of two sites swapped: each layer would get the other's factors."""
+    path = device / "base" / MANIFEST
+    fields = json.loads(path.read_text())
+    sites = fields["sites"]
+    first, other = sites[0], next(s for s in sites if s["n"] != sites[0]["n"])
+    for factor in ("u", "v"):
+        first[factor], other[factor] = other[factor], first[factor]
+    path.write_text(json.dumps(fields))
+    bundle = device / "task.osd.safetensors"
+    ran = run_cli(capsys, "run", "--base", device / "base", "--bundle", bundle, "--text", "cat")
+    assert_refused(ran, "base.graph", "manifest")
+
+
+def test_what_a_file_says_cannot_drive_the_terminal(device: Path, capsys: Capture) -> None:
+    bundle = device / "task.osd.safetensors"
+    hostile = "\x1b[31mred\n\x9b\u202e" + "x" * 5000
+    content = replace(
+        read_bundle_file(bundle),
+        labels=(hostile, "b", "c"),
+        task_version=hostile,
+        tool=hostile,
+        method={hostile: hostile},
+        scores={hostile: {hostile: 1}},
+    )
+    bundle.write_bytes(write_bundle(content))
+    shown = run_cli(capsys, "inspect", bundle)
+    ran = run_cli(capsys, "run", "--base", device / "base", "--bundle", bundle, "--text", "cat")
+    as_json = run_cli(capsys, "inspect", bundle, "--json")
+    for result in (shown, ran, as_json):
+        assert result.code == 0
+        assert not set(result.out) & set("\x1b\x9b\u202e\r")
+    assert len(shown.out) + len(ran.out) < 5000
+    assert json.loads(as_json.out)["labels"][0] == hostile
 
 
 def test_a_graph_that_onnxruntime_cannot_open(device: Path, capsys: Capture) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from osd_edge.base_manifest import check_fits, read_manifest
+from osd_edge.base_manifest import check_fits, parse_manifest
 from osd_edge.bundle_reader import MAX_BUNDLE_BYTES, read_bundle, read_bundle_file
 from osd_edge.errors import BundleError
 from osd_edge.heads import apply_head
@@ -84,7 +84,7 @@ def test_a_head_gives_the_logits_of_the_vectors(case: dict[str, Any]) -> None:
 @cases("valid")
 def test_only_the_flagged_files_fit_the_base(case: dict[str, Any]) -> None:
     bundle = read_bundle(data_of(case))
-    manifest = read_manifest(VECTORS / "base")
+    manifest = parse_manifest((VECTORS / "base" / "manifest.json").read_text("utf-8"))
     if "fits-base" in case["flags"]:
         check_fits(bundle, manifest)
     else:
@@ -106,7 +106,9 @@ def test_an_invalid_file_is_refused_with_its_code(case: dict[str, Any]) -> None:
     if "against-base" in case["flags"]:
         bundle = read_bundle(data)
         with pytest.raises(BundleError) as refused:
-            check_fits(bundle, read_manifest(VECTORS / "base"))
+            check_fits(
+                bundle, parse_manifest((VECTORS / "base" / "manifest.json").read_text("utf-8"))
+            )
     else:
         with pytest.raises(BundleError) as refused:
             read_bundle(data)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from osd_edge.cli.output import json_option, print_json, table
+from osd_edge.cli.output import bar, json_option, print_json, table
+from osd_edge.errors import shown
 from osd_edge.sizes import format_size
 
 
@@ -20,14 +21,16 @@ def inspect(file: Path, as_json: bool) -> None:
     if as_json:
         print_json(summary)
         return
-    click.echo(f"task {summary['task']!r} version {summary['task_version']}, ", nl=False)
-    click.echo(f"{format_size(summary['bytes']['file'])}, made by {summary['tool']}")
+    version, tool = shown(summary["task_version"]), shown(summary["tool"])
+    click.echo(f"task {summary['task']!r} version {version}, ", nl=False)
+    click.echo(f"{format_size(summary['bytes']['file'])}, made by {tool}")
     click.echo(f"base    {summary['base']}")
-    click.echo(f"labels  {', '.join(summary['labels'])}")
+    click.echo(f"labels  {shown(', '.join(summary['labels']), 400)}")
     click.echo(f"head    {summary['head']}")
     click.echo(f"method  {_pairs(summary['method'])}")
     for name, score in summary["scores"].items():
-        click.echo(f"score   {name}: {_pairs(score) if isinstance(score, dict) else score}")
+        value = _pairs(score) if isinstance(score, dict) else shown(str(score))
+        click.echo(f"score   {shown(name)}: {value}")
     click.echo(
         f"values  {summary['values']}, {summary['nonzeros']} stored at "
         f"{summary['bits_per_nonzero']:.2f} bits each, positions included"
@@ -67,7 +70,7 @@ def verify(file: Path, base: Path, as_json: bool) -> None:
     manifest = read_manifest(base)
     bundle = read_bundle_file(file)
     check_fits(bundle, manifest)
-    check_digests(base, manifest)
+    check_digests(base, manifest, bar)
     if as_json:
         print_json({"task": bundle.task, "base": bundle.base, "verified": True})
     else:
@@ -75,4 +78,5 @@ def verify(file: Path, base: Path, as_json: bool) -> None:
 
 
 def _pairs(values: dict[str, object]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in values.items()) or "not stated"
+    pairs = ", ".join(f"{key} {value}" for key, value in values.items())
+    return shown(pairs, 200) or "not stated"

@@ -1,5 +1,6 @@
 """One task by several methods, each bundle scored as a device runs it, beside its bounds."""
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,12 +10,11 @@ from osd_edge.bundle_reader import read_bundle_file
 from osd_edge.examples import Example
 from osd_edge.exporters import TaskExporter, TaskReport
 from osd_edge.exporters.budget import parse_budget
+from osd_edge.exporters.calibration import MAX_TOKENS
 from osd_edge.exporters.fine_tuned import fine_tuned_accuracy, fp32_bytes
 from osd_edge.files import write_file
 from osd_edge.progress import Progress, silent
 from osd_edge.runtime import EdgeSession, evaluate
-
-MAX_TOKENS = 128
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,14 @@ def compare_task(
 
     The session's base package must be that of `base`; bundles are unloaded again.
     """
-    fine_tuned = fine_tuned_accuracy(task.tuned, task.test, progress)
+    fine_tuned = fine_tuned_accuracy(base, task.tuned, task.test, progress)
     exporter = TaskExporter(base, task.tuned, calibration=task.calibration, progress=progress)
     scored = []
     # The largest first: factors and scores that it needs serve the others too.
     for budget in sorted(budgets, key=_largest_first):
         for method in methods:
-            path = out / f"{task.name}-{method}-{budget.replace('=', '')}.osd.safetensors"
+            size = "".join(c for c in budget if c not in "= ")
+            path = out / f"{task.name}-{method}-{size}.osd.safetensors"
             report = exporter.export(
                 path, method=method, budget=budget, values=values, progress=progress
             )
@@ -84,7 +85,7 @@ def compare_task(
     scored.sort(key=lambda s: (methods.index(s.report.method), s.report.size))
     return TaskComparison(
         task=task.name,
-        labels=len({example.label for example in task.test}),
+        labels=len(read_bundle_file(Path(scored[0].report.path)).labels),
         test_examples=len(task.test),
         fp32_bytes=fp32_bytes(task.tuned),
         fine_tuned=fine_tuned,
@@ -104,19 +105,22 @@ def _accuracy(
 ) -> float:
     name = session.load(path)
     try:
-        return evaluate(session, name, test, max_length=MAX_TOKENS, progress=progress).accuracy
+        return evaluate(session, name, test, max_length=_limit(session), progress=progress).accuracy
     finally:
         session.unload(name)
 
 
 def _zero_delta(session: EdgeSession, bundle: Path, task: TaskFiles, progress: Progress) -> float:
     """Accuracy of the task's head over the base alone."""
-    path = bundle.with_name(f"{task.name}-zero-delta.osd.safetensors")
     emptied = replace(
         read_bundle_file(bundle), task=f"{task.name}-zero-delta", sites=(), method={}, scores={}
     )
-    write_file(path, write_bundle(emptied))
-    try:
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "zero-delta.osd.safetensors"
+        write_file(path, write_bundle(emptied))
         return _accuracy(session, path, task.test, progress)
-    finally:
-        path.unlink()
+
+
+def _limit(session: EdgeSession) -> int:
+    text = session.manifest.text
+    return MAX_TOKENS if text is None else min(MAX_TOKENS, text.max_length)

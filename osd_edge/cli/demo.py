@@ -1,6 +1,7 @@
 """`osd-edge demo`: the main job from end to end, on generated tasks or on the user's models."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ _SHOWN = 3  # test sentences that are shown as they go through each task
     show_default=True,
     metavar="DIR",
 )
-@click.option("--overwrite", is_flag=True, help="Replace what an earlier demo left in DIR.")
+@click.option("--overwrite", is_flag=True, help="Replace the files of an earlier demo in DIR.")
 @click.option(
     "--budget",
     "budgets",
@@ -85,7 +86,7 @@ def demo(
     from osd_edge.exporters.budget import parse_budget
     from osd_edge.exporters.checkpoint import find_model
     from osd_edge.exporters.quiet import quiet_libraries
-    from osd_edge.files import check_folder_free, write_file
+    from osd_edge.files import check_folder_free, make_folder, write_file
     from osd_edge.runtime import EdgeSession
 
     quiet_libraries()
@@ -93,6 +94,7 @@ def demo(
     for budget in budgets:
         parse_budget(budget)
     package, bundles = out / "base", out / "bundles"
+    make_folder(bundles)
     check_folder_free(package, overwrite=overwrite)
     if base is not None or tuned:
         if base is None or not tuned:
@@ -101,7 +103,6 @@ def demo(
         tasks = _own_tasks(folder, tuned, calibrations, tests)
     else:
         folder, tasks = _generated_tasks(out, seed)
-    bundles.mkdir(parents=True, exist_ok=True)
     click.echo(f"Base package in {package}", err=True)
     export_base(folder, package, overwrite=overwrite, progress=bar)
     session = EdgeSession(package, cache_bytes=_CACHE_BYTES)
@@ -168,6 +169,7 @@ def _generated_tasks(out: Path, seed: int) -> "tuple[Path, list[TaskFiles]]":
 def _own_tasks(
     base: Path, tuned: Sequence[str], calibrations: Sequence[Path], tests: Sequence[Path]
 ) -> "list[TaskFiles]":
+    from osd_edge.bundle import task_name
     from osd_edge.cli.comparison import TaskFiles
     from osd_edge.examples import check_labels, read_examples
     from osd_edge.exporters.checkpoint import Checkpoint, find_model
@@ -180,8 +182,10 @@ def _own_tasks(
             f"expected a --calibration and a --test for each of {len(tuned)} --tuned, found "
             f"{len(calibrations)} and {len(tests)}",
         )
+    names = [re.sub(r"[^A-Za-z0-9._-]+", "-", Path(model).name).strip("-.") for model in tuned]
+    names = [name if names.count(name) == 1 else f"{name}-{i}" for i, name in enumerate(names, 1)]
     tasks = []
-    for model, calibration, test in zip(tuned, calibrations, tests, strict=True):
+    for name, model, calibration, test in zip(names, tuned, calibrations, tests, strict=True):
         folder = find_model(model)
         labels = classification_labels(Checkpoint(folder))
         parts = []
@@ -190,7 +194,7 @@ def _own_tasks(
             check_labels(path, examples, labels)
             parts.append(examples)
         probe = frozen_probe_accuracy(base, *parts, progress=bar)
-        tasks.append(TaskFiles(folder.name, folder, probe, *parts))
+        tasks.append(TaskFiles(task_name(name[:40]), folder, probe, *parts))
     return tasks
 
 
@@ -236,7 +240,7 @@ def _alternate(
 ) -> str:
     """Test sentences answered in turn by one task after the other, over the one session."""
     rows = []
-    for i in range(_SHOWN):
+    for i in range(min(_SHOWN, *(len(task.test) for task in tasks))):
         for task, result in zip(tasks, results, strict=True):
             example = task.test[i]
             name = Path(result.bundles[-1].report.path).name.removesuffix(".osd.safetensors")

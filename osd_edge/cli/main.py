@@ -1,5 +1,6 @@
 """`osd-edge`: the command group and its entry point."""
 
+import io
 import sys
 
 import click
@@ -10,7 +11,7 @@ from osd_edge.cli.bundle import inspect, verify
 from osd_edge.cli.demo import demo
 from osd_edge.cli.device import evaluate, run
 from osd_edge.cli.export import export
-from osd_edge.errors import OsdEdgeError
+from osd_edge.errors import OsdEdgeError, shown
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -25,10 +26,13 @@ for command in (export, inspect, verify, run, evaluate, bench, demo):
 
 def main() -> None:
     """Run the command line: exit code 0 done, 1 refused or failed, 2 wrong usage."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without our arrows
     try:
         cli.main(standalone_mode=True)
     except OsdEdgeError as error:
-        click.echo(f"osd-edge: {error} [{error.code}]", err=True)
+        click.echo(f"osd-edge: {shown(str(error), 600)} [{error.code}]", err=True)
         sys.exit(1)
     except ModuleNotFoundError as error:
         extra = {"tokenizers": "text", "matplotlib": "demo", "sklearn": "demo"}

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from osd_edge.errors import shown
+
 T = TypeVar("T")
 
 json_option: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
@@ -22,11 +24,12 @@ def bar(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]
 
 def print_json(value: object) -> None:
     """Print `value` as indented JSON."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(json.dumps(value, indent=2, ensure_ascii=True))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Text columns: the first to the left, the others to the right."""
+    header, *rows = [[shown(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
     lines = []
     for row in (header, ["-" * width for width in widths], *rows):
