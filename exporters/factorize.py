@@ -1,11 +1,11 @@
 """Truncated SVD of a layer's delta: ΔW ≈ U Vᵀ with the singular values split evenly."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from osd_edge.exporters.backbone import Backbone
+from osd_edge.exporters.backbone import Backbone, LinearLayer
 from osd_edge.exporters.checkpoint import Checkpoint
 from osd_edge.progress import Progress, silent
 
@@ -58,20 +58,36 @@ def truncated_svd(delta: torch.Tensor, k: int) -> Factors:
 
 
 def spectra_of_sites(
-    backbone: Backbone, tuned: Checkpoint, names: Sequence[str], progress: Progress = silent
+    backbone: Backbone,
+    tuned: Checkpoint,
+    layers: Sequence[LinearLayer],
+    progress: Progress = silent,
 ) -> dict[str, Spectrum]:
-    """The spectrum of each site's delta; sites without one are left out.
+    """The spectrum of each layer's delta, by the layer's name; none of the deltas is zero.
 
     Columns can be shared out among sites before any factor is held in memory.
     """
     result = {}
-    for name in progress(names, "Singular values"):
-        delta = _delta(backbone, tuned, name)
-        if delta is not None and delta.any():
-            singular = torch.linalg.svdvals(delta.double())
-            n, d = delta.shape
-            result[name] = Spectrum(n, d, singular[: _nonzero(singular)].float())
+    for layer in progress(layers, "Singular values"):
+        delta = _delta(backbone, tuned, layer.name)
+        assert delta is not None
+        singular = torch.linalg.svdvals(delta.double())
+        kept = singular[: _nonzero(singular)].float()
+        result[layer.name] = Spectrum(layer.n, layer.d, kept)
     return result
+
+
+def changed_layers(
+    backbone: Backbone, tuned: Checkpoint, names: Collection[str]
+) -> tuple[LinearLayer, ...]:
+    """Those of the layers `names` whose delta is not zero."""
+    changed = []
+    for layer in backbone.layers:
+        if layer.name in names:
+            delta = _delta(backbone, tuned, layer.name)
+            if delta is not None and delta.any():
+                changed.append(layer)
+    return tuple(changed)
 
 
 def factorize_sites(

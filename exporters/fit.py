@@ -8,6 +8,7 @@ import torch
 from osd_edge.bundle import SiteDelta
 from osd_edge.errors import BudgetError
 from osd_edge.exporters import methods
+from osd_edge.exporters.backbone import LinearLayer
 from osd_edge.exporters.budget import VALUE_BITS, Budget, column_bits, element_bits
 from osd_edge.exporters.factorize import Factors, Spectrum
 from osd_edge.exporters.quantize import code_site
@@ -42,27 +43,34 @@ def columns_needed(
     budget: Budget,
     values: str,
     extra_rank: int | None,
-    spectra: Mapping[str, Spectrum],
+    layers: Sequence[LinearLayer],
 ) -> dict[str, int]:
-    """Columns of each site that the search will ask for, by the spectra of the deltas."""
-    if method == "truncsvd" and budget.size is not None:
-        needed = dict.fromkeys(spectra, 0)
-        bits = 8 * budget.size
-        for name in methods.columns_by_worth(spectra, values):
-            bits -= column_bits(spectra[name].n, spectra[name].d, values)
-            needed[name] += 1
-            if bits < 0:
-                break
-        # one of each, so that the smallest possible file can be named
-        return {name: max(1, k) for name, k in needed.items()}
+    """Columns of each layer that the search will ask for; `layers` are those with a delta.
+
+    For truncsvd and a budget in bytes it is `columns_within` that tells.
+    """
     rank = budget.rank
     if rank is None:
-        rank = rank_of_bytes(budget, sum(s.n + s.d for s in spectra.values()))
+        rank = rank_of_bytes(budget, sum(layer.n + layer.d for layer in layers))
     extra = 0
     if method != "truncsvd":
         extra = max(methods.EXTRA_RANKS) if extra_rank is None else extra_rank
     most = methods.nominal_rank(rank, values) + extra
-    return {name: min(most, len(s.singular)) for name, s in spectra.items()}
+    return {layer.name: min(most, layer.n, layer.d) for layer in layers}
+
+
+def columns_within(budget: Budget, values: str, spectra: Mapping[str, Spectrum]) -> dict[str, int]:
+    """Columns of each layer that truncsvd can afford in the budget's bytes; one at least."""
+    assert budget.size is not None
+    needed = dict.fromkeys(spectra, 0)
+    bits = 8 * budget.size
+    for name in methods.columns_by_worth(spectra, values):
+        bits -= column_bits(spectra[name].n, spectra[name].d, values)
+        needed[name] += 1
+        if bits < 0:
+            break
+    # one of each, so that the smallest possible file can be named
+    return {name: max(1, k) for name, k in needed.items()}
 
 
 def fit_truncated(problem: Problem) -> Sites:

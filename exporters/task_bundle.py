@@ -16,8 +16,20 @@ from osd_edge.exporters import methods
 from osd_edge.exporters.base_package import choose_sites
 from osd_edge.exporters.budget import VALUE_BITS, Budget, layer_bits, parse_budget
 from osd_edge.exporters.calibration import Score
-from osd_edge.exporters.factorize import Factors, Spectrum, factorize_sites, spectra_of_sites
-from osd_edge.exporters.fit import Problem, columns_needed, fit_sparse, fit_truncated
+from osd_edge.exporters.factorize import (
+    Factors,
+    Spectrum,
+    changed_layers,
+    factorize_sites,
+    spectra_of_sites,
+)
+from osd_edge.exporters.fit import (
+    Problem,
+    columns_needed,
+    columns_within,
+    fit_sparse,
+    fit_truncated,
+)
 from osd_edge.exporters.head import HeadOptions, code_head
 from osd_edge.exporters.importance import importance_scores
 from osd_edge.exporters.measured import measure, read_calibration
@@ -84,7 +96,9 @@ class TaskExporter:
         if calibration is not None:
             examples = read_calibration(calibration, self._pair.labels)
         chosen = choose_sites(self._pair.backbone, sites)
-        self._layers = [layer for layer in self._pair.backbone.layers if layer.name in chosen]
+        self._layers = changed_layers(self._pair.backbone, self._pair.tuned, chosen)
+        if not self._layers:
+            raise ModelError("model.same", "the chosen layers are the base's own: no delta")
         places = {layer.name: i for i, layer in enumerate(self._pair.backbone.layers)}
         self._places = {layer.name: places[layer.name] for layer in self._layers}
         self._spectra: dict[str, Spectrum] = {}
@@ -153,13 +167,13 @@ class TaskExporter:
         extra_rank: int | None,
         progress: Progress,
     ) -> Mapping[str, Factors]:
-        if not self._spectra:
-            self._spectra = spectra_of_sites(
-                self._pair.backbone, self._pair.tuned, list(self._places), progress
+        if method == "truncsvd" and budget.size is not None:
+            self._spectra = self._spectra or spectra_of_sites(
+                self._pair.backbone, self._pair.tuned, self._layers, progress
             )
-        if not self._spectra:
-            raise ModelError("model.same", "the chosen layers are the base's own: no delta")
-        needed = columns_needed(method, budget, values, extra_rank, self._spectra)
+            needed = columns_within(budget, values, self._spectra)
+        else:
+            needed = columns_needed(method, budget, values, extra_rank, self._layers)
         if any(needed[name] > self._columns.get(name, 0) for name in needed):
             self._columns = {n: max(k, self._columns.get(n, 0)) for n, k in needed.items()}
             self._factors = factorize_sites(
@@ -243,7 +257,7 @@ class TaskExporter:
         head_size = len(write_bundle(replace(bundle, sites=())))
         allowed = None
         if budget.rank is not None:
-            allowed = sum(layer_bits(budget.rank, s.n, s.d) for s in self._spectra.values())
+            allowed = sum(layer_bits(budget.rank, layer.n, layer.d) for layer in self._layers)
         return TaskReport(
             path=str(out),
             task=bundle.task,

@@ -358,7 +358,7 @@ def test_base_packages_with_missing_or_short_files(device: Path, capsys: Capture
     run_and_verify(capsys, device, "base.version")
     manifest.write_text("[]")
     run_and_verify(capsys, device, "base.version")
-    for changes in (
+    malformed: tuple[dict[str, object], ...] = (
         {"fingerprint": 5},
         {"files": {}},
         {"files": {"../x": {"bytes": 1, "sha256": "0" * 64}}},
@@ -373,7 +373,8 @@ def test_base_packages_with_missing_or_short_files(device: Path, capsys: Capture
         {"text": {"max_length": 64, "pad_id": -1}},
         {"sites": [fields["sites"][0] | {"v": None}]},
         {"sites": [fields["sites"][0], fields["sites"][0]]},
-    ):
+    )
+    for changes in malformed:
         manifest.write_text(json.dumps(fields | changes))
         run_and_verify(capsys, device, "base.manifest")
     manifest.write_text("{")
