@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from osd_edge.cli.comparison import TaskComparison, TaskFiles, compare_task
+from osd_edge.cli.options import METHODS
 from osd_edge.cli.output import bar, percent
 from osd_edge.cli.plot import plot_comparison
 from osd_edge.examples import read_examples
@@ -24,7 +25,6 @@ from osd_edge.files import write_file
 from osd_edge.runtime import EdgeSession
 
 CHECKPOINTS = ("trec", "mr", "goemotions", "banking77")
-METHODS = ("truncsvd", "magtruncsvd", "osd")
 BUDGETS = ("r=1", "r=2", "r=4")
 FULL_RANK = "r=384"  # the base's hidden size
 CALIBRATION_ROWS = 256

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 import safetensors.numpy
 
+from osd_edge.bundle import VALUE_TYPES
 from osd_edge.bundle_reader import read_bundle_file
-from osd_edge.exporters import TaskExporter, export_task
+from osd_edge.cli import options
+from osd_edge.exporters import TaskExporter, export_task, methods
+from osd_edge.exporters.budget import VALUE_BITS
 from tests import tiny
 from tests.cli import run_cli
 
@@ -142,3 +145,8 @@ def test_chosen_sites_get_the_only_branches(
     assert run_cli(capsys, "export", "task", *models, *options).code == 0
     refused = run_cli(capsys, "verify", bundle, "--base", base)
     assert refused.code == 1 and "[bundle.site-branch]" in refused.err
+
+
+def test_the_command_line_offers_what_the_exporters_know() -> None:
+    assert options.METHODS == methods.METHODS
+    assert set(options.VALUES) == set(VALUE_TYPES) == set(VALUE_BITS)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from osd_edge.cli.options import base_option, bundles_option
 from osd_edge.cli.output import bar, print_json, table
 from osd_edge.sizes import format_size
 
@@ -17,18 +18,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "--base", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Base package."
-)
-@click.option(
-    "--bundle",
-    "bundles",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    required=True,
-    metavar="FILE",
-    help="A task bundle; may be repeated.",
-)
+@base_option
+@bundles_option
 @click.option("--tokens", type=click.IntRange(min=1), default=128, show_default=True, metavar="N")
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, metavar="N")
 @click.option(

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from osd_edge.cli.output import bar, json_option, print_json, table
+from osd_edge.cli.options import base_option, json_option
+from osd_edge.cli.output import bar, print_json, table
 from osd_edge.errors import shown
 from osd_edge.sizes import format_size
 
@@ -55,9 +56,7 @@ def inspect(file: Path, as_json: bool) -> None:
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--base", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Base package."
-)
+@base_option
 @json_option
 def verify(file: Path, base: Path, as_json: bool) -> None:
     """Check the task bundle FILE against the base package DIR, every byte of both.

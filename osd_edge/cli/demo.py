@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from osd_edge.cli.options import METHODS, VALUES, json_option
 from osd_edge.cli.output import bar, percent, print_json, table
 from osd_edge.errors import InputError
 from osd_edge.sizes import format_size
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from osd_edge.cli.comparison import TaskComparison, TaskFiles
     from osd_edge.runtime import EdgeSession
 
-METHODS = ("truncsvd", "magtruncsvd", "osd")
 _CACHE_BYTES = 2**30  # every bundle of the demo stays decoded, so that swaps can be timed
 _SHOWN = 3  # test sentences that are shown as they go through each task
 
@@ -39,9 +39,7 @@ _SHOWN = 3  # test sentences that are shown as they go through each task
     metavar="BUDGET",
     help="The same for every method; may be repeated. Default: 80KiB and 160KiB.",
 )
-@click.option(
-    "--values", type=click.Choice(["fp32", "fp16", "int8"]), default="int8", show_default=True
-)
+@click.option("--values", type=click.Choice(VALUES), default="int8", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--base", metavar="MODEL", help="Your own base, in place of all-MiniLM-L6-v2.")
 @click.option("--tuned", multiple=True, metavar="MODEL", help="Your own classifier; repeat.")
@@ -61,7 +59,7 @@ _SHOWN = 3  # test sentences that are shown as they go through each task
     metavar="FILE",
     help="Labelled .tsv for each --tuned, in the same order.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@json_option
 def demo(
     out: Path,
     overwrite: bool,

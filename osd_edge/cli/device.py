@@ -5,12 +5,10 @@ from pathlib import Path
 
 import click
 
-from osd_edge.cli.output import bar, json_option, percent, print_json, table
+from osd_edge.cli.options import base_option, bundles_option, json_option
+from osd_edge.cli.output import bar, percent, print_json, table
 from osd_edge.errors import InputError
 
-base_option = click.option(
-    "--base", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Base package."
-)
 max_length_option = click.option(
     "--max-length", type=click.IntRange(min=1), metavar="TOKENS", help="Default: the base's limit."
 )
@@ -19,15 +17,7 @@ threads_option = click.option("--threads", type=click.IntRange(min=0), default=0
 
 @click.command()
 @base_option
-@click.option(
-    "--bundle",
-    "bundles",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    required=True,
-    metavar="FILE",
-    help="A task bundle; may be repeated.",
-)
+@bundles_option
 @click.option("--task", "names", multiple=True, metavar="NAME", help="Default: every task.")
 @click.option("--text", "texts", multiple=True, required=True, help="May be repeated.")
 @max_length_option

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from osd_edge.cli.output import bar, json_option, percent, print_json
+from osd_edge.cli.options import METHODS, VALUES, json_option
+from osd_edge.cli.output import bar, percent, print_json
 from osd_edge.sizes import format_size
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def export_base_command(
 )
 @click.option(
     "--method",
-    type=click.Choice(["truncsvd", "magtruncsvd", "osd"]),
+    type=click.Choice(METHODS),
     default="osd",
     show_default=True,
 )
@@ -86,9 +87,7 @@ def export_base_command(
     metavar="BUDGET",
     help="r=1: the paper's, bytes of fp32 rank-1 factors, head on top. 64KiB: the whole file.",
 )
-@click.option(
-    "--values", type=click.Choice(["fp32", "fp16", "int8"]), default="fp32", show_default=True
-)
+@click.option("--values", type=click.Choice(VALUES), default="fp32", show_default=True)
 @click.option(
     "--head-values", type=click.Choice(["fp16", "int8"]), default="fp16", show_default=True
 )

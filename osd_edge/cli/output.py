@@ -2,18 +2,14 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import click
 
 from osd_edge.errors import shown
 
 T = TypeVar("T")
-
-json_option: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON for programs."
-)
 
 
 def bar(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:

@@ -1,0 +1,28 @@
+"""Options that several commands take, in the same words."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+Option = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+METHODS = ("truncsvd", "magtruncsvd", "osd")
+VALUES = ("fp32", "fp16", "int8")
+
+json_option: Option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON for programs."
+)
+base_option: Option = click.option(
+    "--base", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Base package."
+)
+bundles_option: Option = click.option(
+    "--bundle",
+    "bundles",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    required=True,
+    metavar="FILE",
+    help="A task bundle; may be repeated.",
+)
