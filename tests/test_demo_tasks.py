@@ -24,7 +24,7 @@ def test_the_parts_share_no_sentence(task: DemoTask) -> None:
     data = made(task)
     sentences = [e.text for part in (data.train, data.calibration, data.test) for e in part]
     assert len(set(sentences)) == len(sentences)
-    assert (len(data.train), len(data.calibration), len(data.test)) == (1600, 256, 400)
+    assert (len(data.train), len(data.calibration), len(data.test)) == (1600, 128, 400)
 
 
 @each_task

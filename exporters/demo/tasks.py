@@ -14,7 +14,7 @@ from osd_edge.exporters.demo.recipe import (
 
 __all__ = ["DemoData", "DemoTask", "demo_tasks", "generate", "recipe_of"]
 
-TRAIN_SIZE, CALIBRATION_SIZE, TEST_SIZE = 1600, 256, 400
+TRAIN_SIZE, CALIBRATION_SIZE, TEST_SIZE = 1600, 128, 400
 
 _RECIPES = (money.RECIPE, errands.RECIPE, turn.RECIPE)
 _DRAWS_PER_SENTENCE = 50  # before a template is taken to have no new sentence left
@@ -34,7 +34,7 @@ def recipe_of(task: DemoTask) -> Recipe:
 
 
 def generate(task: DemoTask, seed: int = 0) -> DemoData:
-    """Make `task`'s examples: 1600 to train on, 256 to calibrate with and 400 to test.
+    """Make `task`'s examples: 1600 to train on, 128 to calibrate with and 400 to test.
 
     The labels are balanced to within one example. Raises ValueError for a task that is not one
     of `demo_tasks()`.
