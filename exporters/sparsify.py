@@ -21,8 +21,6 @@ def sparsify(
     """
     u, v = factors.u[:k], factors.v[:k]
     k = u.shape[0]
-    # More bits than every element takes are as good as just as many.
-    bits = min(bits, (u.numel() + v.numel()) * 2 * 64)
     alive = torch.ones(k, dtype=torch.bool)
     while True:
         available = bits - (SCALE_BITS * int(alive.sum()) if values == "int8" else 0)

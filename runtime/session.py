@@ -220,8 +220,10 @@ class EdgeSession:
         for name in self.manifest.inputs:
             try:
                 shape = np.shape(ids)
-                default = np.full(shape, int(name == "attention_mask"), np.int64)
-                array = np.asarray(inputs.get(name, default))
+                if name in inputs:
+                    array = np.asarray(inputs[name])
+                else:
+                    array = np.full(shape, int(name == "attention_mask"), np.int64)
             except ValueError as error:
                 raise InputError("input.shape", f"{name} is ragged: {error}") from error
             if (

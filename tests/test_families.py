@@ -51,6 +51,21 @@ def assert_close(ours: np.ndarray, theirs: np.ndarray) -> None:
     assert np.abs(ours - theirs).max() <= 1e-4 * max(1, np.abs(theirs).max())
 
 
+def assert_task_equals(family: Path, bundle: Path, model: Any) -> None:
+    """Logits of the device with `bundle` are those of the torch model, on every batch."""
+    session = EdgeSession(family / "package", threads=1)
+    session.activate(session.load(bundle))
+    tokenizer = AutoTokenizer.from_pretrained(family / "base")
+    for texts in batches():
+        tokens = tokenizer(texts, padding=True, return_tensors="pt")
+        tokens = {name: tokens[name] for name in session.manifest.inputs}
+        with torch.inference_mode():
+            expected = model(**tokens).logits.numpy()
+        logits = session.run(session.encode(texts)).logits
+        assert logits is not None
+        assert_close(logits, expected)
+
+
 def test_base_equals_torch(family: Path) -> None:
     session = EdgeSession(family / "package", threads=1)
     model = AutoModel.from_pretrained(family / "base").eval()
@@ -94,17 +109,7 @@ def test_task_equals_torch_with_decoded_delta(
     bundle = read_bundle_file(path)
     model = TaskModel(pair.backbone, pair.tuned)
     model.set_delta(bundle.sites, bundle.head)
-    session = EdgeSession(family / "package", threads=1)
-    session.activate(session.load(path))
-    tokenizer = AutoTokenizer.from_pretrained(family / "base")
-    for texts in batches():
-        tokens = tokenizer(texts, padding=True, return_tensors="pt")
-        tokens = {name: tokens[name] for name in session.manifest.inputs}
-        with torch.inference_mode():
-            expected = model.module(**tokens).logits.numpy()
-        logits = session.run(session.encode(texts)).logits
-        assert logits is not None
-        assert_close(logits, expected)
+    assert_task_equals(family, path, model.module)
 
 
 def test_full_rank_gives_back_the_fine_tuned_model(family: Path, tmp_path: Path) -> None:
@@ -127,17 +132,7 @@ def test_full_rank_gives_back_the_fine_tuned_model(family: Path, tmp_path: Path)
             name = full_name.removeprefix(prefix)
             if name in pair.backbone.parameters and name not in linear:
                 parameter.copy_(pair.backbone.checkpoint.float32(name))
-    session = EdgeSession(family / "package", threads=1)
-    session.activate(session.load(path))
-    tokenizer = AutoTokenizer.from_pretrained(family / "base")
-    for texts in batches():
-        tokens = tokenizer(texts, padding=True, return_tensors="pt")
-        tokens = {name: tokens[name] for name in session.manifest.inputs}
-        with torch.inference_mode():
-            expected = reference(**tokens).logits.numpy()
-        logits = session.run(session.encode(texts)).logits
-        assert logits is not None
-        assert_close(logits, expected)
+    assert_task_equals(family, path, reference)
 
 
 def test_any_mask_equals_torch(family: Path) -> None:
