@@ -1,0 +1,92 @@
+"""Range coding of symbols in many lanes at once (rANS: Duda, arXiv 1311.2540).
+
+Each lane is a coder of its own, with a state in [2¹⁶, 2³²); all take their 16-bit words from one
+stream. Symbol i is in lane i mod L, so a step decodes L symbols with a few numpy calls, whatever
+L is. The coder works backwards through the symbols, the decoder forwards.
+
+Lanes would cost 4 bytes each. They are nearly free, because the state that a lane begins to code
+from, and the decoder ends with, may be any number: it holds up to 31 bits of other data.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from osd_edge.code_classes import TOTAL
+from osd_edge.errors import BundleError
+
+LOWEST = 1 << 16  # of a state
+MAX_LANES_LOG2 = 12
+
+Words = NDArray[np.uint32]
+
+
+class LaneDecoder:
+    """Decodes from `states` `[L]` and `words`; `at` counts the words it has taken."""
+
+    def __init__(self, states: NDArray[np.uint32], words: Words) -> None:
+        """Begin; both arrays are uint32, the words below 2¹⁶."""
+        self.states = states.copy()
+        self.at = 0
+        self._words = words
+
+    def take(self, table: NDArray[np.uint32], base: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """The next symbols as entries of `table`; symbol i has its table at `base[i]`.
+
+        Raises BundleError `bundle.coded-stream` where the words do not suffice.
+        """
+        lanes = self.states.size
+        entries = np.empty(base.size, np.uint32)
+        scratch, frequency = np.empty((2, lanes), np.uint32)
+        for begin in range(0, base.size, lanes):
+            entry = entries[begin : begin + lanes]
+            count = entry.size
+            x, place, f = self.states[:count], scratch[:count], frequency[:count]
+            np.bitwise_and(x, TOTAL - 1, out=place)
+            place += base[begin : begin + count]
+            table.take(place, out=entry, mode="clip")
+            np.right_shift(entry, 20, out=f)
+            np.bitwise_and(entry, TOTAL - 1, out=place)
+            x >>= 12
+            x *= f
+            x += place
+            self._refill(x)
+        return entries
+
+    def _refill(self, x: NDArray[np.uint32]) -> None:
+        """Lanes below 2¹⁶ take a word each, in ascending order."""
+        low = (x < LOWEST).nonzero()[0]
+        if not low.size:
+            return
+        end = self.at + low.size
+        if end > self._words.size:
+            raise BundleError("bundle.coded-stream", "the coded stream ends too early")
+        refilled = x[low]
+        refilled <<= 16
+        refilled |= self._words[self.at : end]
+        x[low] = refilled
+        self.at = end
+
+
+def encode_lanes(
+    states: NDArray[np.uint64], parts: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """States for the decoder to begin with, and words, for symbols given as start and frequency.
+
+    `states` is what the decoder ends with. Each of `parts` begins at a fresh step.
+    """
+    x = states.astype(np.uint64)
+    words: list[NDArray[np.uint64]] = []
+    for start, frequency in reversed(parts):
+        steps = range(0, start.size, x.size)
+        for begin in reversed(steps):
+            f = frequency[begin : begin + x.size].astype(np.uint64)
+            lanes = x[: f.size]
+            full = (lanes >= f << np.uint64(20)).nonzero()[0]
+            words.append(lanes[full] & np.uint64(0xFFFF))
+            lanes[full] >>= np.uint64(16)
+            quotient = lanes // f
+            lanes += quotient * (np.uint64(TOTAL) - f)
+            lanes += start[begin : begin + x.size].astype(np.uint64)
+    return x, np.concatenate([np.zeros(0, np.uint64), *reversed(words)])
