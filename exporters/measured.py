@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from osd_edge.bundle import CodedHead, SiteDelta
+from osd_edge.bundle import AnySite, CodedHead
 from osd_edge.errors import DataError
 from osd_edge.examples import Example, check_labels, read_examples
 from osd_edge.exporters.calibration import Calibration, Score, make_batches
@@ -28,7 +28,7 @@ class Measured:
     linear_only: Score
 
     def score(
-        self, sites: Sequence[SiteDelta], head: CodedHead, progress: Progress = silent
+        self, sites: Sequence[AnySite], head: CodedHead, progress: Progress = silent
     ) -> Score:
         """The score with base weights plus this delta, and this head."""
         self.model.set_delta(sites, head)

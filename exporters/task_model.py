@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from osd_edge.bundle import CodedHead, SiteDelta
+from osd_edge.bundle import AnySite, CodedHead
 from osd_edge.exporters.backbone import Backbone
 from osd_edge.exporters.checkpoint import Checkpoint
 from osd_edge.exporters.head import head_modules
@@ -67,7 +67,7 @@ class TaskModel:
                 self._set(name, self._tuned.float32(name))
         self._set_tuned_head()
 
-    def set_delta(self, sites: Sequence[SiteDelta], head: CodedHead | None = None) -> None:
+    def set_delta(self, sites: Sequence[AnySite], head: CodedHead | None = None) -> None:
         """Base weights plus the decoded delta, with the decoded `head` (None: as fine-tuned)."""
         self._set_base(skip_linear=False)
         for delta in sites:
@@ -92,9 +92,10 @@ class TaskModel:
 
     def _set_head(self, head: CodedHead) -> None:
         for module, layer in zip(head_modules(self._backbone), head.layers, strict=True):
-            self._set(f"{module.path}.weight", torch.from_numpy(layer.decode().dense()))
-            if layer.bias is not None:
-                self._set(f"{module.path}.bias", torch.from_numpy(layer.bias.copy()))
+            decoded = layer.decode()
+            self._set(f"{module.path}.weight", torch.from_numpy(decoded.dense()))
+            if decoded.bias is not None:
+                self._set(f"{module.path}.bias", torch.from_numpy(decoded.bias.copy()))
 
     def _set(self, name: str, value: torch.Tensor) -> None:
         with torch.no_grad():

@@ -6,18 +6,20 @@ reads and checks it.
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from osd_edge import __version__
+from osd_edge.coded_part import CodedLayer, CodedSite, encode_part
 from osd_edge.container import pack
 from osd_edge.errors import InputError
 from osd_edge.factor import CodedFactor
 from osd_edge.heads import Head, HeadLayer
+from osd_edge.integers import IntegerLayer, IntegerSite
 
 Array = NDArray[Any]
 
@@ -29,6 +31,7 @@ VALUE_TYPES: Mapping[str, np.dtype[Any]] = {
     "fp16": np.dtype("<f2"),
     "int8": np.dtype("i1"),
 }
+CODED = "coded"  # small integers near their entropy, deltas and head alike
 MAX_DIMENSION = 65_535  # n, d and k are stored in 16 bits
 
 
@@ -82,6 +85,10 @@ class SiteDelta:
             u *= self.scale[:, None]
         return u, self.v.decode()
 
+    def write(self, u: NDArray[np.float32], v: NDArray[np.float32]) -> None:
+        """Decode to `u` `[k, n]` (zeros) and, transposed, to `v` `[d, k]`."""
+        v[:] = self.decode(u)[1].T
+
 
 @dataclass(frozen=True)
 class CodedHeadLayer:
@@ -118,13 +125,17 @@ class CodedHeadLayer:
         return HeadLayer(n, d, self.activation, self.bias, weight=weight, u=u, v=v)
 
 
+AnySite = SiteDelta | IntegerSite | CodedSite
+AnyLayer = CodedHeadLayer | IntegerLayer | CodedLayer
+
+
 @dataclass(frozen=True)
 class CodedHead:
     """A head as stored; see `osd_edge.heads` for what its fields mean."""
 
     kind: str
     pooling: str
-    layers: tuple[CodedHeadLayer, ...]
+    layers: tuple[AnyLayer, ...]
 
     def decode(self) -> Head:
         """The head with float32 values."""
@@ -137,6 +148,9 @@ class Bundle:
 
     `base` is the fingerprint of the base weights; `values` the type of the delta's values;
     `site_count` the length of the base's site table; `method` and `scores` are for people.
+
+    Where `values` is `coded`, all sites and head layers are integers: given as `IntegerSite` and
+    `IntegerLayer`, read as `CodedSite` and `CodedLayer`.
     """
 
     task: str
@@ -145,11 +159,24 @@ class Bundle:
     base: str
     site_count: int
     values: str
-    sites: tuple[SiteDelta, ...]
+    sites: tuple[AnySite, ...]
     head: CodedHead
     method: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Any] = field(default_factory=dict)
     tool: str = f"osd-edge {__version__}"
+
+    def decoded(self) -> "Bundle":
+        """The same with integers in the place of what is coded: decoded once, and not kept."""
+        first = self.head.layers[0]
+        if not isinstance(first, CodedLayer):
+            return self
+        sites, layers = first.part.decode()
+
+        def ready(x: Any, those: Sequence[Any]) -> Any:
+            return those[x.index] if getattr(x, "part", None) is first.part else x
+
+        head = replace(self.head, layers=tuple(ready(x, layers) for x in self.head.layers))
+        return replace(self, sites=tuple(ready(x, sites) for x in self.sites), head=head)
 
 
 def task_name(text: str) -> str:
@@ -165,7 +192,7 @@ def task_name(text: str) -> str:
 def write_bundle(bundle: Bundle) -> bytes:
     """The bytes of `bundle` as a file; equal bundles give equal bytes."""
     task_name(bundle.task)
-    tensors = _delta_tensors(bundle) | _head_tensors(bundle.head)
+    tensors = _tensors(bundle)
     metadata = {
         "osd.format": str(FORMAT_VERSION),
         "osd.task": bundle.task,
@@ -183,10 +210,23 @@ def write_bundle(bundle: Bundle) -> bytes:
     return pack(tensors, metadata)
 
 
-def _delta_tensors(bundle: Bundle) -> dict[str, Array]:
-    sites = bundle.sites
+def _tensors(bundle: Bundle) -> dict[str, Array]:
+    if bundle.values == CODED:
+        sites = [site for site in bundle.sites if not isinstance(site, SiteDelta)]
+        layers = [layer for layer in bundle.head.layers if not isinstance(layer, CodedHeadLayer)]
+        if (len(sites), len(layers)) != (len(bundle.sites), len(bundle.head.layers)):
+            raise ValueError("a coded bundle has integers alone")
+        return {"osd.coded": np.frombuffer(encode_part(sites, layers), np.uint8)}
+    deltas = [site for site in bundle.sites if isinstance(site, SiteDelta)]
+    full = [layer for layer in bundle.head.layers if isinstance(layer, CodedHeadLayer)]
+    if (len(deltas), len(full)) != (len(bundle.sites), len(bundle.head.layers)):
+        raise ValueError(f"integers in a bundle of {bundle.values} values")
+    return _delta_tensors(bundle.values, deltas) | _head_tensors(full)
+
+
+def _delta_tensors(values: str, sites: Sequence[SiteDelta]) -> dict[str, Array]:
     factors = [factor for site in sites for factor in (site.u, site.v)]
-    dtype = VALUE_TYPES[bundle.values]
+    dtype = VALUE_TYPES[values]
     table = np.array([[s.site, s.n, s.d, s.k] for s in sites], np.uint16).reshape(-1, 4)
     tensors: dict[str, Array] = {
         "osd.sites": table,
@@ -195,15 +235,15 @@ def _delta_tensors(bundle: Bundle) -> dict[str, Array]:
     if any(f.count != f.slots for f in factors):
         tensors["osd.counts"] = np.array([f.count for f in factors], np.uint32).reshape(-1, 2)
         tensors["osd.positions"] = np.concatenate([f.where for f in factors])
-    if bundle.values == "int8":
+    if values == "int8":
         scales = [s.scale for s in sites if s.scale is not None]
         tensors["osd.scales"] = np.concatenate([np.zeros(0, np.float32), *scales])
     return tensors
 
 
-def _head_tensors(head: CodedHead) -> dict[str, Array]:
+def _head_tensors(layers: Sequence[CodedHeadLayer]) -> dict[str, Array]:
     tensors: dict[str, Array] = {}
-    for i, layer in enumerate(head.layers):
+    for i, layer in enumerate(layers):
         for part, matrix in (("weight", layer.weight), ("u", layer.u), ("v", layer.v)):
             if matrix is not None:
                 tensors[f"osd.head.{i}.{part}"] = matrix.values

@@ -5,19 +5,22 @@ from it. The order of the checks is part of the format, so that every reader giv
 code for the same file: header, format version, layout, digest, keys, sites, labels, head.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from osd_edge import heads, positions
 from osd_edge.bundle import (
+    CODED,
     FINGERPRINT,
     FORMAT_VERSION,
     TASK_NAME,
     VALUE_TYPES,
+    AnySite,
     Array,
     Bundle,
     CodedHead,
@@ -25,11 +28,13 @@ from osd_edge.bundle import (
     Matrix,
     SiteDelta,
 )
+from osd_edge.coded_part import CodedLayer, CodedPart, CodedSite, LayerFacts, PartReader
 from osd_edge.container import DIGEST_KEY, check_digest, parse_json, read_header, read_tensors
 from osd_edge.errors import BundleError
 from osd_edge.factor import CodedFactor
 
 MAX_BUNDLE_BYTES = 1 << 31
+Layer = TypeVar("Layer", CodedHeadLayer, LayerFacts)
 
 _REQUIRED_KEYS = (
     "osd.format",
@@ -81,9 +86,17 @@ def read_bundle(data: bytes) -> Bundle:
     _check_keys(metadata)
     known = {name: array for name, array in tensors.items() if not name.startswith(_IGNORABLE)}
     site_count = _number(metadata["osd.site_count"])
-    values, sites = _read_sites(known, site_count)
-    labels = _read_labels(metadata["osd.labels"])
-    head = _read_head(metadata["osd.head"], known, len(labels))
+    values: str
+    sites: tuple[AnySite, ...]
+    if "osd.coded" in known:
+        reader = PartReader(_take(known, "osd.coded", ("u1",), 1), site_count)
+        labels = _read_labels(metadata["osd.labels"])
+        values = CODED
+        sites, head = _read_coded(reader, metadata["osd.head"], len(labels))
+    else:
+        values, sites = _read_sites(known, site_count)
+        labels = _read_labels(metadata["osd.labels"])
+        head = _read_head(metadata["osd.head"], known, len(labels))
     if known:
         raise BundleError("bundle.tensor-unknown", f"unknown tensor {sorted(known)[0][:80]!r}")
     return Bundle(
@@ -239,7 +252,24 @@ def _read_labels(text: str) -> tuple[str, ...]:
     return tuple(labels)
 
 
+def _read_coded(
+    reader: PartReader, description: str, labels: int
+) -> tuple[tuple[CodedSite, ...], CodedHead]:
+    head, layers = _parse_head(description, labels, lambda _, facts: facts)
+    part: CodedPart = reader.finish(layers)
+    sites = tuple(CodedSite(part, i) for i in range(len(part.sites)))
+    return sites, replace(head, layers=tuple(CodedLayer(part, i) for i in range(len(layers))))
+
+
 def _read_head(text: str, tensors: dict[str, Array], labels: int) -> CodedHead:
+    head, layers = _parse_head(text, labels, lambda i, facts: _read_layer(i, facts, tensors))
+    return replace(head, layers=layers)
+
+
+def _parse_head(
+    text: str, labels: int, read_layer: Callable[[int, LayerFacts], Layer]
+) -> tuple[CodedHead, tuple[Layer, ...]]:
+    """The head without its layers, and what `read_layer` makes of the description of each."""
     description = _parse(text, "osd.head")
     problem = BundleError("bundle.head", "osd.head does not describe a head")
     if not isinstance(description, dict) or set(description) != {"kind", "pooling", "layers"}:
@@ -255,7 +285,7 @@ def _read_head(text: str, tensors: dict[str, Array], labels: int) -> CodedHead:
         )
     if not isinstance(layers, list) or not 1 <= len(layers) <= 16:
         raise problem
-    read = tuple(_read_layer(i, layer, tensors) for i, layer in enumerate(layers))
+    read = tuple(read_layer(i, _layer_facts(i, layer)) for i, layer in enumerate(layers))
     for layer, following in pairwise(read):
         if layer.shape[0] != following.shape[1]:
             raise BundleError("bundle.head", "the layers of the head do not fit each other")
@@ -263,10 +293,10 @@ def _read_head(text: str, tensors: dict[str, Array], labels: int) -> CodedHead:
         raise BundleError(
             "bundle.labels", f"{labels} labels for a head with {read[-1].shape[0]} outputs"
         )
-    return CodedHead(kind, pooling, read)
+    return CodedHead(kind, pooling, ()), read
 
 
-def _read_layer(i: int, description: object, tensors: dict[str, Array]) -> CodedHeadLayer:
+def _layer_facts(i: int, description: object) -> LayerFacts:
     problem = BundleError("bundle.head", f"layer {i} of osd.head is malformed")
     if not isinstance(description, dict) or set(description) != {"shape", "rank", "activation"}:
         raise problem
@@ -282,24 +312,28 @@ def _read_layer(i: int, description: object, tensors: dict[str, Array]) -> Coded
             "bundle.head-kind",
             f"activation {activation[:40]!r} is not known to this release: update osd-edge",
         )
+    return LayerFacts(activation, (shape[0], shape[1]), rank)
+
+
+def _read_layer(i: int, facts: LayerFacts, tensors: dict[str, Array]) -> CodedHeadLayer:
+    problem = BundleError("bundle.head", f"layer {i} of osd.head does not fit its tensors")
     prefix = f"osd.head.{i}."
     bias = None
     if f"{prefix}bias" in tensors:
         bias = _take(tensors, f"{prefix}bias", ("<f4",), 1)
         _check_finite(f"{prefix}bias", bias)
-    if rank == 0:
+    if facts.rank == 0:
         weight = _read_matrix(prefix, "weight", tensors)
-        layer = CodedHeadLayer(activation, bias, weight=weight)
+        layer = CodedHeadLayer(facts.activation, bias, weight=weight)
     else:
         u = _read_matrix(prefix, "u", tensors)
         v = Matrix(_values(tensors, f"{prefix}v"))
-        layer = CodedHeadLayer(activation, bias, u=u, v=v)
-        if v.values.shape[0] != rank or v.values.dtype != u.values.dtype:
+        layer = CodedHeadLayer(facts.activation, bias, u=u, v=v)
+        if v.values.shape[0] != facts.rank or v.values.dtype != u.values.dtype:
             raise problem
-    n, d = layer.shape
-    if [n, d] != shape or layer.rank != rank:
+    if layer.shape != facts.shape or layer.rank != facts.rank:
         raise problem
-    if bias is not None and bias.size != n:
+    if bias is not None and bias.size != layer.shape[0]:
         raise problem
     return layer
 

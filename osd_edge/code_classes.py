@@ -100,6 +100,11 @@ def tail_bits() -> NDArray[np.float64]:
     return bits
 
 
-def _bits(starts: NDArray[np.int64]) -> NDArray[np.float64]:
-    bits: NDArray[Any] = np.log2(TOTAL) - np.log2(np.diff(starts, axis=1))
+def symbol_bits(frequencies: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Bits of symbols of these frequencies, in 65536ths, so that sums are exact in any order."""
+    bits: NDArray[Any] = np.rint(65536 * np.log2(TOTAL / frequencies)) / 65536
     return bits
+
+
+def _bits(starts: NDArray[np.int64]) -> NDArray[np.float64]:
+    return symbol_bits(np.diff(starts, axis=1))

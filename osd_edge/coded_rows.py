@@ -26,6 +26,7 @@ from osd_edge.code_classes import (
     decode_table,
     pattern_bits,
     pattern_starts,
+    symbol_bits,
     tail_bits,
     tail_starts,
 )
@@ -36,7 +37,7 @@ Integers = NDArray[Any]
 
 MAX_INTEGER = 2 + ESCAPE + 0xFFFF  # largest magnitude: 65,552
 MAX_GROUPS_PER_BYTE = 256  # a symbol takes at least 0.048 bits, so a valid stream has at most 166
-_SYMBOLS_PER_LANE = 256  # more lanes are faster, and cost about a bit each
+_SYMBOLS_PER_LANE = 128  # more lanes are faster, and cost about a bit each
 _SLOTS_OF = np.zeros((128, GROUP), np.uint8)
 _SLOTS_OF[:PATTERNS] = DIGITS
 _SLOTS = _SLOTS_OF.view(np.uint32).reshape(-1)  # the four slots of a pattern as one number
@@ -115,7 +116,7 @@ def decode_rows(data: NDArray[np.uint8], shapes: Sequence[tuple[int, int]]) -> l
 def row_bits(rows: Integers) -> NDArray[np.float64]:
     """Bits that each of `rows` `[rows, width]` takes in its best class, its class byte included.
 
-    What lanes add is left out: about a bit for each 256 symbols.
+    What lanes add is left out: about a bit for each 128 symbols.
     """
     groups = _grouped(rows)
     index = np.repeat(np.arange(len(groups)), groups.shape[1])
@@ -171,7 +172,7 @@ def _growth(
     growth = np.zeros(lanes)
     for _, frequency in parts:
         bits = np.zeros(-(-frequency.size // lanes) * lanes)
-        bits[: frequency.size] = np.log2(TOTAL / frequency)
+        bits[: frequency.size] = symbol_bits(frequency)
         growth += bits.reshape(-1, lanes).sum(axis=0)
     return growth
 
@@ -233,7 +234,7 @@ def _take_tails(
 
 def _apply_raw(integers: Integers, states: NDArray[np.uint32], rest: NDArray[np.uint8]) -> None:
     """Put signs and escapes, from the lanes' last states and then `rest`, into `integers`."""
-    nonzero = integers.nonzero()[0]
+    nonzero = np.flatnonzero(integers != 0)
     values = integers[nonzero]
     escaped = (values == 2 + ESCAPE).nonzero()[0]
     count = nonzero.size + 16 * escaped.size

@@ -31,6 +31,7 @@ class DecodedTask:
 
 def decode_task(name: str, bundle: Bundle, manifest: BaseManifest) -> DecodedTask:
     """Decode `bundle`, which must have been checked to fit `manifest`."""
+    bundle = bundle.decoded()
     arena = np.zeros(sum(s.k * (s.n + s.d) for s in bundle.sites), np.float32)
     feeds: dict[str, Array] = {}
     at = 0
@@ -40,7 +41,7 @@ def decode_task(name: str, bundle: Bundle, manifest: BaseManifest) -> DecodedTas
         middle, end = at + delta.k * delta.n, at + delta.k * (delta.n + delta.d)
         u = arena[at:middle].reshape(delta.k, delta.n)
         v = arena[middle:end].reshape(delta.d, delta.k)
-        v[:] = delta.decode(u)[1].T
+        delta.write(u, v)
         feeds[site.u], feeds[site.v] = u[None], v[None]
         at = end
     head = bundle.head.decode()

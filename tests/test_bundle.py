@@ -228,6 +228,7 @@ def test_other_tensors_of_a_sealed_file_are_refused_by_a_code(data: st.DataObjec
 def test_the_arrays_of_a_bundle_are_views_of_its_bytes() -> None:
     bundle = read_bundle(example())
     for site in bundle.sites:
+        assert isinstance(site, SiteDelta)
         assert not site.u.values.flags.owndata and not site.u.values.flags.writeable
 
 

@@ -21,7 +21,15 @@ from parts import MANIFEST, Array, Delta
 from surgery import Draft
 from valid_cases import valid_cases
 
-from osd_edge.bundle import FORMAT_VERSION, Bundle, CodedHead, CodedHeadLayer, write_bundle
+from osd_edge.bundle import (
+    FORMAT_VERSION,
+    AnyLayer,
+    Bundle,
+    CodedHead,
+    CodedHeadLayer,
+    write_bundle,
+)
+from osd_edge.integers import IntegerLayer
 
 Case = dict[str, Any]
 
@@ -30,6 +38,7 @@ TOLERANCE = 1e-5
 FLAGS = {
     "against-base": "readable on its own, refused against base/manifest.json",
     "bitmap": "a factor coded as a bitmap",
+    "coded": "integers in osd.coded",
     "dense": "a factor without zeros",
     "fits-base": "also fits base/manifest.json",
     "fp16": "half-precision values",
@@ -54,6 +63,21 @@ def _scaled(values: Array, scale: Array | None) -> Array:
     return decoded if scale is None else decoded * scale[:, None]
 
 
+def _layer_arrays(layer: AnyLayer) -> dict[str, Array]:
+    """The layer's float32 arrays by name, those that it has."""
+    if isinstance(layer, IntegerLayer):
+        matrices = {"weight": layer.weight, "u": layer.u}
+        arrays = {k: _scaled(m.codes, m.scale) for k, m in matrices.items() if m is not None}
+        arrays |= {} if layer.v is None else {"v": _scaled(layer.v, None)}
+        bias = None if layer.bias is None else _scaled(layer.bias.codes, layer.bias.scale)[0]
+    else:
+        assert isinstance(layer, CodedHeadLayer)
+        stored = {"weight": layer.weight, "u": layer.u, "v": layer.v}
+        arrays = {k: _scaled(m.values, m.scale) for k, m in stored.items() if m is not None}
+        bias = layer.bias
+    return arrays if bias is None else arrays | {"bias": bias}
+
+
 def _expected(bundle: Bundle, deltas: Sequence[Delta]) -> Case:
     sites = [
         {
@@ -73,12 +97,7 @@ def _expected(bundle: Bundle, deltas: Sequence[Delta]) -> Case:
             "rank": layer.rank,
             "activation": layer.activation,
         }
-        for part, matrix in (("weight", layer.weight), ("u", layer.u), ("v", layer.v)):
-            if matrix is not None:
-                described[part] = _sha256(_scaled(matrix.values, matrix.scale))
-        if layer.bias is not None:
-            described["bias"] = _sha256(layer.bias)
-        layers.append(described)
+        layers.append(described | {k: _sha256(a) for k, a in _layer_arrays(layer).items()})
     return {
         "task": bundle.task,
         "task_version": bundle.task_version,
@@ -118,20 +137,19 @@ def _run(head: CodedHead) -> Case:
     }
 
 
-def _apply(layer: CodedHeadLayer, x: list[float]) -> list[float]:
+def _apply(layer: AnyLayer, x: list[float]) -> list[float]:
     """One layer in double precision and plain Python: nothing is shared with `osd_edge.heads`."""
     n, d = layer.shape
-    if layer.weight is not None:
-        w = _scaled(layer.weight.values, layer.weight.scale).tolist()
+    arrays = {name: array.tolist() for name, array in _layer_arrays(layer).items()}
+    if "weight" in arrays:
+        w = arrays["weight"]
     else:
-        assert layer.u is not None and layer.v is not None
-        u = _scaled(layer.u.values, layer.u.scale).tolist()
-        v = _scaled(layer.v.values, None).tolist()
+        u, v = arrays["u"], arrays["v"]
         w = [
             [sum(a[i] * b[j] for a, b in zip(u, v, strict=True)) for j in range(d)]
             for i in range(n)
         ]
-    bias = [0.0] * n if layer.bias is None else layer.bias.tolist()
+    bias = arrays.get("bias", [0.0] * n)
     activate: Callable[[float], float] = {
         None: lambda y: y,
         "tanh": math.tanh,

@@ -9,8 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osd_edge.base_manifest import BaseManifest, Site
-from osd_edge.bundle import VALUE_TYPES, Bundle, CodedHead, CodedHeadLayer, Matrix, SiteDelta
+from osd_edge.bundle import (
+    VALUE_TYPES,
+    AnyLayer,
+    AnySite,
+    Bundle,
+    CodedHead,
+    CodedHeadLayer,
+    Matrix,
+    SiteDelta,
+)
 from osd_edge.factor import CodedFactor
+from osd_edge.integers import IntegerLayer, IntegerMatrix, IntegerSite
 
 Array = NDArray[Any]
 
@@ -88,17 +98,71 @@ def random_layer(
     )
 
 
-def head_of(*layers: CodedHeadLayer, pooling: str = "cls") -> CodedHead:
+def grid_scales(rows: int, top: int) -> Array:
+    """Scales 2^(i/24) from i = `top` downwards; i mod 24 is 0, 12 or 18.
+
+    Only steps that are written out here, so that the reader's table is not its own witness.
+    """
+    step = {0: 1.0, 12: 1.4142135381698608, 18: 1.6817928552627563}
+    wanted = [top - i * min(7, 200 // rows) for i in range(rows)]
+    near = [next(j for j in range(i, i - 24, -1) if j % 24 in step) for i in wanted]
+    return np.array([step[j % 24] * 2.0 ** (j // 24) for j in near], np.float32)
+
+
+def integers(seed: int, shape: tuple[int, int], density: float, largest: int = 3) -> Array:
+    """Random integers, each row with a non-zero; a few as large as `largest`."""
+    random = np.random.RandomState(seed)
+    size = 1 + (random.rand(*shape) < 0.3) * random.randint(0, largest, shape)
+    codes = (random.rand(*shape) < density) * size * random.choice([-1, 1], shape)
+    codes[np.arange(shape[0]), random.randint(0, shape[1], shape[0])] = largest
+    result: Array = codes.astype(np.int32)
+    return result
+
+
+def integer_delta(
+    site: int, n: int, d: int, k: int, density: float = 0.3, largest: int = 3, top: int = -84
+) -> Delta:
+    """A site of random integers, with scales from 2^(`top`/24) downwards."""
+    seed = 1000 * site + n + d + k
+    u, v = (integers(seed + i, (k, m), density, largest) for i, m in enumerate((n, d)))
+    return Delta(site, u, v, grid_scales(k, top))
+
+
+def integer_layer(
+    n: int,
+    d: int,
+    activation: str | None = None,
+    *,
+    rank: int = 0,
+    bias: bool = True,
+    largest: int = 7,
+) -> IntegerLayer:
+    """A layer of random integers."""
+    row = IntegerMatrix(integers(n, (1, n), 0.9, 40), grid_scales(1, -120)) if bias else None
+    if rank == 0:
+        weight = IntegerMatrix(integers(7, (n, d), 0.6, largest), grid_scales(n, -78))
+        return IntegerLayer(activation, row, weight=weight)
+    u = IntegerMatrix(integers(8, (rank, n), 0.6, largest), grid_scales(rank, -90))
+    return IntegerLayer(activation, row, u=u, v=integers(9, (rank, d), 0.6, largest))
+
+
+def head_of(*layers: AnyLayer, pooling: str = "cls") -> CodedHead:
     """A head of `layers`; without any, one that gives two labels from eight features."""
     return CodedHead("labels", pooling, layers or (random_layer(2, 8),))
 
 
+def _integer_site(delta: Delta) -> AnySite:
+    assert delta.scale is not None
+    return IntegerSite(delta.site, delta.u, delta.v, delta.scale)
+
+
+def _stored_site(delta: Delta) -> AnySite:
+    return SiteDelta(delta.site, CodedFactor.of(delta.u), CodedFactor.of(delta.v), delta.scale)
+
+
 def bundle_of(*deltas: Delta, values: str = "fp32", **fields: Any) -> Bundle:
     """A bundle of `deltas`, made for no base of ours unless `fields` says so."""
-    sites = tuple(
-        SiteDelta(delta.site, CodedFactor.of(delta.u), CodedFactor.of(delta.v), delta.scale)
-        for delta in deltas
-    )
+    sites = tuple(map(_integer_site if values == "coded" else _stored_site, deltas))
     given: dict[str, Any] = {
         "task": "vectors",
         "task_version": "1",

@@ -8,10 +8,22 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from parts import BASE, Delta, bundle_of, head_of, random_delta, random_layer
+from parts import (
+    BASE,
+    Delta,
+    bundle_of,
+    grid_scales,
+    head_of,
+    integer_delta,
+    integer_layer,
+    integers,
+    random_delta,
+    random_layer,
+)
 from surgery import Draft, seal
 
 from osd_edge.bundle import Bundle, CodedHead, CodedHeadLayer, Matrix
+from osd_edge.integers import IntegerLayer, IntegerMatrix
 
 
 @dataclass(frozen=True)
@@ -263,6 +275,7 @@ def valid_cases() -> Iterator[ValidCase]:
             replace(random_layer(2, 5, values="int8"), bias=None),
         ),
     )
+    yield from _coded_cases()
     yield _valid(
         "head-16-layers",
         "as many layers as a head may have",
@@ -308,6 +321,98 @@ def valid_cases() -> Iterator[ValidCase]:
         *mixed,
         values="int8",
         rewrite=_as_another_writer,
+    )
+
+
+def _coded_cases() -> Iterator[ValidCase]:
+    head = head_of(integer_layer(2, 8))
+
+    def coded(case: str, comment: str, flags: str, *deltas: Delta, **fields: Any) -> ValidCase:
+        given: dict[str, Any] = {"values": "coded", "head": head} | fields
+        return _valid(case, comment, f"coded {flags}".strip(), *deltas, **given)
+
+    one = np.ones((1, 1), np.int32)
+    tiny = IntegerLayer(None, weight=IntegerMatrix(one, np.ones(1, np.float32)))
+    yield coded(
+        "coded-tiny",
+        "one site of [6, 5] and rank 1, scales of 1, one lane: the worked example",
+        "",
+        Delta(
+            0,
+            np.array([[0, 1, 0, 0, -2, 0]], np.int32),
+            np.array([[3, 0, 0, 0, 1]], np.int32),
+            np.ones(1, np.float32),
+        ),
+        site_count=1,
+        head=CodedHead("labels", "cls", (tiny,)),
+        labels=("only",),
+    )
+    yield coded(
+        "coded-head-only",
+        "no sites, a full head layer with a bias",
+        "head logits",
+        head=head_of(integer_layer(3, 8)),
+        labels=("a", "b", "c"),
+    )
+    yield coded(
+        "coded-head-low-rank",
+        "two low-rank head layers, the last without bias, one of a rank above min(n, d)",
+        "fits-base head logits",
+        integer_delta(1, 8, 8, 2),
+        head=head_of(
+            integer_layer(6, 8, "tanh", rank=2),
+            integer_layer(2, 6, rank=3, bias=False),
+            pooling="mean",
+        ),
+        base=BASE,
+    )
+    yield coded(
+        "coded-widths",
+        "sites of several shapes, widths with every remainder by four",
+        "fits-base",
+        integer_delta(0, 6, 8, 3),
+        integer_delta(1, 8, 8, 1, 0.05),
+        integer_delta(2, 5, 7, 5, 0.8),
+        base=BASE,
+    )
+    yield coded(
+        "coded-escapes",
+        "magnitudes of 16, 17, 18 and of 65,552, the largest there is",
+        "",
+        Delta(
+            0,
+            np.array([[16, -17, 0, 18, 65552], [-65552, 0, 0, 0, 1]], np.int32),
+            np.array([[0, 0, 17], [-1, 2, -3]], np.int32),
+            grid_scales(2, 24),
+        ),
+    )
+    yield coded(
+        "coded-lanes",
+        "enough symbols for several lanes; ranks and gaps that take two bytes",
+        "",
+        integer_delta(7, 300, 257, 70, 0.25),
+        integer_delta(200, 129, 300, 20, 0.02, 2, -60),
+        integer_delta(399, 300, 257, 2, 0.9, 90, -96),
+        site_count=400,
+    )
+    yield coded(
+        "coded-scales",
+        "scales from the top of the grid to the lowest that one byte tells from it",
+        "",
+        Delta(
+            3,
+            integers(1, (3, 9), 0.5),
+            integers(2, (3, 9), 0.5),
+            np.array([2.0**64, 2.0**60, 1.6817928552627563 * 2.0**53], np.float32),
+        ),
+    )
+    yield coded(
+        "coded-many-labels",
+        "a head of 300 labels",
+        "head logits",
+        integer_delta(2, 7, 9, 2),
+        head=head_of(integer_layer(300, 8)),
+        labels=tuple(f"label {i}" for i in range(300)),
     )
 
 

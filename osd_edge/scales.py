@@ -1,0 +1,43 @@
+"""Positive scales in one byte: a grid of 24 steps to the octave, so at most 1.5 % off.
+
+Scale i of the grid is 2^(i/24), that is 2^⌊i/24⌋ times one of 24 float32 numbers in [1, 2): a
+product that is exact, so every reader has the same bits. A group of scales is stored as its
+largest i (16 bits) and, for each, how far it lies below: 0 … 255, ten octaves.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+STEPS = 24  # to the octave
+LARGEST = 64 * STEPS  # 2⁶⁴: neither infinity nor a subnormal ever comes of a scale
+DEEPEST = 255  # steps below the largest of a group
+_STEPS_OF_OCTAVE = (2.0 ** (np.arange(STEPS) / STEPS)).astype(np.float32)
+
+
+def scale_indices(scales: NDArray[Any]) -> NDArray[np.int64]:
+    """Places of positive `scales` on the grid, the nearest where they are between two."""
+    indices = np.rint(STEPS * np.log2(scales.astype(np.float64))).astype(np.int64)
+    indices = np.clip(indices, DEEPEST - LARGEST, LARGEST)
+    lowest = indices.max(initial=DEEPEST - LARGEST) - DEEPEST
+    result: NDArray[np.int64] = np.maximum(indices, lowest)
+    return result
+
+
+def scale_values(indices: NDArray[Any]) -> NDArray[np.float32]:
+    """The float32 scales at these places of the grid; exact."""
+    octave, step = np.divmod(indices, STEPS)
+    values: NDArray[np.float32] = np.ldexp(_STEPS_OF_OCTAVE[step], octave.astype(np.int32))
+    return values
+
+
+def snap_scales(scales: NDArray[Any]) -> NDArray[np.float32]:
+    """What positive `scales` will be when they are read: the nearest of the grid, as float32.
+
+    All scales of one group are needed, since those more than ten octaves below the largest are
+    raised. Raises ValueError where a scale is not a positive number.
+    """
+    if not (np.isfinite(scales).all() and (scales > 0).all()):
+        raise ValueError("expected positive scales: turn the sign of a factor instead")
+    return scale_values(scale_indices(scales))
