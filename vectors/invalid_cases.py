@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from coded_invalid import broken_coded
 from parts import BASE, OTHER_BASE, Delta, bundle_of, head_of, random_delta, random_layer
 from surgery import Draft, flip, frame, seal
 
@@ -23,6 +24,7 @@ def invalid_cases(files: Mapping[str, bytes]) -> Iterator[tuple[str, str, str, s
     yield from _broken_streams(
         {name: Draft.of(files[name]) for name in ("dense-fp32", "tiny", "bitmap-fp16", "scales")}
     )
+    yield from broken_coded(Draft.of(files["coded-tiny"]), Draft.of(files["coded-widths"]))
     yield from _broken_heads(Draft.of(files["dense-fp32"]), Draft.of(files["head-low-rank-int8"]))
     yield from _broken_fits(files)
 
