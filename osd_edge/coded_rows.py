@@ -37,6 +37,7 @@ Integers = NDArray[Any]
 
 MAX_INTEGER = 2 + ESCAPE + 0xFFFF  # largest magnitude: 65,552
 MAX_GROUPS_PER_BYTE = 256  # a symbol takes at least 0.048 bits, so a valid stream has at most 166
+MAX_STEPS = 1024  # of patterns, where more lanes are possible: a step takes as long for one lane
 _SYMBOLS_PER_LANE = 128  # more lanes are faster, and cost about a bit each
 _SLOTS_OF = np.zeros((128, GROUP), np.uint8)
 _SLOTS_OF[:PATTERNS] = DIGITS
@@ -68,7 +69,7 @@ def encode_rows(blocks: Sequence[Integers]) -> bytes:
     raw = np.concatenate(
         [flat[flat != 0] < 0, (escaped[:, None] >> np.arange(16) & 1).astype(bool).ravel()]
     )
-    lanes = _lanes(patterns.size + tails.size, raw.size)
+    lanes = _lanes(patterns.size, tails.size, raw.size)
     first, used = _first_states(raw, _growth(parts, lanes))
     states, words = encode_lanes(first, parts)
     return b"".join(
@@ -101,6 +102,8 @@ def decode_rows(data: NDArray[np.uint8], shapes: Sequence[tuple[int, int]]) -> l
     lanes = 1 << int(stream[0])
     if stream[0] > MAX_LANES_LOG2 or stream.size < 1 + 4 * lanes:
         raise _malformed("the lanes' states")
+    if total > MAX_STEPS * lanes and stream[0] < MAX_LANES_LOG2:
+        raise _malformed("too few lanes")
     states = np.frombuffer(stream[1 : 1 + 4 * lanes].tobytes(), "<u4").astype(np.uint32)
     rest = stream[1 + 4 * lanes :]
     words = np.frombuffer(rest[: rest.size // 2 * 2].tobytes(), "<u2").astype(np.uint32)
@@ -159,10 +162,11 @@ def _symbols(
     return start, starts[classes, symbols + 1] - start
 
 
-def _lanes(symbols: int, raw: int) -> int:
-    """Number of lanes: enough to decode fast, no more than raw bits can fill."""
-    most = min(symbols // _SYMBOLS_PER_LANE, raw // 31, 1 << MAX_LANES_LOG2)
-    return 1 << max(most.bit_length() - 1, 0)
+def _lanes(patterns: int, tails: int, raw: int) -> int:
+    """Number of lanes: enough to decode fast, and no more than raw bits can fill."""
+    fewest = (-(-patterns // MAX_STEPS) - 1).bit_length()
+    filled = min((patterns + tails) // _SYMBOLS_PER_LANE, raw // 31).bit_length() - 1
+    return 1 << min(max(fewest, filled), MAX_LANES_LOG2)
 
 
 def _growth(

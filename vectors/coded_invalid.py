@@ -70,7 +70,9 @@ def broken_coded(tiny: Draft, widths: Draft) -> Iterator[tuple[str, str, str, st
     classes, states, words = rows[:3], rows[4:8], rows[8:]
     assert lanes == b"\0" and len(words) == 2
     filled = sites + _SCALE + _HEAD + _rows([0, 1, 0, 0, -2, 0, 1], v, head)
+    long = bytes([1, 1, 6]) + b"\x9d\x20" + bytes(2) + _SCALE + _HEAD
     for name, comment, data in (
+        ("lanes-few", "1,035 groups in one lane", long + classes + lanes + states + words * 9),
         ("lanes", "8,192 lanes", table + classes + b"\x0d" + states + words),
         ("states-cut", "ends within the states", table + classes + lanes + states[:-1]),
         ("state-low", "a state below 2^16", table + classes + lanes + b"\xff\xff\0\0" + words),
