@@ -83,7 +83,7 @@ def _decisions(rows: Integers) -> Iterator[tuple[Integers, Integers]]:
 def _krichevsky_trofimov(no: Integers, yes: Integers) -> NDArray[np.float64]:
     if no[0] < 0:
         return yes.astype(np.float64)
-    lgamma = np.frompyfunc(math.lgamma, 1, 1)
+    lgamma: Any = np.frompyfunc(math.lgamma, 1, 1)
     log = lgamma(no + yes + 1.0) + 2 * math.lgamma(0.5) - lgamma(no + 0.5) - lgamma(yes + 0.5)
     bits: NDArray[np.float64] = log.astype(np.float64) / math.log(2)
     return bits

@@ -3,14 +3,14 @@
 A row of integers is cut into groups of four slots. Of each slot the *pattern* says whether it is
 0, ±1 or more, so a group has one of 3⁴ = 81 patterns; slot i of the group counts 3ⁱ. Where a slot
 is more, a *tail* t = min(|q| - 2, 15) follows. A row's class is one byte, 8·z + g: z sets how many
-slots are non-zero, g how many of those are more than 1, and how far they go.
+slots are non-zero, g how many of those are more than 1, and how far they go; 0 means none are.
 
-All frequencies are out of 4096 and at least 1. No symbol has more than 3959, so that one
-takes at least 0.048 bits and a stream cannot claim slots without end.
+All frequencies are out of 4096; those of patterns that a class has at all are at least 1. No
+symbol has more than 4017, so that one takes at least 0.026 bits and a stream cannot claim slots
+without end.
 """
 
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +28,10 @@ NONZERO = (
     *(235, 288, 347, 411, 479, 549, 616, 681, 739, 792, 837, 875, 906, 931, 952, 968),
 )
 # Of 256 non-zeros of a row of magnitude class g, this many are more than 1.
-LARGE = (2, 10, 24, 44, 72, 108, 154, 212)
+LARGE = (0, 6, 18, 38, 66, 104, 152, 212)
+# Of tails 0 … 15, for g = 1 … 7.
 TAIL_FREQUENCIES = np.array(
     (
-        (3959, 105, 14, 5, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
         (3917, 145, 16, 5, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
         (3836, 219, 22, 6, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
         (3715, 324, 36, 8, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
@@ -54,22 +54,24 @@ def pattern_starts() -> NDArray[np.int64]:
     """First of the 4096 places of each pattern, `[256, 82]`, the last column being 4096.
 
     With P(0), P(±1), P(more) in 1024ths, a pattern weighs the product of its slots', and all
-    weigh 2⁴⁰. start(i) = i + ⌊(weight of patterns before i) · (4096 - 81) / 2⁴⁰⌋: every number
-    is below 2⁵³.
+    weigh 2⁴⁰. Where A patterns weigh anything, and a(i) of those before i do, start(i) =
+    a(i) + ⌊(weight of patterns before i) · (4096 - A) / 2⁴⁰⌋: every number is below 2⁵³.
     """
-    nonzero = np.repeat(NONZERO, len(LARGE))
-    more = np.maximum(1, (nonzero * np.tile(LARGE, len(NONZERO)) + 128) >> 8)
+    nonzero, large = np.repeat(NONZERO, len(LARGE)), np.tile(LARGE, len(NONZERO))
+    more = np.where(large > 0, np.maximum(1, (nonzero * large + 128) >> 8), 0)
     chance = np.stack([1024 - nonzero, nonzero - more, more], axis=1).astype(np.int64)
     weight = chance[:, DIGITS].prod(axis=2)
-    before = np.concatenate([np.zeros((CLASSES, 1), np.int64), weight.cumsum(axis=1)], axis=1)
-    starts: NDArray[np.int64] = np.arange(PATTERNS + 1) + (before * (TOTAL - PATTERNS) >> 40)
+    before = np.zeros((2, CLASSES, PATTERNS + 1), np.int64)
+    before[:, :, 1:] = np.cumsum([weight > 0, weight], axis=2)
+    some, weighed = before
+    starts: NDArray[np.int64] = some + (weighed * (TOTAL - some[:, -1:]) >> 40)
     return starts
 
 
 @cache
 def tail_starts() -> NDArray[np.int64]:
-    """First of the 4096 places of each tail, `[8, 17]`, the last column being 4096."""
-    before = np.zeros((len(LARGE), TAILS + 1), np.int64)
+    """First of the 4096 places of each tail for g - 1, `[7, 17]`, the last column being 4096."""
+    before = np.zeros((len(TAIL_FREQUENCIES), TAILS + 1), np.int64)
     before[:, 1:] = TAIL_FREQUENCIES.cumsum(axis=1)
     return before
 
@@ -88,13 +90,13 @@ def decode_table(starts: NDArray[np.int64]) -> NDArray[np.uint32]:
 
 @cache
 def pattern_bits() -> NDArray[np.float64]:
-    """Bits that each pattern takes in each class, `[256, 81]`."""
+    """Bits that each pattern takes in each class, `[256, 81]`; a million where it has none."""
     return _bits(pattern_starts())
 
 
 @cache
 def tail_bits() -> NDArray[np.float64]:
-    """Bits that each tail takes in each magnitude class, `[8, 16]`, an escape's 16 included."""
+    """Bits that each tail takes for g - 1, `[7, 16]`, an escape's 16 included."""
     bits = _bits(tail_starts())
     bits[:, ESCAPE] += 16
     return bits
@@ -102,8 +104,9 @@ def tail_bits() -> NDArray[np.float64]:
 
 def symbol_bits(frequencies: NDArray[np.int64]) -> NDArray[np.float64]:
     """Bits of symbols of these frequencies, in 65536ths, so that sums are exact in any order."""
-    bits: NDArray[Any] = np.rint(65536 * np.log2(TOTAL / frequencies)) / 65536
-    return bits
+    bits = np.rint(65536 * np.log2(TOTAL / np.maximum(frequencies, 1))) / 65536
+    result: NDArray[np.float64] = np.where(frequencies > 0, bits, 1e6)
+    return result
 
 
 def _bits(starts: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -36,7 +36,7 @@ from osd_edge.rans import LOWEST, MAX_LANES_LOG2, LaneDecoder, encode_lanes
 Integers = NDArray[Any]
 
 MAX_INTEGER = 2 + ESCAPE + 0xFFFF  # largest magnitude: 65,552
-MAX_GROUPS_PER_BYTE = 256  # a symbol takes at least 0.048 bits, so a valid stream has at most 166
+MAX_GROUPS_PER_BYTE = 512  # a symbol takes at least 0.026 bits, so a valid stream has at most 303
 MAX_STEPS = 1024  # of patterns, where more lanes are possible: a step takes as long for one lane
 _SYMBOLS_PER_LANE = 128  # more lanes are faster, and cost about a bit each
 _SLOTS_OF = np.zeros((128, GROUP), np.uint8)
@@ -60,7 +60,7 @@ def encode_rows(blocks: Sequence[Integers]) -> bytes:
     patterns = _patterns(size)
     large = size >= 2
     tails = np.minimum(size[large] - 2, ESCAPE)
-    tail_class = np.broadcast_to(class_of[:, None], size.shape)[large] % len(LARGE)
+    tail_class = np.broadcast_to(class_of[:, None], size.shape)[large] % len(LARGE) - 1
     parts = [
         _symbols(pattern_starts(), class_of, patterns),
         _symbols(tail_starts(), tail_class, tails),
@@ -149,7 +149,9 @@ def _best(
     of = np.broadcast_to(row[:, None], size.shape)[large]
     tails = np.bincount(of * TAILS + np.minimum(size[large] - 2, ESCAPE), minlength=rows * TAILS)
     patterns, tails = patterns.reshape(rows, PATTERNS), tails.reshape(rows, TAILS)
-    bits = patterns @ pattern_bits().T + np.tile(tails @ tail_bits().T, CLASSES // len(LARGE))
+    tail = np.zeros((rows, len(LARGE)))  # a class without tails cannot have the patterns either
+    tail[:, 1:] = tails @ tail_bits().T
+    bits = patterns @ pattern_bits().T + np.tile(tail, CLASSES // len(LARGE))
     signs = patterns @ (DIGITS != 0).sum(axis=1)
     classes = bits.argmin(axis=1)
     return classes, 8 + signs + bits[np.arange(rows), classes]
@@ -227,7 +229,7 @@ def _take_tails(
     """Magnitudes of all slots: int8, or int32 where an escape is among them (then 17)."""
     large = (slots == 2).nonzero()[0]
     ends = np.searchsorted(large, GROUP * np.cumsum(width))
-    base = (classes % len(LARGE)).astype(np.uint32) * np.uint32(TOTAL)
+    base = (np.maximum(classes % len(LARGE), 1) - 1).astype(np.uint32) * np.uint32(TOTAL)
     entries = decoder.take(decode_table(tail_starts()), np.repeat(base, np.diff(ends, prepend=0)))
     tails = (entries >> 12 & 15).astype(np.uint8)
     tails += 2

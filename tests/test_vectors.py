@@ -169,6 +169,14 @@ def test_the_hex_dump_of_the_doc_is_the_file() -> None:
     assert bytes.fromhex("".join(dump)) == tiny
 
 
+def test_the_coded_example_of_the_doc_is_the_file() -> None:
+    lines = re.search(r"`osd\.coded` is\n\n```\n(.*?)```", DOC, re.DOTALL)
+    assert lines is not None
+    dump = "".join(re.findall(r"^((?:[0-9a-f]{2}[ |]*)+) ", lines[1], re.MULTILINE))
+    data = (VECTORS / "valid" / "coded-tiny.osd.safetensors").read_bytes()
+    assert data.endswith(bytes.fromhex(dump.replace("|", "")))
+
+
 def test_the_index_lists_every_file_once() -> None:
     listed = [case["file"] for case in CASES]
     found = [str(path.relative_to(VECTORS).as_posix()) for path in VECTORS.glob("*/*.safetensors")]
