@@ -97,7 +97,8 @@ def decode_rows(data: NDArray[np.uint8], shapes: Sequence[tuple[int, int]]) -> l
             "bundle.coded-size",
             f"{data.size} bytes of coded rows cannot hold {rows} rows of {GROUP * total} slots",
         )
-    width = np.concatenate([np.full(count, -(-width // GROUP)) for count, width in shapes])
+    counts = [count for count, _ in shapes]
+    width = np.repeat([-(-width // GROUP) for _, width in shapes], counts)
     classes, stream = data[:rows], data[rows:]
     lanes = 1 << int(stream[0])
     if stream[0] > MAX_LANES_LOG2 or stream.size < 1 + 4 * lanes:
@@ -267,7 +268,7 @@ def _split(integers: Integers, shapes: Sequence[tuple[int, int]]) -> list[Intege
     for rows, width in shapes:
         filled = -(-width // GROUP) * GROUP
         block = integers[at : at + rows * filled].reshape(rows, filled)
-        if block[:, width:].any():
+        if width < filled and block[:, width:].any():
             raise _malformed("the slots that fill up a row")
         blocks.append(block[:, :width])
         at += rows * filled
