@@ -41,8 +41,9 @@ def make_batches(
     tokenizer: Any,
     inputs: Sequence[str],
     max_length: int,
+    size: int = BATCH,
 ) -> list[Batch]:
-    """Batches of texts of like length; labelled where every example has a label.
+    """Batches of `size` texts of like length; labelled where every example has a label.
 
     `inputs` are the token tensors that the model takes.
     """
@@ -50,8 +51,8 @@ def make_batches(
     order = sorted(range(len(examples)), key=lambda i: (len(examples[i].text), i))
     labelled = all(example.label is not None for example in examples)
     batches = []
-    for start in range(0, len(order), BATCH):
-        rows = order[start : start + BATCH]
+    for start in range(0, len(order), size):
+        rows = order[start : start + size]
         chosen = [examples[i] for i in rows]
         pairs = None
         if chosen[0].text_pair is not None:

@@ -69,7 +69,7 @@ def spectra_of_sites(
     """
     result = {}
     for layer in progress(layers, "Singular values"):
-        delta = _delta(backbone, tuned, layer.name)
+        delta = site_delta(backbone, tuned, layer.name)
         assert delta is not None
         singular = torch.linalg.svdvals(delta.double())
         kept = singular[: _nonzero(singular)].float()
@@ -84,7 +84,7 @@ def changed_layers(
     changed = []
     for layer in backbone.layers:
         if layer.name in names:
-            delta = _delta(backbone, tuned, layer.name)
+            delta = site_delta(backbone, tuned, layer.name)
             if delta is not None and delta.any():
                 changed.append(layer)
     return tuple(changed)
@@ -103,7 +103,7 @@ def factorize_sites(
     """
     result = {}
     for name in progress(list(ranks), "Truncated SVD"):
-        delta = _delta(backbone, tuned, name)
+        delta = site_delta(backbone, tuned, name)
         if delta is not None:
             factors = truncated_svd(delta, ranks[name])
             if len(factors.singular):
@@ -111,7 +111,8 @@ def factorize_sites(
     return result
 
 
-def _delta(backbone: Backbone, tuned: Checkpoint, name: str) -> torch.Tensor | None:
+def site_delta(backbone: Backbone, tuned: Checkpoint, name: str) -> torch.Tensor | None:
+    """W_tuned - W_base `[n, d]` of the layer `name`; None where the task does without it."""
     weight = f"{name}.weight"
     if weight not in tuned:
         return None  # a pooler that the task does without

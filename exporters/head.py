@@ -68,10 +68,14 @@ def check_head(backbone: Backbone, tuned: Checkpoint) -> None:
             )
 
 
+def head_pooling(backbone: Backbone) -> str:
+    """What of the hidden states the head reads: `pooler` where the base has its own pooler."""
+    family = backbone.family
+    return "pooler" if family.head_uses_pooler and backbone.has_pooler else family.pooling
+
+
 def code_head(backbone: Backbone, tuned: Checkpoint, options: HeadOptions) -> CodedHead:
     """The head of `tuned`, which `check_head` has passed, stored as `options` say."""
-    family = backbone.family
-    uses_pooler = family.head_uses_pooler and backbone.has_pooler
     layers = []
     for module in head_modules(backbone):
         bias = None
@@ -80,7 +84,7 @@ def code_head(backbone: Backbone, tuned: Checkpoint, options: HeadOptions) -> Co
         layers.append(
             _code_layer(tuned.float32(f"{module.path}.weight"), module.activation, bias, options)
         )
-    return CodedHead("labels", "pooler" if uses_pooler else family.pooling, tuple(layers))
+    return CodedHead("labels", head_pooling(backbone), tuple(layers))
 
 
 def _code_layer(

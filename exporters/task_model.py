@@ -27,11 +27,15 @@ class TaskModel:
         ).eval()
         self.module.config.pad_token_id = backbone.checkpoint.config.pad_token_id
         self.module.requires_grad_(False)
-        prefix = f"{self.module.base_model_prefix}."
+        self._prefix = f"{self.module.base_model_prefix}."
         self._parameters: dict[str, torch.nn.Parameter] = {
-            name.removeprefix(prefix): parameter
+            name.removeprefix(self._prefix): parameter
             for name, parameter in self.module.named_parameters()
         }
+
+    def path(self, name: str) -> str:
+        """The path in `module` of the backbone layer `name`."""
+        return self._prefix + name
 
     def parameter(self, name: str) -> torch.nn.Parameter:
         """A parameter by its backbone name (or the head's full name)."""

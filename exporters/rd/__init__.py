@@ -1,0 +1,1 @@
+"""Rate–distortion OSD, the method `osd-rd`: small integers where they matter to the answers."""

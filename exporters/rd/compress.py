@@ -1,0 +1,191 @@
+"""The pipeline of osd-rd for one task: statistics → whitened SVD → one quantiser → rescale → refine.
+
+What does not depend on the budget is computed once and kept.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from osd_edge.examples import Example
+from osd_edge.exporters.calibration import make_batches
+from osd_edge.exporters.factorize import site_delta
+from osd_edge.exporters.head import BIG, head_modules, head_pooling
+from osd_edge.exporters.pair import Pair
+from osd_edge.exporters.rd.allocate import columns_at, coarsest_step, finest_within, matrix_at
+from osd_edge.exporters.rd.integers import integer_layers, integer_sites
+from osd_edge.exporters.rd.latents import Latent, Latents, shrunk
+from osd_edge.exporters.rd.mixtures import mixtures
+from osd_edge.exporters.rd.refine import REFINEMENTS, Refinement, refine
+from osd_edge.exporters.rd.rescale import rescaled
+from osd_edge.exporters.rd.statistics import Statistics, collect_statistics
+from osd_edge.exporters.rd.student import Student
+from osd_edge.exporters.rd.whitening import Columns, whitened_svd
+from osd_edge.exporters.task_model import TaskModel
+from osd_edge.exporters.tokenizer import max_tokens, tokenizer_for
+from osd_edge.integers import IntegerLayer, IntegerSite
+from osd_edge.progress import Progress, silent
+
+SEED = 0
+BATCH = 32
+_REAL_SHARE = 3  # one text in three of those trained on is a calibration text, the rest mixtures
+_SHRINKINGS = 12  # of the interval in which the last fit to the budget is searched
+
+
+@dataclass(frozen=True)
+class Integers:
+    """What a bundle stores: sites in the order of the site table, and the head's layers."""
+
+    sites: tuple[IntegerSite, ...]
+    layers: tuple[IntegerLayer, ...]
+
+
+Fits = Callable[[Integers], bool]
+
+
+class RateDistortion:
+    """osd-rd for one fine-tuned model. `model` and `examples` are None without calibration data."""
+
+    def __init__(
+        self,
+        pair: Pair,
+        places: dict[str, int],
+        model: TaskModel | None,
+        examples: Sequence[Example],
+        progress: Progress = silent,
+    ) -> None:
+        """Collect statistics on `examples` and decompose the deltas of the sites in `places`."""
+        self._pair = pair
+        self._places = places
+        self._model = model
+        self._examples = examples
+        self._modules = head_modules(pair.backbone)
+        statistics = self._collect(progress)
+        self._deltas: dict[str, torch.Tensor] = {}
+        self._statistics = {name: statistics.get(name, Statistics()) for name in places}
+        self._columns: dict[str, Columns] = {}
+        for name in progress(list(places), "Whitened SVD"):
+            delta = site_delta(pair.backbone, pair.tuned, name)
+            assert delta is not None
+            self._deltas[name] = delta
+            self._columns[name] = whitened_svd(delta, self._statistics[name])
+        self._head = [self._head_layer(module.path, statistics) for module in self._modules]
+        self._biases = tuple(
+            pair.tuned.float32(f"{m.path}.bias") if f"{m.path}.bias" in pair.tuned else None
+            for m in self._modules
+        )
+
+    def compress(
+        self, fits: Fits, refinement: str | Refinement, progress: Progress = silent
+    ) -> Integers | None:
+        """The best integers that `fits` accepts; None where nothing does.
+
+        `refinement` is `none`, `scales` or `codes` (or its numbers); without calibration data
+        it must be `none`.
+        """
+        how = REFINEMENTS[refinement] if isinstance(refinement, str) else refinement
+        latents = self.fitted(fits, progress)
+        if latents is None or how.steps == 0:
+            return None if latents is None else self.integers(latents)
+        return self.within(self.refined(latents, how, progress), fits)
+
+    def fitted(self, fits: Fits, progress: Progress = silent) -> Latents | None:
+        """Quantised with the smallest step that `fits`, and rescaled; None where none does."""
+
+        def accepted(latents: Latents) -> bool:
+            return fits(self.integers(latents))
+
+        latents = finest_within(self._at, accepted, coarsest_step(self._columns), progress)
+        return None if latents is None else self._rescaled(latents)
+
+    def refined(
+        self, latents: Latents, how: Refinement, progress: Progress = silent, *, quantized: bool = True
+    ) -> Latents:
+        """`latents` trained to follow the fine-tuned model on the calibration texts."""
+        assert self._model is not None
+        model, backbone = self._model, self._pair.backbone
+        model.set_delta(())
+        paths = {name: model.path(name) for name in latents.sites}
+        student = Student(
+            model.module, latents, paths, tuple(m.path for m in self._modules), quantized=quantized
+        )
+        model.set_tuned()
+        tokenizer = tokenizer_for(self._pair.tuned, backbone.checkpoint)
+        batches = make_batches(
+            self._training_texts(how.steps * BATCH),
+            self._pair.labels,
+            tokenizer,
+            backbone.family.inputs,
+            max_tokens(backbone.checkpoint, tokenizer),
+            size=BATCH,
+        )
+        pooling = head_pooling(backbone)
+        return refine(student, model.module, batches, how, pooling, seed=SEED, progress=progress)
+
+    def within(self, latents: Latents, fits: Fits) -> Integers | None:
+        """`latents` as integers, drawn towards zero as little as it takes until it `fits`."""
+        best = self.integers(shrunk(latents, 0.0))
+        if fits(best):
+            return best
+        found = None
+        low, high = 0.0, 1.0
+        for _ in range(_SHRINKINGS):
+            middle = (low + high) / 2
+            tried = self.integers(shrunk(latents, middle))
+            if fits(tried):
+                high, found = middle, tried
+            else:
+                low = middle
+        return found
+
+    def integers(self, latents: Latents) -> Integers:
+        """What the bundle would store of `latents`."""
+        activations = [module.activation for module in self._modules]
+        return Integers(
+            tuple(integer_sites(latents, self._places)),
+            tuple(integer_layers(latents, activations)),
+        )
+
+    def _collect(self, progress: Progress) -> dict[str, Statistics]:
+        if self._model is None:
+            return {}
+        self._model.set_tuned()
+        module, backbone = self._model.module, self._pair.backbone
+        layers = {name: module.get_submodule(self._model.path(name)) for name in self._places}
+        layers |= {m.path: module.get_submodule(m.path) for m in self._modules}
+        tokenizer = tokenizer_for(self._pair.tuned, backbone.checkpoint)
+        limit = max_tokens(backbone.checkpoint, tokenizer)
+        batches = make_batches(
+            self._examples, self._pair.labels, tokenizer, backbone.family.inputs, limit
+        )
+        return collect_statistics(module, layers, batches, SEED, progress)
+
+    def _head_layer(
+        self, path: str, statistics: dict[str, Statistics]
+    ) -> Columns | tuple[torch.Tensor, float]:
+        """A big layer's whitened columns; of a small one the matrix and the layer's weight."""
+        weight = self._pair.tuned.float32(f"{path}.weight")
+        own = statistics.get(path, Statistics())
+        return whitened_svd(weight, own) if min(weight.shape) >= BIG else (weight, own.weight)
+
+    def _at(self, step: float) -> Latents:
+        sites = {name: columns_at(columns, step) for name, columns in self._columns.items()}
+        head = tuple(
+            columns_at(x, step) if isinstance(x, Columns) else matrix_at(*x, step)
+            for x in self._head
+        )
+        return shrunk(Latents(sites, head, self._biases), 0.0)
+
+    def _rescaled(self, latents: Latents) -> Latents:
+        sites = {
+            name: rescaled(latent, self._deltas[name], self._statistics[name])
+            for name, latent in latents.sites.items()
+        }
+        return Latents(sites, latents.head, latents.biases)
+
+    def _training_texts(self, count: int) -> list[Example]:
+        real = max(1, count // _REAL_SHARE)
+        rounds = -(-real // len(self._examples))
+        texts = (list(self._examples) * rounds)[:real]
+        return texts + mixtures(self._examples, count - real, SEED)

@@ -1,0 +1,118 @@
+"""Refinement: scales and head, or the codes too, are trained to follow the fine-tuned model.
+
+The straight-through gradient of the quantiser trains latent values, which are codes once
+rounded. An L1 term, applied after each step as soft thresholding (proximal gradient), holds the
+coded size: its strength rises while the size is above the goal and falls while it is below.
+"""
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from osd_edge.exporters.calibration import Batch
+from osd_edge.exporters.rd.distillation import distillation_loss
+from osd_edge.exporters.rd.integers import approximate_bits
+from osd_edge.exporters.rd.latents import Latents
+from osd_edge.exporters.rd.student import LatentLinear, Student
+from osd_edge.progress import Progress, silent
+
+LATENT_RATE = 0.025  # in steps of the quantiser
+SCALE_RATE = 0.025  # as a share of the scale
+BIAS_RATE = 2e-3
+BETAS = (0.9, 0.99)
+WARM_UP = 8
+_MEASURED_EVERY = 4
+_SLACK = 1.02  # of the goal, until the last fifth of the steps
+_FIRST_STRENGTH, _LEAST_STRENGTH, _MOST_STRENGTH = 0.02, 1e-3, 5.0  # of L1, in learning rates
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """How long is trained, and whether codes are or scales and head alone."""
+
+    steps: int
+    codes: bool
+
+
+REFINEMENTS = {
+    "none": Refinement(0, codes=False),
+    "scales": Refinement(60, codes=False),
+    "codes": Refinement(240, codes=True),
+}
+
+
+def refine(
+    student: Student,
+    teacher: Any,
+    batches: Sequence[Batch],
+    refinement: Refinement,
+    pooling: str,
+    *,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Latents:
+    """The student's latents after training on `batches` (one a step, in a seeded order).
+
+    `teacher` is the fine-tuned model. Where codes are trained their coded size ends near what it
+    was at the start.
+    """
+    layers = [*student.sites.values(), *student.head]
+    groups = _parameter_groups(student, refinement)
+    optimizer = torch.optim.Adam(groups, betas=BETAS)
+    rates = [group["lr"] for group in groups]
+    goal = approximate_bits(student.latents()) if refinement.codes else 0.0
+    strength = _FIRST_STRENGTH
+    order = random.Random(seed).sample(range(len(batches)), len(batches))
+    for step in progress(range(refinement.steps), f"Refining {_what(refinement)}"):
+        tokens = batches[order[step % len(order)]].tokens
+        pace = min(1.0, (step + 1) / WARM_UP) * (1 - step / refinement.steps)
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * pace
+        with torch.no_grad():
+            theirs = teacher(**tokens, output_hidden_states=True)
+        ours = student.module(**tokens, output_hidden_states=True)
+        loss = distillation_loss(ours, theirs, tokens["attention_mask"], pooling)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        if refinement.codes:
+            _threshold(layers, strength * LATENT_RATE * pace)
+            if step % _MEASURED_EVERY == _MEASURED_EVERY - 1:
+                slack = _SLACK if step < 0.8 * refinement.steps else 1.0
+                excess = approximate_bits(student.latents()) / (slack * goal) - 1
+                strength *= math.exp(_MEASURED_EVERY * excess)
+                strength = min(max(strength, _LEAST_STRENGTH), _MOST_STRENGTH)
+    return student.latents()
+
+
+def _parameter_groups(student: Student, refinement: Refinement) -> list[dict[str, Any]]:
+    sites = list(student.sites.values())
+    rows = [x for layer in student.head for x in layer.rows]
+    if refinement.codes:
+        rows += [x for layer in sites for x in layer.rows]
+    groups = [
+        (rows, LATENT_RATE),
+        ([layer.log_scale for layer in [*sites, *student.head]], SCALE_RATE),
+        ([layer.bias for layer in student.head if layer.bias is not None], BIAS_RATE),
+    ]
+    for parameters, _ in groups:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+    return [{"params": parameters, "lr": rate} for parameters, rate in groups if parameters]
+
+
+def _threshold(layers: Sequence[LatentLinear], amount: float) -> None:
+    with torch.no_grad():
+        for layer in layers:
+            for x in layer.rows:
+                if x.requires_grad:
+                    x.copy_(functional.softshrink(x, amount))
+
+
+def _what(refinement: Refinement) -> str:
+    return "codes, scales and head" if refinement.codes else "scales and head"

@@ -1,0 +1,25 @@
+"""The best scales for columns that are quantised already, in closed form."""
+
+import torch
+
+from osd_edge.exporters.rd.latents import Latent, quantize
+from osd_edge.exporters.rd.statistics import Statistics
+
+_RIDGE = 1e-4  # of the diagonal: columns that became nearly equal keep finite scales
+
+
+def rescaled(latent: Latent, delta: torch.Tensor, statistics: Statistics) -> Latent:
+    """`latent` with the scales c that minimise tr(G E A Eᵀ), E = ΔW − Σₖ cₖ q_u,k q_v,kᵀ.
+
+    The least-squares optimum solves [(Qu G Quᵀ) ∘ (Qv A Qvᵀ)] c = diag(Qu G ΔW A Qvᵀ), with Qu
+    `[k, n]` and Qv `[k, d]`.
+    """
+    assert latent.v is not None
+    u, v = quantize(latent.u), quantize(latent.v)
+    gu = u if statistics.g is None else u @ statistics.g
+    av = v if statistics.a is None else v @ statistics.a
+    system = (gu @ u.T) * (av @ v.T)
+    target = ((gu @ delta) * av).sum(1)
+    norm = system.diagonal().sqrt()
+    system = system / norm[:, None] / norm + _RIDGE * torch.eye(len(norm))
+    return Latent(latent.u, latent.v, torch.linalg.solve(system, target / norm) / norm)
