@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from osd_edge.errors import InputError, shown
+from osd_edge.exporters.budget import VALUE_BITS
 from osd_edge.exporters.peers.axis_sign import AxisSign
 from osd_edge.exporters.peers.bitdelta import BitDelta
 from osd_edge.exporters.peers.bundles import BundleMethod
@@ -12,23 +13,32 @@ from osd_edge.exporters.peers.lora import LoraExtraction
 from osd_edge.exporters.peers.peer import Peer
 from osd_edge.exporters.peers.zstd import ZstdDelta
 
-_ALL: tuple[Peer, ...] = (
-    BundleMethod("truncsvd", "truncsvd"),
-    BundleMethod("truncsvd-fp16", "truncsvd", "fp16"),
-    BundleMethod("truncsvd-int8", "truncsvd", "int8", head="int8"),
-    TruncSvdInt4(),
-    BundleMethod("magtruncsvd", "magtruncsvd"),
-    BundleMethod("magtruncsvd-int8", "magtruncsvd", "int8", head="int8"),
-    BundleMethod("osd", "osd"),
-    BundleMethod("osd-int8", "osd", "int8", head="int8"),
-    LoraExtraction(),
-    BitDelta(),
-    AxisSign(),
-    ComPeft(),
-    ZstdDelta(),
+
+def bundle_name(method: str, values: str) -> str:
+    """Name here of a bundle method: `osd` has the paper's fp32 values, `osd-int8` says so."""
+    return method if values == "fp32" else f"{method}-{values}"
+
+
+_BUNDLES = tuple(
+    BundleMethod(
+        bundle_name(method, values), method, values, head="int8" if values == "int8" else "fp16"
+    )
+    for method in ("truncsvd", "magtruncsvd", "osd")
+    for values in VALUE_BITS
 )
 
-METHODS: Mapping[str, Peer] = {method.name: method for method in _ALL}
+METHODS: Mapping[str, Peer] = {
+    method.name: method
+    for method in (
+        *_BUNDLES,
+        TruncSvdInt4(),
+        LoraExtraction(),
+        BitDelta(),
+        AxisSign(),
+        ComPeft(),
+        ZstdDelta(),
+    )
+}
 
 
 def find_methods(names: Sequence[str]) -> tuple[Peer, ...]:
