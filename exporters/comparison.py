@@ -5,7 +5,7 @@ the two models and the calibration rows; test rows are used for the accuracies a
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,21 @@ from osd_edge.exporters.evaluation import TextSet
 from osd_edge.exporters.fine_tuned import fp32_bytes
 from osd_edge.exporters.fingerprint import fingerprint
 from osd_edge.exporters.pair import Pair, open_pair
-from osd_edge.exporters.peers import Compressed, Peer, Source, find_methods
+from osd_edge.exporters.peers import METHODS, Compressed, Peer, Source, find_methods
 from osd_edge.files import make_folder, write_file
 from osd_edge.progress import Progress, silent
 
 LEAST_GAIN = 0.02  # of full fine-tuning over the probe; a share of less says nothing
 
 
+Cell = tuple[str, str | None]
+
+
 @dataclass(frozen=True)
 class Comparison:
     """What is to be compared. `calibration` may lack labels; `test` is labelled.
 
+    A cell is a method's name and a budget, None for a method that has one size; see `grid`.
     The frozen probe's accuracy is `probe` where given, else it is trained on `probe_train`, or
     on the calibration set.
     """
@@ -39,8 +43,7 @@ class Comparison:
     tuned: str | Path
     calibration: tuple[Example, ...]
     test: tuple[Example, ...]
-    methods: tuple[str, ...] = ()
-    budgets: tuple[str, ...] = ()
+    cells: tuple[Cell, ...] = ()
     task: str = "task"
     seed: int = 0
     probe: float | None = None
@@ -102,6 +105,20 @@ class Outcome:
         return asdict(self) | {"points": points}
 
 
+def grid(methods: Sequence[str], budgets: Sequence[str]) -> tuple[Cell, ...]:
+    """Every method at every budget, and those that have one size once.
+
+    Raises InputError `input.method`, BudgetError `budget.malformed`.
+    """
+    for budget in budgets:
+        parse_budget(budget)
+    return tuple(
+        (method.name, budget)
+        for method in find_methods(methods)
+        for budget in (dict.fromkeys(budgets) if method.sized else (None,))
+    )
+
+
 def compare(job: Comparison, out: Path, progress: Progress = silent) -> Outcome:
     """Compare, with files in `out`/files and a cell for each result in `out`/cells.
 
@@ -109,9 +126,7 @@ def compare(job: Comparison, out: Path, progress: Progress = silent) -> Outcome:
     ModelError, DataError and OutputError; a budget that a method cannot meet is a point without
     a size.
     """
-    methods = find_methods(job.methods)
-    for text in job.budgets:
-        parse_budget(text)
+    find_methods([method for method, _ in job.cells])
     task_name(job.task)
     pair = open_pair(job.base, job.tuned, progress)
     if any(example.label is None for example in job.test):
@@ -119,11 +134,9 @@ def compare(job: Comparison, out: Path, progress: Progress = silent) -> Outcome:
     check_labels(Path("test set"), job.test, pair.labels)
     work = _Work(job, pair, out, progress)
     references = work.references()
-    cells = list(_grid(methods, job.budgets))
     # The largest first: factors and scores that it needs serve the others too.
-    done: dict[tuple[str, str | None], Point] = {}
-    for method, budget in progress(sorted(cells, key=_largest_first), "Methods and budgets"):
-        done[method.name, budget] = work.point(method, budget)
+    order = sorted(job.cells, key=_largest_first)
+    done = {cell: work.point(*cell) for cell in progress(order, "Methods and budgets")}
     tested = {(e.text, e.text_pair) for e in job.test}
     return Outcome(
         task=job.task,
@@ -134,17 +147,11 @@ def compare(job: Comparison, out: Path, progress: Progress = silent) -> Outcome:
         shared_rows=sum((e.text, e.text_pair) in tested for e in job.calibration),
         fp32_bytes=fp32_bytes(job.tuned),
         **references,
-        points=tuple(done[method.name, budget] for method, budget in cells),
+        points=tuple(done[cell] for cell in job.cells),
     )
 
 
-def _grid(methods: Sequence[Peer], budgets: Sequence[str]) -> Iterator[tuple[Peer, str | None]]:
-    for method in methods:
-        for budget in dict.fromkeys(budgets) if method.sized else (None,):
-            yield method, budget
-
-
-def _largest_first(cell: tuple[Peer, str | None]) -> float:
+def _largest_first(cell: Cell) -> float:
     if cell[1] is None:
         return 0
     budget = parse_budget(cell[1])
@@ -183,19 +190,19 @@ class _Work:
             self._cells.put("probe", inputs, probe)
         return bounds | probe
 
-    def point(self, method: Peer, budget: str | None) -> Point:
+    def point(self, method: str, budget: str | None) -> Point:
         """The point of one cell, from its file or computed now."""
-        name = method.name if budget is None else f"{method.name}-{_plain(budget)}"
+        name = method if budget is None else f"{method}-{_plain(budget)}"
         inputs = self._identity | {
             "calibration": examples_digest(self._job.calibration),
             "seed": self._job.seed,
-            "method": method.name,
+            "method": method,
             "budget": None if budget is None else str(parse_budget(budget)),
         }
         value = self._cells.get(name, inputs)
         if value is not None and self._files_are_there(value):
             return Point(**value | {"budget": budget, "files": tuple(value["files"])})
-        point = self._measure(method, budget, Path("files") / cell_name(name, inputs))
+        point = self._measure(METHODS[method], budget, Path("files") / cell_name(name, inputs))
         self._cells.put(name, inputs, asdict(point))
         return point
 
@@ -267,10 +274,10 @@ class _Work:
     def _files_are_there(self, value: Mapping[str, Any]) -> bool:
         """Whether what was measured still lies beside the cells, by its size."""
         try:
-            sizes = [(self._out / file).stat().st_size for file in value["files"]]
+            size = sum((self._out / file).stat().st_size for file in value["files"])
         except OSError:
             return False
-        return sum(sizes) == int(value["size"] or 0)
+        return size == int(value["size"] or 0)
 
 
 def _plain(budget: str) -> str:

@@ -56,15 +56,20 @@ class BundleMethod:
     def restore(self, files: Files, backbone: Backbone) -> Restored:
         """The bundle, read and decoded."""
         (data,) = files.values()
-        bundle = read_bundle(data)
-        deltas = {}
-        for site in bundle.sites:
-            u, v = site.decode()
-            deltas[backbone.layers[site.site].name] = torch.from_numpy(u.T @ v)
-        head = {}
-        layers = bundle.head.decode().layers
-        for module, layer in zip(head_modules(backbone), layers, strict=True):
-            head[f"{module.path}.weight"] = torch.from_numpy(layer.dense().copy())
-            if layer.bias is not None:
-                head[f"{module.path}.bias"] = torch.from_numpy(layer.bias.copy())
-        return Restored(deltas, head)
+        return restore_bundle(data, backbone)
+
+
+def restore_bundle(data: bytes, backbone: Backbone) -> Restored:
+    """Deltas and head of a bundle's bytes; raises BundleError."""
+    bundle = read_bundle(data)
+    deltas = {}
+    for site in bundle.sites:
+        u, v = site.decode()
+        deltas[backbone.layers[site.site].name] = torch.from_numpy(u.T @ v)
+    head = {}
+    layers = bundle.head.decode().layers
+    for module, layer in zip(head_modules(backbone), layers, strict=True):
+        head[f"{module.path}.weight"] = torch.from_numpy(layer.dense().copy())
+        if layer.bias is not None:
+            head[f"{module.path}.bias"] = torch.from_numpy(layer.bias.copy())
+    return Restored(deltas, head)

@@ -27,18 +27,17 @@ _BUNDLES = tuple(
     for values in VALUE_BITS
 )
 
-METHODS: Mapping[str, Peer] = {
-    method.name: method
-    for method in (
-        *_BUNDLES,
-        TruncSvdInt4(),
-        LoraExtraction(),
-        BitDelta(),
-        AxisSign(),
-        ComPeft(),
-        ZstdDelta(),
-    )
-}
+_ALL: tuple[Peer, ...] = (
+    *_BUNDLES,
+    TruncSvdInt4(),
+    LoraExtraction(),
+    BitDelta(),
+    AxisSign(),
+    ComPeft(),
+    ZstdDelta(),
+)
+
+METHODS: Mapping[str, Peer] = {method.name: method for method in _ALL}
 
 
 def find_methods(names: Sequence[str]) -> tuple[Peer, ...]:

@@ -96,20 +96,20 @@ def compare(
     from osd_edge.bundle import task_name
     from osd_edge.cli.plot import plot_outcomes
     from osd_edge.examples import read_examples
-    from osd_edge.exporters.comparison import Comparison
+    from osd_edge.exporters.comparison import Comparison, grid
     from osd_edge.exporters.comparison import compare as run
     from osd_edge.exporters.peers import METHODS
     from osd_edge.exporters.quiet import quiet_libraries
     from osd_edge.files import make_folder, write_file
 
     quiet_libraries()
+    cells = grid(tuple(METHODS) if methods == "all" else _listed(methods), _listed(budgets))
     job = Comparison(
         base=base,
         tuned=tuned,
         calibration=read_examples(calibration),
         test=read_examples(test),
-        methods=tuple(METHODS) if methods == "all" else _listed(methods),
-        budgets=_listed(budgets),
+        cells=cells,
         task=task_name(plain_name(tuned)),
         seed=seed,
         probe=probe,

@@ -83,6 +83,7 @@ def demo(
     from osd_edge.exporters import export_base
     from osd_edge.exporters.budget import parse_budget
     from osd_edge.exporters.checkpoint import find_model
+    from osd_edge.exporters.comparison import grid
     from osd_edge.exporters.peers.registry import bundle_name
     from osd_edge.exporters.quiet import quiet_libraries
     from osd_edge.files import check_folder_free, make_folder, write_file
@@ -103,7 +104,7 @@ def demo(
     else:
         folder, tasks = _generated_tasks(out, seed)
     methods = tuple(bundle_name(method, values) for method in METHODS)
-    tasks = [replace(task, methods=methods, budgets=budgets, seed=seed) for task in tasks]
+    tasks = [replace(task, cells=grid(methods, budgets), seed=seed) for task in tasks]
     click.echo(f"Base package in {package}", err=True)
     export_base(folder, package, overwrite=overwrite, progress=bar)
     session = EdgeSession(package, cache_bytes=_CACHE_BYTES)
