@@ -277,7 +277,7 @@ class _Work:
             size = sum((self._out / file).stat().st_size for file in value["files"])
         except OSError:
             return False
-        return size == int(value["size"] or 0)
+        return bool(size == (value["size"] or 0))
 
 
 def _plain(budget: str) -> str:
