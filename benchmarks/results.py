@@ -78,9 +78,7 @@ def main(shared: Path, out: Path, report: Path, minutes: float, tasks: str, meth
                 left_out.append(f"{name}, draw {draw}")
             elif cells:
                 click.echo(f"{name}, draw {draw}: {len(cells)} results", err=True)
-                outcome = compare(
-                    _job(base, shared, name, draw, cells), _folder(out, name, draw), bar
-                )
+                outcome = compare(_job(base, shared, name, draw, cells), out / name, bar)
                 outcomes.setdefault(name, []).append(outcome)
     checks = _device_checks(base, shared, out, outcomes)
     results = Results(
@@ -129,10 +127,6 @@ def _job(base: Path, shared: Path, name: str, draw: int, cells: tuple[Cell, ...]
     )
 
 
-def _folder(out: Path, name: str, draw: int) -> Path:
-    return out / name / f"draw-{draw}"
-
-
 def _device_checks(
     base: Path, shared: Path, out: Path, outcomes: Mapping[str, list[Outcome]]
 ) -> dict[str, DeviceCheck]:
@@ -152,7 +146,7 @@ def _device_checks(
                 out / "base",
                 base,
                 shared / "checkpoints" / name,
-                _folder(out, name, 0) / max(bundles)[1],
+                out / name / max(bundles)[1],
                 test,
             )
     return checks

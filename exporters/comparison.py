@@ -176,11 +176,10 @@ class _Work:
         """Accuracies of the bounds, and why there is no probe."""
         job = self._job
         train = job.probe_train or job.calibration
-        inputs = self._identity | {"calibration": examples_digest(job.calibration)}
-        bounds = self._cells.get("bounds", inputs)
+        bounds = self._cells.get("bounds", self._identity)
         if bounds is None:
             bounds = self._bounds()
-            self._cells.put("bounds", inputs, bounds)
+            self._cells.put("bounds", self._identity, bounds)
         if job.probe is not None:
             return bounds | {"frozen_probe": job.probe, "no_probe": None}
         inputs = self._identity | {"train": examples_digest(train)}

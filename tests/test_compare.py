@@ -130,7 +130,7 @@ def test_other_inputs_are_other_cells(job: Comparison, tmp_path: Path) -> None:
     compare(replace(one, seed=1), tmp_path)
     assert len(stamps(tmp_path)) == count + 1
     compare(replace(one, calibration=job.calibration[:-1]), tmp_path)
-    assert len(stamps(tmp_path)) == count + 3  # the bounds are measured with it
+    assert len(stamps(tmp_path)) == count + 2
 
 
 def test_the_probe_and_why_there_is_none(job: Comparison, tmp_path: Path) -> None:
