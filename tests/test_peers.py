@@ -12,7 +12,7 @@ from osd_edge.errors import BudgetError
 from osd_edge.examples import read_examples
 from osd_edge.exporters.budget import layer_bits, parse_budget
 from osd_edge.exporters.evaluation import TextSet
-from osd_edge.exporters.peers import METHODS, Source, find_methods, golomb, nibbles
+from osd_edge.exporters.peers import METHODS, Restored, Source, find_methods, golomb, nibbles
 from osd_edge.exporters.peers.bitdelta import BitDelta
 from osd_edge.exporters.task_model import TaskModel
 from tests import tiny
@@ -111,6 +111,15 @@ def test_distilling_lowers_the_loss(source: Source) -> None:
         source.model.set_weights(restored.deltas, restored.head)
         losses.append(float((texts.logits(source.model.module) - target).square().mean()))
     assert losses[1] < 0.9 * losses[0]
+
+
+def test_divergence_is_of_the_weights_given(tiny_models: Path) -> None:
+    """On a source that has computed nothing yet, too."""
+    examples = read_examples(tiny_models / "examples.tsv")
+    fresh = Source(tiny_models / "base", tiny_models / "first", examples)
+    nothing = Restored({}, fresh.head())
+    first = fresh.divergence(nothing)
+    assert first == pytest.approx(fresh.divergence(nothing)) and first > 1e-3
 
 
 def test_bitdelta_starts_from_the_least_squares_scale(source: Source) -> None:

@@ -3,7 +3,7 @@
 Keep a share k of the weights by |ΔW|, either of all layers together or of each one, and set
 them to α σ sign(ΔW), σ the standard deviation of the delta (of that layer). Positions are
 Golomb coded, signs take a bit each, and the head is in fp16. The budget sets k; α (the paper's
-grid, and two values beyond) and which of the two ways are chosen by divergence on calibration rows.
+grid, and beyond) and which of the two ways are chosen by divergence on calibration rows.
 """
 
 from dataclasses import replace
@@ -18,7 +18,9 @@ from osd_edge.exporters.peers.fitting import largest_within
 from osd_edge.exporters.peers.peer import Compressed, Files, Restored
 from osd_edge.exporters.peers.source import Source
 
-ALPHAS = (0.5, 1, 2, 3, 4, 5, 6, 8, 10, 14, 20)
+# The paper's grid ends at 10; where few weights are kept, far larger ones are much better.
+ALPHAS = (0.5, 1, 2, 3, 4, 5, 6, 8, 10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 448)
+_PATIENCE = 3  # values of α in a row that are no better, after which larger ones are not tried
 LARGEST_SHARE = 0.5
 _FILE = "compeft.safetensors"
 
@@ -36,10 +38,13 @@ class ComPeft:
         for each_layer in (False, True):
             fitted = _fit(source, budget, each_layer=each_layer)
             unit = self.restore(fitted.files, source.pair.backbone)
+            losses: list[float] = []
             for alpha in ALPHAS:
                 deltas = {name: alpha * delta for name, delta in unit.deltas.items()}
-                loss = source.divergence(Restored(deltas, unit.head))
-                candidates.append((loss, len(candidates), fitted, alpha))
+                losses.append(source.divergence(Restored(deltas, unit.head)))
+                candidates.append((losses[-1], len(candidates), fitted, alpha))
+                if len(losses) - losses.index(min(losses)) > _PATIENCE:
+                    break
         _, _, fitted, alpha = min(candidates)
         return _with_alpha(fitted, alpha)
 

@@ -61,8 +61,9 @@ class Source:
 
     def divergence(self, restored: Restored) -> float:
         """KL in nats from the fine-tuned model on a sample of the calibration set."""
+        reference = self._reference  # before the weights are set, since it sets them too
         self.model.set_weights(restored.deltas, restored.head)
-        return divergence(self._reference, self._sample.logits(self.model.module))
+        return divergence(reference, self._sample.logits(self.model.module))
 
     @functools.cached_property
     def _sample(self) -> TextSet:
