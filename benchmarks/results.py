@@ -1,150 +1,155 @@
-"""The paper's three methods on four real checkpoints: makes docs/results.md (`make results`).
+"""Our methods and their peers on four real checkpoints: makes docs/results.md (`make results`).
 
-Test sets are used for nothing but the accuracies in the table; c in k = r + c is chosen on a
-calibration sample of the training set.
+Test sets are used for nothing but the accuracies in the tables; whatever a method chooses, it
+chooses on a calibration sample of the training set. Every result is kept below OUT, so that an
+interrupted run goes on where it stopped.
 """
 
-import datetime
 import json
-import platform
 import random
-from importlib.metadata import version
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
-from osd_edge.cli.comparison import TaskComparison, TaskFiles, compare_task
-from osd_edge.cli.options import METHODS
-from osd_edge.cli.output import bar, percent
-from osd_edge.cli.plot import plot_comparison
+from benchmarks.device_check import DeviceCheck, check_device
+from benchmarks.results_page import Results, page
+from osd_edge.cli.compare import as_csv
+from osd_edge.cli.output import bar
+from osd_edge.cli.plot import plot_outcomes
 from osd_edge.examples import read_examples
 from osd_edge.exporters import export_base
+from osd_edge.exporters.comparison import Cell, Comparison, Outcome, compare
 from osd_edge.exporters.demo.minilm import minilm_folder
+from osd_edge.exporters.peers import METHODS
 from osd_edge.exporters.quiet import quiet_libraries
 from osd_edge.files import write_file
-from osd_edge.runtime import EdgeSession
 
 CHECKPOINTS = ("trec", "mr", "goemotions", "banking77")
-BUDGETS = ("r=1", "r=2", "r=4")
-FULL_RANK = "r=384"  # the base's hidden size
 CALIBRATION_ROWS = 256
-SEED = 0
+DRAWS = 3  # of the calibration set, at the budgets of DRAWN
+DRAWN = ("8KiB", "16KiB")
+
+_OWN_SIZE: tuple[str | None, ...] = (None,)
+OURS: Mapping[str, tuple[str | None, ...]] = {
+    "osd-rd-none": ("16KiB", "32KiB", "64KiB"),
+    "osd-rd": ("4KiB", "8KiB", "16KiB", "32KiB", "48KiB", "64KiB"),
+    "osd-rd-codes": ("8KiB", "16KiB", "48KiB", "64KiB", "96KiB"),
+}
+PEERS: Mapping[str, tuple[str | None, ...]] = {
+    "truncsvd": ("r=1", "r=2", "r=4"),
+    "truncsvd-int8": ("64KiB", "r=1", "r=2"),
+    "truncsvd-int4": ("16KiB", "32KiB", "64KiB", "r=1", "r=2"),
+    "magtruncsvd": ("r=1", "r=2"),
+    "magtruncsvd-int8": ("64KiB", "r=1"),
+    "osd": ("r=1", "r=2", "r=4"),
+    "osd-int8": ("16KiB", "64KiB", "r=1", "r=2"),
+    "lora": ("r=0.5", "r=1", "r=2", "r=4"),
+    "bitdelta": _OWN_SIZE,
+    "axis-sign": _OWN_SIZE,
+    "compeft": ("64KiB", "r=1", "r=4"),
+    "zstd": _OWN_SIZE,
+}
+BY_CALIBRATION = ("osd-int8", *OURS)  # what another draw of the calibration set can change
 
 
 @click.command()
 @click.option("--shared", type=click.Path(path_type=Path), required=True)
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True)
 @click.option("--report", type=click.Path(path_type=Path), required=True)
-def main(shared: Path, out: Path, report: Path) -> None:
-    """Measure, and write REPORT with a picture beside it; bundles stay in OUT."""
+@click.option("--minutes", type=float, default=90.0, show_default=True, help="Start nothing later.")
+@click.option("--tasks", default=",".join(CHECKPOINTS), show_default=True, metavar="LIST")
+@click.option("--methods", default="all", show_default=True, metavar="LIST", help="Only these.")
+def main(shared: Path, out: Path, report: Path, minutes: float, tasks: str, methods: str) -> None:
+    """Measure, and write REPORT with a picture and a CSV beside it; files stay in OUT."""
     if not (shared / "checkpoints").is_dir():
         raise click.ClickException(f"{shared} has no folder checkpoints: name one with --shared")
     quiet_libraries()
+    start = time.monotonic()
     base = minilm_folder()
-    (out / "bundles").mkdir(parents=True, exist_ok=True)
-    export_base(base, out / "base", overwrite=True, progress=bar)
-    session = EdgeSession(out / "base")
-    results, full_rank = [], []
-    for name in CHECKPOINTS:
-        click.echo(f"Checkpoint {name}", err=True)
-        task = _task(shared, name)
-        results.append(
-            compare_task(session, base, task, METHODS, BUDGETS, out / "bundles", progress=bar)
-        )
-        full_rank.append(
-            compare_task(
-                session, base, task, ("truncsvd",), (FULL_RANK,), out / "bundles", progress=bar
-            )
-        )
-    picture = report.with_name("results.png")
-    plot_comparison(results, picture)
-    write_file(report, _report(results, full_rank, picture.name).encode())
+    chosen = None if methods == "all" else methods.split(",")
+    outcomes: dict[str, list[Outcome]] = {}
+    left_out = []
+    for draw in range(DRAWS):
+        for name in tasks.split(","):
+            cells = planned(draw, chosen)
+            if time.monotonic() - start > 60 * minutes:
+                left_out.append(f"{name}, draw {draw}")
+            elif cells:
+                click.echo(f"{name}, draw {draw}: {len(cells)} results", err=True)
+                outcome = compare(_job(base, shared, name, draw, cells), out / name, bar)
+                outcomes.setdefault(name, []).append(outcome)
+    checks = _device_checks(base, shared, out, outcomes)
+    results = Results(
+        outcomes,
+        tuple(method for method in OURS if method in METHODS),
+        CALIBRATION_ROWS,
+        checks,
+        tuple(left_out),
+        (time.monotonic() - start) / 60,
+    )
+    first = [draws[0] for draws in outcomes.values()]
+    plot_outcomes(first, report.with_suffix(".png"))
+    everything = [outcome for draws in outcomes.values() for outcome in draws]
+    write_file(report.with_suffix(".csv"), as_csv(everything).encode())
+    write_file(report, page(results, report.with_suffix(".png").name).encode())
 
 
-def _task(shared: Path, name: str) -> TaskFiles:
+def planned(draw: int, chosen: list[str] | None) -> tuple[Cell, ...]:
+    """The cells of one draw: the first has all, the others what depends on the draw."""
+    cells: list[Cell] = []
+    for method, budgets in [*OURS.items(), *PEERS.items()]:
+        if method not in METHODS:
+            if draw == 0:
+                click.echo(f"{method} is not a method yet: left out", err=True)
+        elif chosen is None or method in chosen:
+            again = method in BY_CALIBRATION
+            cells += [(method, b) for b in budgets if draw == 0 or (again and b in DRAWN)]
+    return tuple(cells)
+
+
+def _job(base: Path, shared: Path, name: str, draw: int, cells: tuple[Cell, ...]) -> Comparison:
     train = read_examples(shared / "data" / name / "train.tsv")
     test = read_examples(shared / "data" / name / "test.tsv")
     tuned = shared / "checkpoints" / name
     training = json.loads((tuned / "training.json").read_text("utf-8"))
-    calibration = random.Random(SEED).sample(train, CALIBRATION_ROWS)
-    return TaskFiles(name, tuned, training["frozen_probe_accuracy"], tuple(calibration), test)
-
-
-def _report(results: list[TaskComparison], full_rank: list[TaskComparison], picture: str) -> str:
-    versions = ", ".join(
-        f"{name} {version(name)}" for name in ("osd-edge", "torch", "onnxruntime", "numpy")
+    calibration = tuple(random.Random(draw).sample(train, CALIBRATION_ROWS))
+    return Comparison(
+        base,
+        tuned,
+        calibration,
+        test,
+        cells,
+        task=name,
+        seed=draw,
+        probe=training["frozen_probe_accuracy"],
     )
-    lines = [
-        "# Results",
-        "",
-        "Made by `make results`; nothing here is typed in by hand.",
-        "",
-        f"Date {datetime.date.today()}. {versions}, Python {platform.python_version()}, "
-        f"{platform.machine()}. Seed {SEED}, one calibration draw of {CALIBRATION_ROWS} labelled "
-        "training rows, fp32 values, fp16 head. Accuracy is that of EdgeSession on the whole "
-        "test set, texts cut at 128 tokens.",
-        "",
-        "Base: all-MiniLM-L6-v2. `bytes` is the file on disk, head and header included; `delta` "
-        "the share of the linear layers; `μ` the paper's bit count in bytes, bounded by the "
-        "budget; `c` the extra columns in k = r + c. `gain` is the share kept of what full "
-        "fine-tuning gains over a frozen probe (a logistic regression on the base's features); – "
-        "where it gains less than two points.",
-        "",
-        f"![accuracy against bytes]({picture})",
-        "",
-    ]
-    for result in results:
-        lines += _table(result)
-    lines += [
-        "## Full rank in fp32",
-        "",
-        "What the device scores with nothing compressed, beside the checkpoint in torch. The "
-        "deltas of embeddings, biases and LayerNorms stay out.",
-        "",
-        "| checkpoint | fine-tuned % | device at full rank % | difference, points |",
-        "|---|---|---|---|",
-    ]
-    for result in full_rank:
-        accuracy = result.bundles[0].accuracy
-        lines.append(
-            f"| {result.task} | {100 * result.fine_tuned:.2f} | {100 * accuracy:.2f} "
-            f"| {100 * (accuracy - result.fine_tuned):+.2f} |"
-        )
-    lines.append("")
-    return "\n".join(lines)
 
 
-def _table(result: TaskComparison) -> list[str]:
-    lines = [
-        f"## {result.task}: {result.labels} labels, {result.test_examples} test examples",
-        "",
-        f"Full fine-tuning {percent(result.fine_tuned)} % ({result.fp32_bytes:,} bytes in fp32), "
-        f"frozen probe {percent(result.frozen_probe)} %, "
-        f"head on a zero delta {percent(result.zero_delta)} %.",
-        "",
-        "| budget | method | c | bytes | delta | μ | accuracy % | of fine-tuned % | gain % |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for scored in result.bundles:
-        report = scored.report
-        cells = (
-            report.budget,
-            report.method,
-            "" if report.extra_rank is None else str(report.extra_rank),
-            f"{report.size:,}",
-            f"{report.delta_size:,}",
-            f"{report.paper_bits // 8:,}",
-            percent(scored.accuracy),
-            percent(scored.accuracy / result.fine_tuned),
-            _gain(scored.accuracy, result),
-        )
-        lines.append(f"| {' | '.join(cells)} |")
-    return [*lines, ""]
-
-
-def _gain(accuracy: float, result: TaskComparison) -> str:
-    most = result.fine_tuned - result.frozen_probe
-    return "–" if most < 0.02 else percent((accuracy - result.frozen_probe) / most)
+def _device_checks(
+    base: Path, shared: Path, out: Path, outcomes: Mapping[str, list[Outcome]]
+) -> dict[str, DeviceCheck]:
+    """The largest bundle of each task, on the device runtime and in torch."""
+    export_base(base, out / "base", overwrite=True, progress=bar)
+    checks = {}
+    for name, draws in outcomes.items():
+        bundles = [
+            (point.size or 0, file)
+            for point in draws[0].points
+            for file in point.files
+            if file.endswith(".osd.safetensors")
+        ]
+        if bundles:
+            test = read_examples(shared / "data" / name / "test.tsv")
+            checks[name] = check_device(
+                out / "base",
+                base,
+                shared / "checkpoints" / name,
+                out / name / max(bundles)[1],
+                test,
+            )
+    return checks
 
 
 if __name__ == "__main__":

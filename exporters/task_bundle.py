@@ -13,6 +13,7 @@ from osd_edge.bundle import Bundle, SiteDelta, task_name, write_bundle
 from osd_edge.errors import DataError, InputError, ModelError
 from osd_edge.examples import Example
 from osd_edge.exporters import methods
+from osd_edge.exporters.backbone import LinearLayer
 from osd_edge.exporters.base_package import choose_sites
 from osd_edge.exporters.budget import VALUE_BITS, Budget, layer_bits, parse_budget
 from osd_edge.exporters.calibration import Score
@@ -32,8 +33,8 @@ from osd_edge.exporters.fit import (
 )
 from osd_edge.exporters.head import HeadOptions, code_head
 from osd_edge.exporters.importance import importance_scores
-from osd_edge.exporters.measured import measure, read_calibration
-from osd_edge.exporters.pair import open_pair
+from osd_edge.exporters.measured import Measured, measure, read_calibration
+from osd_edge.exporters.pair import Pair, open_pair
 from osd_edge.exporters.sparsify import magnitude_scores
 from osd_edge.files import check_file_writable, write_file
 from osd_edge.progress import Progress, silent
@@ -106,6 +107,21 @@ class TaskExporter:
         self._columns: dict[str, int] = {}
         self._importance: methods.Scores = {}
         self._measured = measure(self._pair, examples, progress) if examples else None
+
+    @property
+    def pair(self) -> Pair:
+        """Both models."""
+        return self._pair
+
+    @property
+    def layers(self) -> tuple[LinearLayer, ...]:
+        """The sites that may carry a delta, in the base's order."""
+        return self._layers
+
+    @property
+    def measured(self) -> Measured | None:
+        """The task's torch model with the calibration set, where there is one."""
+        return self._measured
 
     def export(
         self,

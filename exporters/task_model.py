@@ -3,7 +3,7 @@
 One model is kept in memory; base and fine-tuned weights are read into it layer by layer.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -84,6 +84,23 @@ class TaskModel:
         if head is not None:
             self._set_head(head)
 
+    def set_weights(
+        self, deltas: Mapping[str, torch.Tensor], head: Mapping[str, torch.Tensor]
+    ) -> None:
+        """Base weights plus dense deltas `[n, d]` by site, and every parameter of the head."""
+        assert set(head) == self.head_parameters, "a head is set whole"
+        self._set_base(skip_linear=False)
+        for site, delta in deltas.items():
+            with torch.no_grad():
+                self.parameter(f"{site}.weight").add_(delta)
+        for name, value in head.items():
+            self._set(name, value)
+
+    @property
+    def head_parameters(self) -> frozenset[str]:
+        """Names of what only the task has."""
+        return frozenset(self._parameters) - frozenset(self._backbone.parameters)
+
     def _set_base(self, *, skip_linear: bool) -> None:
         linear = {f"{layer.name}.weight" for layer in self._backbone.layers}
         for name in self._backbone.parameters:
@@ -91,7 +108,7 @@ class TaskModel:
                 self._set(name, self._backbone.checkpoint.float32(name))
 
     def _set_tuned_head(self) -> None:
-        for name in self._parameters.keys() - self._backbone.parameters.keys():
+        for name in self.head_parameters:
             self._set(name, self._tuned.float32(name))
 
     def _set_head(self, head: CodedHead) -> None:

@@ -1,21 +1,22 @@
 """`osd-edge demo`: the main job from end to end, on generated tasks or on the user's models."""
 
 import json
-import re
+import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from osd_edge.cli.compare import share
 from osd_edge.cli.options import METHODS, VALUES, json_option
 from osd_edge.cli.output import bar, percent, print_json, table
-from osd_edge.errors import InputError
+from osd_edge.errors import BudgetError, InputError
 from osd_edge.sizes import format_size
 
 if TYPE_CHECKING:
-    from osd_edge.cli.comparison import TaskComparison, TaskFiles
+    from osd_edge.exporters.comparison import Comparison, Outcome, Point
     from osd_edge.runtime import EdgeSession
 
 _CACHE_BYTES = 2**30  # every bundle of the demo stays decoded, so that swaps can be timed
@@ -78,11 +79,12 @@ def demo(
     makes itself. With them it compresses and swaps your own models; the frozen probe then
     learns from the calibration set.
     """
-    from osd_edge.cli.comparison import compare_task
-    from osd_edge.cli.plot import plot_comparison
+    from osd_edge.cli.plot import plot_outcomes
     from osd_edge.exporters import export_base
     from osd_edge.exporters.budget import parse_budget
     from osd_edge.exporters.checkpoint import find_model
+    from osd_edge.exporters.comparison import grid
+    from osd_edge.exporters.peers.registry import bundle_name
     from osd_edge.exporters.quiet import quiet_libraries
     from osd_edge.files import check_folder_free, make_folder, write_file
     from osd_edge.runtime import EdgeSession
@@ -101,25 +103,23 @@ def demo(
         tasks = _own_tasks(folder, tuned, calibrations, tests)
     else:
         folder, tasks = _generated_tasks(out, seed)
+    methods = tuple(bundle_name(method, values) for method in METHODS)
+    tasks = [replace(task, cells=grid(methods, budgets), seed=seed) for task in tasks]
     click.echo(f"Base package in {package}", err=True)
     export_base(folder, package, overwrite=overwrite, progress=bar)
     session = EdgeSession(package, cache_bytes=_CACHE_BYTES)
     results = []
     for task in tasks:
-        click.echo(f"Task {task.name!r}: {len(budgets)} × {', '.join(METHODS)}", err=True)
-        results.append(
-            compare_task(
-                session, folder, task, METHODS, budgets, bundles, values=values, progress=bar
-            )
-        )
-    costs = _swap_and_latency(session, results, tasks[0].test[0].text)
+        click.echo(f"Task {task.task!r}: {len(budgets)} × {', '.join(methods)}", err=True)
+        results.append(_compared(task, bundles))
+    costs = _swap_and_latency(session, results, bundles, tasks[0].test[0].text)
     document = {
         "base": str(folder),
-        "tasks": [asdict(result) for result in results],
+        "tasks": [result.as_dict() for result in results],
         "swaps": [asdict(cost) for cost in costs],
     }
     write_file(out / "results.json", (json.dumps(document, indent=1) + "\n").encode())
-    plot_comparison(results, out / "accuracy.png")
+    plot_outcomes(results, out / "accuracy.png")
     report = _report(session, tasks, results, costs)
     write_file(out / "results.txt", (report + "\n").encode())
     if as_json:
@@ -134,10 +134,29 @@ def demo(
     click.echo(f"figures       {out / 'results.json'}, {out / 'results.txt'}")
 
 
-def _generated_tasks(out: Path, seed: int) -> "tuple[Path, list[TaskFiles]]":
+def _compared(task: "Comparison", bundles: Path) -> "Outcome":
+    """The comparison of one task, made anew; its bundles are kept in `bundles`."""
+    from osd_edge.exporters.comparison import compare
+    from osd_edge.files import write_file
+
+    with tempfile.TemporaryDirectory() as scratch:
+        outcome = compare(task, Path(scratch), bar)
+        points = []
+        for point in outcome.points:
+            if point.refused is not None:
+                raise BudgetError("budget.too-small", f"{point.method}: {point.refused}")
+            (file,) = point.files
+            size = "".join(c for c in point.budget or "" if c not in "= ")
+            name = f"{outcome.task}-{point.method}-{size}.osd.safetensors"
+            write_file(bundles / name, (Path(scratch) / file).read_bytes())
+            points.append(replace(point, files=(name,)))
+    return replace(outcome, points=tuple(points))
+
+
+def _generated_tasks(out: Path, seed: int) -> "tuple[Path, list[Comparison]]":
     """The base in the demo package, and three models fine-tuned from it now."""
-    from osd_edge.cli.comparison import TaskFiles
     from osd_edge.examples import write_tsv
+    from osd_edge.exporters.comparison import Comparison
     from osd_edge.exporters.demo.finetune import finetune
     from osd_edge.exporters.demo.minilm import minilm_folder
     from osd_edge.exporters.demo.tasks import demo_tasks, generate
@@ -160,17 +179,20 @@ def _generated_tasks(out: Path, seed: int) -> "tuple[Path, list[TaskFiles]]":
             progress=bar,
         )
         probe = frozen_probe_accuracy(base, data.train, data.test, progress=bar)
-        tasks.append(TaskFiles(task.name, tuned, probe, data.calibration, data.test))
+        tasks.append(
+            Comparison(base, tuned, data.calibration, data.test, task=task.name, probe=probe)
+        )
     return base, tasks
 
 
 def _own_tasks(
     base: Path, tuned: Sequence[str], calibrations: Sequence[Path], tests: Sequence[Path]
-) -> "list[TaskFiles]":
+) -> "list[Comparison]":
     from osd_edge.bundle import task_name
-    from osd_edge.cli.comparison import TaskFiles
+    from osd_edge.cli.compare import plain_name
     from osd_edge.examples import check_labels, read_examples
     from osd_edge.exporters.checkpoint import Checkpoint, find_model
+    from osd_edge.exporters.comparison import Comparison
     from osd_edge.exporters.frozen_probe import frozen_probe_accuracy
     from osd_edge.exporters.head import classification_labels
 
@@ -180,7 +202,7 @@ def _own_tasks(
             f"expected a --calibration and a --test for each of {len(tuned)} --tuned, found "
             f"{len(calibrations)} and {len(tests)}",
         )
-    names = [re.sub(r"[^A-Za-z0-9._-]+", "-", Path(model).name).strip("-.") for model in tuned]
+    names = [plain_name(model) for model in tuned]
     names = [name if names.count(name) == 1 else f"{name}-{i}" for i, name in enumerate(names, 1)]
     tasks = []
     for name, model, calibration, test in zip(names, tuned, calibrations, tests, strict=True):
@@ -192,7 +214,8 @@ def _own_tasks(
             check_labels(path, examples, labels)
             parts.append(examples)
         probe = frozen_probe_accuracy(base, *parts, progress=bar)
-        tasks.append(TaskFiles(task_name(name[:40]), folder, probe, *parts))
+        seen, unseen = parts
+        tasks.append(Comparison(base, folder, seen, unseen, task=task_name(name), probe=probe))
     return tasks
 
 
@@ -208,7 +231,7 @@ class _Cost:
 
 
 def _swap_and_latency(
-    session: "EdgeSession", results: "Sequence[TaskComparison]", example: str
+    session: "EdgeSession", results: "Sequence[Outcome]", bundles: Path, example: str
 ) -> list[_Cost]:
     """Load every bundle into the one session, and measure swaps and latency there."""
     from osd_edge.device_tests.latency import measure_latency
@@ -217,9 +240,9 @@ def _swap_and_latency(
     inputs = session.encode([example])
     files = {}
     for result in results:
-        for scored in result.bundles:
-            path = Path(scored.report.path)
-            files[session.load(path)] = path
+        for point in result.points:
+            path = bundles / point.files[0]
+            files[session.load(path, _session_name(point))] = path
     swaps = {swap.task: swap for swap in measure_swaps(session, files, inputs, progress=bar)}
     latency = measure_latency(
         session, list(files), inputs, threads=0, runs=40, seconds=5, progress=bar
@@ -233,15 +256,20 @@ def _swap_and_latency(
     return costs
 
 
+def _session_name(point: "Point") -> str:
+    """What its bundle is called in the session."""
+    return point.files[0].removesuffix(".osd.safetensors")
+
+
 def _alternate(
-    session: "EdgeSession", tasks: "Sequence[TaskFiles]", results: "Sequence[TaskComparison]"
+    session: "EdgeSession", tasks: "Sequence[Comparison]", results: "Sequence[Outcome]"
 ) -> str:
     """Test sentences answered in turn by one task after the other, over the one session."""
     rows = []
     for i in range(min(_SHOWN, *(len(task.test) for task in tasks))):
         for task, result in zip(tasks, results, strict=True):
             example = task.test[i]
-            name = Path(result.bundles[-1].report.path).name.removesuffix(".osd.safetensors")
+            name = _session_name(result.points[-1])
             session.activate(name)
             answer = session.classify([example.text])[0]
             verdict = "right" if answer.label == example.label else f"wrong: {example.label}"
@@ -252,8 +280,8 @@ def _alternate(
 
 def _report(
     session: "EdgeSession",
-    tasks: "Sequence[TaskFiles]",
-    results: "Sequence[TaskComparison]",
+    tasks: "Sequence[Comparison]",
+    results: "Sequence[Outcome]",
     costs: Sequence[_Cost],
 ) -> str:
     """The tables at the end."""
@@ -271,18 +299,18 @@ def _report(
                 "",
                 "",
             ),
-            (f"{result.task}: frozen probe", percent(result.frozen_probe), "", "", "", "", ""),
+            (f"{result.task}: frozen probe", share(result.frozen_probe), "", "", "", "", ""),
             (f"{result.task}: zero delta", percent(result.zero_delta), "", "", "", "", ""),
         ]
-        for scored in result.bundles:
-            report = scored.report
-            spent = cost[report.task]
+        for point in result.points:
+            assert point.size is not None
+            spent = cost[_session_name(point)]
             rows.append(
                 (
-                    f"{result.task}: {report.method}",
-                    percent(scored.accuracy),
-                    format_size(report.size),
-                    f"{result.fp32_bytes / report.size:.0f}×",
+                    f"{result.task}: {point.method}",
+                    share(point.accuracy),
+                    format_size(point.size),
+                    f"{result.fp32_bytes / point.size:.0f}×",
                     f"{spent.swap_warm_ms:.3f}",
                     f"{spent.swap_cold_ms:.1f}",
                     f"{spent.latency_to_base:.2f}",

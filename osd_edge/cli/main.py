@@ -8,6 +8,7 @@ import click
 from osd_edge import __version__
 from osd_edge.cli.bench import bench
 from osd_edge.cli.bundle import inspect, verify
+from osd_edge.cli.compare import compare
 from osd_edge.cli.demo import demo
 from osd_edge.cli.device import evaluate, run
 from osd_edge.cli.export import export
@@ -20,7 +21,7 @@ def cli() -> None:
     """Many fine-tuned tasks over one base model: export on a workstation, swap on a device."""
 
 
-for command in (export, inspect, verify, run, evaluate, bench, demo):
+for command in (export, inspect, verify, run, evaluate, bench, compare, demo):
     cli.add_command(command)
 
 

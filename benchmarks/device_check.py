@@ -1,0 +1,55 @@
+"""Whether the device runtime answers as torch does with the weights that were scored."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from osd_edge.examples import Example
+from osd_edge.exporters.calibration import MAX_TOKENS
+from osd_edge.exporters.evaluation import TextSet
+from osd_edge.exporters.pair import open_pair
+from osd_edge.exporters.peers.bundles import restore_bundle
+from osd_edge.exporters.task_model import TaskModel
+from osd_edge.runtime import EdgeSession
+
+ROWS = 200
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class DeviceCheck:
+    """The largest difference of a logit, and rows of `rows` with another answer."""
+
+    file: str
+    rows: int
+    largest_difference: float
+    other_answers: int
+
+
+def check_device(
+    package: Path, base: Path, tuned: Path, bundle: Path, examples: Sequence[Example]
+) -> DeviceCheck:
+    """Logits of EdgeSession over `package`, beside torch over `base`, on the first rows."""
+    chosen = examples[:ROWS]
+    pair = open_pair(base, tuned)
+    model = TaskModel(pair.backbone, pair.tuned)
+    restored = restore_bundle(bundle.read_bytes(), pair.backbone)
+    model.set_weights(restored.deltas, restored.head)
+    expected = TextSet(pair, chosen).logits(model.module).numpy()
+    session = EdgeSession(package)
+    task = session.load(bundle)
+    found = []
+    for start in range(0, len(chosen), _BATCH):
+        texts = [example.text for example in chosen[start : start + _BATCH]]
+        output = session.run(session.encode(texts, max_length=MAX_TOKENS), task=task)
+        assert output.logits is not None
+        found.append(output.logits)
+    logits = np.concatenate(found)
+    return DeviceCheck(
+        bundle.name,
+        len(chosen),
+        float(np.abs(logits - expected).max()),
+        int((logits.argmax(-1) != expected.argmax(-1)).sum()),
+    )

@@ -1,0 +1,75 @@
+"""Our own bundles in the comparison: any method and value type of `TaskExporter`."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from osd_edge.bundle_reader import read_bundle
+from osd_edge.exporters.backbone import Backbone
+from osd_edge.exporters.budget import Budget
+from osd_edge.exporters.head import HeadOptions, head_modules
+from osd_edge.exporters.peers.peer import Compressed, Files, Restored
+from osd_edge.exporters.peers.source import Source
+
+
+@dataclass(frozen=True)
+class BundleMethod:
+    """A bundle by `method`; `head` is the type of its head's values.
+
+    `options` are further keywords of `TaskExporter.export`.
+    """
+
+    name: str
+    method: str
+    values: str = "fp32"
+    head: str = "fp16"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    sized: bool = True
+
+    def compress(self, source: Source, budget: Budget | None) -> Compressed:
+        """The bundle within `budget`."""
+        assert budget is not None
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / f"{source.task}.osd.safetensors"
+            report = source.exporter.export(
+                path,
+                method=self.method,
+                budget=budget,
+                values=self.values,
+                head=HeadOptions(values=self.head),
+                **self.options,
+            )
+            data = path.read_bytes()
+        detail: dict[str, str | int | float] = {
+            "delta": report.delta_size,
+            "paper_bytes": report.paper_bits // 8,
+            "sites": report.sites,
+        }
+        if report.extra_rank is not None:
+            detail["c"] = report.extra_rank
+        return Compressed({path.name: data}, detail)
+
+    def restore(self, files: Files, backbone: Backbone) -> Restored:
+        """The bundle, read and decoded."""
+        (data,) = files.values()
+        return restore_bundle(data, backbone)
+
+
+def restore_bundle(data: bytes, backbone: Backbone) -> Restored:
+    """Deltas and head of a bundle's bytes; raises BundleError."""
+    bundle = read_bundle(data)
+    deltas = {}
+    for site in bundle.sites:
+        u, v = site.decode()
+        deltas[backbone.layers[site.site].name] = torch.from_numpy(u.T @ v)
+    head = {}
+    layers = bundle.head.decode().layers
+    for module, layer in zip(head_modules(backbone), layers, strict=True):
+        head[f"{module.path}.weight"] = torch.from_numpy(layer.dense().copy())
+        if layer.bias is not None:
+            head[f"{module.path}.bias"] = torch.from_numpy(layer.bias.copy())
+    return Restored(deltas, head)

@@ -1,0 +1,51 @@
+"""Methods by the name that `osd-edge compare --methods` knows. A new one is a line here."""
+
+from collections.abc import Mapping, Sequence
+
+from osd_edge.errors import InputError, shown
+from osd_edge.exporters.budget import VALUE_BITS
+from osd_edge.exporters.peers.axis_sign import AxisSign
+from osd_edge.exporters.peers.bitdelta import BitDelta
+from osd_edge.exporters.peers.bundles import BundleMethod
+from osd_edge.exporters.peers.compeft import ComPeft
+from osd_edge.exporters.peers.int4 import TruncSvdInt4
+from osd_edge.exporters.peers.lora import LoraExtraction
+from osd_edge.exporters.peers.peer import Peer
+from osd_edge.exporters.peers.zstd import ZstdDelta
+
+
+def bundle_name(method: str, values: str) -> str:
+    """Name here of a bundle method: `osd` has the paper's fp32 values, `osd-int8` says so."""
+    return method if values == "fp32" else f"{method}-{values}"
+
+
+_BUNDLES = tuple(
+    BundleMethod(
+        bundle_name(method, values), method, values, head="int8" if values == "int8" else "fp16"
+    )
+    for method in ("truncsvd", "magtruncsvd", "osd")
+    for values in VALUE_BITS
+)
+
+_ALL: tuple[Peer, ...] = (
+    *_BUNDLES,
+    TruncSvdInt4(),
+    LoraExtraction(),
+    BitDelta(),
+    AxisSign(),
+    ComPeft(),
+    ZstdDelta(),
+)
+
+METHODS: Mapping[str, Peer] = {method.name: method for method in _ALL}
+
+
+def find_methods(names: Sequence[str]) -> tuple[Peer, ...]:
+    """The methods of these names, each once; raises InputError `input.method`."""
+    for name in names:
+        if name not in METHODS:
+            raise InputError(
+                "input.method",
+                f"expected methods among {', '.join(METHODS)}, found {shown(name, 40)!r}",
+            )
+    return tuple(METHODS[name] for name in dict.fromkeys(names))
