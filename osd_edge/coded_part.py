@@ -340,7 +340,7 @@ class PartReader:
 
     def _checked(self, top: int) -> int:
         if not DEEPEST - LARGEST <= top <= LARGEST:
-            raise _malformed(f"a scale of 2^({top}/24)")
+            raise _malformed(f"a scale of 2^({top}/16)")
         return top
 
     def _scales(self, top: int, count: int) -> Floats:

@@ -1,8 +1,8 @@
-"""Positive scales in one byte: a grid of 24 steps to the octave, so at most 1.5 % off.
+"""Positive scales in one byte: a grid of 16 steps to the octave, so at most 2.2 % off.
 
-Scale i of the grid is 2^(i/24), that is 2^⌊i/24⌋ times one of 24 float32 numbers in [1, 2): a
+Scale i of the grid is 2^(i/16), that is 2^⌊i/16⌋ times one of 16 float32 numbers in [1, 2): a
 product that is exact, so every reader has the same bits. A group of scales is stored as its
-largest i (16 bits) and, for each, how far it lies below: 0 … 255, ten octaves.
+largest i (16 bits) and, for each, how far it lies below: 0 … 255, almost 16 octaves.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-STEPS = 24  # to the octave
+STEPS = 16  # to the octave
 LARGEST = 64 * STEPS  # 2⁶⁴: neither infinity nor a subnormal ever comes of a scale
 DEEPEST = 255  # steps below the largest of a group
 _STEPS_OF_OCTAVE = (2.0 ** (np.arange(STEPS) / STEPS)).astype(np.float32)
@@ -35,7 +35,7 @@ def scale_values(indices: NDArray[Any]) -> NDArray[np.float32]:
 def snap_scales(scales: NDArray[Any]) -> NDArray[np.float32]:
     """What positive `scales` will be when they are read: the nearest of the grid, as float32.
 
-    All scales of one group are needed, since those more than ten octaves below the largest are
+    All scales of one group are needed, since those more than 15.9 octaves below the largest are
     raised. Raises ValueError where a scale is not a positive number.
     """
     if not (np.isfinite(scales).all() and (scales > 0).all()):

@@ -42,8 +42,8 @@ def broken_coded(tiny: Draft, widths: Draft) -> Iterator[tuple[str, str, str, st
         ("shape-twice", "a shape twice", bytes([1, 2, 6, 5, 6, 5]) + whole[4:]),
         ("shape-unused", "a shape of no site", bytes([1, 2, 6, 5, 5, 6]) + whole[4:]),
         ("shape-order", "the second shape before the first", bytes([1, 2, 5, 6, 6, 5, 0, 1])),
-        ("scale-high", "a scale above 2^64", sites + struct.pack("<h", 1537) + whole[8:]),
-        ("scale-low", "a scale that may go below 2^-64", sites + b"\xfe\xfa" + whole[8:]),
+        ("scale-high", "a scale above 2^64", sites + struct.pack("<h", 1025) + whole[8:]),
+        ("scale-low", "a scale that may go below 2^-64", sites + b"\xfe\xfc" + whole[8:]),
         ("scale-largest", "all scales below the largest", sites + _TOP + b"\1" + whole[9:]),
         ("scale-bias", "a bias scale off the grid", whole[:12] + b"\1\x80" + rows),
     ):

@@ -99,14 +99,14 @@ def random_layer(
 
 
 def grid_scales(rows: int, top: int) -> Array:
-    """Scales 2^(i/24) from i = `top` downwards; i mod 24 is 0, 12 or 18.
+    """Scales 2^(i/16) from i = `top` downwards; i mod 16 is 0, 8 or 12.
 
     Only steps that are written out here, so that the reader's table is not its own witness.
     """
-    step = {0: 1.0, 12: 1.4142135381698608, 18: 1.6817928552627563}
+    step = {0: 1.0, 8: 1.4142135381698608, 12: 1.6817928552627563}
     wanted = [top - i * min(7, 200 // rows) for i in range(rows)]
-    near = [next(j for j in range(i, i - 24, -1) if j % 24 in step) for i in wanted]
-    return np.array([step[j % 24] * 2.0 ** (j // 24) for j in near], np.float32)
+    near = [next(j for j in range(i, i - 16, -1) if j % 16 in step) for i in wanted]
+    return np.array([step[j % 16] * 2.0 ** (j // 16) for j in near], np.float32)
 
 
 def integers(seed: int, shape: tuple[int, int], density: float, largest: int = 3) -> Array:
@@ -122,7 +122,7 @@ def integers(seed: int, shape: tuple[int, int], density: float, largest: int = 3
 def integer_delta(
     site: int, n: int, d: int, k: int, density: float = 0.3, largest: int = 3, top: int = -84
 ) -> Delta:
-    """A site of random integers, with scales from 2^(`top`/24) downwards."""
+    """A site of random integers, with scales from 2^(`top`/16) downwards."""
     seed = 1000 * site + n + d + k
     u, v = (integers(seed + i, (k, m), density, largest) for i, m in enumerate((n, d)))
     return Delta(site, u, v, grid_scales(k, top))

@@ -383,7 +383,7 @@ def _coded_cases() -> Iterator[ValidCase]:
             0,
             np.array([[16, -17, 0, 18, 65552], [-65552, 0, 0, 0, 1]], np.int32),
             np.array([[0, 0, 17], [-1, 2, -3]], np.int32),
-            grid_scales(2, 24),
+            grid_scales(2, 16),
         ),
     )
     yield coded(
@@ -403,7 +403,7 @@ def _coded_cases() -> Iterator[ValidCase]:
             3,
             integers(1, (3, 9), 0.5),
             integers(2, (3, 9), 0.5),
-            np.array([2.0**64, 2.0**60, 1.6817928552627563 * 2.0**53], np.float32),
+            np.array([2.0**64, 2.0**60, 1.6817928552627563 * 2.0**48], np.float32),
         ),
     )
     yield coded(
