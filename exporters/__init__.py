@@ -2,6 +2,7 @@
 
 from osd_edge.exporters.base_package import export_base
 from osd_edge.exporters.head import HeadOptions
-from osd_edge.exporters.task_bundle import TaskExporter, TaskReport, export_task
+from osd_edge.exporters.report import TaskReport
+from osd_edge.exporters.task_bundle import TaskExporter, export_task
 
 __all__ = ["HeadOptions", "TaskExporter", "TaskReport", "export_base", "export_task"]

@@ -92,6 +92,15 @@ class Calibration:
         """The fine-tuned model's own score."""
         return self._score(self._reference)
 
+    def answers(self) -> torch.Tensor:
+        """The right answers `[rows]` in the order of the batches: labels, or the fine-tuned's."""
+        return torch.cat(
+            [
+                reference.argmax(-1) if batch.labels is None else batch.labels
+                for batch, reference in zip(self.batches, self._reference, strict=True)
+            ]
+        )
+
     def score(self, model: Any, label: str, progress: Progress = silent) -> Score:
         """The score of `model` with the weights it holds now; `label` names the bar."""
         return self._score(list(self._logits(model, label, progress)))

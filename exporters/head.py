@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from osd_edge.bundle import CodedHead, CodedHeadLayer
 from osd_edge.errors import ModelError
@@ -80,26 +78,29 @@ def code_head(backbone: Backbone, tuned: Checkpoint, options: HeadOptions) -> Co
     for module in head_modules(backbone):
         bias = None
         if f"{module.path}.bias" in tuned:
-            bias = tuned.float32(f"{module.path}.bias").numpy()
+            bias = tuned.float32(f"{module.path}.bias")
         layers.append(
-            _code_layer(tuned.float32(f"{module.path}.weight"), module.activation, bias, options)
+            code_head_layer(
+                tuned.float32(f"{module.path}.weight"), module.activation, bias, options
+            )
         )
     return CodedHead("labels", head_pooling(backbone), tuple(layers))
 
 
-def _code_layer(
+def code_head_layer(
     weight: torch.Tensor,
     activation: str | None,
-    bias: NDArray[np.float32] | None,
+    bias: torch.Tensor | None,
     options: HeadOptions,
 ) -> CodedHeadLayer:
-    n, d = weight.shape
-    rank = _rank(weight, options) if min(n, d) >= BIG else None
+    """A linear layer of a head, `weight` `[n, d]`, stored as `options` say."""
+    row = None if bias is None else bias.numpy()
+    rank = _rank(weight, options) if min(weight.shape) >= BIG else None
     if rank is None:
-        return CodedHeadLayer(activation, bias, weight=code_matrix(weight, options.values))
+        return CodedHeadLayer(activation, row, weight=code_matrix(weight, options.values))
     factors = truncated_svd(weight, rank)
     u, v = code_product(factors.u, factors.v, options.values)
-    return CodedHeadLayer(activation, bias, u=u, v=v)
+    return CodedHeadLayer(activation, row, u=u, v=v)
 
 
 def _rank(weight: torch.Tensor, options: HeadOptions) -> int | None:

@@ -48,12 +48,18 @@ def read_calibration(
     return examples
 
 
-def measure(pair: Pair, examples: Sequence[Example], progress: Progress = silent) -> Measured:
-    """Load the fine-tuned model and take its scores on `examples`."""
+def measure(
+    pair: Pair,
+    examples: Sequence[Example],
+    progress: Progress = silent,
+    model: TaskModel | None = None,
+) -> Measured:
+    """Take the scores of the fine-tuned model on `examples`; `model`, if given, is set to it."""
     tokenizer = tokenizer_for(pair.tuned, pair.backbone.checkpoint)
     limit = max_tokens(pair.backbone.checkpoint, tokenizer)
     batches = make_batches(examples, pair.labels, tokenizer, pair.backbone.family.inputs, limit)
-    model = TaskModel(pair.backbone, pair.tuned)
+    model = model or TaskModel(pair.backbone, pair.tuned)
+    model.set_tuned()
     calibration = Calibration(batches, model.module, progress)
     model.set_linear_only()
     linear_only = calibration.score(model.module, "Linear layers only on calibration set", progress)

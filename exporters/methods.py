@@ -16,7 +16,9 @@ from osd_edge.exporters.factorize import Factors, Spectrum
 from osd_edge.exporters.quantize import code_site
 from osd_edge.exporters.sparsify import sparsify
 
-METHODS = ("truncsvd", "magtruncsvd", "osd")
+OSD_RD, HEAD = "osd-rd", "head"  # see exporters/rd
+PAPER_METHODS = ("truncsvd", "magtruncsvd", "osd")
+METHODS = (OSD_RD, *PAPER_METHODS, HEAD)
 EXTRA_RANKS = (1, 2, 3, 5)  # the grid for c in k = r + c
 DEFAULT_EXTRA = 2  # where no calibration set says which c is best
 

@@ -5,17 +5,17 @@ it within the budget → values in their type → bundle file, with its score on
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from osd_edge.bundle import Bundle, SiteDelta, task_name, write_bundle
-from osd_edge.errors import DataError, InputError, ModelError
+from osd_edge.bundle import Bundle, SiteDelta, write_bundle
+from osd_edge.errors import DataError, ModelError
 from osd_edge.examples import Example
 from osd_edge.exporters import methods
 from osd_edge.exporters.backbone import LinearLayer
 from osd_edge.exporters.base_package import choose_sites
-from osd_edge.exporters.budget import VALUE_BITS, Budget, layer_bits, parse_budget
+from osd_edge.exporters.budget import Budget, layer_bits
 from osd_edge.exporters.calibration import Score
 from osd_edge.exporters.factorize import (
     Factors,
@@ -34,46 +34,16 @@ from osd_edge.exporters.fit import (
 from osd_edge.exporters.head import HeadOptions, code_head
 from osd_edge.exporters.importance import importance_scores
 from osd_edge.exporters.measured import Measured, measure, read_calibration
+from osd_edge.exporters.options import Options, check_options
 from osd_edge.exporters.pair import Pair, open_pair
+from osd_edge.exporters.rd.coded_task import CodedTask, calibration_needed
+from osd_edge.exporters.report import TaskReport
 from osd_edge.exporters.sparsify import magnitude_scores
-from osd_edge.files import check_file_writable, write_file
+from osd_edge.files import write_file
 from osd_edge.progress import Progress, silent
 
 _HEAD_SHARE = 4  # big head layers may take a quarter of a budget in bytes
 _WIDEST = Score(99.9999, 0.9999)  # takes a score's place in the file until it is measured
-
-
-@dataclass(frozen=True)
-class TaskReport:
-    """What an export did. Sizes in bytes.
-
-    `paper_bits` is the paper's count μ over all sites, `paper_bits_allowed` what a budget `r=…`
-    allows. Scores are on the calibration set, None without one: `fine_tuned` as the model came,
-    `linear_only` without its deltas of embeddings, biases and LayerNorms (what leaving them out
-    costs), `compressed` as the bundle gives it.
-    """
-
-    path: str
-    task: str
-    method: str
-    budget: str
-    values: str
-    extra_rank: int | None
-    size: int
-    head_size: int
-    delta_size: int
-    paper_bits: int
-    paper_bits_allowed: int | None
-    sites: int
-    calibration_examples: int
-    labelled: bool
-    fine_tuned: Score | None
-    linear_only: Score | None
-    compressed: Score | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """The report as plain data."""
-        return asdict(self)
 
 
 class TaskExporter:
@@ -106,6 +76,8 @@ class TaskExporter:
         self._factors: dict[str, Factors] = {}
         self._columns: dict[str, int] = {}
         self._importance: methods.Scores = {}
+        self._examples = examples or ()
+        self._coded_tasks: dict[int, CodedTask] = {}
         self._measured = measure(self._pair, examples, progress) if examples else None
 
     @property
@@ -127,20 +99,104 @@ class TaskExporter:
         self,
         out: Path,
         *,
-        method: str = "osd",
-        budget: str | Budget = "r=1",
-        values: str = "fp32",
+        method: str = methods.OSD_RD,
+        budget: str | Budget | None = None,
+        keep: float | None = None,
+        refine: str | None = None,
+        values: str | None = None,
         name: str | None = None,
         head: HeadOptions | None = None,
         extra_rank: int | None = None,
+        seed: int = 0,
         progress: Progress = silent,
     ) -> TaskReport:
         """Write one bundle to the file `out`, whose name names the task unless `name` does.
 
-        `extra_rank` fixes c in k = r + c, which is otherwise chosen by calibration loss from
-        `methods.EXTRA_RANKS`. Raises BudgetError, DataError, InputError, OutputError.
+        For osd-rd: `budget` (16KiB unless given) or `keep`, the share of the gain over a frozen
+        head that the smallest file must keep; `refine` is `none`, `scales` (unless given) or
+        `codes`; `seed` draws the rows held back. For the paper's methods: `budget` (r=1 unless
+        given), `values` (fp32 unless given), `head`, and `extra_rank`, which fixes c in
+        k = r + c, otherwise chosen by calibration loss. Raises BudgetError, DataError,
+        InputError, OutputError.
         """
-        budget, task = check_options(out, method, budget, values, name, extra_rank)
+        options = check_options(
+            out,
+            method=method,
+            budget=budget,
+            keep=keep,
+            refine=refine,
+            values=values,
+            name=name,
+            head=head,
+            extra_rank=extra_rank,
+        )
+        if method in methods.PAPER_METHODS:
+            return self._paper(out, options, head, extra_rank, progress)
+        return self._coded(out, options, seed, progress)
+
+    def coded_task(self, seed: int, progress: Progress = silent) -> CodedTask:
+        """What exports of osd-rd with one `seed` share."""
+        if seed not in self._coded_tasks:
+            model = self._measured.model if self._measured else None
+            self._coded_tasks[seed] = CodedTask(
+                self._pair, self._layers, self._examples, model, seed, progress
+            )
+        return self._coded_tasks[seed]
+
+    def _coded(self, out: Path, options: Options, seed: int, progress: Progress) -> TaskReport:
+        """osd-rd, or a head alone."""
+        coded = self.coded_task(seed, progress)
+        refine = None
+        if options.method == methods.HEAD:
+            made = coded.head_only(options.task)
+        else:
+            refine = options.refine or ("scales" if self._measured else "none")
+            if options.keep is not None:
+                made = coded.keeping(options.task, options.keep, refine, progress)
+            else:
+                made = coded.within(options.task, options.budget, refine, progress)
+        data = write_bundle(made.bundle)
+        write_file(out, data)
+        head_size = len(write_bundle(replace(made.bundle, sites=())))
+        measured, gain = coded.measured, coded.gain()
+        useful = gain is not None and gain.ceiling > gain.floor
+        return TaskReport(
+            path=str(out),
+            task=options.task,
+            method=options.method,
+            budget=str(options.budget) if options.budget_given else "",
+            values=made.bundle.values,
+            extra_rank=None,
+            size=len(data),
+            head_size=head_size,
+            delta_size=len(data) - head_size,
+            paper_bits=None,
+            paper_bits_allowed=None,
+            sites=len(made.bundle.sites),
+            calibration_examples=len(self._examples),
+            labelled=bool(measured and measured.calibration.labelled),
+            fine_tuned=measured.fine_tuned if measured else None,
+            linear_only=measured.linear_only if measured else None,
+            compressed=made.score,
+            refine=refine,
+            keep=options.keep,
+            held_back=measured.calibration.examples if measured else 0,
+            frozen_head=coded.frozen_score,
+            share=gain.share(made.score.accuracy) if useful and gain and made.score else None,
+            share_error=gain.error if useful and gain else None,
+            curve=made.curve,
+        )
+
+    def _paper(
+        self,
+        out: Path,
+        chosen: Options,
+        head: HeadOptions | None,
+        extra_rank: int | None,
+        progress: Progress,
+    ) -> TaskReport:
+        """truncsvd, magtruncsvd or osd."""
+        method, budget, values = chosen.method, chosen.budget, chosen.values
         labelled = self._measured is not None and self._measured.calibration.labelled
         if method == "osd" and not labelled:
             raise _labels_needed()
@@ -148,7 +204,7 @@ class TaskExporter:
         if budget.size is not None and options.max_bytes is None:
             options = replace(options, max_bytes=budget.size // _HEAD_SHARE)
         bundle = Bundle(
-            task=task,
+            task=chosen.task,
             task_version="1",
             labels=self._pair.labels,
             base=self._pair.fingerprint,
@@ -295,64 +351,61 @@ class TaskExporter:
         )
 
 
-def check_options(
-    out: Path,
-    method: str,
-    budget: str | Budget,
-    values: str,
-    name: str | None,
-    extra_rank: int | None,
-) -> tuple[Budget, str]:
-    """The budget and the task's name; raises InputError, BudgetError or OutputError."""
-    parsed = parse_budget(budget) if isinstance(budget, str) else budget
-    if method not in methods.METHODS:
-        raise InputError(
-            "input.method", f"expected one of {', '.join(methods.METHODS)}, found {method!r}"
-        )
-    if values not in VALUE_BITS:
-        raise InputError(
-            "input.values", f"expected one of {', '.join(VALUE_BITS)}, found {values!r}"
-        )
-    if extra_rank is not None and extra_rank < 0:
-        raise InputError("input.extra-rank", f"expected 0 or more, found {extra_rank}")
-    check_file_writable(out)
-    stem = out.name.removesuffix(".safetensors").removesuffix(".osd")
-    return parsed, task_name(stem if name is None else name)
-
-
 def export_task(
     base: str | Path,
     tuned: str | Path,
     out: Path,
     *,
-    method: str = "osd",
-    budget: str | Budget = "r=1",
-    values: str = "fp32",
+    method: str = methods.OSD_RD,
+    budget: str | Budget | None = None,
+    keep: float | None = None,
+    refine: str | None = None,
+    values: str | None = None,
     calibration: Path | Sequence[Example] | None = None,
     sites: Sequence[str] = ("*",),
     name: str | None = None,
     head: HeadOptions | None = None,
     extra_rank: int | None = None,
+    seed: int = 0,
     progress: Progress = silent,
 ) -> TaskReport:
     """Write the bundle of the classifier `tuned`, fine-tuned from `base`, to the file `out`.
 
-    `calibration` is a file of examples, or the examples; `osd` needs labelled ones. Raises an
-    OsdEdgeError that says what is wrong, and then writes no file.
+    `calibration` is a file of examples, or the examples; `osd` needs labelled ones, osd-rd any.
+    The other options are those of `TaskExporter.export`. Raises an OsdEdgeError that says what
+    is wrong, and then writes no file.
     """
     # What needs no model is checked before minutes of work.
-    check_options(out, method, budget, values, name, extra_rank)
-    if method == "osd" and calibration is None:
-        raise _labels_needed()
+    check_options(
+        out,
+        method=method,
+        budget=budget,
+        keep=keep,
+        refine=refine,
+        values=values,
+        name=name,
+        head=head,
+        extra_rank=extra_rank,
+    )
+    if calibration is None:
+        if method == "osd":
+            raise _labels_needed()
+        if method == methods.HEAD:
+            raise calibration_needed("a head-only bundle")
+        if keep is not None or (refine or "none") != "none":
+            raise calibration_needed("--keep" if keep is not None else f"--refine {refine}")
     exporter = TaskExporter(base, tuned, calibration=calibration, sites=sites, progress=progress)
     return exporter.export(
         out,
         method=method,
         budget=budget,
+        keep=keep,
+        refine=refine,
         values=values,
         name=name,
         head=head,
         extra_rank=extra_rank,
+        seed=seed,
         progress=progress,
     )
 

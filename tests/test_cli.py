@@ -85,7 +85,7 @@ def test_budgets_hold_and_are_used(
     report = exporter.export(path, method=method, budget="9KiB", values=values)
     assert 8 * 1024 < report.size == path.stat().st_size <= 9 * 1024
     report = exporter.export(path, method=method, budget="r=1", values=values)
-    assert report.paper_bits_allowed is not None
+    assert report.paper_bits is not None and report.paper_bits_allowed is not None
     # whole columns only: of int8 ones, with their scale, three fill 79 % of r = 1
     assert 0.75 * report.paper_bits_allowed < report.paper_bits <= report.paper_bits_allowed
 

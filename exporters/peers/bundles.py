@@ -18,15 +18,15 @@ from osd_edge.exporters.peers.source import Source
 
 @dataclass(frozen=True)
 class BundleMethod:
-    """A bundle by `method`; `head` is the type of its head's values.
+    """A bundle by `method`; `values` and `head` are types, which the paper's methods take.
 
     `options` are further keywords of `TaskExporter.export`.
     """
 
     name: str
     method: str
-    values: str = "fp32"
-    head: str = "fp16"
+    values: str | None = None
+    head: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     sized: bool = True
 
@@ -38,20 +38,26 @@ class BundleMethod:
             report = source.exporter.export(
                 path,
                 method=self.method,
+                seed=source.seed,
                 budget=budget,
-                values=self.values,
-                head=HeadOptions(values=self.head),
+                **self._typed(),
                 **self.options,
             )
             data = path.read_bytes()
         detail: dict[str, str | int | float] = {
             "delta": report.delta_size,
-            "paper_bytes": report.paper_bits // 8,
             "sites": report.sites,
         }
+        if report.paper_bits is not None:
+            detail["paper_bytes"] = report.paper_bits // 8
         if report.extra_rank is not None:
             detail["c"] = report.extra_rank
         return Compressed({path.name: data}, detail)
+
+    def _typed(self) -> dict[str, Any]:
+        if self.values is None or self.head is None:
+            return {}
+        return {"values": self.values, "head": HeadOptions(values=self.head)}
 
     def restore(self, files: Files, backbone: Backbone) -> Restored:
         """The bundle, read and decoded."""

@@ -6,12 +6,14 @@ those of a PEFT adapter (LoRA: arXiv 2106.09685).
 """
 
 import json
+from collections.abc import Mapping
 
 import torch
 from safetensors.torch import load, save
 
 from osd_edge.exporters.backbone import Backbone
 from osd_edge.exporters.budget import Budget
+from osd_edge.exporters.factorize import Factors
 from osd_edge.exporters.head import head_modules
 from osd_edge.exporters.peers import flat
 from osd_edge.exporters.peers.fitting import largest_within
@@ -34,7 +36,7 @@ class LoraExtraction:
         assert budget is not None
 
         def build(rank: int) -> tuple[Compressed, int]:
-            files = adapter(source, rank)
+            files = adapter(source, source.factors, source.head(), rank)
             bits = sum(16 * rank * (layer.n + layer.d) for layer in source.layers)
             return Compressed(files, {"rank": rank}), bits
 
@@ -58,15 +60,20 @@ class LoraExtraction:
         return Restored(deltas, head)
 
 
-def adapter(source: Source, rank: int) -> dict[str, bytes]:
+def adapter(
+    source: Source,
+    factors: Mapping[str, Factors],
+    head: Mapping[str, torch.Tensor],
+    rank: int,
+) -> dict[str, bytes]:
     """The two files of a PEFT adapter of rank `rank`."""
     prefix = f"{_ROOT}{source.model.module.base_model_prefix}."
     tensors = {}
-    for name, f in source.factors.items():
+    for name, f in factors.items():
         tensors[f"{prefix}{name}.lora_A.weight"] = _half(f.v[:rank])
         tensors[f"{prefix}{name}.lora_B.weight"] = _half(f.u[:rank].T)
     paths = {module.path for module in head_modules(source.pair.backbone)}
-    for name, value in source.head().items():
+    for name, value in head.items():
         tensors[f"{_ROOT}{name}"] = _half(value)
     config = {
         "peft_type": "LORA",
@@ -76,7 +83,7 @@ def adapter(source: Source, rank: int) -> dict[str, bytes]:
         "lora_alpha": rank,
         "lora_dropout": 0.0,
         "bias": "none",
-        "target_modules": sorted({name.rsplit(".", 1)[-1] for name in source.factors}),
+        "target_modules": sorted({name.rsplit(".", 1)[-1] for name in factors}),
         "modules_to_save": sorted(paths),
         "inference_mode": True,
     }

@@ -8,6 +8,7 @@ from osd_edge.exporters.peers.axis_sign import AxisSign
 from osd_edge.exporters.peers.bitdelta import BitDelta
 from osd_edge.exporters.peers.bundles import BundleMethod
 from osd_edge.exporters.peers.compeft import ComPeft
+from osd_edge.exporters.peers.controls import CONTROLS
 from osd_edge.exporters.peers.int4 import TruncSvdInt4
 from osd_edge.exporters.peers.lora import LoraExtraction
 from osd_edge.exporters.peers.peer import Peer
@@ -27,7 +28,14 @@ _BUNDLES = tuple(
     for values in VALUE_BITS
 )
 
+_CODED = (
+    BundleMethod("osd-rd", "osd-rd"),
+    BundleMethod("osd-rd-none", "osd-rd", options={"refine": "none"}),
+    BundleMethod("osd-rd-codes", "osd-rd", options={"refine": "codes"}),
+)
+
 _ALL: tuple[Peer, ...] = (
+    *_CODED,
     *_BUNDLES,
     TruncSvdInt4(),
     LoraExtraction(),
@@ -35,6 +43,7 @@ _ALL: tuple[Peer, ...] = (
     AxisSign(),
     ComPeft(),
     ZstdDelta(),
+    *CONTROLS,
 )
 
 METHODS: Mapping[str, Peer] = {method.name: method for method in _ALL}

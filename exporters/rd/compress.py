@@ -1,4 +1,4 @@
-"""The pipeline of osd-rd for one task: statistics → whitened SVD → one quantiser → rescale → refine.
+"""The pipeline of osd-rd: statistics → whitened SVD → one quantiser → rescale → refine.
 
 What does not depend on the budget is computed once and kept.
 """
@@ -13,9 +13,9 @@ from osd_edge.exporters.calibration import make_batches
 from osd_edge.exporters.factorize import site_delta
 from osd_edge.exporters.head import BIG, head_modules, head_pooling
 from osd_edge.exporters.pair import Pair
-from osd_edge.exporters.rd.allocate import columns_at, coarsest_step, finest_within, matrix_at
+from osd_edge.exporters.rd.allocate import coarsest_step, columns_at, finest_within, matrix_at
 from osd_edge.exporters.rd.integers import integer_layers, integer_sites
-from osd_edge.exporters.rd.latents import Latent, Latents, shrunk
+from osd_edge.exporters.rd.latents import Latents, shrunk
 from osd_edge.exporters.rd.mixtures import mixtures
 from osd_edge.exporters.rd.refine import REFINEMENTS, Refinement, refine
 from osd_edge.exporters.rd.rescale import rescaled
@@ -27,7 +27,6 @@ from osd_edge.exporters.tokenizer import max_tokens, tokenizer_for
 from osd_edge.integers import IntegerLayer, IntegerSite
 from osd_edge.progress import Progress, silent
 
-SEED = 0
 BATCH = 32
 _REAL_SHARE = 3  # one text in three of those trained on is a calibration text, the rest mixtures
 _SHRINKINGS = 12  # of the interval in which the last fit to the budget is searched
@@ -42,6 +41,7 @@ class Integers:
 
 
 Fits = Callable[[Integers], bool]
+Change = Callable[[Latents], Latents]
 
 
 class RateDistortion:
@@ -53,6 +53,7 @@ class RateDistortion:
         places: dict[str, int],
         model: TaskModel | None,
         examples: Sequence[Example],
+        seed: int = 0,
         progress: Progress = silent,
     ) -> None:
         """Collect statistics on `examples` and decompose the deltas of the sites in `places`."""
@@ -60,6 +61,7 @@ class RateDistortion:
         self._places = places
         self._model = model
         self._examples = examples
+        self._seed = seed
         self._modules = head_modules(pair.backbone)
         statistics = self._collect(progress)
         self._deltas: dict[str, torch.Tensor] = {}
@@ -77,18 +79,23 @@ class RateDistortion:
         )
 
     def compress(
-        self, fits: Fits, refinement: str | Refinement, progress: Progress = silent
+        self,
+        fits: Fits,
+        refinement: str | Refinement,
+        progress: Progress = silent,
+        change: Change | None = None,
     ) -> Integers | None:
         """The best integers that `fits` accepts; None where nothing does.
 
         `refinement` is `none`, `scales` or `codes` (or its numbers); without calibration data
-        it must be `none`.
+        it must be `none`. `change` alters what refinement starts from, for controls.
         """
         how = REFINEMENTS[refinement] if isinstance(refinement, str) else refinement
         latents = self.fitted(fits, progress)
         if latents is None or how.steps == 0:
             return None if latents is None else self.integers(latents)
-        return self.within(self.refined(latents, how, progress), fits)
+        start = change(latents) if change else latents
+        return self.within(self.refined(start, how, progress), fits)
 
     def fitted(self, fits: Fits, progress: Progress = silent) -> Latents | None:
         """Quantised with the smallest step that `fits`, and rescaled; None where none does."""
@@ -100,7 +107,12 @@ class RateDistortion:
         return None if latents is None else self._rescaled(latents)
 
     def refined(
-        self, latents: Latents, how: Refinement, progress: Progress = silent, *, quantized: bool = True
+        self,
+        latents: Latents,
+        how: Refinement,
+        progress: Progress = silent,
+        *,
+        quantized: bool = True,
     ) -> Latents:
         """`latents` trained to follow the fine-tuned model on the calibration texts."""
         assert self._model is not None
@@ -121,7 +133,9 @@ class RateDistortion:
             size=BATCH,
         )
         pooling = head_pooling(backbone)
-        return refine(student, model.module, batches, how, pooling, seed=SEED, progress=progress)
+        return refine(
+            student, model.module, batches, how, pooling, seed=self._seed, progress=progress
+        )
 
     def within(self, latents: Latents, fits: Fits) -> Integers | None:
         """`latents` as integers, drawn towards zero as little as it takes until it `fits`."""
@@ -138,6 +152,10 @@ class RateDistortion:
             else:
                 low = middle
         return found
+
+    def smallest(self) -> Integers:
+        """The least that a bundle of this task may hold: its head, as coarse as can be."""
+        return self.integers(self._at(1.01 * coarsest_step(self._columns)))
 
     def integers(self, latents: Latents) -> Integers:
         """What the bundle would store of `latents`."""
@@ -159,7 +177,7 @@ class RateDistortion:
         batches = make_batches(
             self._examples, self._pair.labels, tokenizer, backbone.family.inputs, limit
         )
-        return collect_statistics(module, layers, batches, SEED, progress)
+        return collect_statistics(module, layers, batches, self._seed, progress)
 
     def _head_layer(
         self, path: str, statistics: dict[str, Statistics]
@@ -188,4 +206,4 @@ class RateDistortion:
         real = max(1, count // _REAL_SHARE)
         rounds = -(-real // len(self._examples))
         texts = (list(self._examples) * rounds)[:real]
-        return texts + mixtures(self._examples, count - real, SEED)
+        return texts + mixtures(self._examples, count - real, self._seed)

@@ -15,9 +15,7 @@ TEMPERATURE = 2.0
 HIDDEN_WEIGHT = 1.0
 
 
-def distillation_loss(
-    student: Any, teacher: Any, mask: torch.Tensor, pooling: str
-) -> torch.Tensor:
+def distillation_loss(student: Any, teacher: Any, mask: torch.Tensor, pooling: str) -> torch.Tensor:
     """The loss of a batch from two model outputs with hidden states; `mask` `[batch, tokens]`.
 
     `pooling` is the head's: of the last layer only the token that the head reads counts.

@@ -11,7 +11,7 @@ from osd_edge.exporters.rd.latents import Latent, Latents, quantize
 from osd_edge.integers import IntegerLayer, IntegerMatrix, IntegerSite
 from osd_edge.scales import snap_scales
 
-_BIAS_LEVELS = 24  # integers on either side of zero for a head's bias
+_BIAS_LEVELS = 16  # integers on either side of zero for a head's bias
 
 
 def integer_sites(latents: Latents, places: Mapping[str, int]) -> list[IntegerSite]:
@@ -36,18 +36,14 @@ def integer_layers(latents: Latents, activations: Sequence[str | None]) -> list[
     """The head's layers, each matrix with scales snapped together."""
     return [
         _layer(latent, bias, activation)
-        for latent, bias, activation in zip(
-            latents.head, latents.biases, activations, strict=True
-        )
+        for latent, bias, activation in zip(latents.head, latents.biases, activations, strict=True)
     ]
 
 
 def approximate_bits(latents: Latents) -> float:
     """Bits of all rows with their scales, but for lanes and tables: fast, for use in a loop."""
     rows = [x for latent in (*latents.sites.values(), *latents.head) for x in latent.rows]
-    scales = sum(
-        len(latent.scale) for latent in (*latents.sites.values(), *latents.head)
-    )
+    scales = sum(len(latent.scale) for latent in (*latents.sites.values(), *latents.head))
     return 8 * scales + sum(float(row_bits(_integers(quantize(x))).sum()) for x in rows)
 
 
@@ -67,7 +63,8 @@ def _bias(bias: torch.Tensor) -> IntegerMatrix:
 
 
 def _positive(scales: torch.Tensor) -> NDArray[np.float64]:
-    return np.maximum(scales.abs().double().numpy(), 1e-18)
+    positive: NDArray[np.float64] = np.maximum(scales.abs().double().numpy(), 1e-14)
+    return positive
 
 
 def _integers(x: torch.Tensor) -> NDArray[np.int32]:

@@ -24,7 +24,9 @@ def mixtures(examples: Sequence[Example], count: int, seed: int) -> list[Example
         pair = None
         if first.text_pair is not None:
             pair = _mixed(first.text_pair, second.text_pair or "", rng)
-        made.append(replace(first, label=None, text=_mixed(first.text, second.text, rng), text_pair=pair))
+        made.append(
+            replace(first, label=None, text=_mixed(first.text, second.text, rng), text_pair=pair)
+        )
     return made
 
 

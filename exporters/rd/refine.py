@@ -65,7 +65,8 @@ def refine(
     groups = _parameter_groups(student, refinement)
     optimizer = torch.optim.Adam(groups, betas=BETAS)
     rates = [group["lr"] for group in groups]
-    goal = approximate_bits(student.latents()) if refinement.codes else 0.0
+    sized = refinement.codes and student.quantized
+    goal = approximate_bits(student.latents()) if sized else 0.0
     strength = _FIRST_STRENGTH
     order = random.Random(seed).sample(range(len(batches)), len(batches))
     for step in progress(range(refinement.steps), f"Refining {_what(refinement)}"):
@@ -80,7 +81,7 @@ def refine(
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        if refinement.codes:
+        if sized:
             _threshold(layers, strength * LATENT_RATE * pace)
             if step % _MEASURED_EVERY == _MEASURED_EVERY - 1:
                 slack = _SLACK if step < 0.8 * refinement.steps else 1.0

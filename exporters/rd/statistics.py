@@ -86,7 +86,7 @@ def collect_statistics(
 def _watch(moments: _Moments) -> Any:
     def forward(_: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         moments.inputs.append(inputs[0].detach().reshape(-1, inputs[0].shape[-1]))
-        output.register_hook(moments.take)
+        output.register_hook(moments.take)  # type: ignore[no-untyped-call]
 
     return forward
 

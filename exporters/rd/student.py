@@ -71,7 +71,7 @@ class LatentLinear(torch.nn.Module):
     def _values(self, x: torch.nn.Parameter) -> torch.Tensor:
         if not self.quantized:
             return x
-        return _StraightThrough.apply(x) if x.requires_grad else quantize(x)  # type: ignore[no-any-return,no-untyped-call]
+        return _StraightThrough.apply(x) if x.requires_grad else quantize(x)  # type: ignore[no-untyped-call]
 
 
 class Student:
@@ -81,10 +81,16 @@ class Student:
     """
 
     def __init__(
-        self, module: Any, latents: Latents, paths: Mapping[str, str], head_paths: tuple[str, ...],
-        *, quantized: bool = True,
+        self,
+        module: Any,
+        latents: Latents,
+        paths: Mapping[str, str],
+        head_paths: tuple[str, ...],
+        *,
+        quantized: bool = True,
     ) -> None:
         """Copy `module`, which holds base weights; `paths` gives a site's module path in it."""
+        self.quantized = quantized
         self.module: Any = copy.deepcopy(module).eval().requires_grad_(False)
         self.sites: dict[str, LatentLinear] = {}
         for name, latent in latents.sites.items():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from osd_edge.cli.compare import share
-from osd_edge.cli.options import METHODS, VALUES, json_option
+from osd_edge.cli.options import PAPER_METHODS, VALUES, json_option
 from osd_edge.cli.output import bar, percent, print_json, table
 from osd_edge.errors import BudgetError, InputError
 from osd_edge.sizes import format_size
@@ -103,7 +103,7 @@ def demo(
         tasks = _own_tasks(folder, tuned, calibrations, tests)
     else:
         folder, tasks = _generated_tasks(out, seed)
-    methods = tuple(bundle_name(method, values) for method in METHODS)
+    methods = tuple(bundle_name(method, values) for method in PAPER_METHODS)
     tasks = [replace(task, cells=grid(methods, budgets), seed=seed) for task in tasks]
     click.echo(f"Base package in {package}", err=True)
     export_base(folder, package, overwrite=overwrite, progress=bar)

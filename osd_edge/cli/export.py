@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from osd_edge.cli.options import METHODS, VALUES, json_option
+from osd_edge.cli.options import METHODS, REFINEMENTS, VALUES, json_option
 from osd_edge.cli.output import bar, percent, print_json
 from osd_edge.sizes import format_size
 
@@ -72,29 +72,45 @@ def export_base_command(
     "--calibration",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Examples: .tsv (label<TAB>text) or .txt (a sentence a line). osd needs labels.",
+    help="Examples: .tsv (label<TAB>text) or .txt (a sentence a line). Only osd needs labels.",
 )
 @click.option(
     "--method",
     type=click.Choice(METHODS),
-    default="osd",
+    default="osd-rd",
     show_default=True,
+    help="osd-rd: smallest. truncsvd, magtruncsvd, osd: the paper's. head: no delta at all.",
 )
 @click.option(
     "--budget",
-    default="r=1",
-    show_default=True,
     metavar="BUDGET",
-    help="r=1: the paper's, bytes of fp32 rank-1 factors, head on top. 64KiB: the whole file.",
+    help="64KiB: the whole file. r=1: the paper's, bytes of fp32 rank-1 factors, head on top. "
+    "Default: 16KiB for osd-rd, r=1 for the paper's methods.",
 )
-@click.option("--values", type=click.Choice(VALUES), default="fp32", show_default=True)
 @click.option(
-    "--head-values", type=click.Choice(["fp16", "int8"]), default="fp16", show_default=True
+    "--keep",
+    type=float,
+    metavar="SHARE",
+    help="osd-rd: the smallest file that keeps this share (0.95) of the gain over a frozen head, "
+    "measured on held-back calibration rows, of which it takes 200.",
+)
+@click.option(
+    "--refine",
+    type=click.Choice(REFINEMENTS),
+    help="osd-rd: what is trained to follow the fine-tuned model. codes: the smallest files, "
+    "minutes. Default: scales, and none without --calibration.",
+)
+@click.option("--values", type=click.Choice(VALUES), help="Of the paper's methods. Default: fp32.")
+@click.option(
+    "--head-values",
+    type=click.Choice(["fp16", "int8"]),
+    help="Of the paper's methods. Default: fp16.",
 )
 @click.option(
     "--head-rank",
     type=click.IntRange(min=1),
-    help="Rank of a head's big dense layers. Default: the smallest that keeps 99 % of the norm.",
+    help="Rank of a head's big dense layers, for the paper's methods. "
+    "Default: the smallest that keeps 99 % of the norm.",
 )
 @click.option(
     "--extra-rank",
@@ -103,6 +119,9 @@ def export_base_command(
     help="c in the relaxed rank k = r + c. Default: the best of a grid by calibration loss.",
 )
 @sites_option
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Draws the rows held back; osd-rd."
+)
 @click.option("--name", help="Name of the task. Default: that of the file.")
 @click.option(
     "-o",
@@ -118,12 +137,15 @@ def export_task_command(
     tuned: str,
     calibration: Path | None,
     method: str,
-    budget: str,
-    values: str,
-    head_values: str,
+    budget: str | None,
+    keep: float | None,
+    refine: str | None,
+    values: str | None,
+    head_values: str | None,
     head_rank: int | None,
     extra_rank: int | None,
     sites: tuple[str, ...],
+    seed: int,
     name: str | None,
     out: Path,
     as_json: bool,
@@ -133,18 +155,24 @@ def export_task_command(
     from osd_edge.exporters.quiet import quiet_libraries
 
     quiet_libraries()
+    head = None
+    if head_values or head_rank:
+        head = HeadOptions(values=head_values or "fp16", rank=head_rank)
     report = export_task(
         base,
         tuned,
         out,
         method=method,
         budget=budget,
+        keep=keep,
+        refine=refine,
         values=values,
         calibration=calibration,
         sites=sites or ("*",),
         name=name,
-        head=HeadOptions(values=head_values, rank=head_rank),
+        head=head,
         extra_rank=extra_rank,
+        seed=seed,
         progress=bar,
     )
     if as_json:
@@ -156,25 +184,57 @@ def export_task_command(
 def _describe(report: "TaskReport") -> str:
     lines = [
         f"{report.path}: task {report.task!r}, {format_size(report.size)} ({report.size} bytes)",
-        f"  {report.method}, budget {report.budget}, {report.values} values at "
-        f"{report.sites} sites"
+        f"  {report.method}"
+        + (f", budget {report.budget}" if report.budget else "")
+        + (f", keep {report.keep:g}" if report.keep else "")
+        + (f", refined: {report.refine}" if report.refine else "")
+        + f", {report.values} values at {report.sites} sites"
         + (f", k = r + {report.extra_rank}" if report.extra_rank is not None else ""),
         f"  delta {report.delta_size} bytes, head and header {report.head_size} bytes",
-        f"  the paper's count μ: {report.paper_bits} bits ({report.paper_bits / 8:.0f} bytes)"
-        + (f" of {report.paper_bits_allowed} allowed" if report.paper_bits_allowed else ""),
     ]
-    if report.fine_tuned and report.linear_only and report.compressed:
-        lines += [
-            f"  on {report.calibration_examples} calibration examples "
-            + ("(accuracy, loss):" if report.labelled else "(agreement, divergence):"),
-            f"    fine-tuned       {_score(report.fine_tuned)}",
-            f"    linear layers    {_score(report.linear_only)}   "
-            "(embedding, bias and LayerNorm deltas left out)",
-            f"    this bundle      {_score(report.compressed)}",
-        ]
-    else:
-        lines.append("  not measured: give --calibration to see what the compression costs")
+    if report.paper_bits is not None:
+        lines.append(
+            f"  the paper's count μ: {report.paper_bits} bits ({report.paper_bits / 8:.0f} bytes)"
+            + (f" of {report.paper_bits_allowed} allowed" if report.paper_bits_allowed else "")
+        )
+    lines += _curve(report) + _scores(report)
+    if report.method == "osd-rd" and report.needs_no_delta:
+        lines.append(
+            "  a head on the frozen base is as good within the noise of these rows: "
+            "--method head makes a bundle of it alone"
+        )
     return "\n".join(lines)
+
+
+def _scores(report: "TaskReport") -> list[str]:
+    if not (report.fine_tuned and report.linear_only and report.compressed):
+        return ["  not measured: give --calibration to see what the compression costs"]
+    rows = f"{report.held_back} held-back" if report.held_back else str(report.calibration_examples)
+    lines = [
+        f"  on {rows} calibration examples "
+        + ("(accuracy, loss):" if report.labelled else "(agreement, divergence):"),
+        f"    fine-tuned       {_score(report.fine_tuned)}",
+        f"    linear layers    {_score(report.linear_only)}   "
+        "(embedding, bias and LayerNorm deltas left out)",
+        f"    this bundle      {_score(report.compressed)}",
+    ]
+    if report.frozen_head:
+        lines.append(f"    frozen head      {_score(report.frozen_head)}   (the base as it is)")
+    if report.share is not None and report.share_error is not None:
+        lines.append(
+            f"  keeps {percent(report.share)} ± {percent(report.share_error)} % of the gain over "
+            "the frozen head"
+        )
+    return lines
+
+
+def _curve(report: "TaskReport") -> list[str]:
+    if not report.curve:
+        return []
+    return ["  tried (bytes, accuracy, share of the gain):"] + [
+        f"    {point.size:>8}  {percent(point.accuracy):>5} %  {percent(point.share):>6} %"
+        for point in report.curve
+    ]
 
 
 def _score(score: "Score") -> str:

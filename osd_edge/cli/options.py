@@ -8,7 +8,9 @@ import click
 
 Option = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-METHODS = ("truncsvd", "magtruncsvd", "osd")
+PAPER_METHODS = ("truncsvd", "magtruncsvd", "osd")
+METHODS = ("osd-rd", *PAPER_METHODS, "head")
+REFINEMENTS = ("none", "scales", "codes")
 VALUES = ("fp32", "fp16", "int8")
 
 json_option: Option = click.option(

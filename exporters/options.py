@@ -1,0 +1,89 @@
+"""Options of an export, checked before anything is loaded."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from osd_edge.bundle import task_name
+from osd_edge.errors import BudgetError, InputError, shown
+from osd_edge.exporters import methods
+from osd_edge.exporters.budget import VALUE_BITS, Budget, parse_budget
+from osd_edge.exporters.head import HeadOptions
+from osd_edge.exporters.rd.refine import REFINEMENTS
+from osd_edge.files import check_file_writable
+
+
+@dataclass(frozen=True)
+class Options:
+    """Checked options, defaults filled in; `refine` is None where the data will decide."""
+
+    method: str
+    task: str
+    budget: Budget
+    budget_given: bool
+    values: str
+    keep: float | None
+    refine: str | None
+
+
+def check_options(
+    out: Path,
+    *,
+    method: str,
+    budget: str | Budget | None,
+    keep: float | None,
+    refine: str | None,
+    values: str | None,
+    name: str | None,
+    head: HeadOptions | None,
+    extra_rank: int | None,
+) -> Options:
+    """Raises InputError, BudgetError or OutputError."""
+    if method not in methods.METHODS:
+        raise InputError(
+            "input.method",
+            f"expected one of {', '.join(methods.METHODS)}, found {shown(method, 40)!r}",
+        )
+    if budget is None:
+        parsed = parse_budget("r=1" if method in methods.PAPER_METHODS else "16KiB")
+    else:
+        parsed = parse_budget(budget) if isinstance(budget, str) else budget
+    if values is not None and values not in VALUE_BITS:
+        raise InputError(
+            "input.values", f"expected one of {', '.join(VALUE_BITS)}, found {values!r}"
+        )
+    if extra_rank is not None and extra_rank < 0:
+        raise InputError("input.extra-rank", f"expected 0 or more, found {extra_rank}")
+    if refine is not None and refine not in REFINEMENTS:
+        raise InputError(
+            "input.refine", f"expected one of {', '.join(REFINEMENTS)}, found {shown(refine, 40)!r}"
+        )
+    if keep is not None and not 0 < keep <= 1:
+        raise BudgetError(
+            "budget.malformed", f"--keep is a share of the gain, above 0 and at most 1: {keep:g}"
+        )
+    if keep is not None and budget is not None:
+        raise InputError("input.options", "give --budget or --keep, not both")
+    given = {
+        "--values": values is not None,
+        "--extra-rank": extra_rank is not None,
+        "--head-values or --head-rank": head is not None,
+        "--budget": budget is not None,
+        "--refine": refine is not None,
+        "--keep": keep is not None,
+    }
+    for option in _foreign(method):
+        if given[option]:
+            raise InputError("input.options", f"--method {method} does not take {option}")
+    check_file_writable(out)
+    stem = out.name.removesuffix(".safetensors").removesuffix(".osd")
+    task = task_name(stem if name is None else name)
+    sized = method != methods.HEAD and keep is None
+    return Options(method, task, parsed, sized, values or "fp32", keep, refine)
+
+
+def _foreign(method: str) -> tuple[str, ...]:
+    """Options that mean nothing to a method."""
+    if method in methods.PAPER_METHODS:
+        return ("--refine", "--keep")
+    own = ("--values", "--extra-rank", "--head-values or --head-rank")
+    return own if method == methods.OSD_RD else (*own, "--budget", "--refine", "--keep")

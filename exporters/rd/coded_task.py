@@ -1,0 +1,238 @@
+"""Coded bundles of one task: by osd-rd within a budget or for a quality, or of a head alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from osd_edge.bundle import CODED, Bundle, CodedHead, write_bundle
+from osd_edge.errors import BudgetError, DataError
+from osd_edge.examples import Example
+from osd_edge.exporters.backbone import LinearLayer
+from osd_edge.exporters.budget import Budget, layer_bits
+from osd_edge.exporters.calibration import Batch, Score, make_batches
+from osd_edge.exporters.head import head_pooling
+from osd_edge.exporters.measured import Measured, measure
+from osd_edge.exporters.pair import Pair
+from osd_edge.exporters.rd.compress import Change, Integers, RateDistortion
+from osd_edge.exporters.rd.frozen_head import fit_frozen_head, score_frozen_head
+from osd_edge.exporters.rd.held_back import KEEP_ROWS, split
+from osd_edge.exporters.rd.keep import CurvePoint, Gain, smallest_that_keeps
+from osd_edge.exporters.task_model import TaskModel
+from osd_edge.exporters.tokenizer import max_tokens, tokenizer_for
+from osd_edge.progress import Progress, silent
+from osd_edge.sizes import format_size
+
+_WIDEST = 0.9999  # takes a score's place in the file until it is measured
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A coded bundle and what it scores on held-back rows, with the curve that `keep` saw."""
+
+    bundle: Bundle
+    score: Score | None
+    curve: Sequence[CurvePoint] = ()
+
+
+class CodedTask:
+    """osd-rd and head-only bundles of one fine-tuned model.
+
+    `model` may be the caller's, whose weights are then set as needed. Rows that score (`held`)
+    tune nothing.
+    """
+
+    def __init__(
+        self,
+        pair: Pair,
+        layers: Sequence[LinearLayer],
+        examples: Sequence[Example],
+        model: TaskModel | None,
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> None:
+        """Split `examples`; statistics and decompositions wait until they are needed."""
+        self._pair, self._layers, self._seed = pair, layers, seed
+        self._tuning, self._held = split(examples, seed)
+        self._model = model
+        self._progress = progress
+
+    @cached_property
+    def measured(self) -> Measured | None:
+        """The model with the held-back rows; None where there are none."""
+        if not self._held:
+            return None
+        return measure(self._pair, self._held, self._progress, model=self._model)
+
+    @cached_property
+    def frozen_head(self) -> CodedHead | None:
+        """A head over the frozen base, fitted on the rows that tune; None without any."""
+        if self._model is None:
+            return None
+        decoder = self._pair.backbone.family.pooling == "last"
+        return fit_frozen_head(self._model, self._batches, decoder).coded()
+
+    @cached_property
+    def frozen_score(self) -> Score | None:
+        """What the frozen head scores on held-back rows."""
+        if self.measured is None or self.frozen_head is None or self._model is None:
+            return None
+        batches = self.measured.calibration.batches
+        right = self.measured.calibration.answers()
+        return score_frozen_head(self.frozen_head, self._model, batches, right)
+
+    @cached_property
+    def _batches(self) -> list[Batch]:
+        backbone = self._pair.backbone
+        tokenizer = tokenizer_for(self._pair.tuned, backbone.checkpoint)
+        limit = max_tokens(backbone.checkpoint, tokenizer)
+        return make_batches(
+            self._tuning, self._pair.labels, tokenizer, backbone.family.inputs, limit
+        )
+
+    @cached_property
+    def pipeline(self) -> RateDistortion:
+        """Statistics on the rows that tune, and whitened columns of every site."""
+        order = {layer.name: i for i, layer in enumerate(self._pair.backbone.layers)}
+        places = {layer.name: order[layer.name] for layer in self._layers}
+        return RateDistortion(
+            self._pair, places, self._model, self._tuning, self._seed, self._progress
+        )
+
+    def head_only(self, task: str) -> Coded:
+        """The bundle of the frozen head; raises DataError `data.calibration-needed`."""
+        if self.frozen_head is None:
+            raise calibration_needed("a head-only bundle")
+        bundle = self._bundle(task, Integers((), ()), "head", None)
+        return self._scored(replace(bundle, head=self.frozen_head), self.frozen_score)
+
+    def within(
+        self,
+        task: str,
+        budget: Budget,
+        refine: str,
+        progress: Progress = silent,
+        change: Change | None = None,
+    ) -> Coded:
+        """osd-rd within `budget`; `change` as for `RateDistortion.compress`. Raises BudgetError `budget.too-small`."""
+        self._check(refine)
+        allowed = None
+        if budget.rank is not None:
+            rank = budget.rank
+            allowed = sum(layer_bits(rank, layer.n, layer.d) for layer in self._layers) // 8
+        made = self._attempt(task, budget.size, allowed, refine, progress, change)
+        if made is None:
+            smallest = len(write_bundle(self._placeholder(task, self.pipeline.smallest(), refine)))
+            raise BudgetError(
+                "budget.too-small",
+                f"a budget of {budget} is less than the smallest bundle of this task, "
+                f"{format_size(smallest)} ({smallest} bytes)",
+            )
+        return made
+
+    def keeping(self, task: str, keep: float, refine: str, progress: Progress = silent) -> Coded:
+        """The smallest osd-rd bundle that keeps the share `keep` of the gain on held-back rows.
+
+        Raises DataError `data.few-rows`, `data.no-gain`; BudgetError `budget.keep`.
+        """
+        self._check(refine)
+        gain = self.gain()
+        if gain is None or len(self._tuning) + len(self._held) < KEEP_ROWS:
+            raise DataError(
+                "data.few-rows",
+                f"--keep needs at least {KEEP_ROWS} calibration rows to tell a share of quality, "
+                f"found {len(self._tuning) + len(self._held)}",
+            )
+        if gain.ceiling - gain.floor < 1 / gain.rows:
+            raise DataError(
+                "data.no-gain",
+                f"a head on the frozen base is as good on {gain.rows} held-back rows "
+                f"({gain.floor:.1%}) as the fine-tuned model ({gain.ceiling:.1%}): "
+                "use --method head",
+            )
+
+        def attempt(size: int) -> tuple[Coded, CurvePoint] | None:
+            made = self._attempt(task, size, None, refine, progress)
+            if made is None or made.score is None:
+                return None
+            accuracy = made.score.accuracy
+            bytes_ = len(write_bundle(made.bundle))
+            return made, CurvePoint(bytes_, accuracy, gain.share(accuracy))
+
+        best, curve = smallest_that_keeps(keep, attempt, progress)
+        return replace(best, curve=tuple(curve))
+
+    def gain(self) -> Gain | None:
+        """The gain of fine-tuning over the frozen head on held-back rows; None without rows."""
+        if self.measured is None or self.frozen_score is None:
+            return None
+        ceiling = self.measured.fine_tuned.accuracy
+        return Gain(self.frozen_score.accuracy, ceiling, self.measured.calibration.examples)
+
+    def _attempt(
+        self,
+        task: str,
+        size: int | None,
+        allowed: int | None,
+        refine: str,
+        progress: Progress,
+        change: Change | None = None,
+    ) -> Coded | None:
+        def fits(integers: Integers) -> bool:
+            whole = len(write_bundle(self._placeholder(task, integers, refine)))
+            if allowed is None:
+                return size is not None and whole <= size
+            head = self._placeholder(task, replace(integers, sites=()), refine)
+            return whole - len(write_bundle(head)) <= allowed
+
+        integers = self.pipeline.compress(fits, refine, progress, change)
+        if integers is None:
+            return None
+        bundle = self._bundle(task, integers, "osd-rd", refine)
+        score = None
+        if self.measured is not None:
+            score = self.measured.score(bundle.sites, bundle.head, progress)
+        return self._scored(bundle, score)
+
+    def _check(self, refine: str) -> None:
+        if refine != "none" and self._model is None:
+            raise calibration_needed(f"--refine {refine}")
+
+    def _bundle(self, task: str, integers: Integers, method: str, refine: str | None) -> Bundle:
+        described: dict[str, Any] = {"name": method} | ({"refine": refine} if refine else {})
+        return Bundle(
+            task=task,
+            task_version="1",
+            labels=self._pair.labels,
+            base=self._pair.fingerprint,
+            site_count=len(self._pair.backbone.layers),
+            values=CODED,
+            sites=integers.sites,
+            head=CodedHead("labels", head_pooling(self._pair.backbone), integers.layers),
+            method=described,
+        )
+
+    def _placeholder(self, task: str, integers: Integers, refine: str) -> Bundle:
+        """The bundle with the widest scores: no smaller than it will be."""
+        widest = Score(0.0, _WIDEST) if self._held else None
+        return self._scored(self._bundle(task, integers, "osd-rd", refine), widest).bundle
+
+    def _scored(self, bundle: Bundle, score: Score | None) -> Coded:
+        if score is None or self.measured is None:
+            return Coded(bundle, score)
+        scores = {
+            "rows": self.measured.calibration.examples,
+            "labelled": self.measured.calibration.labelled,
+            "fine_tuned": round(self.measured.fine_tuned.accuracy, 4),
+            "compressed": round(score.accuracy, 4),
+        }
+        return Coded(replace(bundle, scores=scores), score)
+
+
+def calibration_needed(what: str) -> DataError:
+    """The refusal of what cannot be done without a calibration set."""
+    return DataError(
+        "data.calibration-needed",
+        f"{what} needs a calibration set: give --calibration FILE (.tsv or .txt, labels are "
+        "not needed), or use --refine none",
+    )

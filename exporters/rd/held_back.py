@@ -1,0 +1,24 @@
+"""Which calibration rows tune, and which are held back to score: no row does both."""
+
+import random
+from collections.abc import Sequence
+
+from osd_edge.examples import Example
+
+KEEP_ROWS = 200  # fewest rows from which a share of quality can be told
+_SHARE = 5  # one row in five is held back
+_SCORED = 100  # and this many where there are `KEEP_ROWS`
+
+
+def split(
+    examples: Sequence[Example], seed: int
+) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """Rows that tune and rows held back, by a seeded draw; one row alone tunes."""
+    count = len(examples) // _SHARE
+    if len(examples) >= KEEP_ROWS:
+        count = max(count, _SCORED)
+    held = set(random.Random(seed).sample(range(len(examples)), count))
+    return (
+        tuple(e for i, e in enumerate(examples) if i not in held),
+        tuple(e for i, e in enumerate(examples) if i in held),
+    )
