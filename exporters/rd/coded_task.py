@@ -114,7 +114,10 @@ class CodedTask:
         progress: Progress = silent,
         change: Change | None = None,
     ) -> Coded:
-        """osd-rd within `budget`; `change` as for `RateDistortion.compress`. Raises BudgetError `budget.too-small`."""
+        """osd-rd within `budget`; `change` as for `RateDistortion.compress`.
+
+        Raises BudgetError `budget.too-small`, DataError `data.calibration-needed`.
+        """
         self._check(refine)
         allowed = None
         if budget.rank is not None:
