@@ -25,10 +25,10 @@ def test_the_demo_on_own_models(tiny_models: Path, tmp_path: Path, capsys: Captu
     assert done.code == 0, done.err
     assert "latency" in done.out and "right" in done.out
     results = json.loads((out / "results.json").read_text())
-    assert [len(task["points"]) for task in results["tasks"]] == [3, 3]
+    assert [len(task["points"]) for task in results["tasks"]] == [4, 4]
     sizes = {point["size"] for task in results["tasks"] for point in task["points"]}
     assert all(8 * 1024 < size <= 9 * 1024 for size in sizes)
-    assert len(list((out / "bundles").iterdir())) == 6
+    assert len(list((out / "bundles").iterdir())) == 8
     assert (out / "accuracy.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -23,6 +23,7 @@ from osd_edge.exporters.tokenizer import max_tokens, tokenizer_for
 from osd_edge.progress import Progress, silent
 from osd_edge.sizes import format_size
 
+_PADDING = 8  # bytes by which the headers of two bundles may be filled up differently
 _WIDEST = 0.9999  # takes a score's place in the file until it is measured
 
 
@@ -186,7 +187,7 @@ class CodedTask:
             if allowed is None:
                 return size is not None and whole <= size
             head = self._placeholder(task, replace(integers, sites=()), refine)
-            return whole - len(write_bundle(head)) <= allowed
+            return whole - len(write_bundle(head)) <= allowed - _PADDING
 
         integers = self.pipeline.compress(fits, refine, progress, change)
         if integers is None:

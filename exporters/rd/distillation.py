@@ -1,11 +1,13 @@
 """How far a student is from the fine-tuned model on a batch: in its answers and on the way there.
 
 L = T² KL(teacher ‖ student; both at temperature T) + mean over layers of the squared difference of
-hidden states, divided by their variance over the batch's tokens. With few classes the answers
+hidden states, divided by their variance over many texts (over those of one batch it may be next to
+nothing: a batch of the shortest texts is the same word many times). With few classes the answers
 alone say little about a text (one number for two classes); the hidden states say much more, so
 the student learns to follow the teacher on texts it has not seen.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,9 +17,12 @@ TEMPERATURE = 2.0
 HIDDEN_WEIGHT = 1.0
 
 
-def distillation_loss(student: Any, teacher: Any, mask: torch.Tensor, pooling: str) -> torch.Tensor:
+def distillation_loss(
+    student: Any, teacher: Any, mask: torch.Tensor, pooling: str, spread: torch.Tensor
+) -> torch.Tensor:
     """The loss of a batch from two model outputs with hidden states; `mask` `[batch, tokens]`.
 
+    `spread` `[layers]` is the variance of each layer's states, from `hidden_spread`.
     `pooling` is the head's: of the last layer only the token that the head reads counts.
     """
     answers = functional.kl_div(
@@ -26,24 +31,30 @@ def distillation_loss(student: Any, teacher: Any, mask: torch.Tensor, pooling: s
         log_target=True,
         reduction="batchmean",
     )
-    tokens = mask.bool()
-    pairs = list(zip(student.hidden_states[1:], teacher.hidden_states[1:], strict=True))
-    read = _read_tokens(mask, pooling)
-    hidden = torch.stack(
-        [
-            _relative_error(ours[where], theirs[where])
-            for (ours, theirs), where in zip(
-                pairs, [tokens] * (len(pairs) - 1) + [read], strict=True
-            )
-        ]
+    pairs = zip(
+        _states(student, mask, pooling), _states(teacher, mask, pooling), spread, strict=True
     )
+    hidden = torch.stack([(ours - theirs).square().mean() / s for ours, theirs, s in pairs])
     return TEMPERATURE**2 * answers + HIDDEN_WEIGHT * hidden.mean()
 
 
-def _relative_error(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
-    """Squared error over variance, of states `[tokens, hidden]`."""
-    spread = (theirs - theirs.mean(0)).square().mean()
-    return (ours - theirs).square().mean() / spread.clamp_min(1e-6)
+def hidden_spread(
+    teacher: Any, batches: Sequence[Mapping[str, torch.Tensor]], pooling: str
+) -> torch.Tensor:
+    """Variance `[layers]` of the states that the loss compares, over the tokens of `batches`."""
+    states: list[list[torch.Tensor]] = []
+    with torch.no_grad():
+        for tokens in batches:
+            output = teacher(**tokens, output_hidden_states=True)
+            states.append(_states(output, tokens["attention_mask"], pooling))
+    layers = [torch.cat(of_layer) for of_layer in zip(*states, strict=True)]
+    return torch.stack([(x - x.mean(0)).square().mean().clamp_min(1e-6) for x in layers])
+
+
+def _states(output: Any, mask: torch.Tensor, pooling: str) -> list[torch.Tensor]:
+    """States `[tokens, hidden]` of each layer: of the last one those that the head reads."""
+    *middle, last = output.hidden_states[1:]
+    return [*(x[mask.bool()] for x in middle), last[_read_tokens(mask, pooling)]]
 
 
 def _read_tokens(mask: torch.Tensor, pooling: str) -> torch.Tensor:

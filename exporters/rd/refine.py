@@ -15,20 +15,22 @@ import torch
 from torch.nn import functional
 
 from osd_edge.exporters.calibration import Batch
-from osd_edge.exporters.rd.distillation import distillation_loss
+from osd_edge.exporters.rd.distillation import distillation_loss, hidden_spread
 from osd_edge.exporters.rd.integers import approximate_bits
 from osd_edge.exporters.rd.latents import Latents
 from osd_edge.exporters.rd.student import LatentLinear, Student
 from osd_edge.progress import Progress, silent
 
 LATENT_RATE = 0.025  # in steps of the quantiser
-SCALE_RATE = 0.025  # as a share of the scale
+SCALE_RATE = 0.005  # as a share of the scale
 BIAS_RATE = 2e-3
 BETAS = (0.9, 0.99)
 WARM_UP = 8
+_SPREAD_BATCHES = 8  # from which the variance of hidden states is taken
 _MEASURED_EVERY = 4
+_GAIN = 2.0  # of the logarithm of the strength, for each measured excess
 _SLACK = 1.02  # of the goal, until the last fifth of the steps
-_FIRST_STRENGTH, _LEAST_STRENGTH, _MOST_STRENGTH = 0.02, 1e-3, 5.0  # of L1, in learning rates
+_FIRST_STRENGTH, _LEAST_STRENGTH, _MOST_STRENGTH = 0.05, 1e-3, 1.0  # of L1, in learning rates
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ def refine(
     goal = approximate_bits(student.latents()) if sized else 0.0
     strength = _FIRST_STRENGTH
     order = random.Random(seed).sample(range(len(batches)), len(batches))
+    sample = [batches[i].tokens for i in order[:_SPREAD_BATCHES]]
+    spread = hidden_spread(teacher, sample, pooling)
     for step in progress(range(refinement.steps), f"Refining {_what(refinement)}"):
         tokens = batches[order[step % len(order)]].tokens
         pace = min(1.0, (step + 1) / WARM_UP) * (1 - step / refinement.steps)
@@ -77,7 +81,7 @@ def refine(
         with torch.no_grad():
             theirs = teacher(**tokens, output_hidden_states=True)
         ours = student.module(**tokens, output_hidden_states=True)
-        loss = distillation_loss(ours, theirs, tokens["attention_mask"], pooling)
+        loss = distillation_loss(ours, theirs, tokens["attention_mask"], pooling, spread)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -86,7 +90,7 @@ def refine(
             if step % _MEASURED_EVERY == _MEASURED_EVERY - 1:
                 slack = _SLACK if step < 0.8 * refinement.steps else 1.0
                 excess = approximate_bits(student.latents()) / (slack * goal) - 1
-                strength *= math.exp(_MEASURED_EVERY * excess)
+                strength *= math.exp(_GAIN * excess)
                 strength = min(max(strength, _LEAST_STRENGTH), _MOST_STRENGTH)
     return student.latents()
 

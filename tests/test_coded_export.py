@@ -1,0 +1,196 @@
+"""`export task --method osd-rd` and `head`, from checkpoints to a session."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from osd_edge.bundle_reader import read_bundle_file
+from osd_edge.errors import BudgetError, DataError, InputError
+from osd_edge.examples import Example, read_examples
+from osd_edge.exporters import TaskExporter, export_base, export_task
+from osd_edge.exporters.task_model import TaskModel
+from osd_edge.runtime import EdgeSession
+from tests import tiny
+from tests.cli import run_cli
+
+
+@pytest.fixture(scope="module")
+def exporter(tiny_models: Path) -> TaskExporter:
+    rows = read_examples(tiny.write_tsv(tiny_models / "many.tsv", 240))
+    return TaskExporter(tiny_models / "base", tiny_models / "first", calibration=rows)
+
+
+@pytest.mark.parametrize("budget", ["1200", "2KiB", "6KiB", "r=0.5", "r=2"])
+@pytest.mark.parametrize("refine", ["none", "scales", "codes"])
+def test_a_bundle_is_within_its_budget_and_uses_it(
+    exporter: TaskExporter, tmp_path: Path, budget: str, refine: str
+) -> None:
+    path = tmp_path / "first.osd.safetensors"
+    report = exporter.export(path, budget=budget, refine=refine)
+    assert report.size == path.stat().st_size
+    if budget.startswith("r="):
+        allowed = float(budget[2:]) * 4 * sum(layer.n + layer.d for layer in exporter.layers)
+        assert 0.5 * allowed < report.delta_size <= allowed
+    else:
+        most = {"1200": 1200, "2KiB": 2048, "6KiB": 6144}[budget]
+        assert (0.9 if budget != "1200" else 0.5) * most < report.size <= most
+    assert report.held_back == 100 and report.compressed is not None
+    assert read_bundle_file(path).method == {"name": "osd-rd", "refine": refine}
+
+
+def test_refinement_comes_nearer_to_the_fine_tuned_model(
+    exporter: TaskExporter, tmp_path: Path
+) -> None:
+    """On rows that were held back, in nats."""
+    none, codes = (_divergence(exporter, tmp_path, how) for how in ("none", "codes"))
+    assert codes < 0.7 * none
+
+
+def _divergence(exporter: TaskExporter, tmp_path: Path, how: str) -> float:
+    path = tmp_path / "x.osd.safetensors"
+    exporter.export(path, budget="3KiB", refine=how)
+    bundle = read_bundle_file(path)
+    measured = exporter.coded_task(0).measured
+    assert measured is not None
+    measured.model.set_tuned()
+    batches = measured.calibration.batches
+    with torch.inference_mode():
+        expected = [measured.model.module(**b.tokens).logits.log_softmax(-1) for b in batches]
+        measured.model.set_delta(bundle.sites, bundle.head)
+        found = [measured.model.module(**b.tokens).logits.log_softmax(-1) for b in batches]
+    return (
+        float(sum((e.exp() * (e - f)).sum() for e, f in zip(expected, found, strict=True)))
+        / measured.calibration.examples
+    )
+
+
+def test_equal_inputs_give_equal_bytes(tiny_models: Path, tmp_path: Path) -> None:
+    calibration = tiny_models / "examples.tsv"
+    files = []
+    for name in ("a", "b"):
+        path = tmp_path / f"{name}.osd.safetensors"
+        export_task(
+            tiny_models / "base",
+            tiny_models / "first",
+            path,
+            calibration=calibration,
+            refine="codes",
+            budget="4KiB",
+            name="task",
+        )
+        files.append(path.read_bytes())
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "opt"])
+def test_every_family_runs_as_torch_does(family: str, tmp_path: Path) -> None:
+    base = tiny.make_base(family, tmp_path / "base")
+    tuned = tiny.make_tuned(base, tmp_path / "tuned")
+    rows = read_examples(tiny.write_tsv(tmp_path / "rows.tsv", 40))
+    exporter = TaskExporter(base, tuned, calibration=rows)
+    export_base(base, tmp_path / "package")
+    session = EdgeSession(tmp_path / "package")
+    model = TaskModel(exporter.pair.backbone, exporter.pair.tuned)
+    for method, refine in (("osd-rd", "codes"), ("osd-rd", "none"), ("head", None)):
+        path = tmp_path / f"{method}.osd.safetensors"
+        exporter.export(path, method=method, refine=refine, name="task")
+        session.load(path)
+        ids = np.array([[2, 5, 6, 3]])
+        mask = np.ones_like(ids)
+        feeds = {"input_ids": ids, "attention_mask": mask}
+        if family == "bert":
+            feeds["token_type_ids"] = np.zeros_like(ids)
+        output = session.run(feeds, task="task")
+        assert output.logits is not None and output.logits.shape == (1, 3)
+        session.unload("task")
+        if method == "head":
+            continue
+        bundle = read_bundle_file(path)
+        model.set_delta(bundle.sites, bundle.head)
+        with torch.inference_mode():
+            expected = model.module(
+                **{k: torch.from_numpy(v) for k, v in feeds.items()}
+            ).logits.numpy()
+        assert np.abs(output.logits - expected).max() < 1e-4 * max(1, np.abs(expected).max())
+
+
+def test_without_calibration_data_it_works_unrefined(tiny_models: Path, tmp_path: Path) -> None:
+    base, tuned = tiny_models / "base", tiny_models / "first"
+    path = tmp_path / "first.osd.safetensors"
+    report = export_task(base, tuned, path, budget="4KiB")
+    assert report.refine == "none" and report.size <= 4096 and report.compressed is None
+    for options in ({"refine": "scales"}, {"keep": 0.9}, {"method": "head"}):
+        with pytest.raises(DataError) as refused:
+            export_task(base, tuned, path, **options)
+        assert refused.value.code == "data.calibration-needed"
+
+
+def test_keep_shows_its_curve(tiny_models: Path, tmp_path: Path) -> None:
+    rows = [Example(text) for text in tiny.sentences(240)]  # no labels: agreement counts
+    exporter = TaskExporter(tiny_models / "base", tiny_models / "first", calibration=rows)
+    report = exporter.export(tmp_path / "x.osd.safetensors", keep=0.3, refine="none")
+    assert report.share is not None and report.share >= 0.3
+    assert report.share_error is not None and report.share_error > 0
+    assert report.curve and report.size in [point.size for point in report.curve]
+    assert all(p.share < 0.3 for p in report.curve if p.size < report.size)
+
+
+def test_keep_needs_two_hundred_rows(tiny_models: Path, tmp_path: Path) -> None:
+    rows = read_examples(tiny_models / "examples.tsv")
+    with pytest.raises(DataError) as refused:
+        TaskExporter(tiny_models / "base", tiny_models / "first", calibration=rows).export(
+            tmp_path / "x.osd.safetensors", keep=0.9
+        )
+    assert refused.value.code == "data.few-rows"
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_too_small_is_named(exporter: TaskExporter, tmp_path: Path) -> None:
+    with pytest.raises(BudgetError, match=r"smallest bundle of this task, .*\d+ bytes") as refused:
+        exporter.export(tmp_path / "x.osd.safetensors", budget="300")
+    assert refused.value.code == "budget.too-small"
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"refine": "all"}, "input.refine"),
+        ({"keep": 0.9, "budget": "4KiB"}, "input.options"),
+        ({"keep": 1.5}, "budget.malformed"),
+        ({"values": "int8"}, "input.options"),
+        ({"method": "osd", "refine": "codes"}, "input.options"),
+        ({"method": "head", "budget": "4KiB"}, "input.options"),
+    ],
+)
+def test_options_that_do_not_belong_together(
+    tiny_models: Path, tmp_path: Path, options: dict[str, str], code: str
+) -> None:
+    with pytest.raises((InputError, BudgetError)) as refused:
+        export_task(
+            tiny_models / "base",
+            tiny_models / "first",
+            tmp_path / "x.osd.safetensors",
+            calibration=tiny_models / "examples.tsv",
+            **options,  # type: ignore[arg-type]
+        )
+    assert refused.value.code == code
+
+
+def test_the_command_line_tells_the_same(
+    tiny_models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "first.osd.safetensors"
+    models = ("--base", tiny_models / "base", "--tuned", tiny_models / "first")
+    rows = ("--calibration", tiny_models / "examples.tsv")
+    budget = ("--budget", "3KiB", "--refine", "none", "-o", out)
+    result = run_cli(capsys, "export", "task", *models, *rows, *budget, "--json")
+    assert result.code == 0, result.err
+    report = json.loads(result.out)
+    assert report["method"] == "osd-rd" and report["refine"] == "none"
+    assert report["size"] == out.stat().st_size <= 3072
+    assert report["held_back"] == 4 and report["frozen_head"]["accuracy"] >= 0
+    shown = run_cli(capsys, "export", "task", *models, *rows, *budget)
+    assert "4 held-back calibration examples" in shown.out
