@@ -414,7 +414,7 @@ def _labels_needed() -> DataError:
     return DataError(
         "data.labels-needed",
         "osd ranks by gradients of the loss and needs a labelled calibration set "
-        "(--calibration FILE.tsv); without labels use --method magtruncsvd",
+        "(--calibration FILE.tsv); osd-rd needs no labels",
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForSequenceClassification
 
 from osd_edge.bundle_reader import read_bundle_file
 from osd_edge.errors import BudgetError, DataError, InputError
@@ -130,7 +131,14 @@ def test_without_calibration_data_it_works_unrefined(tiny_models: Path, tmp_path
 
 def test_keep_shows_its_curve(tiny_models: Path, tmp_path: Path) -> None:
     rows = [Example(text) for text in tiny.sentences(240)]  # no labels: agreement counts
-    exporter = TaskExporter(tiny_models / "base", tiny_models / "first", calibration=rows)
+    tuned = tiny.make_tuned(tiny_models / "base", tmp_path / "tuned", size=0)
+    model = AutoModelForSequenceClassification.from_pretrained(tuned)
+    for name, parameter in model.bert.encoder.named_parameters():
+        if parameter.ndim == 2:  # of linear layers alone, which is what a bundle holds
+            torch.manual_seed(len(name))
+            parameter.data += 0.3 * torch.randn_like(parameter)
+    model.save_pretrained(tuned)
+    exporter = TaskExporter(tiny_models / "base", tuned, calibration=rows)
     report = exporter.export(tmp_path / "x.osd.safetensors", keep=0.3, refine="none")
     assert report.share is not None and report.share >= 0.3
     assert report.share_error is not None and report.share_error > 0

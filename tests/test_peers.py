@@ -46,6 +46,8 @@ def test_files_alone_give_the_weights_back(source: Source, name: str) -> None:
         assert torch.equal(found, again.deltas.get(layer.name, torch.zeros_like(delta)))
         left += float((found - delta).square().sum())
         total += float(delta.square().sum())
+    if name.startswith("control-"):
+        return  # trained for the answers, from another start than ΔW
     if name not in ("bitdelta", "compeft"):  # which choose scales by the answers, not by ΔW
         assert left < 0.9 * total
     for parameter, value in source.head().items():
@@ -60,7 +62,7 @@ def test_budgets_are_never_exceeded(source: Source, name: str, text: str) -> Non
     if budget.size is not None:
         assert compressed.size <= budget.size
         # half of a tiny model's weights, the most for compeft, are less than the budget
-        assert name == "compeft" or compressed.size > 0.6 * budget.size
+        assert name in ("compeft", "control-zero") or compressed.size > 0.6 * budget.size
     else:
         assert budget.rank is not None
         bare = 12_000  # head, headers and, in a LoRA adapter, 26 names of tensors

@@ -243,7 +243,7 @@ def test_weights_that_are_cut_short(models: Path, capsys: Capture) -> None:
         ("x.tsv", b"label\ttext\nred\ta\rb\n", "data.row", ("line 2", "carriage")),
         ("x.txt", b"a\0b\n", "data.row", ("line 1", "null")),
         ("x.csv", b"label,text\n", "data.kind", (".tsv",)),
-        ("x.txt", b"a cat\n", "data.labels-needed", ("magtruncsvd",)),
+        ("x.txt", b"a cat\n", "data.labels-needed", ("osd-rd",)),
     ],
 )
 def test_calibration_files(
@@ -256,16 +256,17 @@ def test_calibration_files(
 ) -> None:
     if content is not None:
         (models / name).write_bytes(content)
-    assert_refused(export(capsys, models, "--calibration", models / name), code, *words)
+    calibration = ("--calibration", models / name)
+    assert_refused(export(capsys, models, "--method", "osd", *calibration), code, *words)
 
 
 def test_osd_without_calibration(models: Path, capsys: Capture) -> None:
     result = run_cli(
         capsys,
         *("export", "task", "--base", models / "base", "--tuned", models / "first"),
-        *("-o", models / "out" / "task.osd.safetensors"),
+        *("--method", "osd", "-o", models / "out" / "task.osd.safetensors"),
     )
-    assert_refused(result, "data.labels-needed", "magtruncsvd")
+    assert_refused(result, "data.labels-needed", "osd-rd")
 
 
 # Budgets

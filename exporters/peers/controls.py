@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from osd_edge.bundle import write_bundle
+from osd_edge.bundle import Bundle, write_bundle
 from osd_edge.bundle_reader import read_bundle
 from osd_edge.exporters.backbone import Backbone
 from osd_edge.exporters.budget import Budget
@@ -26,6 +26,8 @@ from osd_edge.exporters.rd.latents import Latent, Latents
 from osd_edge.exporters.rd.refine import REFINEMENTS
 
 _HOW = REFINEMENTS["codes"]
+
+Columns = tuple[torch.Tensor, torch.Tensor]  # U `[k, n]` and V `[k, d]`
 
 
 def without_delta(latents: Latents, _: int) -> Latents:
@@ -102,8 +104,6 @@ class RefinedTruncSvd:
             u, v = (torch.from_numpy(x.copy()) for x in site.decode())
             start[layers[site.site].name] = (u, v)
         factors, head = _refined(source, start)
-        coded = (code_site(source.places[n], u, v, "int8") for n, (u, v) in factors.items())
-        sites = tuple(sorted((s for s in coded if s is not None), key=lambda s: s.site))
         head_layers = tuple(
             code_head_layer(
                 head[f"{module.path}.weight"],
@@ -113,8 +113,8 @@ class RefinedTruncSvd:
             )
             for module in head_modules(source.pair.backbone)
         )
-        refined = replace(bundle, sites=sites, head=replace(bundle.head, layers=head_layers))
-        return Compressed({path.name: write_bundle(refined)})
+        bundle = replace(bundle, head=replace(bundle.head, layers=head_layers))
+        return Compressed({path.name: _within(source, bundle, factors, budget)})
 
     def restore(self, files: Files, backbone: Backbone) -> Restored:
         """The bundle, read and decoded."""
@@ -122,9 +122,31 @@ class RefinedTruncSvd:
         return restore_bundle(data, backbone)
 
 
+def _within(source: Source, bundle: Bundle, factors: dict[str, Columns], budget: Budget) -> bytes:
+    """The bundle with these columns in int8; the smallest ones go if it grew over the budget.
+
+    A value that training brought to zero takes its column out of the dense coding.
+    """
+    while True:
+        coded = (code_site(source.places[n], u, v, "int8") for n, (u, v) in factors.items())
+        sites = tuple(sorted((s for s in coded if s is not None), key=lambda s: s.site))
+        data = write_bundle(replace(bundle, sites=sites))
+        if budget.size is None or len(data) <= budget.size:
+            return data
+        norms = {
+            (name, j): float(u[j].norm() * v[j].norm())
+            for name, (u, v) in factors.items()
+            for j in range(len(u))
+        }
+        name, j = min(norms, key=lambda column: norms[column])
+        u, v = factors[name]
+        others = torch.arange(len(u)) != j
+        factors = {**factors, name: (u[others], v[others])}
+
+
 def _refined(
-    source: Source, start: Mapping[str, tuple[torch.Tensor, torch.Tensor]]
-) -> tuple[dict[str, tuple[torch.Tensor, torch.Tensor]], dict[str, torch.Tensor]]:
+    source: Source, start: Mapping[str, Columns]
+) -> tuple[dict[str, Columns], dict[str, torch.Tensor]]:
     """Factors U `[k, n]`, V `[k, d]` by site and the head's parameters, refined as real numbers.
 
     Rows have root mean square 1 in training, near that of codes, so that rates mean the same.

@@ -29,6 +29,7 @@ from osd_edge.progress import Progress, silent
 
 BATCH = 32
 _REAL_SHARE = 3  # one text in three of those trained on is a calibration text, the rest mixtures
+_MOST_LEVELS = 4095  # integers of twelve bits lose nothing that an answer could show
 _SHRINKINGS = 12  # of the interval in which the last fit to the budget is searched
 
 
@@ -101,7 +102,7 @@ class RateDistortion:
         """Quantised with the smallest step that `fits`, and rescaled; None where none does."""
 
         def accepted(latents: Latents) -> bool:
-            return fits(self.integers(latents))
+            return _largest(latents) <= _MOST_LEVELS and fits(self.integers(latents))
 
         latents = finest_within(self._at, accepted, coarsest_step(self._columns), progress)
         return None if latents is None else self._rescaled(latents)
@@ -207,3 +208,9 @@ class RateDistortion:
         rounds = -(-real // len(self._examples))
         texts = (list(self._examples) * rounds)[:real]
         return texts + mixtures(self._examples, count - real, self._seed)
+
+
+def _largest(latents: Latents) -> float:
+    """The largest magnitude among all values, in steps."""
+    every = (*latents.sites.values(), *latents.head)
+    return max((float(x.abs().max()) for latent in every for x in latent.rows), default=0.0)

@@ -69,6 +69,8 @@ def smallest_that_keeps(
             best, high = made[0], size
         elif best is None:
             low, high = high, 2 * high
+            if made is not None and made[1].size < size / 2:
+                break  # all that there is to keep is in the file, and it is not enough
         else:
             low = size
         bisected += best is not None
