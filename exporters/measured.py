@@ -7,7 +7,7 @@ from pathlib import Path
 from osd_edge.bundle import AnySite, CodedHead
 from osd_edge.errors import DataError
 from osd_edge.examples import Example, check_labels, read_examples
-from osd_edge.exporters.calibration import Calibration, Score, make_batches
+from osd_edge.exporters.calibration import BATCH, Batch, Calibration, Score, make_batches
 from osd_edge.exporters.pair import Pair
 from osd_edge.exporters.task_model import TaskModel
 from osd_edge.exporters.tokenizer import max_tokens, tokenizer_for
@@ -48,6 +48,13 @@ def read_calibration(
     return examples
 
 
+def batches_of(pair: Pair, examples: Sequence[Example], size: int = BATCH) -> list[Batch]:
+    """Batches of `size` examples as the models of `pair` take them."""
+    tokenizer = tokenizer_for(pair.tuned, pair.backbone.checkpoint)
+    limit = max_tokens(pair.backbone.checkpoint, tokenizer)
+    return make_batches(examples, pair.labels, tokenizer, pair.backbone.family.inputs, limit, size)
+
+
 def measure(
     pair: Pair,
     examples: Sequence[Example],
@@ -55,9 +62,7 @@ def measure(
     model: TaskModel | None = None,
 ) -> Measured:
     """Take the scores of the fine-tuned model on `examples`; `model`, if given, is set to it."""
-    tokenizer = tokenizer_for(pair.tuned, pair.backbone.checkpoint)
-    limit = max_tokens(pair.backbone.checkpoint, tokenizer)
-    batches = make_batches(examples, pair.labels, tokenizer, pair.backbone.family.inputs, limit)
+    batches = batches_of(pair, examples)
     model = model or TaskModel(pair.backbone, pair.tuned)
     model.set_tuned()
     calibration = Calibration(batches, model.module, progress)

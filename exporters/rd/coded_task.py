@@ -10,16 +10,15 @@ from osd_edge.errors import BudgetError, DataError
 from osd_edge.examples import Example
 from osd_edge.exporters.backbone import LinearLayer
 from osd_edge.exporters.budget import Budget, layer_bits
-from osd_edge.exporters.calibration import Batch, Score, make_batches
+from osd_edge.exporters.calibration import Score
 from osd_edge.exporters.head import head_pooling
-from osd_edge.exporters.measured import Measured, measure
+from osd_edge.exporters.measured import Measured, batches_of, measure
 from osd_edge.exporters.pair import Pair
 from osd_edge.exporters.rd.compress import Change, Integers, RateDistortion
 from osd_edge.exporters.rd.frozen_head import fit_frozen_head, score_frozen_head
 from osd_edge.exporters.rd.held_back import KEEP_ROWS, split
 from osd_edge.exporters.rd.keep import CurvePoint, Gain, smallest_that_keeps
 from osd_edge.exporters.task_model import TaskModel
-from osd_edge.exporters.tokenizer import max_tokens, tokenizer_for
 from osd_edge.progress import Progress, silent
 from osd_edge.sizes import format_size
 
@@ -71,7 +70,7 @@ class CodedTask:
         if self._model is None:
             return None
         decoder = self._pair.backbone.family.pooling == "last"
-        return fit_frozen_head(self._model, self._batches, decoder).coded()
+        return fit_frozen_head(self._model, batches_of(self._pair, self._tuning), decoder).coded()
 
     @cached_property
     def frozen_score(self) -> Score | None:
@@ -81,15 +80,6 @@ class CodedTask:
         batches = self.measured.calibration.batches
         right = self.measured.calibration.answers()
         return score_frozen_head(self.frozen_head, self._model, batches, right)
-
-    @cached_property
-    def _batches(self) -> list[Batch]:
-        backbone = self._pair.backbone
-        tokenizer = tokenizer_for(self._pair.tuned, backbone.checkpoint)
-        limit = max_tokens(backbone.checkpoint, tokenizer)
-        return make_batches(
-            self._tuning, self._pair.labels, tokenizer, backbone.family.inputs, limit
-        )
 
     @cached_property
     def pipeline(self) -> RateDistortion:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 
 from osd_edge.examples import Example
-from osd_edge.exporters.calibration import make_batches
 from osd_edge.exporters.factorize import site_delta
 from osd_edge.exporters.head import BIG, head_modules, head_pooling
+from osd_edge.exporters.measured import batches_of
 from osd_edge.exporters.pair import Pair
 from osd_edge.exporters.rd.allocate import coarsest_step, columns_at, finest_within, matrix_at
 from osd_edge.exporters.rd.integers import integer_layers, integer_sites
@@ -23,7 +23,6 @@ from osd_edge.exporters.rd.statistics import Statistics, collect_statistics
 from osd_edge.exporters.rd.student import Student
 from osd_edge.exporters.rd.whitening import Columns, whitened_svd
 from osd_edge.exporters.task_model import TaskModel
-from osd_edge.exporters.tokenizer import max_tokens, tokenizer_for
 from osd_edge.integers import IntegerLayer, IntegerSite
 from osd_edge.progress import Progress, silent
 
@@ -46,7 +45,7 @@ Change = Callable[[Latents], Latents]
 
 
 class RateDistortion:
-    """osd-rd for one fine-tuned model. `model` and `examples` are None without calibration data."""
+    """osd-rd for one fine-tuned model. Without calibration data `model` is None."""
 
     def __init__(
         self,
@@ -117,23 +116,15 @@ class RateDistortion:
     ) -> Latents:
         """`latents` trained to follow the fine-tuned model on the calibration texts."""
         assert self._model is not None
-        model, backbone = self._model, self._pair.backbone
+        model = self._model
         model.set_delta(())
         paths = {name: model.path(name) for name in latents.sites}
         student = Student(
             model.module, latents, paths, tuple(m.path for m in self._modules), quantized=quantized
         )
         model.set_tuned()
-        tokenizer = tokenizer_for(self._pair.tuned, backbone.checkpoint)
-        batches = make_batches(
-            self._training_texts(how.steps * BATCH),
-            self._pair.labels,
-            tokenizer,
-            backbone.family.inputs,
-            max_tokens(backbone.checkpoint, tokenizer),
-            size=BATCH,
-        )
-        pooling = head_pooling(backbone)
+        batches = batches_of(self._pair, self._training_texts(how.steps * BATCH), BATCH)
+        pooling = head_pooling(self._pair.backbone)
         return refine(
             student, model.module, batches, how, pooling, seed=self._seed, progress=progress
         )
@@ -170,14 +161,10 @@ class RateDistortion:
         if self._model is None:
             return {}
         self._model.set_tuned()
-        module, backbone = self._model.module, self._pair.backbone
+        module = self._model.module
         layers = {name: module.get_submodule(self._model.path(name)) for name in self._places}
         layers |= {m.path: module.get_submodule(m.path) for m in self._modules}
-        tokenizer = tokenizer_for(self._pair.tuned, backbone.checkpoint)
-        limit = max_tokens(backbone.checkpoint, tokenizer)
-        batches = make_batches(
-            self._examples, self._pair.labels, tokenizer, backbone.family.inputs, limit
-        )
+        batches = batches_of(self._pair, self._examples)
         return collect_statistics(module, layers, batches, self._seed, progress)
 
     def _head_layer(
