@@ -43,29 +43,30 @@ def make_batches(
     max_length: int,
     size: int = BATCH,
 ) -> list[Batch]:
-    """Batches of `size` texts of like length; labelled where every example has a label.
+    """Batches of `size` texts of like length in tokens; labelled where every example has a label.
 
     `inputs` are the token tensors that the model takes.
     """
     index = {label: i for i, label in enumerate(labels)}
-    order = sorted(range(len(examples)), key=lambda i: (len(examples[i].text), i))
     labelled = all(example.label is not None for example in examples)
+    paired = examples[0].text_pair is not None
+
+    def tokenized(chosen: Sequence[Example], **options: Any) -> Any:
+        return tokenizer(
+            [example.text for example in chosen],
+            [example.text_pair for example in chosen] if paired else None,
+            truncation=True,
+            max_length=min(max_length, MAX_TOKENS),
+            **options,
+        )
+
+    lengths = [len(ids) for ids in tokenized(examples)["input_ids"]]
+    order = sorted(range(len(examples)), key=lambda i: (lengths[i], i))
     batches = []
     for start in range(0, len(order), size):
         rows = order[start : start + size]
-        chosen = [examples[i] for i in rows]
-        pairs = None
-        if chosen[0].text_pair is not None:
-            pairs = [example.text_pair for example in chosen]
-        tokens = tokenizer(
-            [example.text for example in chosen],
-            pairs,
-            padding=True,
-            truncation=True,
-            max_length=min(max_length, MAX_TOKENS),
-            return_tensors="pt",
-        )
-        targets = torch.tensor([index[e.label or ""] for e in chosen]) if labelled else None
+        tokens = tokenized([examples[i] for i in rows], padding=True, return_tensors="pt")
+        targets = torch.tensor([index[examples[i].label or ""] for i in rows]) if labelled else None
         batches.append(Batch({name: tokens[name] for name in inputs}, targets, tuple(rows)))
     return batches
 

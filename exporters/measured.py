@@ -48,6 +48,11 @@ def read_calibration(
     return examples
 
 
+def evenly_spaced(examples: Sequence[Example], most: int) -> Sequence[Example]:
+    """At most `most` of `examples`, from the whole length of what may be a sorted file."""
+    return examples[:: max(1, -(-len(examples) // most))]
+
+
 def batches_of(pair: Pair, examples: Sequence[Example], size: int = BATCH) -> list[Batch]:
     """Batches of `size` examples as the models of `pair` take them."""
     tokenizer = tokenizer_for(pair.tuned, pair.backbone.checkpoint)

@@ -14,6 +14,7 @@ from torch.func import functional_call
 
 from osd_edge.exporters.backbone import Backbone
 from osd_edge.exporters.budget import Budget
+from osd_edge.exporters.measured import batches_of
 from osd_edge.exporters.peers import flat, signs
 from osd_edge.exporters.peers.peer import Compressed, Files, Restored
 from osd_edge.exporters.peers.source import Source
@@ -67,8 +68,7 @@ def distil_scales(
     steps: int,
 ) -> dict[str, float]:
     """Scales after `steps` Adam steps on batches of 16 calibration texts."""
-    assert source.exporter.measured is not None
-    batches = source.exporter.measured.calibration.batches
+    batches = batches_of(source.pair, source.examples)
     module = source.model.module
     source.model.set_tuned()
     with torch.no_grad():

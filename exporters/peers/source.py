@@ -33,10 +33,10 @@ class Source:
         """Open both models; raises ModelError, DataError."""
         self.task, self.seed = task, seed
         self.exporter = TaskExporter(base, tuned, calibration=calibration, progress=progress)
-        assert self.exporter.measured is not None
+        assert self.exporter.model is not None
         self.pair = self.exporter.pair
         self.layers = self.exporter.layers
-        self.model = self.exporter.measured.model
+        self.model = self.exporter.model
         self.examples = tuple(calibration)
 
     def delta(self, site: str) -> torch.Tensor:

@@ -11,9 +11,10 @@ import torch
 from osd_edge.examples import Example
 from osd_edge.exporters.factorize import site_delta
 from osd_edge.exporters.head import BIG, head_modules, head_pooling
-from osd_edge.exporters.measured import batches_of
+from osd_edge.exporters.measured import batches_of, evenly_spaced
 from osd_edge.exporters.pair import Pair
 from osd_edge.exporters.rd.allocate import coarsest_step, columns_at, finest_within, matrix_at
+from osd_edge.exporters.rd.half import lowered, training_dtype
 from osd_edge.exporters.rd.integers import integer_layers, integer_sites
 from osd_edge.exporters.rd.latents import Latents, shrunk
 from osd_edge.exporters.rd.mixtures import mixtures
@@ -26,8 +27,9 @@ from osd_edge.exporters.task_model import TaskModel
 from osd_edge.integers import IntegerLayer, IntegerSite
 from osd_edge.progress import Progress, silent
 
-BATCH = 32
-_REAL_SHARE = 3  # one text in three of those trained on is a calibration text, the rest mixtures
+BATCH = 16
+_MOST_TEXTS = 512  # for statistics, which more texts change little
+_ROUNDS = 4  # a calibration text is trained on no more often; mixtures of them make up the rest
 _MOST_LEVELS = 4095  # integers of twelve bits lose nothing that an answer could show
 _SHRINKINGS = 12  # of the interval in which the last fit to the budget is searched
 
@@ -119,15 +121,16 @@ class RateDistortion:
         model = self._model
         model.set_delta(())
         paths = {name: model.path(name) for name in latents.sites}
-        student = Student(
-            model.module, latents, paths, tuple(m.path for m in self._modules), quantized=quantized
-        )
+        dtype = training_dtype()
+        heads = tuple(m.path for m in self._modules)
+        student = Student(model.module, latents, paths, heads, quantized=quantized, dtype=dtype)
         model.set_tuned()
         batches = batches_of(self._pair, self._training_texts(how.steps * BATCH), BATCH)
         pooling = head_pooling(self._pair.backbone)
-        return refine(
-            student, model.module, batches, how, pooling, seed=self._seed, progress=progress
-        )
+        with lowered(student.module, dtype), lowered(model.module, dtype):
+            return refine(
+                student, model.module, batches, how, pooling, seed=self._seed, progress=progress
+            )
 
     def within(self, latents: Latents, fits: Fits) -> Integers | None:
         """`latents` as integers, drawn towards zero as little as it takes until it `fits`."""
@@ -164,7 +167,7 @@ class RateDistortion:
         module = self._model.module
         layers = {name: module.get_submodule(self._model.path(name)) for name in self._places}
         layers |= {m.path: module.get_submodule(m.path) for m in self._modules}
-        batches = batches_of(self._pair, self._examples)
+        batches = batches_of(self._pair, evenly_spaced(self._examples, _MOST_TEXTS))
         return collect_statistics(module, layers, batches, self._seed, progress)
 
     def _head_layer(
@@ -191,10 +194,8 @@ class RateDistortion:
         return Latents(sites, latents.head, latents.biases)
 
     def _training_texts(self, count: int) -> list[Example]:
-        real = max(1, count // _REAL_SHARE)
-        rounds = -(-real // len(self._examples))
-        texts = (list(self._examples) * rounds)[:real]
-        return texts + mixtures(self._examples, count - real, self._seed)
+        real = (list(self._examples) * _ROUNDS)[:count]
+        return real + mixtures(self._examples, count - len(real), self._seed)
 
 
 def _largest(latents: Latents) -> float:

@@ -8,6 +8,7 @@ from osd_edge.examples import Example
 KEEP_ROWS = 200  # fewest rows from which a share of quality can be told
 _SHARE = 5  # one row in five is held back
 _SCORED = 100  # and this many where there are `KEEP_ROWS`
+_MOST_SCORED = 400  # more would tell little more, and are worth more as texts to tune on
 
 
 def split(
@@ -17,6 +18,7 @@ def split(
     count = len(examples) // _SHARE
     if len(examples) >= KEEP_ROWS:
         count = max(count, _SCORED)
+    count = min(count, _MOST_SCORED)
     held = set(random.Random(seed).sample(range(len(examples)), count))
     return (
         tuple(e for i, e in enumerate(examples) if i not in held),

@@ -22,11 +22,11 @@ from osd_edge.exporters.rd.student import LatentLinear, Student
 from osd_edge.progress import Progress, silent
 
 LATENT_RATE = 0.025  # in steps of the quantiser
-SCALE_RATE = 0.005  # as a share of the scale
+SCALE_RATE = 0.02  # as a share of the scale
 BIAS_RATE = 2e-3
 BETAS = (0.9, 0.99)
 WARM_UP = 8
-_SPREAD_BATCHES = 8  # from which the variance of hidden states is taken
+_SPREAD_BATCHES = 16  # from which the variance of hidden states is taken
 _MEASURED_EVERY = 4
 _GAIN = 2.0  # of the logarithm of the strength, for each measured excess
 _SLACK = 1.02  # of the goal, until the last fifth of the steps
@@ -43,8 +43,8 @@ class Refinement:
 
 REFINEMENTS = {
     "none": Refinement(0, codes=False),
-    "scales": Refinement(60, codes=False),
-    "codes": Refinement(240, codes=True),
+    "scales": Refinement(160, codes=False),
+    "codes": Refinement(640, codes=True),
 }
 
 

@@ -25,8 +25,9 @@ class _StraightThrough(torch.autograd.Function):
 class LatentLinear(torch.nn.Module):
     """A linear layer with weight `frozen` + what its latent stands for; bias as given.
 
-    Column scales are kept as the logarithm of their magnitude, so that a step of training
-    changes them by a share. Latents that are not `quantized` are used as real numbers.
+    Products with weight and factors are taken in the type of `frozen`. Column scales are kept
+    as the logarithm of their magnitude, so that a step of training changes them by a share.
+    Latents that are not `quantized` are used as real numbers.
     """
 
     def __init__(
@@ -57,9 +58,13 @@ class LatentLinear(torch.nn.Module):
         if len(rows) == 1:
             y = functional.linear(x, rows[0] * scale[:, None])
         else:
-            y = functional.linear(functional.linear(x, rows[1]) * scale, rows[0].T)
-        if self.frozen is not None:
-            y = y + functional.linear(x, self.frozen)
+            dtype = x.dtype if self.frozen is None else self.frozen.dtype
+            low = x.to(dtype)
+            inner = functional.linear(low, rows[1].to(dtype)) * scale.to(dtype)
+            y = functional.linear(inner, rows[0].T.to(dtype))
+            if self.frozen is not None:
+                y = y + functional.linear(low, self.frozen)
+            y = y.to(x.dtype)
         return y if self.bias is None else y + self.bias
 
     def latent(self) -> Latent:
@@ -88,14 +93,19 @@ class Student:
         head_paths: tuple[str, ...],
         *,
         quantized: bool = True,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
-        """Copy `module`, which holds base weights; `paths` gives a site's module path in it."""
+        """Copy `module`, which holds base weights; `paths` gives a site's module path in it.
+
+        `dtype` is the type in which layers with latents multiply by their frozen weights.
+        """
         self.quantized = quantized
         self.module: Any = copy.deepcopy(module).eval().requires_grad_(False)
         self.sites: dict[str, LatentLinear] = {}
         for name, latent in latents.sites.items():
             linear = self.module.get_submodule(paths[name])
-            layer = LatentLinear(latent, linear.weight.data, linear.bias, quantized=quantized)
+            weight = linear.weight.data.to(dtype)
+            layer = LatentLinear(latent, weight, linear.bias, quantized=quantized)
             self.sites[name] = self._put(paths[name], layer)
         self.head = [
             self._put(path, LatentLinear(latent, None, bias, quantized=quantized))
@@ -112,6 +122,5 @@ class Student:
         )
 
     def _put(self, path: str, layer: LatentLinear) -> LatentLinear:
-        parent, _, name = path.rpartition(".")
-        setattr(self.module.get_submodule(parent) if parent else self.module, name, layer)
+        self.module.set_submodule(path, layer)
         return layer
