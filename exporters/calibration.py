@@ -118,7 +118,8 @@ class Calibration:
                 )
                 loss += float(divergence)
                 right += int((given.argmax(-1) == reference.argmax(-1)).sum())
-        return Score(loss / self.examples, right / self.examples)
+        # The divergence of a model from itself comes out a little below 0.
+        return Score(max(loss / self.examples, 0.0), right / self.examples)
 
     def _logits(self, model: Any, label: str, progress: Progress) -> Iterator[torch.Tensor]:
         with torch.inference_mode():

@@ -163,7 +163,7 @@ class TaskExporter:
             held_back=measured.calibration.examples if measured else 0,
             frozen_head=coded.frozen_score,
             share=gain.share(made.score.accuracy) if useful and gain and made.score else None,
-            share_error=gain.error if useful and gain else None,
+            share_error=gain.error(made.score.accuracy) if useful and gain and made.score else None,
             curve=made.curve,
         )
 

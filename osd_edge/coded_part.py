@@ -83,7 +83,8 @@ class CodedPart:
         return sites, tuple(layers)
 
 
-# One task's integers, for callers that ask for its sites one after the other.
+# One task's integers: for callers that ask for its sites one after the other, and for a task that
+# is put to use as soon as it was read and checked.
 _decoded = lru_cache(maxsize=1)(CodedPart.decode)
 
 
@@ -269,7 +270,7 @@ class PartReader:
             bias = None if top == NO_BIAS else scale_values(np.array([self._checked(top)]))
             ready.append(LayerFacts(facts.activation, facts.shape, facts.rank, scale, bias))
         part = CodedPart(self._tensor, self._at, self.sites, tuple(ready))
-        for site in part.decode()[0]:
+        for site in _decoded(part)[0]:
             if not (site.u.any(axis=1).all() and site.v.any(axis=1).all()):
                 raise BundleError(
                     "bundle.coded-zero", f"a column of the factors of site {site.site} is all zeros"

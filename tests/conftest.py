@@ -1,4 +1,6 @@
 import os
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,9 +9,19 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for a hub
 
 from osd_edge.exporters import export_base, export_task
 from osd_edge.exporters.quiet import quiet_libraries
+from osd_edge.exporters.rd.refine import REFINEMENTS
 from tests import tiny
 
 quiet_libraries()
+
+
+@pytest.fixture(scope="module")
+def short_training() -> Iterator[None]:
+    """A quarter of the usual training steps: enough for tiny models."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, usual in list(REFINEMENTS.items()):
+            patch.setitem(REFINEMENTS, name, replace(usual, steps=usual.steps // 4))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,8 @@ from osd_edge.runtime import EdgeSession
 from tests import tiny
 from tests.cli import run_cli
 
+pytestmark = pytest.mark.usefixtures("short_training")
+
 
 @pytest.fixture(scope="module")
 def exporter(tiny_models: Path) -> TaskExporter:
@@ -202,3 +204,17 @@ def test_the_command_line_tells_the_same(
     assert report["held_back"] == 4 and report["frozen_head"]["accuracy"] >= 0
     shown = run_cli(capsys, "export", "task", *models, *rows, *budget)
     assert "4 held-back calibration examples" in shown.out
+
+
+def test_a_head_stored_as_factors_is_there_in_the_smallest_file(tmp_path: Path) -> None:
+    """RoBERTa's head has a dense layer, here just wide enough for factors."""
+    base = tiny.make_base("roberta", tmp_path / "base", hidden_size=128)
+    tiny.make_tuned(base, tmp_path / "tuned")
+    exporter = TaskExporter(base, tmp_path / "tuned")
+    path = tmp_path / "t.osd.safetensors"
+    with pytest.raises(BudgetError) as refused:
+        exporter.export(path, budget="100", refine="none")
+    smallest = int(str(refused.value).split("(")[1].split()[0])
+    exporter.export(path, budget=str(smallest), refine="none")
+    dense, *_ = read_bundle_file(path).head.decode().layers
+    assert dense.dense().shape == (128, 128) and np.abs(dense.dense()).max() > 0

@@ -22,6 +22,7 @@ from osd_edge.bundle import (
 )
 from osd_edge.bundle_reader import read_bundle
 from osd_edge.coded_part import CodedLayer, CodedSite, coded_size, encode_part
+from osd_edge.coded_rows import decode_rows
 from osd_edge.container import pack, read_header, read_tensors
 from osd_edge.errors import BundleError
 from osd_edge.factor import CodedFactor
@@ -191,6 +192,24 @@ def test_what_cannot_be_coded_is_not_written() -> None:
     plain = CodedHeadLayer(None, None, weight=Matrix(np.ones((2, 7), np.float32)))
     with pytest.raises(ValueError, match="integers alone"):
         write_bundle(replace(bundle, head=replace(bundle.head, layers=(plain,))))
+
+
+def test_a_bundle_used_as_soon_as_it_was_read_is_decoded_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = example()
+    decoded: list[Any] = []
+
+    def counted(*arguments: Any) -> Any:
+        decoded.append(arguments)
+        return decode_rows(*arguments)
+
+    monkeypatch.setattr("osd_edge.coded_part.decode_rows", counted)
+    bundle = read_bundle(data)
+    for site in bundle.sites:
+        site.decode()
+    bundle.head.decode()
+    assert len(decoded) == 1
 
 
 def test_sizes_add_up() -> None:

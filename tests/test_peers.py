@@ -17,6 +17,8 @@ from osd_edge.exporters.peers.bitdelta import BitDelta
 from osd_edge.exporters.task_model import TaskModel
 from tests import tiny
 
+pytestmark = pytest.mark.usefixtures("short_training")
+
 
 @pytest.fixture(scope="module")
 def source(tiny_models: Path) -> Source:

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from osd_edge.errors import BudgetError
 from osd_edge.examples import Example
 from osd_edge.exporters.calibration import Batch
-from osd_edge.exporters.rd.allocate import coarsest_step, columns_at, finest_within, matrix_at
+from osd_edge.exporters.rd.allocate import (
+    coarsest_step,
+    columns_at,
+    finest_within,
+    head_columns_at,
+    matrix_at,
+)
 from osd_edge.exporters.rd.distillation import distillation_loss
 from osd_edge.exporters.rd.held_back import split
 from osd_edge.exporters.rd.integers import integer_layers, integer_sites
@@ -108,6 +114,18 @@ def test_a_budget_is_never_exceeded_and_a_larger_one_is_used(seed: int, share: f
     # columns come whole or in pieces, so something may be left over, but not much
     assert size(found) >= min(0.7 * most, most - 12)
     assert finest_within(at, lambda _: False, coarsest) is None
+
+
+@given(seeds, st.floats(0.01, 100))
+@settings(deadline=None)
+def test_a_wide_head_layer_keeps_a_column_at_any_step(seed: int, times: float) -> None:
+    columns = whitened_svd(random(seed, 12, 9), Statistics())
+    step = times * coarsest_step({"": columns})
+    kept, other = head_columns_at(columns, step), columns_at(columns, step)
+    assert kept.v is not None and len(kept.u) >= 1
+    assert bool(quantize(kept.u).any(1).all()) and bool(quantize(kept.v).any(1).all())
+    if times < 0.99:
+        assert torch.equal(kept.u, other.u)
 
 
 @given(seeds, st.floats(0.0, 3.0))
@@ -237,5 +255,7 @@ def test_keep_finds_the_smallest_size(needed: int) -> None:
 def test_a_gain_knows_how_sure_it_is() -> None:
     gain = Gain(0.8, 0.9, 400)
     assert gain.share(0.85) == pytest.approx(0.5)
-    assert gain.error == pytest.approx((0.9 * 0.1 / 400) ** 0.5 / 0.1)
-    assert Gain(0.8, 1.0, 100).error > 0
+    assert gain.error(0.9) == pytest.approx((0.9 * 0.1 / 400) ** 0.5 / 0.1)
+    without_labels = Gain(0.8, 1.0, 400)  # of whose ceiling nothing is known but its own answers
+    assert without_labels.error(0.95) == pytest.approx((0.95 * 0.05 / 400) ** 0.5 / 0.2)
+    assert without_labels.error(1.0) > 0

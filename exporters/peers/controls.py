@@ -25,8 +25,6 @@ from osd_edge.exporters.quantize import code_site
 from osd_edge.exporters.rd.latents import Latent, Latents
 from osd_edge.exporters.rd.refine import REFINEMENTS
 
-_HOW = REFINEMENTS["codes"]
-
 Columns = tuple[torch.Tensor, torch.Tensor]  # U `[k, n]` and V `[k, d]`
 
 
@@ -159,7 +157,7 @@ def _refined(
         tuple(values.get(f"{module.path}.bias") for module in modules),
     )
     pipeline = source.exporter.coded_task(source.seed).pipeline
-    refined = pipeline.refined(latents, _HOW, quantized=False)
+    refined = pipeline.refined(latents, REFINEMENTS["codes"], quantized=False)
     factors = {}
     for name, latent in refined.sites.items():
         assert latent.v is not None

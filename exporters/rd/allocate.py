@@ -16,6 +16,7 @@ from osd_edge.progress import Progress, silent
 
 _OCTAVES = 24.0  # from the step that leaves nothing of any column down to the finest one tried
 _HALVINGS = 18
+_FINER = 0.999  # than the step that leaves nothing
 _COARSEST_HEAD = 1.0  # of a head's root mean square: the head of a task cannot be left out
 
 
@@ -26,6 +27,11 @@ def columns_at(columns: Columns, step: float) -> Latent:
     delta = delta[alive]
     u, v = columns.u[alive] / delta[:, None], columns.v[alive] / delta[:, None]
     return Latent(u, v, delta.square())
+
+
+def head_columns_at(columns: Columns, step: float) -> Latent:
+    """The same for a head's layer: a task cannot do without it, so that one column always stays."""
+    return columns_at(columns, min(step, _FINER * coarsest_step({"": columns})))
 
 
 def matrix_at(matrix: torch.Tensor, weight: float, step: float) -> Latent:

@@ -13,7 +13,13 @@ from osd_edge.exporters.factorize import site_delta
 from osd_edge.exporters.head import BIG, head_modules, head_pooling
 from osd_edge.exporters.measured import batches_of, evenly_spaced
 from osd_edge.exporters.pair import Pair
-from osd_edge.exporters.rd.allocate import coarsest_step, columns_at, finest_within, matrix_at
+from osd_edge.exporters.rd.allocate import (
+    coarsest_step,
+    columns_at,
+    finest_within,
+    head_columns_at,
+    matrix_at,
+)
 from osd_edge.exporters.rd.half import lowered, training_dtype
 from osd_edge.exporters.rd.integers import integer_layers, integer_sites
 from osd_edge.exporters.rd.latents import Latents, shrunk
@@ -181,7 +187,7 @@ class RateDistortion:
     def _at(self, step: float) -> Latents:
         sites = {name: columns_at(columns, step) for name, columns in self._columns.items()}
         head = tuple(
-            columns_at(x, step) if isinstance(x, Columns) else matrix_at(*x, step)
+            head_columns_at(x, step) if isinstance(x, Columns) else matrix_at(*x, step)
             for x in self._head
         )
         return shrunk(Latents(sites, head, self._biases), 0.0)

@@ -35,13 +35,13 @@ class Gain:
         """The share of the gain that this accuracy keeps; below 0 where it is under the floor."""
         return (accuracy - self.floor) / (self.ceiling - self.floor)
 
-    @property
-    def error(self) -> float:
-        """Standard error of a share, from the binomial one of an accuracy near the ceiling.
+    def error(self, accuracy: float) -> float:
+        """Standard error of the share that this accuracy keeps, from its binomial one.
 
-        Never less than that of one row in `rows`.
+        Never less than that of one row in `rows`. Floor and ceiling are on the same rows, which
+        makes the truth somewhat smaller.
         """
-        p = min(max(self.ceiling, 0.5), 1 - 1 / self.rows)
+        p = min(max(accuracy, 1 / self.rows), 1 - 1 / self.rows)
         return math.sqrt(p * (1 - p) / self.rows) / (self.ceiling - self.floor)
 
 
