@@ -1,6 +1,7 @@
 """`export task --method osd-rd` and `head`, from checkpoints to a session."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
+from osd_edge.bundle import AnySite, CodedHead
 from osd_edge.bundle_reader import read_bundle_file
 from osd_edge.errors import BudgetError, DataError, InputError
 from osd_edge.examples import Example, read_examples
@@ -52,17 +54,41 @@ def test_refinement_comes_nearer_to_the_fine_tuned_model(
     assert codes < 0.7 * none
 
 
+def test_without_training_one_factor_brings_the_answers_nearer(exporter: TaskExporter) -> None:
+    pipeline = exporter.coded_task(0).pipeline
+    latents = pipeline.fitted(lambda integers: sum(site.k for site in integers.sites) <= 4)
+    assert latents is not None
+    amplified = pipeline.amplified(latents)
+    factors = torch.cat(
+        [amplified.sites[name].scale / site.scale for name, site in latents.sites.items()]
+    )
+    assert float(factors.min()) == pytest.approx(float(factors.max()), rel=1e-5)
+    assert float(factors[0]) >= 1
+    plain, nearer = (
+        _divergence_of(exporter, pipeline.integers(x).sites, None) for x in (latents, amplified)
+    )
+    assert nearer <= plain
+    assert float(factors[0]) == pytest.approx(1) or nearer < plain
+
+
 def _divergence(exporter: TaskExporter, tmp_path: Path, how: str) -> float:
     path = tmp_path / "x.osd.safetensors"
     exporter.export(path, budget="3KiB", refine=how)
     bundle = read_bundle_file(path)
+    return _divergence_of(exporter, bundle.sites, bundle.head)
+
+
+def _divergence_of(
+    exporter: TaskExporter, sites: Sequence[AnySite], head: CodedHead | None
+) -> float:
+    """On held-back rows, in nats."""
     measured = exporter.coded_task(0).measured
     assert measured is not None
     measured.model.set_tuned()
     batches = measured.calibration.batches
     with torch.inference_mode():
         expected = [measured.model.module(**b.tokens).logits.log_softmax(-1) for b in batches]
-        measured.model.set_delta(bundle.sites, bundle.head)
+        measured.model.set_delta(sites, head)
         found = [measured.model.module(**b.tokens).logits.log_softmax(-1) for b in batches]
     return (
         float(sum((e.exp() * (e - f)).sum() for e, f in zip(expected, found, strict=True)))

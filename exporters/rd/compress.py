@@ -1,10 +1,12 @@
-"""The pipeline of osd-rd: statistics → whitened SVD → one quantiser → rescale → refine.
+"""The pipeline of osd-rd: statistics → whitened SVD → one quantiser → rescale → refine or amplify.
 
 What does not depend on the budget is computed once and kept.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -20,6 +22,7 @@ from osd_edge.exporters.rd.allocate import (
     head_columns_at,
     matrix_at,
 )
+from osd_edge.exporters.rd.amplify import MOST_TEXTS, best_amplification
 from osd_edge.exporters.rd.half import lowered, training_dtype
 from osd_edge.exporters.rd.integers import integer_layers, integer_sites
 from osd_edge.exporters.rd.latents import Latents, shrunk
@@ -34,7 +37,7 @@ from osd_edge.integers import IntegerLayer, IntegerSite
 from osd_edge.progress import Progress, silent
 
 BATCH = 16
-_MOST_TEXTS = 512  # for statistics, which more texts change little
+_STATISTICS_TEXTS = 512  # more change them little
 _ROUNDS = 4  # a calibration text is trained on no more often; mixtures of them make up the rest
 _MOST_LEVELS = 4095  # integers of twelve bits lose nothing that an answer could show
 _SHRINKINGS = 12  # of the interval in which the last fit to the budget is searched
@@ -100,10 +103,12 @@ class RateDistortion:
         """
         how = REFINEMENTS[refinement] if isinstance(refinement, str) else refinement
         latents = self.fitted(fits, progress)
-        if latents is None or how.steps == 0:
-            return None if latents is None else self.integers(latents)
-        start = change(latents) if change else latents
-        return self.within(self.refined(start, how, progress), fits)
+        if latents is None:
+            return None
+        if how.steps:
+            start = change(latents) if change else latents
+            return self.within(self.refined(start, how, progress), fits)
+        return self.within(self.amplified(latents, progress), fits)
 
     def fitted(self, fits: Fits, progress: Progress = silent) -> Latents | None:
         """Quantised with the smallest step that `fits`, and rescaled; None where none does."""
@@ -123,20 +128,22 @@ class RateDistortion:
         quantized: bool = True,
     ) -> Latents:
         """`latents` trained to follow the fine-tuned model on the calibration texts."""
-        assert self._model is not None
-        model = self._model
-        model.set_delta(())
-        paths = {name: model.path(name) for name in latents.sites}
-        dtype = training_dtype()
-        heads = tuple(m.path for m in self._modules)
-        student = Student(model.module, latents, paths, heads, quantized=quantized, dtype=dtype)
-        model.set_tuned()
         batches = batches_of(self._pair, self._training_texts(how.steps * BATCH), BATCH)
         pooling = head_pooling(self._pair.backbone)
-        with lowered(student.module, dtype), lowered(model.module, dtype):
+        with self._student(latents, quantized=quantized) as (student, teacher):
             return refine(
-                student, model.module, batches, how, pooling, seed=self._seed, progress=progress
+                student, teacher, batches, how, pooling, seed=self._seed, progress=progress
             )
+
+    def amplified(self, latents: Latents, progress: Progress = silent) -> Latents:
+        """`latents` times one factor; as they are without calibration data."""
+        if self._model is None or not latents.sites:
+            return latents
+        batches = batches_of(self._pair, evenly_spaced(self._examples, MOST_TEXTS))
+        with self._student(latents) as (student, teacher):
+            factor = best_amplification(student, teacher, batches, progress)
+        sites = {n: replace(x, scale=factor * x.scale) for n, x in latents.sites.items()}
+        return replace(latents, sites=sites)
 
     def within(self, latents: Latents, fits: Fits) -> Integers | None:
         """`latents` as integers, drawn towards zero as little as it takes until it `fits`."""
@@ -166,6 +173,22 @@ class RateDistortion:
             tuple(integer_layers(latents, activations)),
         )
 
+    @contextmanager
+    def _student(
+        self, latents: Latents, *, quantized: bool = True
+    ) -> Iterator[tuple[Student, Any]]:
+        """A student with these latents, and the fine-tuned model, as fast as the processor can."""
+        assert self._model is not None
+        model = self._model
+        model.set_delta(())
+        paths = {name: model.path(name) for name in latents.sites}
+        dtype = training_dtype()
+        heads = tuple(m.path for m in self._modules)
+        student = Student(model.module, latents, paths, heads, quantized=quantized, dtype=dtype)
+        model.set_tuned()
+        with lowered(student.module, dtype), lowered(model.module, dtype):
+            yield student, model.module
+
     def _collect(self, progress: Progress) -> dict[str, Statistics]:
         if self._model is None:
             return {}
@@ -173,7 +196,7 @@ class RateDistortion:
         module = self._model.module
         layers = {name: module.get_submodule(self._model.path(name)) for name in self._places}
         layers |= {m.path: module.get_submodule(m.path) for m in self._modules}
-        batches = batches_of(self._pair, evenly_spaced(self._examples, _MOST_TEXTS))
+        batches = batches_of(self._pair, evenly_spaced(self._examples, _STATISTICS_TEXTS))
         return collect_statistics(module, layers, batches, self._seed, progress)
 
     def _head_layer(
