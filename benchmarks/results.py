@@ -27,7 +27,6 @@ from osd_edge.files import write_file
 
 CHECKPOINTS = ("trec", "mr", "goemotions", "banking77")
 CALIBRATION_ROWS = 4000  # our methods do not look at their labels; the paper's take 512 of them
-DRAWS = 3  # of the calibration set
 
 Plan = Mapping[str, tuple[str | None, ...]]  # budgets by method
 
@@ -80,9 +79,18 @@ AGAIN_INSTEAD: Mapping[str, Plan] = {"banking77": {"osd-rd-codes": ("64KiB",)}}
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True)
 @click.option("--report", type=click.Path(path_type=Path), required=True)
 @click.option("--minutes", type=float, default=90.0, show_default=True, help="Start nothing later.")
+@click.option(
+    "--draws",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="How often the calibration set is drawn.",
+)
 @click.option("--tasks", default=",".join(CHECKPOINTS), show_default=True, metavar="LIST")
 @click.option("--methods", default="all", show_default=True, metavar="LIST", help="Only these.")
-def main(shared: Path, out: Path, report: Path, minutes: float, tasks: str, methods: str) -> None:
+def main(
+    shared: Path, out: Path, report: Path, minutes: float, draws: int, tasks: str, methods: str
+) -> None:
     """Measure, and write REPORT with a picture and a CSV beside it; files stay in OUT."""
     if not (shared / "checkpoints").is_dir():
         raise click.ClickException(f"{shared} has no folder checkpoints: name one with --shared")
@@ -92,7 +100,7 @@ def main(shared: Path, out: Path, report: Path, minutes: float, tasks: str, meth
     chosen = None if methods == "all" else methods.split(",")
     outcomes: dict[str, list[Outcome]] = {}
     left_out = []
-    for draw in range(DRAWS):
+    for draw in range(draws):
         for name in tasks.split(","):
             cells = planned(name, draw, chosen)
             if time.monotonic() - start > 60 * minutes:
@@ -110,9 +118,9 @@ def main(shared: Path, out: Path, report: Path, minutes: float, tasks: str, meth
         tuple(left_out),
         (time.monotonic() - start) / 60,
     )
-    first = [draws[0] for draws in outcomes.values()]
+    first = [drawn[0] for drawn in outcomes.values()]
     plot_outcomes(first, report.with_suffix(".png"))
-    everything = [outcome for draws in outcomes.values() for outcome in draws]
+    everything = [outcome for drawn in outcomes.values() for outcome in drawn]
     write_file(report.with_suffix(".csv"), as_csv(everything).encode())
     write_file(report, page(results, report.with_suffix(".png").name).encode())
 
@@ -154,10 +162,10 @@ def _device_checks(
     """The largest bundle of each task, on the device runtime and in torch."""
     export_base(base, out / "base", overwrite=True, progress=bar)
     checks = {}
-    for name, draws in outcomes.items():
+    for name, drawn in outcomes.items():
         bundles = [
             (point.size or 0, file)
-            for point in draws[0].points
+            for point in drawn[0].points
             for file in point.files
             if file.endswith(".osd.safetensors")
         ]

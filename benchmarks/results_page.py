@@ -110,8 +110,7 @@ def _opening(results: Results, picture: str) -> list[str]:
         f"Date {datetime.date.today()}. {versions}, Python {platform.python_version()}, "
         f"{platform.machine()}. Base: all-MiniLM-L6-v2. Calibration: "
         f"{results.calibration_rows} training rows drawn with seed 0, which is the method's seed "
-        "too; where a range stands in brackets, the lowest and highest of draws with seeds 0 to "
-        f"{max(map(len, results.outcomes.values())) - 1}, before it their mean. osd-rd tunes on "
+        f"too{_of_draws(results)}. osd-rd tunes on "
         "the texts of these rows without their labels, but for a tenth that it holds back; the "
         "paper's methods take gradients and choose c on 512 labelled ones. This run took "
         f"{results.minutes:.0f} minutes, less what an earlier one had left to be used again.",
@@ -133,6 +132,16 @@ def _opening(results: Results, picture: str) -> list[str]:
     if results.left_out:
         lines += [f"Left out for want of time: {'; '.join(results.left_out)}.", ""]
     return lines
+
+
+def _of_draws(results: Results) -> str:
+    draws = max(map(len, results.outcomes.values()))
+    if draws == 1:
+        return " (one draw, so no spread)"
+    return (
+        "; where a range stands in brackets, the lowest and highest of draws with seeds 0 to "
+        f"{draws - 1}, before it their mean"
+    )
 
 
 def _summary(results: Results) -> list[str]:
