@@ -16,7 +16,8 @@ from osd_edge.progress import Progress, silent
 
 _OCTAVES = 24.0  # from the step that leaves nothing of any column down to the finest one tried
 _HALVINGS = 18
-_FINER = 0.999  # than the step that leaves nothing
+COARSER = 1.001  # than the step above which nothing is left: sure to leave nothing
+_FINER = 0.999  # sure to leave something
 _COARSEST_HEAD = 1.0  # of a head's root mean square: the head of a task cannot be left out
 
 
@@ -63,7 +64,7 @@ def finest_within(
 
     A coarser Δ takes fewer bytes, but for a few: what is returned is sure to fit.
     """
-    best = at(coarsest * 1.001)
+    best = at(coarsest * COARSER)
     if not fits(best):
         return None
     low, high = -_OCTAVES, 0.0

@@ -6,6 +6,7 @@ What does not depend on the budget is computed once and kept.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from osd_edge.exporters.head import BIG, head_modules, head_pooling
 from osd_edge.exporters.measured import batches_of, evenly_spaced
 from osd_edge.exporters.pair import Pair
 from osd_edge.exporters.rd.allocate import (
+    COARSER,
     coarsest_step,
     columns_at,
     finest_within,
@@ -116,7 +118,7 @@ class RateDistortion:
         def accepted(latents: Latents) -> bool:
             return _largest(latents) <= _MOST_LEVELS and fits(self.integers(latents))
 
-        latents = finest_within(self._at, accepted, coarsest_step(self._columns), progress)
+        latents = finest_within(self._at, accepted, self._coarsest, progress)
         return None if latents is None else self._rescaled(latents)
 
     def refined(
@@ -163,7 +165,7 @@ class RateDistortion:
 
     def smallest(self) -> Integers:
         """The least that a bundle of this task may hold: its head, as coarse as can be."""
-        return self.integers(self._at(1.01 * coarsest_step(self._columns)))
+        return self.integers(self._at(COARSER * self._coarsest))
 
     def integers(self, latents: Latents) -> Integers:
         """What the bundle would store of `latents`."""
@@ -206,6 +208,12 @@ class RateDistortion:
         weight = self._pair.tuned.float32(f"{path}.weight")
         own = statistics.get(path, Statistics())
         return whitened_svd(weight, own) if min(weight.shape) >= BIG else (weight, own.weight)
+
+    @cached_property
+    def _coarsest(self) -> float:
+        """The step above which no column is left, but for the one that a wide head layer keeps."""
+        heads = {f"head {i}": x for i, x in enumerate(self._head) if isinstance(x, Columns)}
+        return coarsest_step({**self._columns, **heads})
 
     def _at(self, step: float) -> Latents:
         sites = {name: columns_at(columns, step) for name, columns in self._columns.items()}
