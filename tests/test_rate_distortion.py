@@ -17,6 +17,7 @@ from osd_edge.exporters.rd.allocate import (
     matrix_at,
 )
 from osd_edge.exporters.rd.distillation import distillation_loss
+from osd_edge.exporters.rd.feedback import metric_of, shaped
 from osd_edge.exporters.rd.held_back import split
 from osd_edge.exporters.rd.integers import integer_layers, integer_sites
 from osd_edge.exporters.rd.keep import CurvePoint, Gain, smallest_that_keeps
@@ -110,10 +111,39 @@ def test_a_budget_is_never_exceeded_and_a_larger_one_is_used(seed: int, share: f
     coarsest = coarsest_step(columns)
     assert size(at(1.001 * coarsest)) == 0
     found = finest_within(at, lambda latents: size(latents) <= most, coarsest)
-    assert found is not None and size(found) <= most
+    assert found is not None and size(found[1]) <= most
+    assert size(at(found[0])) == size(found[1])
     # columns come whole or in pieces, so something may be left over, but not much
-    assert size(found) >= min(0.7 * most, most - 12)
+    assert size(found[1]) >= min(0.7 * most, most - 12)
     assert finest_within(at, lambda _: False, coarsest) is None
+
+
+@given(sizes, seeds)
+@settings(deadline=None)
+def test_a_metric_in_which_all_is_alike_leaves_rounding_as_it_is(n: int, seed: int) -> None:
+    x = 3 * random(seed, 4, n)
+    assert torch.equal(quantize(shaped(x, metric_of(torch.eye(n)))), quantize(x))
+
+
+@given(st.integers(0, 50))
+@settings(deadline=None)
+def test_errors_passed_on_cost_less_in_their_metric(seed: int) -> None:
+    """As the arithmetic over the geometric mean of the eigenvalues has it, near enough."""
+    n = 96
+    spectrum = torch.logspace(0, -2, n)
+    basis, _ = torch.linalg.qr(random(seed, n, n))
+    h = (basis * spectrum) @ basis.T
+    metric = metric_of(h)
+    assert metric.mean == pytest.approx(float(spectrum.log().mean().exp()), rel=0.01)
+    x = 4 * random(seed + 1, 8, n)
+
+    def cost(codes: torch.Tensor) -> float:
+        return float(((x - codes) @ h * (x - codes)).sum())
+
+    plain, passed_on = cost(quantize(x)), cost(quantize(shaped(x, metric)))
+    gain = float(spectrum.mean()) / metric.mean
+    assert gain > 2
+    assert passed_on < plain / (0.5 * gain)
 
 
 @given(seeds, st.floats(0.01, 100))

@@ -1,8 +1,10 @@
 """One step size for everything: how the bits of a budget are shared out.
 
-A column k of a layer of weight w is quantised with the step δ = Δ / √(S_k w), U and V alike, and
-a full matrix (a small head layer) with Δ / √w. Δ is the only number searched: columns that
-become zero vanish, so ranks and the split between layers choose themselves.
+A column k of a layer of weight w is quantised with the step δ = Δ / √(S_k w h), where h is the
+geometric mean of the eigenvalues of G for U and of A for V: what an error of that step costs once
+errors are passed on (`feedback`). A full matrix (a small head layer) has Δ / √w. Δ is the only
+number searched: columns that become zero vanish, so ranks and the split between layers choose
+themselves.
 """
 
 import math
@@ -10,29 +12,39 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from osd_edge.exporters.rd.latents import ROUNDING, Latent, Latents
+from osd_edge.exporters.rd.feedback import shaped
+from osd_edge.exporters.rd.latents import ROUNDING, Latent, Latents, nonzero_columns
 from osd_edge.exporters.rd.whitening import Columns
 from osd_edge.progress import Progress, silent
 
-_OCTAVES = 24.0  # from the step that leaves nothing of any column down to the finest one tried
-_HALVINGS = 18
 COARSER = 1.001  # than the step above which nothing is left: sure to leave nothing
 _FINER = 0.999  # sure to leave something
 _COARSEST_HEAD = 1.0  # of a head's root mean square: the head of a task cannot be left out
 
 
-def columns_at(columns: Columns, step: float) -> Latent:
-    """A layer at the global step Δ; columns that become zero are not in it."""
-    delta = _column_steps(columns, step)
-    alive = _peaks(columns) >= (1 - ROUNDING) * delta
-    delta = delta[alive]
-    u, v = columns.u[alive] / delta[:, None], columns.v[alive] / delta[:, None]
-    return Latent(u, v, delta.square())
+def columns_at(columns: Columns, step: float, *, feedback: bool = True) -> Latent:
+    """A layer at the global step Δ; columns that become zero are not in it.
+
+    Without `feedback` each element is rounded for itself: near in size, and much faster.
+    """
+    delta_u, delta_v = (step / scale for scale in _scales(columns))
+    least = 1 - ROUNDING
+    alive = (columns.u.abs().amax(1) >= least * delta_u) & (
+        columns.v.abs().amax(1) >= least * delta_v
+    )
+    delta_u, delta_v = delta_u[alive], delta_v[alive]
+    u, v = columns.u[alive] / delta_u[:, None], columns.v[alive] / delta_v[:, None]
+    if feedback and columns.metric_u is not None and columns.metric_v is not None:
+        u, v = shaped(u, columns.metric_u), shaped(v, columns.metric_v)
+    return nonzero_columns(Latent(u, v, delta_u * delta_v))
 
 
-def head_columns_at(columns: Columns, step: float) -> Latent:
+def head_columns_at(columns: Columns, step: float, *, feedback: bool = True) -> Latent:
     """The same for a head's layer: a task cannot do without it, so that one column always stays."""
-    return columns_at(columns, min(step, _FINER * coarsest_step({"": columns})))
+    finest = min(step, _FINER * coarsest_step({"": columns}))
+    latent = columns_at(columns, finest, feedback=feedback)
+    # The last column left may be rounded away with the errors of its neighbours, never for itself.
+    return latent if len(latent.scale) else columns_at(columns, finest, feedback=False)
 
 
 def matrix_at(matrix: torch.Tensor, weight: float, step: float) -> Latent:
@@ -44,14 +56,7 @@ def matrix_at(matrix: torch.Tensor, weight: float, step: float) -> Latent:
 
 def coarsest_step(sites: Mapping[str, Columns]) -> float:
     """The Δ above which no column of any site is left; 1 without sites."""
-    return max(
-        (
-            float((_peaks(c) * (c.singular * c.weight).sqrt()).max()) / (1 - ROUNDING)
-            for c in sites.values()
-            if len(c.singular)
-        ),
-        default=1.0,
-    )
+    return max((_coarsest(c) for c in sites.values() if len(c.singular)), default=1.0)
 
 
 def finest_within(
@@ -59,29 +64,39 @@ def finest_within(
     fits: Callable[[Latents], bool],
     coarsest: float,
     progress: Progress = silent,
-) -> Latents | None:
-    """What `at` gives for the smallest Δ at which it `fits`; None where not even `coarsest` does.
+    *,
+    octaves: float = 24.0,
+    halvings: int = 18,
+) -> tuple[float, Latents] | None:
+    """The smallest Δ at which what `at` gives `fits`, and that; None if `coarsest` does not fit.
 
-    A coarser Δ takes fewer bytes, but for a few: what is returned is sure to fit.
+    It is searched down to `octaves` below `coarsest`. A coarser Δ takes fewer bytes, but for a
+    few: what is returned is sure to fit.
     """
-    best = at(coarsest * COARSER)
-    if not fits(best):
+    best = coarsest * COARSER, at(coarsest * COARSER)
+    if not fits(best[1]):
         return None
-    low, high = -_OCTAVES, 0.0
-    for _ in progress(range(_HALVINGS), "Fitting the step to the budget"):
+    low, high = -octaves, 0.0
+    for _ in progress(range(halvings), "Fitting the step to the budget"):
         middle = (low + high) / 2
-        latents = at(coarsest * 2**middle)
+        step = coarsest * 2**middle
+        latents = at(step)
         if fits(latents):
-            high, best = middle, latents
+            high, best = middle, (step, latents)
         else:
             low = middle
     return best
 
 
-def _column_steps(columns: Columns, step: float) -> torch.Tensor:
-    return step / (columns.singular * columns.weight).sqrt()
+def _scales(columns: Columns) -> tuple[torch.Tensor, torch.Tensor]:
+    """√(S w h) `[k]` of U and of V."""
+    means = (1.0 if m is None else m.mean for m in (columns.metric_u, columns.metric_v))
+    root_u, root_v = ((columns.singular * columns.weight * mean).sqrt() for mean in means)
+    return root_u, root_v
 
 
-def _peaks(columns: Columns) -> torch.Tensor:
-    """The largest magnitude in a column, of the factor in which that is smaller."""
-    return torch.minimum(columns.u.abs().amax(1), columns.v.abs().amax(1))
+def _coarsest(columns: Columns) -> float:
+    """The Δ above which every column is all zero in one of the factors."""
+    scale_u, scale_v = _scales(columns)
+    peaks = torch.minimum(columns.u.abs().amax(1) * scale_u, columns.v.abs().amax(1) * scale_v)
+    return float(peaks.max()) / (1 - ROUNDING)

@@ -42,6 +42,7 @@ BATCH = 16
 _STATISTICS_TEXTS = 512  # more change them little
 _ROUNDS = 4  # a calibration text is trained on no more often; mixtures of them make up the rest
 _MOST_LEVELS = 4095  # integers of twelve bits lose nothing that an answer could show
+_OCTAVES = 0.75  # above the step of plain rounding, in which that with feedback is searched
 _SHRINKINGS = 12  # of the interval in which the last fit to the budget is searched
 
 
@@ -118,8 +119,20 @@ class RateDistortion:
         def accepted(latents: Latents) -> bool:
             return _largest(latents) <= _MOST_LEVELS and fits(self.integers(latents))
 
-        latents = finest_within(self._at, accepted, self._coarsest, progress)
-        return None if latents is None else self._rescaled(latents)
+        plain = finest_within(
+            lambda step: self._at(step, feedback=False), accepted, self._coarsest, progress
+        )
+        if plain is None:
+            return None
+        step, latents = plain
+        if self._model is not None:
+            # Passing errors on takes bytes: a somewhat coarser step. Where nothing near fits, the
+            # file is so small that plain rounding is as good.
+            found = finest_within(
+                self._at, accepted, step * 2**_OCTAVES, progress, octaves=_OCTAVES, halvings=7
+            )
+            latents = latents if found is None else found[1]
+        return self._rescaled(latents)
 
     def refined(
         self,
@@ -215,10 +228,15 @@ class RateDistortion:
         heads = {f"head {i}": x for i, x in enumerate(self._head) if isinstance(x, Columns)}
         return coarsest_step({**self._columns, **heads})
 
-    def _at(self, step: float) -> Latents:
-        sites = {name: columns_at(columns, step) for name, columns in self._columns.items()}
+    def _at(self, step: float, *, feedback: bool = True) -> Latents:
+        sites = {
+            name: columns_at(columns, step, feedback=feedback)
+            for name, columns in self._columns.items()
+        }
         head = tuple(
-            head_columns_at(x, step) if isinstance(x, Columns) else matrix_at(*x, step)
+            head_columns_at(x, step, feedback=feedback)
+            if isinstance(x, Columns)
+            else matrix_at(*x, step)
             for x in self._head
         )
         return shrunk(Latents(sites, head, self._biases), 0.0)

@@ -50,15 +50,17 @@ class Latents:
     biases: tuple[torch.Tensor | None, ...]
 
 
+def nonzero_columns(latent: Latent) -> Latent:
+    """Factors without the columns of which one is all zero once quantised."""
+    assert latent.v is not None
+    alive = quantize(latent.u).any(1) & quantize(latent.v).any(1)
+    return Latent(latent.u[alive], latent.v[alive], latent.scale[alive])
+
+
 def without_empty(sites: Mapping[str, Latent]) -> dict[str, Latent]:
     """Sites without the columns of which a factor is all zero, and without those left empty."""
-    kept = {}
-    for name, latent in sites.items():
-        assert latent.v is not None
-        alive = quantize(latent.u).any(1) & quantize(latent.v).any(1)
-        if alive.any():
-            kept[name] = Latent(latent.u[alive], latent.v[alive], latent.scale[alive])
-    return kept
+    kept = {name: nonzero_columns(latent) for name, latent in sites.items()}
+    return {name: latent for name, latent in kept.items() if len(latent.scale)}
 
 
 def shrunk(latents: Latents, amount: float) -> Latents:
