@@ -6,9 +6,12 @@ interrupted run goes on where it stopped.
 """
 
 import json
+import os
 import random
 import time
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import click
@@ -94,28 +97,49 @@ AGAIN_INSTEAD: Mapping[str, Plan] = {"banking77": {"osd-rd-codes": ("64KiB",)}}
 )
 @click.option("--tasks", default=",".join(CHECKPOINTS), show_default=True, metavar="LIST")
 @click.option("--methods", default="all", show_default=True, metavar="LIST", help="Only these.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=2,
+    show_default=True,
+    help="Tasks at a time, on one thread each: small models gain little from a second one.",
+)
 def main(
-    shared: Path, out: Path, report: Path, minutes: float, draws: int, tasks: str, methods: str
+    shared: Path,
+    out: Path,
+    report: Path,
+    minutes: float,
+    draws: int,
+    tasks: str,
+    methods: str,
+    jobs: int,
 ) -> None:
     """Measure, and write REPORT with a picture and a CSV beside it; files stay in OUT."""
     if not (shared / "checkpoints").is_dir():
         raise click.ClickException(f"{shared} has no folder checkpoints: name one with --shared")
-    quiet_libraries()
     start = time.monotonic()
-    base = minilm_folder()
     chosen = None if methods == "all" else methods.split(",")
+    plan = [
+        (name, draw, cells)
+        for draw in range(draws)
+        for name in tasks.split(",")
+        if (cells := planned(name, draw, chosen))
+    ]
     outcomes: dict[str, list[Outcome]] = {}
     left_out = []
-    for draw in range(draws):
-        for name in tasks.split(","):
-            cells = planned(name, draw, chosen)
-            if time.monotonic() - start > 60 * minutes:
+    # One thread for each process has to be said before torch is imported in it.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        deadline = time.time() + 60 * minutes
+        found = [pool.submit(_measured, shared, out, *part, deadline) for part in plan]
+        for (name, draw, cells), future in zip(plan, found, strict=True):
+            outcome = future.result()
+            click.echo(f"{name}, draw {draw}: {len(cells)} results", err=True)
+            if outcome is None:
                 left_out.append(f"{name}, draw {draw}")
-            elif cells:
-                click.echo(f"{name}, draw {draw}: {len(cells)} results", err=True)
-                outcome = compare(_job(base, shared, name, draw, cells), out / name, bar)
+            else:
                 outcomes.setdefault(name, []).append(outcome)
-    checks = _device_checks(base, shared, out, outcomes)
+    checks = _device_checks(minilm_folder(), shared, out, outcomes)
     results = Results(
         outcomes,
         tuple(OURS),
@@ -129,6 +153,16 @@ def main(
     everything = [outcome for drawn in outcomes.values() for outcome in drawn]
     write_file(report.with_suffix(".csv"), as_csv(everything).encode())
     write_file(report, page(results, report.with_suffix(".png").name).encode())
+
+
+def _measured(
+    shared: Path, out: Path, name: str, draw: int, cells: tuple[Cell, ...], deadline: float
+) -> Outcome | None:
+    """One draw of one task, in a process of its own; None after the deadline (a Unix time)."""
+    if time.time() > deadline:
+        return None
+    quiet_libraries()
+    return compare(_job(minilm_folder(), shared, name, draw, cells), out / name, bar)
 
 
 def planned(task: str, draw: int, chosen: list[str] | None) -> tuple[Cell, ...]:

@@ -55,7 +55,8 @@ class Point:
     """One method at one budget (None for a method that has one size).
 
     `size` in bytes and `accuracy` (0 to 1) on the test set, or why the method has none here;
-    `seconds` that compressing took; `files` below the output folder; what the method chose.
+    `seconds` of processor time, over all cores, that compressing took; `files` below the output
+    folder; what the method chose.
     """
 
     method: str
@@ -207,13 +208,13 @@ class _Work:
 
     def _measure(self, method: Peer, budget: str | None, folder: Path) -> Point:
         source, test = self._open()
-        start = time.monotonic()
+        start = time.process_time()
         try:
             parsed = None if budget is None else parse_budget(budget)
             compressed = method.compress(source, parsed)
         except (BudgetError, DataError, ModelError) as error:
             return Point(method.name, budget, refused=f"{error} [{error.code}]")
-        seconds = time.monotonic() - start
+        seconds = time.process_time() - start
         restored = method.restore(compressed.files, self._pair.backbone)
         source.model.set_weights(restored.deltas, restored.head)
         accuracy = test.accuracy(test.logits(source.model.module))

@@ -21,7 +21,7 @@ _HEADER = ("method", "budget", "bytes", "accuracy %", "of fine-tuned %", "gain k
 
 _COLUMNS = (
     *("task", "method", "budget", "bytes", "accuracy", "gain_kept", "fine_tuned"),
-    *("frozen_probe", "compress_seconds", "seed", "refused"),
+    *("frozen_probe", "compress_cpu_seconds", "seed", "refused"),
 )
 
 
