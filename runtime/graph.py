@@ -15,9 +15,9 @@ MEMORY: tuple[Memory, ...] = ("default", "low")
 def open_graph(path: Path, threads: int = 0, memory: Memory = "default") -> ort.InferenceSession:
     """An onnxruntime CPU session over the graph file `path`, on `threads` threads (0: all cores).
 
-    `memory` "low" leaves the weights where they are, in the mapped file, and gives what a run
-    took back to the system: slower, and far less resident (docs/memory.md has both measured).
-    Raises BaseError `base.graph`, InputError `input.memory`.
+    `memory` "low" leaves the weights where they are, in the mapped file, in the place of a copy
+    laid out for speed, and plans no memory ahead: slower, and far less resident (docs/memory.md
+    has both measured). Raises BaseError `base.graph`, InputError `input.memory`.
     """
     if memory not in MEMORY:
         raise InputError(
@@ -27,7 +27,7 @@ def open_graph(path: Path, threads: int = 0, memory: Memory = "default") -> ort.
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     if memory == "low":
-        options.enable_cpu_mem_arena = False
+        # The arena stays on: without it the peak is higher and runs are slower (docs/memory.md).
         options.enable_mem_pattern = False
         options.add_session_config_entry("session.disable_prepacking", "1")
     try:

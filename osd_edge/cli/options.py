@@ -28,3 +28,10 @@ bundles_option: Option = click.option(
     metavar="FILE",
     help="A task bundle; may be repeated.",
 )
+memory_option: Option = click.option(
+    "--memory",
+    type=click.Choice(["default", "low"]),
+    default="default",
+    show_default=True,
+    help="low: for small devices, much less resident and somewhat slower.",
+)
