@@ -39,13 +39,15 @@ def open_graph(path: Path, threads: int = 0, memory: Memory = "default") -> ort.
 
 def check_graph(session: ort.InferenceSession, manifest: BaseManifest, folder: Path) -> None:
     """Refuse (`base.graph`) a graph that is not the one that the manifest describes."""
-    expected: dict[str, list[int | None]] = {name: [None, None] for name in manifest.inputs}
+    tokens: tuple[str, list[int | None]] = ("tensor(int64)", [None, None])
+    expected = dict.fromkeys(manifest.inputs, tokens)
+    factor = {"fp32": "tensor(float)", "fp16": "tensor(float16)"}[manifest.factors]
     for site in manifest.sites:
         if site.u is not None and site.v is not None:
-            expected[site.u] = [None, None, site.n]
-            expected[site.v] = [None, site.d, None]
+            expected[site.u] = (factor, [None, None, site.n])
+            expected[site.v] = (factor, [None, site.d, None])
     found = {
-        node.name: [size if isinstance(size, int) else None for size in node.shape]
+        node.name: (node.type, [size if isinstance(size, int) else None for size in node.shape])
         for node in (*session.get_inputs(), *session.get_overridable_initializers())
     }
     outputs = {node.name: node.type for node in session.get_outputs()}
