@@ -20,7 +20,8 @@ from osd_edge.base_manifest import PLAIN_MODEL
 from osd_edge.device_tests.inputs import SEED
 from osd_edge.device_tests.samples import Latency, Ratio, latency_of, ratio_of, time_ms
 from osd_edge.progress import Progress, silent
-from osd_edge.runtime.session import EdgeSession, open_graph
+from osd_edge.runtime.graph import open_graph
+from osd_edge.runtime.session import EdgeSession
 
 _WARM_UP_ROUNDS = 3
 What = Literal["plain", "base", "task"]

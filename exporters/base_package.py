@@ -9,6 +9,7 @@ import onnx
 
 from osd_edge import __version__
 from osd_edge.base_manifest import (
+    FACTOR_TYPES,
     MANIFEST,
     MODEL,
     PLAIN_MODEL,
@@ -17,14 +18,16 @@ from osd_edge.base_manifest import (
     BaseManifest,
     TextSettings,
 )
-from osd_edge.errors import InputError
+from osd_edge.errors import InputError, shown
 from osd_edge.exporters.backbone import Backbone, backbone_of
 from osd_edge.exporters.branches import find_layers, insert_branches
 from osd_edge.exporters.checkpoint import Checkpoint
 from osd_edge.exporters.compatibility import check_finite
 from osd_edge.exporters.fingerprint import fingerprint
 from osd_edge.exporters.onnx_graph import HIDDEN_OUTPUT, POOLER_OUTPUT, export_graph
+from osd_edge.exporters.rounding import WEIGHTS as KINDS
 from osd_edge.exporters.tokenizer import load_tokenizer, max_tokens
+from osd_edge.exporters.weights import store_weights
 from osd_edge.files import staged_folder
 from osd_edge.progress import Progress, silent
 
@@ -35,14 +38,22 @@ def export_base(
     *,
     sites: Sequence[str] = ("*",),
     fuse: bool = True,
+    factors: str = "fp32",
+    weights: str = "fp32",
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> BaseManifest:
     """Write the base package of `model` (a folder or hub id) to the folder `out`.
 
     `sites` are globs over module paths of linear layers that get a delta branch; the default is
-    all of them. Raises ModelError, InputError or OutputError, and then leaves nothing behind.
+    all of them. `factors` is the type in which tasks' factors are fed, `fp32` or `fp16`;
+    `weights` that in which the base's weights are stored: `fp32`, `fp16`, `int8` (products in
+    int8, activations rounded as they come) or `int4` (weights alone). Bundles do not depend on
+    either: the fingerprint is that of the original weights. Raises ModelError, InputError or
+    OutputError, and then leaves nothing behind.
     """
+    _check_kind("factors", factors, FACTOR_TYPES)
+    _check_kind("weights", weights, KINDS)
     base = Checkpoint(model)
     backbone = backbone_of(base)
     chosen = choose_sites(backbone, sites)
@@ -51,12 +62,15 @@ def export_base(
         digest = fingerprint(base, list(backbone.parameters), progress)
         stages = iter(progress(("export", "prove", "save"), "ONNX graph"))
         next(stages)
-        graph = export_graph(backbone, folder, WEIGHTS, fuse=fuse)
+        graph = export_graph(
+            backbone, folder, WEIGHTS, fuse=fuse, fuse_embeddings=weights == "fp32"
+        )
         next(stages)
-        nodes = find_layers(graph, folder, backbone, progress)
+        places = find_layers(graph, folder, backbone, progress)
+        graph = store_weights(graph, folder, WEIGHTS, base, places, weights, progress)
         next(stages)
         onnx.save_model(graph, str(folder / PLAIN_MODEL))
-        table = insert_branches(graph, backbone.layers, nodes, chosen)
+        table = insert_branches(graph, backbone.layers, places, chosen, factors)
         onnx.save_model(graph, str(folder / MODEL))
         next(stages, None)
         text = _write_tokenizer(base, folder)
@@ -73,10 +87,19 @@ def export_base(
             made={
                 "tool": f"osd-edge {__version__}",
                 "fused": fuse and bool(backbone.family.fusion),
+                "weights": weights,
             },
+            factors=factors,
         )
         (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")
     return manifest
+
+
+def _check_kind(option: str, kind: str, known: Sequence[str]) -> None:
+    if kind not in known:
+        raise InputError(
+            f"input.{option}", f"expected one of {', '.join(known)}, found {shown(kind, 40)!r}"
+        )
 
 
 def choose_sites(backbone: Backbone, globs: Sequence[str]) -> frozenset[str]:

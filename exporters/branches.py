@@ -6,6 +6,7 @@ a session that feeds none gives the base's own answer, bit for bit.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,26 @@ from osd_edge.errors import ModelError
 from osd_edge.exporters.backbone import Backbone, LinearLayer
 from osd_edge.progress import Progress, silent
 
+FACTORS = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a graph computes a layer: at `node`, from the tensor `x` to the tensor `result`.
+
+    A Gemm sees rows `[r, d]` and adds the bias itself; a MatMul sees `[batch, tokens, d]`.
+    """
+
+    node: str
+    x: str
+    result: str
+    gemm: bool
+
 
 def find_layers(
     model: onnx.ModelProto, folder: Path, backbone: Backbone, progress: Progress = silent
-) -> dict[str, str]:
-    """Name of the node that computes each linear layer, by the layer's module path.
+) -> dict[str, Place]:
+    """Where the graph computes each linear layer, by the layer's module path.
 
     `folder` holds the file with the graph's weights. A node is found by its scope and then proved:
     its weights equal the checkpoint's, by value.
@@ -44,49 +60,55 @@ def find_layers(
             raise ModelError(
                 "model.graph", f"node {node.name} does not hold the weights of {layer.name}"
             )
-        found[layer.name] = node.name
+        place = Place(node.name, node.input[0], node.output[0], node.op_type == "Gemm")
+        found[layer.name] = place
     return found
 
 
 def insert_branches(
     model: onnx.ModelProto,
     layers: Sequence[LinearLayer],
-    node_names: Mapping[str, str],
+    places: Mapping[str, Place],
     chosen: Collection[str],
+    factors: str = "fp32",
 ) -> tuple[Site, ...]:
-    """Put a branch into `model`, in place, for each layer in `chosen`; return the site table."""
+    """Put a branch into `model`, in place, for each layer in `chosen`; return the site table.
+
+    `factors` is the type in which factors are fed, `fp32` or `fp16`; products are fp32 either
+    way. The tensors of `places` must still be there, whatever computes them by now.
+    """
     graph = model.graph
     sites = {}
-    by_node = {}
+    by_result = {}
     for layer in layers:
         if layer.name in chosen:
             site = Site(layer.name, layer.n, layer.d, f"{layer.name}.u", f"{layer.name}.v")
-            by_node[node_names[layer.name]] = site
-            _add_factor_inputs(graph, site)
+            by_result[places[layer.name].result] = site
+            _add_factor_inputs(graph, site, FACTORS[factors])
         else:
             site = Site(layer.name, layer.n, layer.d)
         sites[layer.name] = site
     nodes = list(graph.node)
     del graph.node[:]
     for node in nodes:
-        branched = by_node.get(node.name)
-        if branched is None:
-            graph.node.append(node)
-        else:
-            graph.node.extend(_with_branch(graph, node, branched))
+        graph.node.append(node)
+        branched = by_result.get(node.output[0])
+        if branched is not None:
+            graph.node[-1].output[0] = f"{branched.name}/base"
+            place = places[branched.name]
+            graph.node.extend(_branch(graph, place, branched, FACTORS[factors]))
     return tuple(sites.values())
 
 
-def _with_branch(graph: onnx.GraphProto, node: onnx.NodeProto, site: Site) -> list[onnx.NodeProto]:
-    """`node` and its branch, whose sum takes over the name of the node's output."""
+def _branch(graph: onnx.GraphProto, place: Place, site: Site, kind: int) -> list[onnx.NodeProto]:
+    """The nodes beside the layer, whose sum takes over the name of the layer's result."""
     assert site.u is not None and site.v is not None
-    x, result = node.input[0], node.output[0]
-    name = site.name
-    plain, low, delta = f"{name}/base", f"{name}/low", f"{name}/delta"
+    x, u, v, name = place.x, site.u, site.v, site.name
+    low, delta = f"{name}/low", f"{name}/delta"
     before, after = [], []
-    if node.op_type == "Gemm":
-        # A Gemm sees rows [r, d] (the pooler; OPT's feed-forward layers). Split them among the
-        # tasks, [t, r/t, d]: one task takes all, or each row of the batch takes its own.
+    if place.gemm:
+        # Rows [r, d] (the pooler; OPT's feed-forward layers) are split among the tasks,
+        # [t, r/t, d]: one task takes all, or each row of the batch takes its own.
         rows, shape, stacked = f"{name}/rows", f"{name}/shape", f"{name}/stacked"
         split, flat = f"{name}/split", f"{name}/flat"
         graph.initializer.append(_int64(split, [-1, site.d]))
@@ -98,18 +120,23 @@ def _with_branch(graph: onnx.GraphProto, node: onnx.NodeProto, site: Site) -> li
         ]
         x, delta = stacked, f"{name}/product"
         after = [helper.make_node("Reshape", [delta, flat], [f"{name}/delta"], f"{name}/delta")]
-    node.output[0] = plain
+    if kind != TensorProto.FLOAT:
+        wide = {u: f"{name}/u32", v: f"{name}/v32"}
+        before += [
+            helper.make_node("Cast", [factor], [cast], cast, to=TensorProto.FLOAT)
+            for factor, cast in wide.items()
+        ]
+        u, v = wide[u], wide[v]
     return [
-        node,
         *before,
-        helper.make_node("MatMul", [x, site.v], [low], low),
-        helper.make_node("MatMul", [low, site.u], [delta], delta),
+        helper.make_node("MatMul", [x, v], [low], low),
+        helper.make_node("MatMul", [low, u], [delta], delta),
         *after,
-        helper.make_node("Add", [plain, f"{name}/delta"], [result], f"{name}/sum"),
+        helper.make_node("Add", [f"{name}/base", f"{name}/delta"], [place.result], f"{name}/sum"),
     ]
 
 
-def _add_factor_inputs(graph: onnx.GraphProto, site: Site) -> None:
+def _add_factor_inputs(graph: onnx.GraphProto, site: Site, kind: int) -> None:
     # The two dimensions that change are named for the site, since ranks differ between sites.
     tasks, rank = f"{site.name}.t", f"{site.name}.k"
     factors: tuple[tuple[str | None, list[int | str | None], list[int]], ...] = (
@@ -118,8 +145,8 @@ def _add_factor_inputs(graph: onnx.GraphProto, site: Site) -> None:
     )
     for name, symbolic, empty in factors:
         assert name is not None
-        graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, symbolic))
-        graph.initializer.append(helper.make_tensor(name, TensorProto.FLOAT, empty, b"", raw=True))
+        graph.input.append(helper.make_tensor_value_info(name, kind, symbolic))
+        graph.initializer.append(helper.make_tensor(name, kind, empty, b"", raw=True))
 
 
 def _int64(name: str, values: list[int]) -> onnx.TensorProto:

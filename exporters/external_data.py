@@ -36,3 +36,12 @@ def move_weights(
     light = onnx.ModelProto()
     light.ParseFromString(model.SerializeToString())
     return light
+
+
+def load_weights(model: onnx.ModelProto, folder: Path) -> None:
+    """Read the initializers that stand in files in `folder` into `model`, in place."""
+    for tensor in model.graph.initializer:
+        if tensor.data_location == TensorProto.EXTERNAL:
+            external_data_helper.load_external_data_for_tensor(tensor, str(folder))
+            tensor.data_location = TensorProto.DEFAULT
+            del tensor.external_data[:]

@@ -25,13 +25,20 @@ POOLER_OUTPUT = "pooler_output"
 
 
 def export_graph(
-    backbone: Backbone, folder: Path, weights: str, *, fuse: bool = True
+    backbone: Backbone,
+    folder: Path,
+    weights: str,
+    *,
+    fuse: bool = True,
+    fuse_embeddings: bool = True,
 ) -> onnx.ModelProto:
     """The backbone as optimum exports it, fused where possible; its weights go to a file.
 
     Weights are in `folder / weights`, the graph refers to them there. Inputs are the token
     tensors `[batch, sequence]` (int64); outputs `last_hidden_state` `[batch, sequence, hidden]`
-    and, with a pooler, `pooler_output` `[batch, hidden]`. One copy of the model is in memory.
+    and, with a pooler, `pooler_output` `[batch, hidden]`. Fused embeddings take fp32 tables, so
+    `fuse_embeddings` leaves them apart where the tables are to be stored otherwise. One copy of
+    the model is in memory.
     """
     with _quiet(), tempfile.TemporaryDirectory(dir=folder) as scratch:
         path = Path(scratch) / "export.onnx"
@@ -45,7 +52,7 @@ def export_graph(
         }
         graph = move_weights(graph, folder, weights, products)
         if fuse and backbone.family.fusion is not None:
-            graph = _fused(graph, folder, backbone)
+            graph = _fused(graph, folder, backbone, fuse_embeddings)
     return move_weights(graph, folder, weights)
 
 
@@ -70,7 +77,9 @@ def _onnx_config(model: Any, has_pooler: bool) -> Any:
     return Config(model.config, task="feature-extraction")
 
 
-def _fused(graph: onnx.ModelProto, folder: Path, backbone: Backbone) -> onnx.ModelProto:
+def _fused(
+    graph: onnx.ModelProto, folder: Path, backbone: Backbone, fuse_embeddings: bool
+) -> onnx.ModelProto:
     from onnxruntime.transformers.fusion_options import FusionOptions
     from onnxruntime.transformers.optimizer import optimize_by_fusion
 
@@ -79,6 +88,7 @@ def _fused(graph: onnx.ModelProto, folder: Path, backbone: Backbone) -> onnx.Mod
     options.use_multi_head_attention = True
     # The mask itself; by default it becomes a length, wrong for any but padding on the right.
     options.use_raw_attention_mask(True)
+    options.enable_embed_layer_norm = fuse_embeddings
     config = backbone.checkpoint.config
     with contextlib.chdir(folder):  # where the optimizer looks for external weights
         fused = optimize_by_fusion(

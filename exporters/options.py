@@ -9,6 +9,7 @@ from osd_edge.exporters import methods
 from osd_edge.exporters.budget import VALUE_BITS, Budget, parse_budget
 from osd_edge.exporters.head import HeadOptions
 from osd_edge.exporters.rd.refine import REFINEMENTS
+from osd_edge.exporters.rounding import WEIGHTS
 from osd_edge.files import check_file_writable
 
 
@@ -36,6 +37,7 @@ def check_options(
     name: str | None,
     head: HeadOptions | None,
     extra_rank: int | None,
+    base_weights: str = "fp32",
 ) -> Options:
     """Raises InputError, BudgetError or OutputError."""
     if method not in methods.METHODS:
@@ -63,7 +65,9 @@ def check_options(
         )
     if keep is not None and budget is not None:
         raise InputError("input.options", "give --budget or --keep, not both")
+    check_base_weights(base_weights)
     given = {
+        "--base-weights": base_weights != "fp32",
         "--values": values is not None,
         "--extra-rank": extra_rank is not None,
         "--head-values or --head-rank": head is not None,
@@ -81,9 +85,17 @@ def check_options(
     return Options(method, task, parsed, sized, values or "fp32", keep, refine)
 
 
+def check_base_weights(kind: str) -> None:
+    """Raises InputError `input.weights` where `kind` is not one of the kinds of weights."""
+    if kind not in WEIGHTS:
+        raise InputError(
+            "input.weights", f"expected one of {', '.join(WEIGHTS)}, found {shown(kind, 40)!r}"
+        )
+
+
 def _foreign(method: str) -> tuple[str, ...]:
     """Options that mean nothing to a method."""
     if method in methods.PAPER_METHODS:
-        return ("--refine", "--keep")
+        return ("--refine", "--keep", "--base-weights")
     own = ("--values", "--extra-rank", "--head-values or --head-rank")
     return own if method == methods.OSD_RD else (*own, "--budget", "--refine", "--keep")

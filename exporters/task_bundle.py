@@ -18,7 +18,7 @@ from osd_edge.exporters.budget import Budget
 from osd_edge.exporters.factorize import changed_layers
 from osd_edge.exporters.head import HeadOptions
 from osd_edge.exporters.measured import read_calibration
-from osd_edge.exporters.options import Options, check_options
+from osd_edge.exporters.options import Options, check_base_weights, check_options
 from osd_edge.exporters.pair import Pair, open_pair
 from osd_edge.exporters.paper_task import PaperTask, labels_needed
 from osd_edge.exporters.rd.coded_task import CodedTask, calibration_needed
@@ -38,12 +38,16 @@ class TaskExporter:
         *,
         calibration: Path | Sequence[Example] | None = None,
         sites: Sequence[str] = ("*",),
+        base_weights: str = "fp32",
         progress: Progress = silent,
     ) -> None:
         """Open both models and the calibration set. Raises ModelError, DataError, InputError.
 
-        `sites` are globs over the linear layers that may carry a delta.
+        `sites` are globs over the linear layers that may carry a delta. `base_weights` are those
+        of the package that osd-rd tunes for; its bundles fit every package of the base.
         """
+        check_base_weights(base_weights)
+        self._base_weights = base_weights
         self._pair = open_pair(base, tuned, progress)
         examples = None
         if calibration is not None:
@@ -69,7 +73,9 @@ class TaskExporter:
     @cached_property
     def model(self) -> TaskModel | None:
         """The task's torch model, whose weights are set as needed; None without calibration."""
-        return TaskModel(self._pair.backbone, self._pair.tuned) if self._examples else None
+        if not self._examples:
+            return None
+        return TaskModel(self._pair.backbone, self._pair.tuned, self._base_weights)
 
     @cached_property
     def paper_task(self) -> PaperTask:
@@ -110,6 +116,7 @@ class TaskExporter:
             name=name,
             head=head,
             extra_rank=extra_rank,
+            base_weights=self._base_weights,
         )
         if method in methods.PAPER_METHODS:
             return self.paper_task.export(out, options, head, extra_rank, progress)
@@ -165,6 +172,7 @@ class TaskExporter:
             share=gain.share(made.score.accuracy) if useful and gain and made.score else None,
             share_error=gain.error(made.score.accuracy) if useful and gain and made.score else None,
             curve=made.curve,
+            base_weights=self._base_weights,
         )
 
 
@@ -183,13 +191,15 @@ def export_task(
     name: str | None = None,
     head: HeadOptions | None = None,
     extra_rank: int | None = None,
+    base_weights: str = "fp32",
     seed: int = 0,
     progress: Progress = silent,
 ) -> TaskReport:
     """Write the bundle of the classifier `tuned`, fine-tuned from `base`, to the file `out`.
 
     `calibration` is a file of examples, or the examples; `osd` needs labelled ones, osd-rd any.
-    The other options are those of `TaskExporter.export`. Raises an OsdEdgeError that says what
+    `base_weights` is for what package osd-rd tunes it, as `TaskExporter` takes it. The other
+    options are those of `TaskExporter.export`. Raises an OsdEdgeError that says what
     is wrong, and then writes no file.
     """
     # What needs no model is checked before minutes of work.
@@ -203,15 +213,25 @@ def export_task(
         name=name,
         head=head,
         extra_rank=extra_rank,
+        base_weights=base_weights,
     )
     if calibration is None:
         if method == "osd":
             raise labels_needed()
         if method == methods.HEAD:
             raise calibration_needed("a head-only bundle")
+        if base_weights != "fp32":
+            raise calibration_needed("--base-weights", "leave it out")
         if keep is not None or (refine or "none") != "none":
             raise calibration_needed("--keep" if keep is not None else f"--refine {refine}")
-    exporter = TaskExporter(base, tuned, calibration=calibration, sites=sites, progress=progress)
+    exporter = TaskExporter(
+        base,
+        tuned,
+        calibration=calibration,
+        sites=sites,
+        base_weights=base_weights,
+        progress=progress,
+    )
     return exporter.export(
         out,
         method=method,

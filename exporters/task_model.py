@@ -10,16 +10,23 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from osd_edge.bundle import AnySite, CodedHead
+from osd_edge.exporters.activations import round_inputs
 from osd_edge.exporters.backbone import Backbone
 from osd_edge.exporters.checkpoint import Checkpoint
 from osd_edge.exporters.head import head_modules
+from osd_edge.exporters.rounding import as_stored
 
 
 class TaskModel:
     """AutoModelForSequenceClassification of the fine-tuned checkpoint, in float32, with knobs."""
 
-    def __init__(self, backbone: Backbone, tuned: Checkpoint) -> None:
-        """Load the fine-tuned model."""
+    def __init__(self, backbone: Backbone, tuned: Checkpoint, weights: str = "fp32") -> None:
+        """Load the fine-tuned model.
+
+        `weights` (see `rounding`) is how the device's package stores the base: base weights are
+        set to what it will have, and with `int8` the layers round what they take.
+        """
+        self.weights = weights
         self._backbone = backbone
         self._tuned = tuned
         self.module: Any = AutoModelForSequenceClassification.from_pretrained(
@@ -31,6 +38,11 @@ class TaskModel:
         self._parameters: dict[str, torch.nn.Parameter] = {
             name.removeprefix(self._prefix): parameter
             for name, parameter in self.module.named_parameters()
+        }
+        self._embeddings = {
+            f"{name.removeprefix(self._prefix)}.weight"
+            for name, module in self.module.named_modules()
+            if isinstance(module, torch.nn.Embedding)
         }
 
     def path(self, name: str) -> str:
@@ -47,6 +59,7 @@ class TaskModel:
 
     def set_tuned(self) -> None:
         """The fine-tuned weights, as they came."""
+        self._round_inputs(False)
         for name in self._parameters:
             self._set(name, self._tuned.float32(name))
 
@@ -102,10 +115,24 @@ class TaskModel:
         return frozenset(self._parameters) - frozenset(self._backbone.parameters)
 
     def _set_base(self, *, skip_linear: bool) -> None:
+        self._round_inputs(self.weights == "int8" and not skip_linear)
         linear = {f"{layer.name}.weight" for layer in self._backbone.layers}
         for name in self._backbone.parameters:
             if self.has(name) and not (skip_linear and name in linear):
-                self._set(name, self._backbone.checkpoint.float32(name))
+                value = self._backbone.checkpoint.float32(name)
+                if name in linear or name in self._embeddings:
+                    stored = as_stored(
+                        value.numpy(), self.weights, embedding=name in self._embeddings
+                    )
+                    value = torch.from_numpy(stored)
+                self._set(name, value)
+
+    def _round_inputs(self, on: bool) -> None:
+        if self.weights != "int8":
+            return
+        for layer in self._backbone.layers:
+            if self.has(f"{layer.name}.weight"):
+                round_inputs(self.module.get_submodule(self.path(layer.name)), on)
 
     def _set_tuned_head(self) -> None:
         for name in self.head_parameters:

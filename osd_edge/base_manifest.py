@@ -29,6 +29,7 @@ TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _MAX_MANIFEST_BYTES = 1 << 24
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # never a path
+FACTOR_TYPES = ("fp32", "fp16")  # in which a package's graph takes factors
 T = TypeVar("T")
 
 
@@ -57,7 +58,10 @@ class TextSettings:
 
 @dataclass(frozen=True)
 class BaseManifest:
-    """A base package's facts; `fingerprint` is that of the original weights."""
+    """A base package's facts; `fingerprint` is that of the original weights.
+
+    `factors` is the type in which the graph takes factors: `fp32`, or `fp16`.
+    """
 
     family: str
     fingerprint: str
@@ -69,6 +73,7 @@ class BaseManifest:
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     text: TextSettings | None = None
     made: Mapping[str, Any] = field(default_factory=dict)
+    factors: str = "fp32"
 
     def to_json(self) -> str:
         """The manifest as it stands in the package."""
@@ -152,6 +157,7 @@ def _checked(fields: dict[str, Any]) -> BaseManifest:
         if text is None
         else TextSettings(_count(text["max_length"]), _id(text["pad_id"])),
         made=_of(dict, fields["made"]),
+        factors=_of(str, fields.get("factors", "fp32")),
     )
     names = [*manifest.inputs]
     names += [name for site in sites for name in (site.u, site.v) if name is not None]
@@ -159,6 +165,8 @@ def _checked(fields: dict[str, Any]) -> BaseManifest:
         raise ValueError("two graph inputs have one name")
     if not {"input_ids", "attention_mask"} <= set(manifest.inputs) <= set(TOKEN_INPUTS):
         raise ValueError("inputs")
+    if manifest.factors not in FACTOR_TYPES:
+        raise ValueError("factors")
     if not all(_FILE_NAME.fullmatch(name) for name in files):
         raise ValueError("files")
     return manifest

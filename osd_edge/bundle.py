@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osd_edge import __version__
-from osd_edge.coded_part import CodedLayer, CodedSite, encode_part
+from osd_edge.coded_part import CodedLayer, CodedSite, decoded_part, encode_part
 from osd_edge.container import pack
 from osd_edge.errors import InputError
 from osd_edge.factor import CodedFactor
@@ -166,11 +166,11 @@ class Bundle:
     tool: str = f"osd-edge {__version__}"
 
     def decoded(self) -> "Bundle":
-        """The same with integers in the place of what is coded: decoded once, and not kept."""
+        """The same with integers in the place of what is coded, which is decoded in one go."""
         first = self.head.layers[0]
         if not isinstance(first, CodedLayer):
             return self
-        sites, layers = first.part.decode()
+        sites, layers = decoded_part(first.part)
 
         def ready(x: Any, those: Sequence[Any]) -> Any:
             return those[x.index] if getattr(x, "part", None) is first.part else x

@@ -5,7 +5,8 @@ from it. The order of the checks is part of the format, so that every reader giv
 code for the same file: header, format version, layout, digest, keys, sites, labels, head.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -55,21 +56,38 @@ def read_bundle_file(path: Path) -> Bundle:
 
     Raises BundleError: `bundle.missing` where it cannot be read, else as `read_bundle`.
     """
+    data = read_bundle_bytes(path)
+    with refusals_of(path):
+        return read_bundle(data)
+
+
+def read_bundle_bytes(path: Path) -> bytes:
+    """The bytes of the file `path`, unchecked; raises BundleError `bundle.missing`."""
     try:
         size = path.stat().st_size
         if not path.is_file():
             raise BundleError("bundle.missing", f"{path} is not a file")
         if size > MAX_BUNDLE_BYTES:
             raise BundleError("bundle.header-length", f"{path} has {size} bytes: not a task bundle")
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise BundleError(
             "bundle.missing", f"cannot read {path}: {error.strerror or error}"
         ) from error
+
+
+@contextmanager
+def refusals_of(path: Path) -> Iterator[None]:
+    """Within this, refusals of a bundle name the file `path`."""
     try:
-        return read_bundle(data)
+        yield
     except BundleError as error:
         raise BundleError(error.code, f"{path}: {error}") from error
+
+
+def stored_labels(data: bytes) -> tuple[str, ...]:
+    """The labels in `data`, which `read_bundle` has read before."""
+    return _read_labels(read_header(data)[0]["osd.labels"])
 
 
 def read_bundle(data: bytes) -> Bundle:

@@ -88,6 +88,16 @@ class CodedPart:
 _decoded = lru_cache(maxsize=1)(CodedPart.decode)
 
 
+def decoded_part(part: CodedPart) -> tuple[tuple[IntegerSite, ...], tuple[IntegerLayer, ...]]:
+    """`part.decode()`, or what it gave where it was the latest; keeps it for the next call."""
+    return _decoded(part)
+
+
+def forget_decoded() -> None:
+    """Give back the memory of the integers that were decoded last."""
+    _decoded.cache_clear()
+
+
 @dataclass(frozen=True, eq=False)
 class CodedSite:
     """A site of a bundle that was read: coded, in `part`, until `decode` is called.

@@ -2,22 +2,22 @@
 
 import enum
 import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
-from osd_edge.base_manifest import MODEL, BaseManifest, check_fits, read_manifest
-from osd_edge.bundle import Bundle, task_name
-from osd_edge.bundle_reader import read_bundle_file
-from osd_edge.errors import BaseError, InputError, TaskError, shown
+from osd_edge.base_manifest import MODEL, BaseManifest, read_manifest
+from osd_edge.errors import InputError, TaskError, shown
 from osd_edge.heads import Floats, apply_head
-from osd_edge.runtime.task import DecodedTask, decode_task
+from osd_edge.runtime.graph import Memory, check_graph, open_graph
+from osd_edge.runtime.inputs import token_inputs
+from osd_edge.runtime.mixed import Rows, Stack, row_logits, stack
+from osd_edge.runtime.output import MixedOutput, Output
+from osd_edge.runtime.store import TaskStore, read_for
+from osd_edge.runtime.task import DecodedTask
 from osd_edge.runtime.text import Answer, TextEncoder, answers
 
 
@@ -26,20 +26,7 @@ class _Active(enum.Enum):
 
 
 ACTIVE = _Active.TASK
-
-
-@dataclass(frozen=True)
-class Output:
-    """What a run gives: `hidden` `[batch, tokens, hidden]`, and the task's `logits`.
-
-    `pooled` `[batch, hidden]` where the base has a pooler; `task` and `logits`
-    `[batch, labels]` are None where no task was applied.
-    """
-
-    task: str | None
-    hidden: Floats
-    pooled: Floats | None
-    logits: Floats | None
+Task = str | Literal[_Active.TASK] | None
 
 
 class EdgeSession:
@@ -47,29 +34,38 @@ class EdgeSession:
 
     Safe to use from many threads: a run has the task that was active when it began, whole,
     whatever other threads do meanwhile. Loaded tasks stay coded until they are used; decoded
-    ones are kept, the latest used first, within `cache_bytes`.
+    ones are kept, the latest used first, within `cache_bytes`, and the very latest always.
     """
 
     def __init__(
-        self, base: str | Path, *, threads: int = 0, cache_bytes: int = 64 * 2**20
+        self,
+        base: str | Path,
+        *,
+        threads: int = 0,
+        cache_bytes: int = 64 * 2**20,
+        memory: Memory = "default",
     ) -> None:
-        """Open base package `base` on `threads` threads (0: all cores). Raises BaseError."""
+        """Open base package `base` on `threads` threads (0: all cores).
+
+        `memory` "low" is for small devices: `osd_edge.runtime.graph.open_graph` says what it
+        costs. Raises BaseError, InputError `input.memory`.
+        """
         self.folder = Path(base)
         self.manifest: BaseManifest = read_manifest(self.folder)
-        self._ort = open_graph(self.folder / MODEL, threads)
-        _check_graph(self._ort, self.manifest, self.folder)
+        self._ort = open_graph(self.folder / MODEL, threads, memory)
+        check_graph(self._ort, self.manifest, self.folder)
         self._lock = threading.Lock()
-        self._bundles: dict[str, Bundle] = {}
-        self._decoded: OrderedDict[str, DecodedTask] = OrderedDict()
+        self._store = TaskStore(self.manifest, cache_bytes)
         self._cache_bytes = cache_bytes
         self._active: DecodedTask | None = None
+        self._stack: Stack | None = None
         self._encoders: dict[int | None, TextEncoder] = {}
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """Names of the loaded tasks, in the order they were loaded."""
         with self._lock:
-            return tuple(self._bundles)
+            return self._store.names
 
     @property
     def active(self) -> str | None:
@@ -80,7 +76,7 @@ class EdgeSession:
     def labels(self, name: str) -> tuple[str, ...]:
         """Labels of a loaded task, in the order of its logits."""
         with self._lock:
-            return self._bundle(name).labels
+            return self._store.labels(name)
 
     def load(self, path: str | Path, name: str | None = None) -> str:
         """Check the bundle at `path` and keep it, coded; return the task's name.
@@ -88,19 +84,15 @@ class EdgeSession:
         `name` replaces the name in the bundle. Raises BundleError where the file is damaged or
         made for another base, TaskError `task.taken` where the name is in use.
         """
-        bundle = read_bundle_file(Path(path))
-        check_fits(bundle, self.manifest)
-        name = bundle.task if name is None else task_name(name)
+        name, data, bundle = read_for(Path(path), name, self.manifest)
         with self._lock:
-            if name in self._bundles:
-                raise TaskError("task.taken", f"a task {name!r} is loaded: unload it first")
-            self._bundles[name] = bundle
+            self._store.add(name, data, bundle)
         return name
 
     def activate(self, name: str) -> None:
         """Make a loaded task the one that runs use. Raises TaskError `task.unknown`."""
         with self._lock:
-            self._active = self._decode(name)
+            self._active = self._store.decoded(name)
 
     def deactivate(self) -> None:
         """Return to the base: runs give exactly what they gave before any task."""
@@ -110,24 +102,38 @@ class EdgeSession:
     def unload(self, name: str) -> None:
         """Forget a loaded task, and deactivate it if it is active."""
         with self._lock:
-            self._bundle(name)
+            self._store.remove(name)
             if self._active is not None and self._active.name == name:
                 self._active = None
-            self._decoded.pop(name, None)
-            del self._bundles[name]
+            self._stack = None
+
+    @overload
+    def run(self, inputs: Mapping[str, NDArray[Any]], task: Task = ACTIVE) -> Output: ...
+
+    @overload
+    def run(
+        self, inputs: Mapping[str, NDArray[Any]], *, tasks: Sequence[str | None]
+    ) -> MixedOutput: ...
 
     def run(
         self,
         inputs: Mapping[str, NDArray[Any]],
-        task: str | Literal[_Active.TASK] | None = ACTIVE,
-    ) -> Output:
+        task: Task = ACTIVE,
+        *,
+        tasks: Sequence[str | None] | None = None,
+    ) -> Output | MixedOutput:
         """Run token `inputs` `[batch, tokens]` through the base with a task.
 
         `task` names a loaded task for this run only; None is the base alone; the default is the
-        active task. `attention_mask` defaults to ones, `token_type_ids` to zeros. Raises
-        InputError, TaskError.
+        active task. `tasks` names one for each row instead (None: the base alone), and all rows
+        go through in one pass. `attention_mask` defaults to ones, `token_type_ids` to zeros.
+        Raises InputError, TaskError.
         """
-        return self._forward(inputs, self._resolve(task))
+        if tasks is None:
+            return self._run(inputs, self._resolve(task))
+        if task is not ACTIVE:
+            raise InputError("input.tasks", "give task or tasks, not both")
+        return self._run_mixed(inputs, tasks)[1]
 
     def classify(
         self,
@@ -135,19 +141,32 @@ class EdgeSession:
         pairs: Sequence[str] | None = None,
         *,
         task: str | Literal[_Active.TASK] = ACTIVE,
+        tasks: Sequence[str] | None = None,
         max_length: int | None = None,
     ) -> list[Answer]:
         """Label and scores of each text (or pair of texts), in one batch.
 
-        Needs the `tokenizers` package. Raises TaskError `task.none` without a task.
+        `tasks` names the task of each text, in the place of one for all. Needs the `tokenizers`
+        package. Raises TaskError `task.none` without a task.
         """
         inputs = self.encode(texts, pairs, max_length=max_length)
-        decoded = self._resolve(task)
-        if decoded is None:
-            raise TaskError("task.none", "no task is active: activate one, or name it")
-        output = self._forward(inputs, decoded)
-        assert output.logits is not None
-        return answers(decoded.labels, output.logits)
+        if tasks is None:
+            decoded = self._resolve(task)
+            if decoded is None:
+                raise TaskError("task.none", "no task is active: activate one, or name it")
+            output = self._run(inputs, decoded)
+            assert output.logits is not None
+            return answers(decoded.labels, output.logits)
+        if task is not ACTIVE:
+            raise InputError("input.tasks", "give task or tasks, not both")
+        if any(name is None for name in tasks):
+            raise TaskError("task.none", "every text needs a task: name one for each")
+        rows, mixed = self._run_mixed(inputs, tasks)
+        found = []
+        for row, logits in zip(rows, mixed.logits, strict=True):
+            assert row is not None and logits is not None
+            found += answers(row.labels, logits[None])
+        return found
 
     def encode(
         self,
@@ -163,118 +182,56 @@ class EdgeSession:
             self._encoders[max_length] = encoder
         return encoder(texts, pairs)
 
-    def _resolve(self, task: str | Literal[_Active.TASK] | None) -> DecodedTask | None:
+    def _resolve(self, task: Task) -> DecodedTask | None:
         if task is ACTIVE:
             return self._active  # one reference: whole, whatever other threads do
         if task is None:
             return None
         with self._lock:
-            return self._decode(task)
+            return self._store.decoded(task)
 
-    def _forward(self, inputs: Mapping[str, NDArray[Any]], decoded: DecodedTask | None) -> Output:
-        feeds = self._token_inputs(inputs)
-        mask = feeds["attention_mask"]
-        if decoded is not None:
-            feeds |= decoded.feeds
+    def _run(self, inputs: Mapping[str, NDArray[Any]], decoded: DecodedTask | None) -> Output:
+        feeds = token_inputs(self.manifest, inputs)
+        hidden, pooled = self._forward(feeds, {} if decoded is None else decoded.feeds)
+        if decoded is None:
+            return Output(None, hidden, pooled, None)
+        logits = apply_head(decoded.head, hidden, feeds["attention_mask"], pooled)
+        return Output(decoded.name, hidden, pooled, logits)
+
+    def _run_mixed(
+        self, inputs: Mapping[str, NDArray[Any]], tasks: Sequence[str | None]
+    ) -> tuple[Rows, MixedOutput]:
+        feeds = token_inputs(self.manifest, inputs)
+        batch = len(feeds["input_ids"])
+        if isinstance(tasks, str) or len(tasks) != batch:
+            raise InputError(
+                "input.tasks", f"expected a list with the task of each of {batch} rows"
+            )
+        with self._lock:
+            # Each name once: a cache smaller than the batch's tasks decodes none of them twice.
+            ready = {
+                name: self._store.decoded(name) for name in dict.fromkeys(tasks) if name is not None
+            }
+        rows = tuple(None if name is None else ready[name] for name in tasks)
+        stacked = self._stack
+        if stacked is None or not stacked.serves(rows):
+            stacked = stack(rows)
+            self._stack = stacked if stacked.nbytes <= self._cache_bytes else None
+        hidden, pooled = self._forward(feeds, stacked.feeds)
+        logits = row_logits(rows, hidden, feeds["attention_mask"], pooled)
+        names = tuple(None if row is None else row.name for row in rows)
+        return rows, MixedOutput(names, hidden, pooled, logits)
+
+    def _forward(
+        self, tokens: Mapping[str, NDArray[Any]], factors: Mapping[str, NDArray[Any]]
+    ) -> tuple[Floats, Floats | None]:
+        """Hidden states and, where the base has one, the pooler's output."""
         names = [self.manifest.hidden_output]
         if self.manifest.pooler_output is not None:
             names.append(self.manifest.pooler_output)
         try:
-            results = self._ort.run(names, feeds)
+            results = self._ort.run(names, {**tokens, **factors})
         except Exception as error:  # onnxruntime's exceptions have no common base
             reason = shown(str(error), 200)
             raise InputError("input.run", f"onnxruntime refused the inputs: {reason}") from error
-        hidden, pooled = results[0], results[1] if len(results) > 1 else None
-        if decoded is None:
-            return Output(None, hidden, pooled, None)
-        return Output(decoded.name, hidden, pooled, apply_head(decoded.head, hidden, mask, pooled))
-
-    def _bundle(self, name: str) -> Bundle:
-        if name not in self._bundles:
-            loaded = ", ".join(self._bundles) or "none"
-            raise TaskError("task.unknown", f"no task {name!r} is loaded (loaded: {loaded})")
-        return self._bundles[name]
-
-    def _decode(self, name: str) -> DecodedTask:
-        """The decoded task, from the cache or anew; the lock is held."""
-        bundle = self._bundle(name)
-        decoded = self._decoded.get(name)
-        if decoded is None:
-            decoded = self._decoded[name] = decode_task(name, bundle, self.manifest)
-        self._decoded.move_to_end(name)
-        while sum(d.nbytes for d in self._decoded.values()) > self._cache_bytes:
-            self._decoded.popitem(last=False)
-        return decoded
-
-    def _token_inputs(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """The base's own inputs as int64 `[batch, tokens]`, defaults filled in."""
-        unknown = set(inputs) - set(self.manifest.inputs)
-        ids = inputs.get("input_ids")
-        if unknown or ids is None:
-            raise InputError(
-                "input.names",
-                f"expected inputs {', '.join(self.manifest.inputs)}, found "
-                f"{shown(', '.join(map(str, inputs)), 100)}",
-            )
-        feeds = {}
-        for name in self.manifest.inputs:
-            try:
-                shape = np.shape(ids)
-                if name in inputs:
-                    array = np.asarray(inputs[name])
-                else:
-                    array = np.full(shape, int(name == "attention_mask"), np.int64)
-            except ValueError as error:
-                raise InputError("input.shape", f"{name} is ragged: {error}") from error
-            if (
-                array.ndim != 2
-                or array.shape != shape
-                or 0 in shape
-                or array.dtype.kind not in "iu"
-            ):
-                raise InputError(
-                    "input.shape",
-                    f"{name}: expected integers [batch, tokens] like input_ids, "
-                    f"found {array.dtype} {list(array.shape)}",
-                )
-            if array.min() < 0 or array.max() >= 2**31:
-                raise InputError("input.shape", f"{name} holds numbers that are no token ids")
-            feeds[name] = array.astype(np.int64, copy=False)
-        return feeds
-
-
-def _check_graph(session: ort.InferenceSession, manifest: BaseManifest, folder: Path) -> None:
-    """Refuse (`base.graph`) a graph that is not the one that the manifest describes."""
-    expected: dict[str, list[int | None]] = {name: [None, None] for name in manifest.inputs}
-    for site in manifest.sites:
-        if site.u is not None and site.v is not None:
-            expected[site.u] = [None, None, site.n]
-            expected[site.v] = [None, site.d, None]
-    found = {
-        node.name: [size if isinstance(size, int) else None for size in node.shape]
-        for node in (*session.get_inputs(), *session.get_overridable_initializers())
-    }
-    outputs = {node.name: node.type for node in session.get_outputs()}
-    named = [manifest.hidden_output, manifest.pooler_output or manifest.hidden_output]
-    hidden = session.get_outputs()[0]
-    if (
-        found != expected
-        or any(outputs.get(name) != "tensor(float)" for name in named)
-        or hidden.name != manifest.hidden_output
-        or hidden.shape[2:] != [manifest.hidden_size]
-    ):
-        raise BaseError(
-            "base.graph", f"{folder / MODEL} is not what its manifest describes: copy it again"
-        )
-
-
-def open_graph(path: Path, threads: int = 0) -> ort.InferenceSession:
-    """An onnxruntime CPU session over the graph file `path`. Raises BaseError `base.graph`."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # a damaged graph comes to many kinds of exception
-        reason = shown(str(error), 200)
-        raise BaseError("base.graph", f"onnxruntime cannot open {path}: {reason}") from error
+        return results[0], results[1] if len(results) > 1 else None

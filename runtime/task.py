@@ -1,4 +1,4 @@
-"""A task as the session keeps it: the coded bundle, and what it decodes to."""
+"""A task as the session runs it: what its bundle decodes to."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from osd_edge.base_manifest import BaseManifest
 from osd_edge.bundle import Bundle
+from osd_edge.errors import TaskError
 from osd_edge.heads import Head
 
 Array = NDArray[Any]
@@ -30,10 +31,13 @@ class DecodedTask:
 
 
 def decode_task(name: str, bundle: Bundle, manifest: BaseManifest) -> DecodedTask:
-    """Decode `bundle`, which must have been checked to fit `manifest`."""
+    """Decode `bundle`, which must have been checked to fit `manifest`.
+
+    Raises TaskError `task.range` where a package takes fp16 factors and the task's are too large.
+    """
     bundle = bundle.decoded()
     arena = np.zeros(sum(s.k * (s.n + s.d) for s in bundle.sites), np.float32)
-    feeds: dict[str, Array] = {}
+    factors: list[tuple[str, str, Array, Array]] = []
     at = 0
     for delta in bundle.sites:
         site = manifest.sites[delta.site]
@@ -42,9 +46,44 @@ def decode_task(name: str, bundle: Bundle, manifest: BaseManifest) -> DecodedTas
         u = arena[at:middle].reshape(delta.k, delta.n)
         v = arena[middle:end].reshape(delta.d, delta.k)
         delta.write(u, v)
-        feeds[site.u], feeds[site.v] = u[None], v[None]
+        factors.append((site.u, site.v, u, v))
         at = end
+    if manifest.factors == "fp16":
+        arena, factors = _halved(name, arena, factors)
+    feeds = {key: x[None] for u, v, *both in factors for key, x in zip((u, v), both, strict=True)}
     head = bundle.head.decode()
     weights = [w for layer in head.layers for w in (layer.weight, layer.u, layer.v, layer.bias)]
     size = arena.nbytes + sum(w.nbytes for w in weights if w is not None)
     return DecodedTask(name, bundle.labels, feeds, head, size)
+
+
+def _halved(
+    name: str, arena: Array, factors: list[tuple[str, str, Array, Array]]
+) -> tuple[Array, list[tuple[str, str, Array, Array]]]:
+    """The same factors in fp16, in one arena; each column's u and v first made of like size.
+
+    A column's u is often some 10⁻⁴ and its v some hundreds, both near an end of what fp16 can
+    tell apart. A power of two moves from one to the other, which loses nothing.
+    """
+    for *_, u, v in factors:
+        # frexp: the exponents of the largest magnitudes of column j in u and v
+        above, below = (np.frexp(np.abs(x).max(axis=axis))[1] for x, axis in ((u, 1), (v, 0)))
+        shift = (below - above) // 2
+        u[:] = np.ldexp(u, shift[:, None])
+        v[:] = np.ldexp(v, -shift[None, :])
+    with np.errstate(over="ignore"):
+        half = arena.astype(np.float16)
+    if not np.isfinite(half).all():
+        raise TaskError(
+            "task.range",
+            f"task {name!r} has factors beyond what fp16 holds: use a base package with fp32 "
+            "factors ('osd-edge export base --factors fp32')",
+        )
+    made = []
+    at = 0
+    for u_name, v_name, u, v in factors:
+        middle, end = at + u.size, at + u.size + v.size
+        halves = half[at:middle].reshape(u.shape), half[middle:end].reshape(v.shape)
+        made.append((u_name, v_name, *halves))
+        at = end
+    return half, made

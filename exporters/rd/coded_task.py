@@ -194,6 +194,8 @@ class CodedTask:
 
     def _bundle(self, task: str, integers: Integers, method: str, refine: str | None) -> Bundle:
         described: dict[str, Any] = {"name": method} | ({"refine": refine} if refine else {})
+        if self._model is not None and self._model.weights != "fp32":
+            described["base_weights"] = self._model.weights  # what it was tuned for
         return Bundle(
             task=task,
             task_version="1",
@@ -223,10 +225,10 @@ class CodedTask:
         return Coded(replace(bundle, scores=scores), score)
 
 
-def calibration_needed(what: str) -> DataError:
+def calibration_needed(what: str, instead: str = "use --refine none") -> DataError:
     """The refusal of what cannot be done without a calibration set."""
     return DataError(
         "data.calibration-needed",
         f"{what} needs a calibration set: give --calibration FILE (.tsv or .txt, labels are "
-        "not needed), or use --refine none",
+        f"not needed), or {instead}",
     )

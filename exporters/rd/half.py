@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from osd_edge.exporters.activations import round_inputs, rounds_inputs
+
 _LEAST = 128  # smaller layers stay as they are: nothing to win
 _MULTIPLIES = ("amx_bf16", "amx_tile", "avx512_bf16", "bf16", "sve_bf16")  # by name in torch
 
@@ -46,7 +48,10 @@ def lowered(module: Any, dtype: torch.dtype) -> Iterator[None]:
     ]
     replaced = found if dtype != torch.float32 else []
     for name, layer in replaced:
-        module.set_submodule(name, LowLinear(layer, dtype))
+        low = LowLinear(layer, dtype)
+        if rounds_inputs(layer):
+            round_inputs(low)
+        module.set_submodule(name, low)
     try:
         yield
     finally:

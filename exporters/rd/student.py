@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from osd_edge.exporters.activations import rounded, rounds_inputs
 from osd_edge.exporters.rd.latents import Latent, Latents, quantize
 
 
@@ -37,9 +38,14 @@ class LatentLinear(torch.nn.Module):
         bias: torch.Tensor | None,
         *,
         quantized: bool = True,
+        rounds: bool = False,
     ) -> None:
-        """Take copies of the latent's tensors as parameters, not trained until asked for."""
+        """Take copies of the latent's tensors as parameters, not trained until asked for.
+
+        Where the base's layer `rounds` what it takes, the product with `frozen` does too.
+        """
         super().__init__()
+        self.rounds = rounds
         self.frozen = frozen
         self.quantized = quantized
         self.rows = torch.nn.ParameterList(
@@ -63,7 +69,7 @@ class LatentLinear(torch.nn.Module):
             inner = functional.linear(low, rows[1].to(dtype)) * scale.to(dtype)
             y = functional.linear(inner, rows[0].T.to(dtype))
             if self.frozen is not None:
-                y = y + functional.linear(low, self.frozen)
+                y = y + functional.linear(rounded(low) if self.rounds else low, self.frozen)
             y = y.to(x.dtype)
         return y if self.bias is None else y + self.bias
 
@@ -105,7 +111,8 @@ class Student:
         for name, latent in latents.sites.items():
             linear = self.module.get_submodule(paths[name])
             weight = linear.weight.data.to(dtype)
-            layer = LatentLinear(latent, weight, linear.bias, quantized=quantized)
+            rounds = rounds_inputs(linear)
+            layer = LatentLinear(latent, weight, linear.bias, quantized=quantized, rounds=rounds)
             self.sites[name] = self._put(paths[name], layer)
         self.head = [
             self._put(path, LatentLinear(latent, None, bias, quantized=quantized))

@@ -2,12 +2,16 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from osd_edge.cli.options import base_option, bundles_option, json_option
+from osd_edge.cli.options import base_option, bundles_option, json_option, memory_option
 from osd_edge.cli.output import bar, percent, print_json, table
 from osd_edge.errors import InputError
+
+if TYPE_CHECKING:
+    from osd_edge.runtime.graph import Memory
 
 max_length_option = click.option(
     "--max-length", type=click.IntRange(min=1), metavar="TOKENS", help="Default: the base's limit."
@@ -22,6 +26,7 @@ threads_option = click.option("--threads", type=click.IntRange(min=0), default=0
 @click.option("--text", "texts", multiple=True, required=True, help="May be repeated.")
 @max_length_option
 @threads_option
+@memory_option
 @json_option
 def run(
     base: Path,
@@ -30,12 +35,13 @@ def run(
     texts: tuple[str, ...],
     max_length: int | None,
     threads: int,
+    memory: "Memory",
     as_json: bool,
 ) -> None:
     """Classify texts with each task in turn, over one session."""
     from osd_edge.runtime import EdgeSession
 
-    session = EdgeSession(base, threads=threads)
+    session = EdgeSession(base, threads=threads, memory=memory)
     for path in bundles:
         session.load(path)
     results = [
@@ -68,9 +74,16 @@ def run(
 )
 @max_length_option
 @threads_option
+@memory_option
 @json_option
 def evaluate(
-    base: Path, bundle: Path, data: Path, max_length: int | None, threads: int, as_json: bool
+    base: Path,
+    bundle: Path,
+    data: Path,
+    max_length: int | None,
+    threads: int,
+    memory: "Memory",
+    as_json: bool,
 ) -> None:
     """Accuracy of a task bundle on labelled examples."""
     from osd_edge.examples import check_labels, read_examples
@@ -79,7 +92,7 @@ def evaluate(
 
     if data.suffix != ".tsv":
         raise InputError("input.data", f"expected labelled examples in a .tsv file, found {data}")
-    session = EdgeSession(base, threads=threads)
+    session = EdgeSession(base, threads=threads, memory=memory)
     name = session.load(bundle)
     examples = read_examples(data)
     check_labels(data, examples, session.labels(name))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from osd_edge.cli.options import METHODS, REFINEMENTS, VALUES, json_option
+from osd_edge.cli.options import FACTORS, METHODS, REFINEMENTS, VALUES, WEIGHTS, json_option
 from osd_edge.cli.output import bar, percent, print_json
 from osd_edge.sizes import format_size
 
@@ -32,10 +32,31 @@ def export() -> None:
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, metavar="DIR")
 @sites_option
 @click.option("--fuse/--no-fuse", default=True, help="Fused operators where the family has them.")
+@click.option(
+    "--weights",
+    type=click.Choice(WEIGHTS),
+    default="fp32",
+    show_default=True,
+    help="How the base's weights are stored; the same bundles run over all.",
+)
+@click.option(
+    "--factors",
+    type=click.Choice(FACTORS),
+    default="fp32",
+    show_default=True,
+    help="In what tasks' factors are fed; fp16 halves the memory of decoded tasks.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an earlier base package in DIR.")
 @json_option
 def export_base_command(
-    model: str, out: Path, sites: tuple[str, ...], fuse: bool, overwrite: bool, as_json: bool
+    model: str,
+    out: Path,
+    sites: tuple[str, ...],
+    fuse: bool,
+    weights: str,
+    factors: str,
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Write the base package of MODEL, a folder or hub id in Hugging Face format, to DIR."""
     from osd_edge.exporters import export_base
@@ -43,7 +64,14 @@ def export_base_command(
 
     quiet_libraries()
     manifest = export_base(
-        model, out, sites=sites or ("*",), fuse=fuse, overwrite=overwrite, progress=bar
+        model,
+        out,
+        sites=sites or ("*",),
+        fuse=fuse,
+        factors=factors,
+        weights=weights,
+        overwrite=overwrite,
+        progress=bar,
     )
     size = sum(entry["bytes"] for entry in manifest.files.values())
     branches = sum(site.u is not None for site in manifest.sites)
@@ -55,6 +83,8 @@ def export_base_command(
                 "fingerprint": manifest.fingerprint,
                 "sites": len(manifest.sites),
                 "branches": branches,
+                "weights": weights,
+                "factors": factors,
                 "bytes": size,
             }
         )
@@ -118,6 +148,13 @@ def export_base_command(
     metavar="C",
     help="c in the relaxed rank k = r + c. Default: the best of a grid by calibration loss.",
 )
+@click.option(
+    "--base-weights",
+    type=click.Choice(WEIGHTS),
+    default="fp32",
+    show_default=True,
+    help="osd-rd, head: tune for a package with these weights. The bundle runs over any.",
+)
 @sites_option
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Draws the rows held back; osd-rd."
@@ -144,6 +181,7 @@ def export_task_command(
     head_values: str | None,
     head_rank: int | None,
     extra_rank: int | None,
+    base_weights: str,
     sites: tuple[str, ...],
     seed: int,
     name: str | None,
@@ -172,6 +210,7 @@ def export_task_command(
         name=name,
         head=head,
         extra_rank=extra_rank,
+        base_weights=base_weights,
         seed=seed,
         progress=bar,
     )
@@ -188,6 +227,7 @@ def _describe(report: "TaskReport") -> str:
         + (f", budget {report.budget}" if report.budget else "")
         + (f", keep {report.keep:g}" if report.keep else "")
         + (f", refined: {report.refine}" if report.refine else "")
+        + (f", for {report.base_weights} weights" if report.base_weights != "fp32" else "")
         + f", {report.values} values at {report.sites} sites"
         + (f", k = r + {report.extra_rank}" if report.extra_rank is not None else ""),
         f"  delta {report.delta_size} bytes, head and header {report.head_size} bytes",

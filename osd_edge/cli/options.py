@@ -12,6 +12,8 @@ PAPER_METHODS = ("truncsvd", "magtruncsvd", "osd")
 METHODS = ("osd-rd", *PAPER_METHODS, "head")
 REFINEMENTS = ("none", "scales", "codes")
 VALUES = ("fp32", "fp16", "int8")
+FACTORS = ("fp32", "fp16")
+WEIGHTS = ("fp32", "fp16", "int8", "int4")
 
 json_option: Option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON for programs."
@@ -27,4 +29,11 @@ bundles_option: Option = click.option(
     required=True,
     metavar="FILE",
     help="A task bundle; may be repeated.",
+)
+memory_option: Option = click.option(
+    "--memory",
+    type=click.Choice(["default", "low"]),
+    default="default",
+    show_default=True,
+    help="low: for small devices, much less resident and somewhat slower.",
 )

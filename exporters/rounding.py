@@ -1,0 +1,67 @@
+"""How base weights are rounded for storage, as numpy and torch alike see it.
+
+* `fp16`: every weight to the nearest half.
+* `int8`: symmetric, one scale for each output of a layer (row of `[n, d]`): max |w| / 127.
+* `int4`: symmetric, one scale for each 32 inputs of an output: the weight w of largest magnitude
+  becomes -8, so the scale is -w / 8 and the codes go from -8 to 7.
+
+Embeddings are rounded row by row as in `int8` where layers are `int8` or `int4`. Biases and
+LayerNorms stay fp32.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+WEIGHTS = ("fp32", "fp16", "int8", "int4")
+BLOCK = 32  # inputs that share a scale in int4
+SMALL_TABLE = 1024  # elements: an embedding of fewer (token types) stays fp32
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """Codes `[n, blocks, block]` and their scales `[n, blocks]`; width `d` before padding."""
+
+    codes: NDArray[np.int8]
+    scales: Floats
+    d: int
+
+    def values(self) -> Floats:
+        """What the codes stand for, `[n, d]`."""
+        whole: Any = self.codes.astype(np.float32) * self.scales[:, :, None]
+        values: Floats = whole.reshape(len(whole), -1)[:, : self.d]
+        return values
+
+
+def int8_rows(weight: Floats) -> Rounded:
+    """Rows of `weight` `[n, d]` with a scale each."""
+    scales = (np.abs(weight).max(axis=1) / 127).astype(np.float32)
+    scales[scales == 0] = 1
+    codes = np.clip(np.rint(weight / scales[:, None]), -127, 127).astype(np.int8)
+    return Rounded(codes[:, None], scales[:, None], weight.shape[1])
+
+
+def int4_blocks(weight: Floats) -> Rounded:
+    """Rows of `weight` `[n, d]` with a scale for every 32 inputs; the last block is filled up."""
+    n, d = weight.shape
+    filled = np.zeros((n, -(-d // BLOCK) * BLOCK), np.float32)
+    filled[:, :d] = weight
+    blocks = filled.reshape(n, -1, BLOCK)
+    largest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=2)[:, :, None], axis=2)
+    scales = (largest / -8).astype(np.float32)
+    scales[scales == 0] = 1
+    codes = np.clip(np.rint(blocks / scales), -8, 7).astype(np.int8)
+    return Rounded(codes, scales[:, :, 0], d)
+
+
+def as_stored(weight: Floats, kind: str, *, embedding: bool = False) -> Floats:
+    """The values that a matrix `[n, d]` has in a package whose weights are of `kind`."""
+    if kind == "fp32" or (embedding and weight.size < SMALL_TABLE):
+        return weight
+    if kind == "fp16":
+        return weight.astype(np.float16).astype(np.float32)
+    rounded = int4_blocks(weight) if kind == "int4" and not embedding else int8_rows(weight)
+    return rounded.values()

@@ -1,0 +1,64 @@
+"""Opening a base package's graph in onnxruntime, and checking that it is the one described."""
+
+from pathlib import Path
+from typing import Literal
+
+import onnxruntime as ort
+
+from osd_edge.base_manifest import MODEL, BaseManifest
+from osd_edge.errors import BaseError, InputError, shown
+
+Memory = Literal["default", "low"]
+MEMORY: tuple[Memory, ...] = ("default", "low")
+
+
+def open_graph(path: Path, threads: int = 0, memory: Memory = "default") -> ort.InferenceSession:
+    """An onnxruntime CPU session over the graph file `path`, on `threads` threads (0: all cores).
+
+    `memory` "low" leaves the weights where they are, in the mapped file, in the place of a copy
+    laid out for speed, and plans no memory ahead: slower, and far less resident (docs/memory.md
+    has both measured). Raises BaseError `base.graph`, InputError `input.memory`.
+    """
+    if memory not in MEMORY:
+        raise InputError(
+            "input.memory", f"expected one of {', '.join(MEMORY)}, found {shown(str(memory), 40)!r}"
+        )
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    if memory == "low":
+        # The arena stays on: without it the peak is higher and runs are slower (docs/memory.md).
+        options.enable_mem_pattern = False
+        options.add_session_config_entry("session.disable_prepacking", "1")
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # a damaged graph comes to many kinds of exception
+        reason = shown(str(error), 200)
+        raise BaseError("base.graph", f"onnxruntime cannot open {path}: {reason}") from error
+
+
+def check_graph(session: ort.InferenceSession, manifest: BaseManifest, folder: Path) -> None:
+    """Refuse (`base.graph`) a graph that is not the one that the manifest describes."""
+    tokens: tuple[str, list[int | None]] = ("tensor(int64)", [None, None])
+    expected = dict.fromkeys(manifest.inputs, tokens)
+    factor = {"fp32": "tensor(float)", "fp16": "tensor(float16)"}[manifest.factors]
+    for site in manifest.sites:
+        if site.u is not None and site.v is not None:
+            expected[site.u] = (factor, [None, None, site.n])
+            expected[site.v] = (factor, [None, site.d, None])
+    found = {
+        node.name: (node.type, [size if isinstance(size, int) else None for size in node.shape])
+        for node in (*session.get_inputs(), *session.get_overridable_initializers())
+    }
+    outputs = {node.name: node.type for node in session.get_outputs()}
+    named = [manifest.hidden_output, manifest.pooler_output or manifest.hidden_output]
+    hidden = session.get_outputs()[0]
+    if (
+        found != expected
+        or any(outputs.get(name) != "tensor(float)" for name in named)
+        or hidden.name != manifest.hidden_output
+        or hidden.shape[2:] != [manifest.hidden_size]
+    ):
+        raise BaseError(
+            "base.graph", f"{folder / MODEL} is not what its manifest describes: copy it again"
+        )

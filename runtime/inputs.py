@@ -1,0 +1,48 @@
+"""What a run is given, checked before onnxruntime sees it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from osd_edge.base_manifest import BaseManifest
+from osd_edge.errors import InputError, shown
+
+
+def token_inputs(
+    manifest: BaseManifest, inputs: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[np.int64]]:
+    """The base's own inputs as int64 `[batch, tokens]`, defaults filled in.
+
+    `attention_mask` defaults to ones, others to zeros. Raises InputError `input.names`,
+    `input.shape`.
+    """
+    unknown = set(inputs) - set(manifest.inputs)
+    ids = inputs.get("input_ids")
+    if unknown or ids is None:
+        raise InputError(
+            "input.names",
+            f"expected inputs {', '.join(manifest.inputs)}, found "
+            f"{shown(', '.join(map(str, inputs)), 100)}",
+        )
+    feeds = {}
+    for name in manifest.inputs:
+        try:
+            shape = np.shape(ids)
+            if name in inputs:
+                array = np.asarray(inputs[name])
+            else:
+                array = np.full(shape, int(name == "attention_mask"), np.int64)
+        except ValueError as error:
+            raise InputError("input.shape", f"{name} is ragged: {error}") from error
+        if array.ndim != 2 or array.shape != shape or 0 in shape or array.dtype.kind not in "iu":
+            raise InputError(
+                "input.shape",
+                f"{name}: expected integers [batch, tokens] like input_ids, "
+                f"found {array.dtype} {list(array.shape)}",
+            )
+        if array.min() < 0 or array.max() >= 2**31:
+            raise InputError("input.shape", f"{name} holds numbers that are no token ids")
+        feeds[name] = array.astype(np.int64, copy=False)
+    return feeds

@@ -1,0 +1,81 @@
+"""A batch in which every row has its own task: factors stacked row by row, heads task by task.
+
+The graph takes factors `[t, d, k]` and `[t, k, n]` with t the batch, so one pass serves all rows.
+Ranks differ between tasks: a site's factors are filled up with zeros to the largest, and are all
+zeros for a row whose task leaves the site as it is. Neither changes what the row computes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from osd_edge.heads import Floats, apply_head
+from osd_edge.runtime.task import DecodedTask
+
+Array = NDArray[Any]
+Rows = tuple[DecodedTask | None, ...]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Factors for `rows`, as graph inputs, all of them views of one array of `nbytes`."""
+
+    rows: Rows
+    feeds: Mapping[str, Array]
+    nbytes: int
+
+    def serves(self, rows: Rows) -> bool:
+        """Whether these are the very rows it was made for."""
+        return len(rows) == len(self.rows) and all(
+            ours is theirs for ours, theirs in zip(self.rows, rows, strict=True)
+        )
+
+
+def stack(rows: Rows) -> Stack:
+    """What to feed for a batch of `rows`; all rows of one task take its factors as they are."""
+    first = rows[0]
+    if all(row is first for row in rows):
+        return Stack(rows, {} if first is None else first.feeds, 0)
+    shapes: dict[str, tuple[int, ...]] = {}
+    dtype = np.dtype(np.float32)
+    for task in {id(row): row for row in rows if row is not None}.values():
+        for name, factor in task.feeds.items():
+            known = shapes.get(name, factor.shape[1:])
+            shapes[name] = tuple(map(max, known, factor.shape[1:]))
+            dtype = factor.dtype
+    sizes = {name: len(rows) * a * b for name, (a, b) in shapes.items()}
+    arena = np.zeros(sum(sizes.values()), dtype)
+    feeds: dict[str, Array] = {}
+    at = 0
+    for name, (a, b) in shapes.items():
+        feeds[name] = arena[at : at + sizes[name]].reshape(len(rows), a, b)
+        at += sizes[name]
+    for i, row in enumerate(rows):
+        if row is not None:
+            for name, factor in row.feeds.items():
+                feeds[name][i, : factor.shape[1], : factor.shape[2]] = factor[0]
+    return Stack(rows, feeds, arena.nbytes)
+
+
+def row_logits(
+    rows: Rows, hidden: Floats, mask: NDArray[Any], pooled: Floats | None
+) -> list[Floats | None]:
+    """The logits of each row by its own task's head; None for a row without a task."""
+    logits: list[Floats | None] = [None] * len(rows)
+    for of, task in _groups(rows):
+        part = None if pooled is None else pooled[of]
+        found = apply_head(task.head, hidden[of], mask[of], part)
+        for row, own in zip(of, found, strict=True):
+            logits[row] = own
+    return logits
+
+
+def _groups(rows: Rows) -> Sequence[tuple[list[int], DecodedTask]]:
+    groups: dict[int, tuple[list[int], DecodedTask]] = {}
+    for i, row in enumerate(rows):
+        if row is not None:
+            groups.setdefault(id(row), ([], row))[0].append(i)
+    return list(groups.values())
