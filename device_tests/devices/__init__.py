@@ -1,0 +1,1 @@
+"""Devices other than this one: how `osd-edge bench --device` reaches them."""
