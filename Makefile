@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 # As a variable, since it then holds for what packages are built with, too.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: demo test lint results bench vectors format clean
+.PHONY: demo test lint results vectors device-model format clean
 
 demo: $(INSTALLED)  ## fine-tune three tasks, compress them, swap them over one base
 	$(BIN)/osd-edge demo -o demo-out --overwrite
@@ -26,8 +26,12 @@ lint: $(INSTALLED)  ## style and types
 results: $(INSTALLED)  ## docs/results.md on the checkpoints in $(SHARED)
 	$(BIN)/python -m benchmarks.results --shared $(SHARED) -o results-out --report docs/results.md
 
-vectors: $(INSTALLED)  ## make vectors/v1 anew
+vectors: $(INSTALLED)  ## make vectors/v1 anew, and the copy that devices check themselves with
 	$(BIN)/python vectors/generate.py
+	$(BIN)/python vectors/device_files.py
+
+device-model: $(INSTALLED)  ## make the small model that devices check themselves with anew
+	$(BIN)/python vectors/device_files.py --model
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

@@ -111,6 +111,7 @@ class Report(TypedDict):
     created: str
     tool: dict[str, str]
     verdict: Verdict
+    refused: Reason | None
     machine: dict[str, Any]
     plan: dict[str, Any]
     base: dict[str, Any] | None
