@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,9 @@ def play(base: Path, bundles: list[Path], *, tokens: int = 128) -> dict[str, Any
     counts: dict[str, Any] = {"base": {"run": _count(lambda: session.run(inputs))}, "tasks": {}}
     for path in bundles:
         path.read_bytes()  # into the system's cache of pages: the disk is not what is counted
-        task = {"cold": _count(lambda p=path: cold(p), lambda p=path: session.unload(p.name))}
+        task = {"cold": _count(partial(cold, path), partial(session.unload, path.name))}
         session.deactivate()
-        task["warm"] = _count(lambda p=path: session.activate(p.name), session.deactivate)
+        task["warm"] = _count(partial(session.activate, path.name), session.deactivate)
         task["run"] = _count(lambda: session.run(inputs))
         counts["tasks"][path.name] = task | {"file_bytes": path.stat().st_size}
         session.deactivate()

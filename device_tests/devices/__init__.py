@@ -15,7 +15,11 @@ from osd_edge.errors import InputError
 from osd_edge.progress import Progress
 
 # name in --device → module; imported when asked for
-DRIVERS = {"local": "osd_edge.device_tests.devices.local"}
+DRIVERS = {
+    "local": "osd_edge.device_tests.devices.local",
+    "ssh": "osd_edge.device_tests.devices.ssh",
+    "emulated-pi": "osd_edge.device_tests.devices.emulated_pi",
+}
 
 
 class Device(Protocol):

@@ -21,7 +21,7 @@ import tarfile
 import tempfile
 import threading
 import time
-from typing import Any, BinaryIO, Dict, List, Optional  # noqa: UP035
+from typing import Any, BinaryIO
 
 MARK = "osd-edge-agent "
 _POLL_SECONDS = 0.25
@@ -36,7 +36,7 @@ def say(**message: Any) -> None:
         sys.stdout.flush()
 
 
-def facts(folder: str) -> Dict[str, Any]:
+def facts(folder: str) -> dict[str, Any]:
     """What decides which wheels run here, and how many bytes are free under `folder`."""
     kind, version = platform.libc_ver()
     return {
@@ -49,7 +49,7 @@ def facts(folder: str) -> Dict[str, Any]:
     }
 
 
-def _version(name: str) -> Optional[str]:
+def _version(name: str) -> str | None:
     try:
         from importlib import metadata
 
@@ -58,7 +58,7 @@ def _version(name: str) -> Optional[str]:
         return None
 
 
-def serve(parent: Optional[str]) -> None:
+def serve(parent: str | None) -> None:
     """Answer requests until one says to run; then run, and end.
 
     Files go to a folder in `parent`, None for the home folder: /tmp is memory on some devices.
@@ -105,14 +105,14 @@ class _Limited:
 
 
 def _unpack(source: BinaryIO, size: int, folder: str) -> None:
-    part = _Limited(source, size)
-    safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+    part: Any = _Limited(source, size)
+    safe: Dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
     with tarfile.open(fileobj=part, mode="r|gz") as archive:
         archive.extractall(folder, **safe)
     part.read()
 
 
-def _run(command: List[str], environment: Dict[str, str], report: str, folder: str) -> None:
+def _run(command: list[str], environment: dict[str, str], report: str, folder: str) -> None:
     """Run `command` in `folder`; tell its lines, its report whenever it changed, its exit."""
     child = subprocess.Popen(
         command,
@@ -137,6 +137,7 @@ def _run(command: List[str], environment: Dict[str, str], report: str, folder: s
         stop()
 
     def pass_lines() -> None:
+        assert child.stdout is not None
         for line in child.stdout:
             with contextlib.suppress(OSError):
                 say(line=line.decode(errors="replace").rstrip())

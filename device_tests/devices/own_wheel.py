@@ -54,7 +54,9 @@ def _build(source: Path, folder: Path) -> Path:
     wheels = list(folder.glob("osd_edge-*.whl"))
     if done.returncode != 0 or len(wheels) != 1:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise DeviceError("device.build", f"no wheel of osd-edge could be built: {shown(last, 300)}")
+        raise DeviceError(
+            "device.build", f"no wheel of osd-edge could be built: {shown(last, 300)}"
+        )
     return wheels[0]
 
 

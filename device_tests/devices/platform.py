@@ -57,9 +57,9 @@ class Platform:
         """Platform tags of the wheels that run there, the newest first (PEP 600)."""
         assert self.glibc is not None
         major, newest = self.glibc
-        return tuple(
-            f"manylinux_{major}_{minor}_{self.machine}" for minor in range(newest, 16, -1)
-        ) + (f"manylinux2014_{self.machine}",)
+        minors = range(newest, 16, -1)
+        newer = [f"manylinux_{major}_{minor}_{self.machine}" for minor in minors]
+        return (*newer, f"manylinux2014_{self.machine}")
 
 
 def _dotted(version: tuple[int, int]) -> str:

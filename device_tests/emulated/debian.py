@@ -50,9 +50,7 @@ def mirror() -> str:
     )
 
 
-def _download(
-    packages: Sequence[str], suite: str, architecture: str, state: Path
-) -> list[Path]:
+def _download(packages: Sequence[str], suite: str, architecture: str, state: Path) -> list[Path]:
     if not _KEYS.exists():
         raise DeviceError(
             "device.tool", f"no {_KEYS} to check packages by: apt-get install {_KEYS.stem}"
@@ -105,5 +103,3 @@ def _unpack(archive: Path, folder: Path) -> None:
     if done.returncode != 0 or source.returncode != 0:
         code = "device.space" if "No space left" in done.stderr else "device.build"
         raise DeviceError(code, f"cannot unpack {archive.name} into {folder}")
-
-
