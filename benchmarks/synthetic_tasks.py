@@ -9,11 +9,16 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from osd_edge.exporters import export_task
+from osd_edge.device_tests.devices.own_wheel import content_digest, own_wheel
+from osd_edge.device_tests.emulated.cache import cached
+from osd_edge.exporters import export_base, export_task
+from osd_edge.exporters.demo.minilm import minilm_folder
 from osd_edge.progress import Progress, silent
 
 _LABELS = ("negative", "neutral", "positive")
@@ -42,6 +47,24 @@ def make_tasks(
     return bundles
 
 
+def minilm_with_tasks(count: int, progress: Progress = silent) -> tuple[Path, list[Path]]:
+    """The base package of all-MiniLM-L6-v2 and `count` bundles over it, kept in the cache.
+
+    Made again where any code of the project changed. Raises ModelError where the package that
+    carries the model is not installed.
+    """
+
+    def make(folder: Path) -> None:
+        export_base(minilm_folder(), folder / "minilm", progress=progress)
+        make_tasks(minilm_folder(), folder, count, progress=progress)
+
+    with tempfile.TemporaryDirectory(prefix="osd-edge-") as name:
+        code = content_digest(own_wheel(Path(name)))
+    own_code = Path(__file__).read_text("utf-8")
+    folder = cached("synthetic-tasks", [code, own_code, str(count)], make)
+    return folder / "minilm", sorted(folder.glob("*.safetensors"))
+
+
 def _copy_settings(base: Path, tuned: Path) -> None:
     for path in base.iterdir():
         if path.is_file() and path.suffix in (".json", ".txt"):
@@ -55,7 +78,7 @@ def _copy_settings(base: Path, tuned: Path) -> None:
     (tuned / "config.json").write_text(json.dumps(config), "utf-8")
 
 
-def _fine_tuned(weights: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
+def _fine_tuned(weights: dict[str, NDArray[Any]], seed: int) -> dict[str, NDArray[Any]]:
     """A classifier: the base with a delta in every linear layer of its encoder, and a head."""
     rng = np.random.default_rng(seed)
     spectrum = _DECAY ** np.arange(_RANK)

@@ -2,9 +2,10 @@
 
     python -m osd_edge.device_tests.many_models MODEL.onnx… [--tokens N]
 
-opens them one after another in a second process, runs each once and keeps it, and prints JSON:
-`memory` of that process after each (bytes, see `MemoryUse`), and `ended`, null where all fit.
-The process may be killed for want of memory; this one is small and lives to tell.
+opens them one after another in a second process, runs each once and keeps it. That process may
+be killed for want of memory; this one is small and lives to tell. A line of JSON after each
+model, `{"memory": …}` (bytes, see `MemoryUse`), and a last one, `{"ended": …}`: null where all
+fit, else how it ended.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,28 +21,24 @@ from typing import Any
 from osd_edge.device_tests.memory import read_memory
 
 
-def play(models: list[Path], *, tokens: int = 128) -> dict[str, Any]:
-    """Open `models` (ONNX files) in a process of their own, and give what is printed."""
+def open_one_by_one(models: Sequence[Path], *, tokens: int = 128) -> Iterator[dict[str, Any]]:
+    """Open `models` (ONNX files) in a process of their own: what is printed, line by line."""
     command = [sys.executable, "-m", "osd_edge.device_tests.many_models", "--here"]
     command += ["--tokens", str(tokens), *map(str, models)]
-    memory = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if line.endswith("}\n"):  # a killed process may leave half a line
-                memory.append(json.loads(line))
-                print(f"{len(memory)} models open", file=sys.stderr)
+                yield json.loads(line)
         code = process.wait()
-    ended = None
     if code == -signal.SIGKILL:
-        ended = "killed by the system for want of memory"
-    elif code != 0:
-        ended = f"failed with exit code {code}"
-    return {"memory": memory, "ended": ended}
+        yield {"ended": "killed by the system for want of memory"}
+    else:
+        yield {"ended": None if code == 0 else f"failed with exit code {code}"}
 
 
-def open_here(models: list[Path], tokens: int) -> None:
-    """Open each model in this process and run it once; print a line of memory after each."""
+def open_here(models: Sequence[Path], tokens: int) -> Iterator[dict[str, Any]]:
+    """Open each model in this process, run it once, keep it, and tell the memory then."""
     import numpy as np
 
     from osd_edge.runtime.session import open_graph
@@ -48,24 +46,23 @@ def open_here(models: list[Path], tokens: int) -> None:
     kept = []
     for path in models:
         session = open_graph(path, threads=1)
-        shape = (1, tokens)
-        session.run(None, {i.name: np.ones(shape, np.int64) for i in session.get_inputs()})
+        inputs = {node.name: np.ones((1, tokens), np.int64) for node in session.get_inputs()}
+        session.run(None, inputs)
         kept.append(session)
         use = read_memory()
-        print(json.dumps({} if use is None else asdict(use)), flush=True)
+        yield {"memory": None if use is None else asdict(use)}
 
 
 def main() -> None:
-    """Play what the command line says."""
+    """Open what the command line names."""
     parser = argparse.ArgumentParser(prog="python -m osd_edge.device_tests.many_models")
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--tokens", type=int, default=128)
-    parser.add_argument("--here", action="store_true", help="in this process; a line after each")
+    parser.add_argument("--here", action="store_true", help="in this process")
     chosen = parser.parse_args()
-    if chosen.here:
-        open_here(chosen.models, chosen.tokens)
-    else:
-        print(json.dumps(play(chosen.models, tokens=chosen.tokens)))
+    way = open_here if chosen.here else open_one_by_one
+    for line in way(chosen.models, tokens=chosen.tokens):
+        print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":

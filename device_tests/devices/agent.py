@@ -21,7 +21,7 @@ import tarfile
 import tempfile
 import threading
 import time
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Dict, List, Optional
 
 MARK = "osd-edge-agent "
 _POLL_SECONDS = 0.25
@@ -36,7 +36,7 @@ def say(**message: Any) -> None:
         sys.stdout.flush()
 
 
-def facts(folder: str) -> dict[str, Any]:
+def facts(folder: str) -> Dict[str, Any]:
     """What decides which wheels run here, and how many bytes are free under `folder`."""
     kind, version = platform.libc_ver()
     return {
@@ -49,7 +49,7 @@ def facts(folder: str) -> dict[str, Any]:
     }
 
 
-def _version(name: str) -> str | None:
+def _version(name: str) -> Optional[str]:
     try:
         from importlib import metadata
 
@@ -58,7 +58,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-def serve(parent: str | None) -> None:
+def serve(parent: Optional[str]) -> None:
     """Answer requests until one says to run; then run, and end.
 
     Files go to a folder in `parent`, None for the home folder: /tmp is memory on some devices.
@@ -112,7 +112,7 @@ def _unpack(source: BinaryIO, size: int, folder: str) -> None:
     part.read()
 
 
-def _run(command: list[str], environment: dict[str, str], report: str, folder: str) -> None:
+def _run(command: List[str], environment: Dict[str, str], report: str, folder: str) -> None:
     """Run `command` in `folder`; tell its lines, its report whenever it changed, its exit."""
     child = subprocess.Popen(
         command,
