@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from osd_edge.device_tests.schema import Figure, Figures, Report, is_time, middle
 
 _LEAST_TIME = 0.05
-_LEAST_MEMORY = (
+_LEAST_MEMORY = 0.02
+_EXACT = ("disk_bytes", "file_bytes", "fitting_count")
+_LEAST_BYTES = 1 << 20
+_MEMORY = (
     "rss_bytes",
     "pss_bytes",
     "uss_bytes",
@@ -21,7 +24,6 @@ _LEAST_MEMORY = (
     "per_task_bytes",
     "growth_bytes",
 )
-_EXACT = ("disk_bytes", "file_bytes", "fitting_count")
 _MORE_IS_BETTER = ("_per_s", "fitting_count")
 
 

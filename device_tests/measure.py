@@ -120,7 +120,7 @@ def _play(info: ScenarioInfo, job: Job, plan: Plan, entry: Scenario) -> None:
         return
     entry["status"], entry["reason"] = "done", None
     for part in ("figures", "missing", "rows", "checks"):
-        entry[part] = sheets[0][part]  # type: ignore[literal-required]
+        entry[part] = sheets[0][part]
     if info.repeated:
         entry["figures"] = _together([sheet["figures"] for sheet in sheets])
 

@@ -80,6 +80,7 @@ def put_latency(
     sheet.put("cpu_ms", spread_of(taken.cpu_ms))
     if plain is not None:
         sheet.put("to_plain_ratio", ratio_of(taken.wall_ms, plain.wall_ms))
+        sheet.put("cpu_to_plain_ratio", ratio_of(taken.cpu_ms, plain.cpu_ms))
     if base is not None:
         sheet.put("to_base_ratio", ratio_of(taken.wall_ms, base.wall_ms))
 

@@ -32,7 +32,7 @@ def memory_chart(report: Report) -> str | None:
             lines.append((name, title, points))
     if not lines:
         return None
-    left, right, top, bottom, height = 64, 238, 16, 48, 360
+    left, right, top, bottom, height = 56, 244, 30, 48, 372
     most = max(count for _, _, points in lines for count, _ in points)
     marks = svg.ticks(max(size for _, _, points in lines for _, size in points) / MIB)
 
@@ -53,10 +53,11 @@ def memory_chart(report: Report) -> str | None:
             )
     middle_x = (left + WIDTH - right) / 2
     parts.append(svg.text(middle_x, height - 6, "tasks", anchor="middle", css="mute"))
-    parts.append(svg.text(4, 12, "MiB", css="mute"))
+    parts.append(svg.text(left - 8, 14, "MiB", anchor="end", css="mute"))
     ends = [y(points[-1][1]) for _, _, points in lines]
     places = svg.spread_apart(ends, 34, top + 4, height - bottom - 14)
-    for (name, title, points), place in zip(lines, places, strict=True):
+    # Ours is drawn last, so that no other line hides it.
+    for (name, title, points), place in reversed(list(zip(lines, places, strict=True))):
         css = COLOURS[name]
         parts.append(svg.path([(x(count), y(size)) for count, size in points], f"line {css}"))
         for count, size in points:
@@ -65,7 +66,7 @@ def memory_chart(report: Report) -> str | None:
         last, size = points[-1]
         ended = "" if last == most else f", no more than {last} fit"
         parts.append(svg.line(x(last) + 7, y(size), WIDTH - right + 14, place, "lead"))
-        parts.append(svg.text(WIDTH - right + 18, place, title, css="ink"))
+        parts.append(svg.text(WIDTH - right + 18, place, title, css=f"ink name {css}"))
         words = f"{format_size(size)} for {last}{ended}"
         parts.append(svg.text(WIDTH - right + 18, place + 16, words, css="mute", size=12))
     return svg.picture(WIDTH, height, parts, "Memory of a process as tasks grow")
@@ -74,11 +75,11 @@ def memory_chart(report: Report) -> str | None:
 def latency_chart(report: Report) -> str | None:
     """A bar for each thing's median latency, the middle 80 % as a range."""
     rows = []
-    for title, part, prefix in latency_parts(report):
-        figure = figure_of(part, f"{prefix}latency_ms")
+    for title, part in latency_parts(report):
+        figure = figure_of(part, "latency_ms")
         if isinstance(figure, dict):
-            ratio = None if prefix else number_of(part, "to_plain_ratio")
-            css = "c0" if title in ("plain graph", "no task") else "c1"
+            css = "c1" if title.startswith("task ") else "c0"
+            ratio = number_of(part, "to_plain_ratio")
             rows.append((title, figure, ratio, "c4" if title == "LoraAdapter" else css))
     if not rows:
         return None
@@ -93,7 +94,7 @@ def latency_chart(report: Report) -> str | None:
     for mark in marks:
         parts.append(svg.line(x(mark), top, x(mark), height - 30, "grid"))
         parts.append(svg.text(x(mark), height - 12, f"{mark:g}", anchor="middle", css="mute"))
-    parts.append(svg.text(x(marks[-1]) + 10, height - 12, "ms", css="mute"))
+    parts.append(svg.text(x(marks[-1]) + 26, height - 12, "ms", css="mute"))
     for i, (title, figure, ratio, css) in enumerate(rows):
         at = top + _ROW * i + _ROW / 2
         tip = f"{title}: {_range_words(figure)}"
@@ -166,7 +167,7 @@ def soak_chart(report: Report) -> str | None:
     ]
     if len(points) < 2:
         return None
-    left, right, top, bottom, height = 64, 24, 16, 48, 200
+    left, right, top, bottom, height = 56, 24, 30, 48, 210
     most = points[-1][0]
     marks = svg.ticks(max(size for _, size in points) * 1.15 / MIB, 4)
 
@@ -186,7 +187,7 @@ def soak_chart(report: Report) -> str | None:
     parts.append(
         svg.text((left + WIDTH - right) / 2, height - 6, "swaps", anchor="middle", css="mute")
     )
-    parts.append(svg.text(4, 12, "MiB", css="mute"))
+    parts.append(svg.text(left - 8, 14, "MiB", anchor="end", css="mute"))
     parts.append(svg.path([place(*point) for point in points], "line c1"))
     for swaps, size in points:
         tip = f"{swaps} swaps: {format_size(size)}"

@@ -39,6 +39,7 @@ figcaption h2 { margin: 0; }
 figcaption p { margin: 2px 0 14px; font-size: 14px; }
 svg { display: block; width: 100%; min-width: 560px; height: auto; font-family: inherit; }
 svg .ink { fill: var(--ink); } svg .mute { fill: var(--mute); }
+svg .name { fill: var(--c); font-weight: 600; }
 svg .grid { stroke: var(--line); stroke-width: 1; }
 svg .axis { stroke: var(--mute); stroke-width: 1; }
 svg .lead { stroke: var(--line); stroke-width: 1; }

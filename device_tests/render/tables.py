@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from osd_edge.device_tests.render.figures import (
     NONE,
+    digits,
     figure_of,
     number_of,
     scenario_of,
     word,
     worded,
 )
-from osd_edge.device_tests.schema import Figures, Report
+from osd_edge.device_tests.schema import Report, Row
 from osd_edge.sizes import format_size
 
 WAYS = (
@@ -132,43 +133,42 @@ def _ways(report: Report) -> Table:
     )
 
 
-def latency_parts(report: Report) -> Iterator[tuple[str, Figures, str]]:
-    """Everything whose latency was measured: its name, its figures, and the prefix of those."""
-    base = scenario_of(report, "base")
-    if base is not None:
-        yield "plain graph", base, "plain_"
-        yield "no task", base, ""
+def latency_parts(report: Report) -> Iterator[tuple[str, Row]]:
+    """Everything whose latency was measured, all in the same rounds: its name and its figures."""
     task = scenario_of(report, "task")
-    if task is not None:
-        for row in task["rows"]:
-            yield f"task {row['of'].get('task')}", row, ""
-    for name, title in (
-        ("lora-adapter", "LoraAdapter"),
-        ("memory-low", "task, memory=low"),
-    ):
-        scenario = scenario_of(report, name)
-        if scenario is not None:
-            yield title, scenario, ""
+    for row in task["rows"] if task else ():
+        if "way" in row["of"]:
+            yield str(row["of"]["way"]), row
+        else:
+            yield f"task {row['of'].get('task')}", row
 
 
 def _latency(report: Report) -> Table:
     rows = []
-    for title, part, prefix in latency_parts(report):
-        figure = figure_of(part, f"{prefix}latency_ms")
+    for title, part in latency_parts(report):
+        figure = figure_of(part, "latency_ms")
         if not isinstance(figure, dict):
             continue
         spread = dict(figure)
-        cells = [word("_ms", spread[key]) if key in spread else NONE for key in _LATENCY]  # type: ignore[arg-type]
-        ratios = [NONE, NONE]
-        if not prefix:
-            ratios = [worded(part, "to_plain_ratio"), worded(part, "to_base_ratio")]
-        rows.append((title, *cells, worded(part, f"{prefix}cpu_ms"), *ratios))
+        cells = [
+            digits(float(value)) if isinstance(value := spread.get(key), int | float) else NONE
+            for key in _LATENCY
+        ]
+        ratios = (worded(part, f"{name}_ratio") for name in ("to_plain", "to_base"))
+        cpu = number_of(part, "cpu_to_plain_ratio")
+        rows.append(
+            (title, *cells, *ratios, worded(part, "cpu_ms"), NONE if cpu is None else f"{cpu:.3f}")
+        )
     return Table(
         "Latency, ms",
-        ("", "p50", "p90", "p95", "p99", "trimmed mean", "CPU", "over plain", "over no task"),
+        (
+            *("", "p50", "p90", "p95", "p99", "trimmed mean"),
+            *("over plain", "over no task", "CPU", "CPU over plain"),
+        ),
         tuple(rows),
-        "Ratios are medians over rounds that visit each thing once (10th to 90th percentile). A "
-        "row for a task is from one process, that of the adapter from another.",
+        "All of one process, in rounds that visit each once; ratios are medians over the rounds "
+        "(10th to 90th percentile). CPU: processor time, which a busy machine moves less. Only a "
+        "task's figures have the head and the checks of inputs in them.",
     )
 
 
