@@ -10,13 +10,17 @@ INSTALLED := $(VENV)/.installed
 # As a variable, since it then holds for what packages are built with, too.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: demo test lint results vectors device-model format clean
+.PHONY: demo test test-emulated lint results vectors device-model format clean
 
 demo: $(INSTALLED)  ## fine-tune three tasks, compress them, swap them over one base
 	$(BIN)/osd-edge demo -o demo-out --overwrite
 
 test: $(INSTALLED)  ## all tests
 	$(BIN)/python -m pytest
+
+test-emulated: $(INSTALLED)  ## tests on an emulated arm64 machine, and over ssh; installs packages as root
+	tests_emulated/install_packages.sh
+	$(BIN)/python -m pytest tests_emulated tests/test_ssh_device.py
 
 lint: $(INSTALLED)  ## style and types
 	$(BIN)/ruff check .
