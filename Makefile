@@ -10,13 +10,17 @@ INSTALLED := $(VENV)/.installed
 # As a variable, since it then holds for what packages are built with, too.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: demo test lint results bench vectors format clean
+.PHONY: demo test test-emulated lint results vectors device-model format clean
 
 demo: $(INSTALLED)  ## fine-tune three tasks, compress them, swap them over one base
 	$(BIN)/osd-edge demo -o demo-out --overwrite
 
 test: $(INSTALLED)  ## all tests
 	$(BIN)/python -m pytest
+
+test-emulated: $(INSTALLED)  ## tests on an emulated arm64 machine, and over ssh; installs packages as root
+	tests_emulated/install_packages.sh
+	$(BIN)/python -m pytest tests_emulated tests/test_ssh_device.py
 
 lint: $(INSTALLED)  ## style and types
 	$(BIN)/ruff check .
@@ -26,8 +30,12 @@ lint: $(INSTALLED)  ## style and types
 results: $(INSTALLED)  ## docs/results.md on the checkpoints in $(SHARED)
 	$(BIN)/python -m benchmarks.results --shared $(SHARED) -o results-out --report docs/results.md
 
-vectors: $(INSTALLED)  ## make vectors/v1 anew
+vectors: $(INSTALLED)  ## make vectors/v1 anew, and the copy that devices check themselves with
 	$(BIN)/python vectors/generate.py
+	$(BIN)/python vectors/device_files.py
+
+device-model: $(INSTALLED)  ## make the small model that devices check themselves with anew
+	$(BIN)/python vectors/device_files.py --model
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

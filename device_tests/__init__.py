@@ -1,10 +1,11 @@
-"""What tasks cost on this device: latency against the plain graph, swaps, resident memory.
+"""What tasks cost on a device: conformance, then latency, swaps and memory, as a report.
 
-`measure` gives a Report. Needs what the runtime needs, numpy and onnxruntime; neither is
-imported before memory has been measured (see `memory`).
+`measure` gives a Report of this machine; `devices` of others. Needs what the runtime needs, numpy
+and onnxruntime, but in the processes that it starts: this one imports neither (see `memory`).
 """
 
-from osd_edge.device_tests.memory import MemoryScenario, MemoryUse
-from osd_edge.device_tests.report import Report, Settings, measure
+from osd_edge.device_tests.measure import measure
+from osd_edge.device_tests.plan import Plan
+from osd_edge.device_tests.schema import Report, check_report, read_report
 
-__all__ = ["MemoryScenario", "MemoryUse", "Report", "Settings", "measure"]
+__all__ = ["Plan", "Report", "check_report", "measure", "read_report"]

@@ -1,25 +1,16 @@
-"""Resident memory, one fresh process for each scenario: onnxruntime gives little back.
+"""Memory of a process and of the machine, as the kernel tells it.
 
 Pages that two processes map count for half in each one's PSS and not at all in its USS. So the
-process that measures must not itself have onnxruntime, numpy or the base open: this is measured
-before anything else, and nothing here imports them. In a program that has them open already,
-only RSS, anonymous memory and the peak are what a device would see.
+process that starts the scenarios must not itself have onnxruntime, numpy or the base open, and
+nothing that it imports does. Other programs that have them open lower PSS and USS all the same;
+anonymous memory is a process's own whatever others do.
 """
 
-import json
-import signal
-import subprocess
-import sys
-from collections.abc import Sequence
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from osd_edge import errors
-from osd_edge.errors import OsdEdgeError
-from osd_edge.progress import Progress, silent
-
-NOT_AVAILABLE = "not available here"
+from osd_edge.device_tests.job import Sheet
 
 
 @dataclass(frozen=True)
@@ -36,15 +27,6 @@ class MemoryUse:
     uss: int | None
     anonymous: int | None
     peak: int | None
-
-
-@dataclass(frozen=True)
-class MemoryScenario:
-    """What one process did, and the memory it then had; where `use` is None, `note` says why."""
-
-    name: str
-    use: MemoryUse | None
-    note: str | None = None
 
 
 def read_memory(process: Path = Path("/proc/self")) -> MemoryUse | None:
@@ -65,59 +47,29 @@ def read_memory(process: Path = Path("/proc/self")) -> MemoryUse | None:
     )
 
 
-def measure_memory(
-    base: Path,
-    bundles: Sequence[Path],
-    ids: list[list[int]],
-    *,
-    threads: int = 1,
-    progress: Progress = silent,
-) -> tuple[MemoryScenario, ...]:
-    """Memory after one run of `ids` `[batch, tokens]`: import, base, one task, all tasks.
-
-    "one task" has the first bundle active; "N tasks" has all loaded and the first active.
-    Raises what the session raises over a base, a bundle or inputs that it refuses.
-    """
-    scenarios: list[tuple[str, dict[str, Any]]] = [
-        ("import", {}),
-        ("base", {"base": str(base), "bundles": []}),
-    ]
-    for count in sorted({min(1, len(bundles)), len(bundles)} - {0}):
-        name = "one task" if count == 1 else f"{count} tasks, one active"
-        chosen = [str(path) for path in bundles[:count]]
-        scenarios.append((name, {"base": str(base), "bundles": chosen}))
-    if read_memory() is None:
-        return tuple(MemoryScenario(name, None, NOT_AVAILABLE) for name, _ in scenarios)
-    settings = {"ids": ids, "threads": threads}
-    return tuple(
-        _in_fresh_process(name, job | settings)
-        for name, job in progress(scenarios, "Measuring memory")
-    )
+def put_memory(sheet: Sheet) -> MemoryUse | None:
+    """Note what this process has now; also return it."""
+    use = read_memory()
+    reason = "not available here: no /proc" if use is None else "not available here: old kernel"
+    for name in ("rss", "pss", "uss", "anonymous", "peak"):
+        figure = "peak_rss_bytes" if name == "peak" else f"{name}_bytes"
+        sheet.put(figure, None if use is None else getattr(use, name), reason)
+    return use
 
 
-def _in_fresh_process(name: str, job: dict[str, Any]) -> MemoryScenario:
-    command = [sys.executable, "-m", "osd_edge.device_tests.scenario"]
-    try:
-        done = subprocess.run(command, input=json.dumps(job), capture_output=True, text=True)
-    except OSError as error:
-        return MemoryScenario(name, None, f"no process could be started: {error}")
-    if done.returncode != 0:
-        return MemoryScenario(name, None, _why(done.returncode, done.stderr))
-    result = json.loads(done.stdout)
-    if "refused" in result:
-        kind, code, message = result["refused"]
-        refusal: type[OsdEdgeError] = getattr(errors, kind, OsdEdgeError)
-        raise refusal(code, message)
-    return MemoryScenario(name, MemoryUse(**result["use"]))
-
-
-def _why(returncode: int, stderr: str) -> str:
-    if returncode == -signal.SIGKILL:
-        return "the process was killed: perhaps out of memory"
-    if returncode < 0:
-        return f"the process was ended by signal {-returncode}"
-    last = (stderr.strip().splitlines() or ["no message"])[-1]
-    return f"the process failed: {last[:200]}"
+def available_bytes(
+    proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")
+) -> int | None:
+    """What this process may still take before the machine, or its group, runs out of memory."""
+    found = [size for size in (_fields(proc / "meminfo").get("MemAvailable"),) if size is not None]
+    for most, now in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        with contextlib.suppress(OSError, ValueError):  # "max" is no number, and no limit
+            limit = int((cgroup / most).read_text("utf-8"))
+            found.append(max(0, limit - int((cgroup / now).read_text("utf-8"))))
+    return min(found, default=None)
 
 
 def _fields(path: Path) -> dict[str, int]:

@@ -3,42 +3,32 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from osd_edge.device_tests.schema import Spread
 
 _TRIM = 0.1  # share left out of the mean at either end: other programs' doing, mostly
 
 
-@dataclass(frozen=True)
-class Latency:
-    """How long `runs` runs took, in ms; the mean leaves out the fastest and slowest tenth."""
-
-    runs: int
-    p50_ms: float
-    p90_ms: float
-    p95_ms: float
-    p99_ms: float
-    trimmed_mean_ms: float
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """Ratios of the rounds: their median, and the range that holds the middle 80 % of them."""
-
-    median: float
-    p10: float
-    p90: float
+def spread_of(samples: Sequence[float]) -> Spread:
+    """Figures of one or more samples; the mean leaves out the lowest and the highest tenth."""
+    p10, p50, p90, p95, p99 = (percentile(samples, share) for share in (0.1, 0.5, 0.9, 0.95, 0.99))
+    return {
+        "n": len(samples),
+        "min": min(samples),
+        "p10": p10,
+        "p50": p50,
+        "p90": p90,
+        "p95": p95,
+        "p99": p99,
+        "trimmed_mean": trimmed_mean(samples),
+    }
 
 
-def latency_of(samples_ms: Sequence[float]) -> Latency:
-    """Figures of one or more samples in ms."""
-    p50, p90, p95, p99 = (percentile(samples_ms, share) for share in (0.5, 0.9, 0.95, 0.99))
-    return Latency(len(samples_ms), p50, p90, p95, p99, trimmed_mean(samples_ms))
-
-
-def ratio_of(samples: Sequence[float], reference: Sequence[float]) -> Ratio:
+def ratio_of(samples: Sequence[float], reference: Sequence[float]) -> Spread:
     """`samples` over `reference`, where entry i of both was taken in round i."""
     ratios = [sample / other for sample, other in zip(samples, reference, strict=True)]
-    return Ratio(percentile(ratios, 0.5), percentile(ratios, 0.1), percentile(ratios, 0.9))
+    p10, p50, p90 = (percentile(ratios, share) for share in (0.1, 0.5, 0.9))
+    return {"n": len(ratios), "p10": p10, "p50": p50, "p90": p90}
 
 
 def percentile(samples: Sequence[float], share: float) -> float:

@@ -9,6 +9,7 @@
   * TaskError: a task name that a session does not know, or already has
   * InputError: arguments or run inputs of the wrong kind
   * OutputError: a file that could not be written
+  * DeviceError: a device that cannot be reached, or cannot run this
 
 A message says what was expected, what was found and what to do. A code never changes its
 meaning; programs and runtimes in other languages may rely on it.
@@ -62,3 +63,7 @@ class InputError(OsdEdgeError):
 
 class OutputError(OsdEdgeError):
     """A file or folder could not be written."""
+
+
+class DeviceError(OsdEdgeError):
+    """A device cannot be reached, built or used."""

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -44,9 +45,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(environment: Path, *arguments: str, **variables: str) -> str:
+def run(environment: Path, *arguments: str | Path, **variables: str) -> str:
     result = subprocess.run(
-        [environment / "venv" / "bin" / arguments[0], *arguments[1:]],
+        [environment / "venv" / "bin" / str(arguments[0]), *arguments[1:]],
         capture_output=True,
         text=True,
         cwd=environment,
@@ -97,3 +98,26 @@ def test_every_module_is_in_the_wheel(environment: Path) -> None:
                 continue  # the links for type checkers
             assert installed.joinpath(*below).is_file(), path
     assert (installed / "py.typed").is_file()
+    assert (installed / "device_tests" / "emulated" / "init.sh").is_file()
+
+
+def test_an_installed_project_is_packed_into_the_same_wheel(environment: Path) -> None:
+    """So what is measured on another device is what is installed here."""
+    code = """
+from pathlib import Path
+from osd_edge.device_tests.devices.own_wheel import own_wheel
+Path("again").mkdir()
+print(own_wheel(Path("again")))
+"""
+    packed = Path(run(environment, "python", "-c", code).strip())
+    (built,) = environment.glob("osd_edge-*.whl")
+    contents = []
+    for path in (built, environment / packed):
+        with zipfile.ZipFile(path) as wheel:
+            assert wheel.testzip() is None
+            names = [name for name in wheel.namelist() if not name.endswith("/RECORD")]
+            contents.append({name: wheel.read(name) for name in names})
+    assert contents[0] == contents[1]
+    target = environment / "target"
+    run(environment, "python", "-m", "pip", "install", "-q", "--no-deps", "-t", target, packed)
+    assert (target / "osd_edge" / "runtime" / "session.py").is_file()

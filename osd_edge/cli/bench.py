@@ -1,173 +1,196 @@
-"""`osd-edge bench`: what tasks cost on this device."""
+"""`osd-edge bench`: what tasks cost on this device, or on another that a driver reaches."""
 
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from osd_edge.cli.options import base_option, bundles_option
-from osd_edge.cli.output import bar, print_json, table
-from osd_edge.sizes import format_size
+from osd_edge.cli.output import bar, table
 
 if TYPE_CHECKING:
-    from osd_edge.device_tests import MemoryScenario, Report
-    from osd_edge.device_tests.latency import Measured
-    from osd_edge.device_tests.samples import Ratio
-    from osd_edge.device_tests.swap import Swap
+    from osd_edge.device_tests import Plan, Report
+    from osd_edge.device_tests.compare import Change, Comparison
+
+_STDOUT = Path("-")
+
+
+def _file(name: str, words: str, **options: Any) -> Callable[..., Any]:
+    kind = click.Path(path_type=Path, allow_dash=name == "--json")
+    return click.option(name, f"{name[2:]}_file", type=kind, metavar="FILE", help=words, **options)
+
+
+def _number(
+    name: str, default: float, words: str, kind: click.ParamType[Any]
+) -> Callable[..., Any]:
+    return click.option(
+        name, type=kind, default=default, show_default=True, metavar="N", help=words
+    )
 
 
 @click.command()
-@base_option
-@bundles_option
-@click.option("--tokens", type=click.IntRange(min=1), default=128, show_default=True, metavar="N")
-@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, metavar="N")
 @click.option(
-    "--threads",
-    type=click.IntRange(min=0),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="0: all cores.",
+    "--base",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Base package; without it, the small model inside osd-edge.",
 )
 @click.option(
-    "--runs",
-    type=click.IntRange(min=1),
-    default=50,
-    show_default=True,
-    metavar="N",
-    help="Timed runs of each, at least; small models get more.",
-)
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(path_type=Path, allow_dash=True),
+    "--bundle",
+    "bundles",
+    type=click.Path(path_type=Path),
+    multiple=True,
     metavar="FILE",
-    help="Write the report as JSON instead of printing it; - is standard output.",
+    help="A task bundle; may be repeated.",
 )
+@click.option(
+    "--device", default="local", show_default=True, metavar="NAME", help="Where to measure."
+)
+@_number("--tokens", 128, "Tokens of an input.", click.IntRange(min=1))
+@_number("--batch", 1, "Rows of an input.", click.IntRange(min=1))
+@_number("--threads", 1, "Threads of a session; 0: all cores.", click.IntRange(min=0))
+@_number("--runs", 50, "Timed runs of each thing, at least.", click.IntRange(min=1))
+@_number("--seconds", 2.0, "Timed seconds of each thing, at least.", click.FloatRange(min=0))
+@_number("--repeats", 5, "Processes for the figures of a start.", click.IntRange(min=1))
+@_number("--tasks", 8, "Tasks where many are loaded; bundles repeat.", click.IntRange(min=1))
+@_number("--soak-swaps", 2000, "Swaps of the soak.", click.IntRange(min=1))
+@click.option("--scenarios", default="", metavar="LIST", help="Ids, as base,swap; default: all.")
+@click.option("--pin", metavar="CPU,…", help="Stay on these processors.")
+@click.option(
+    "--scratch", type=click.Path(path_type=Path), metavar="DIR", help="Where copies of models go."
+)
+@click.option("--withhold-latency", metavar="REASON", help="Report no times, for this reason.")
+@click.option("--quick", is_flag=True, help="Few runs: shows that all works; times say little.")
+@_file("--json", "Write the report as JSON, again after each scenario; - is standard output.")
+@_file("--csv", "Write a line for each figure.")
+@_file("--markdown", "Write the tables as Markdown.")
+@_file("--html", "Write one page with plots that needs nothing else.")
+@_file("--from", "Measure nothing: take this report (JSON).")
+@_file("--compare", "Tell what changed beyond noise since this report (JSON).")
+@click.option("--fail-on-change", is_flag=True, help="With --compare: exit with 1 on a change.")
 def bench(
-    base: Path,
+    base: Path | None,
     bundles: tuple[Path, ...],
-    tokens: int,
-    batch: int,
-    threads: int,
-    runs: int,
+    device: str,
+    scenarios: str,
+    pin: str | None,
+    quick: bool,
     json_file: Path | None,
+    csv_file: Path | None,
+    markdown_file: Path | None,
+    html_file: Path | None,
+    from_file: Path | None,
+    compare_file: Path | None,
+    fail_on_change: bool,
+    **numbers: Any,
 ) -> None:
-    """Measure latency, swaps and memory of task bundles over a base package on this machine."""
-    from osd_edge.device_tests import measure
+    """Measure latency, swaps and memory of task bundles over a base package.
+
+    Checks first that the device decodes and computes as it should. Exit code 1 where it does
+    not, where a scenario fails, or (with --fail-on-change) where a figure changed beyond noise.
+    """
+    from osd_edge.device_tests import Plan, read_report
+    from osd_edge.device_tests.compare import compare
+    from osd_edge.device_tests.plan import processor_list, scenario_list
+    from osd_edge.device_tests.render import to_csv, to_html, to_markdown
     from osd_edge.files import check_file_writable, write_file
 
-    to_stdout = json_file == Path("-")
-    if json_file is not None and not to_stdout:
-        check_file_writable(json_file)
-    report = measure(
-        base, bundles, tokens=tokens, batch=batch, threads=threads, runs=runs, progress=bar
-    )
+    writers = {csv_file: to_csv, markdown_file: to_markdown, html_file: to_html}
+    for path in (json_file, *writers):
+        if path is not None and path != _STDOUT:
+            check_file_writable(path)
+    old = None if compare_file is None else read_report(compare_file)
+    if from_file is not None:
+        report = read_report(from_file)
+    else:
+        plan = Plan(
+            base=base,
+            bundles=bundles,
+            scenarios=scenario_list(scenarios),
+            pin=processor_list(pin) if pin else (),
+            **numbers,
+        )
+        report = _measure(plan.quick() if quick else plan, device, json_file)
+    if json_file is not None:
+        _write_json(json_file, report)
+    for path, write in writers.items():
+        if path is not None:
+            write_file(path, write(report).encode())
+            click.echo(f"{path}: the report", err=json_file == _STDOUT)
+    comparison = None if old is None else compare(old, report)
     if json_file is None:
         click.echo(describe(report))
-    elif to_stdout:
-        print_json(report.as_dict())
+    if comparison is not None:
+        click.echo(describe_comparison(comparison), err=json_file == _STDOUT)
+    if json_file is not None:
+        click.echo(report["verdict"]["line"], err=json_file == _STDOUT)
+    changed = comparison is not None and bool(comparison.changes) and fail_on_change
+    if report["verdict"]["status"] == "failed" or changed:
+        sys.exit(1)
+
+
+def _measure(plan: "Plan", device: str, json_file: Path | None) -> "Report":
+    """Measure; whatever stops it, the file holds what there was by then."""
+    from osd_edge.device_tests.devices import open_device
+
+    def keep(report: "Report") -> None:
+        if json_file is not None and json_file != _STDOUT:
+            _write_json(json_file, report)
+
+    try:
+        return open_device(device).run(plan, bar, keep)
+    except KeyboardInterrupt:
+        if json_file is not None and json_file != _STDOUT:
+            click.echo(f"{json_file}: the results until it was broken off", err=True)
+        raise
+
+
+def _write_json(path: Path, report: "Report") -> None:
+    from osd_edge.files import write_file
+
+    text = json.dumps(report, indent=1)
+    if path == _STDOUT:
+        click.echo(text)
     else:
-        text = json.dumps(report.as_dict(), indent=2, ensure_ascii=False) + "\n"
-        write_file(json_file, text.encode())
-        click.echo(f"{json_file}: the report")
+        write_file(path, (text + "\n").encode())
 
 
 def describe(report: "Report") -> str:
-    """The report as tables for people."""
-    machine, settings = report.machine, report.settings
-    memory = "" if machine.memory_bytes is None else f", {format_size(machine.memory_bytes)} memory"
-    threads = "all cores" if settings.threads == 0 else f"{settings.threads} threads"
-    threads = "1 thread" if settings.threads == 1 else threads
-    difference = report.latency.plain_difference
-    lines = [
-        f"date      {report.date}",
-        f"machine   {machine.processor}, {machine.architecture}, {machine.system}, "
-        f"{machine.cpus_usable} of {machine.cpus} CPUs{memory}",
-        f"software  osd-edge {machine.osd_edge}, onnxruntime {machine.onnxruntime}, "
-        f"numpy {machine.numpy}, Python {machine.python}",
-        f"base      {report.base.family} {report.base.fingerprint[:12]}…, "
-        f"{format_size(report.base.file_bytes)}",
-        f"runs      batch {settings.batch} of {settings.tokens} tokens, {threads}, "
-        f"{report.latency.rounds} rounds",
-        *(f"note      {note}" for note in report.notes),
-        "",
-        "Latency in ms; ratios are medians over the rounds (10th to 90th percentile)",
-        _latency_table(report.latency.measured),
-    ]
-    if difference is not None:
-        same = "the same to the last bit" if difference == 0 else f"apart by up to {difference:.1e}"
-        lines.append(f"hidden states of the plain graph and of no task: {same}")
-    lines += [
-        "",
-        "Swaps, medians in ms: load = read and check the file; cold = load, decode, activate;",
-        "warm = activate a decoded task; first run = the run after a cold swap",
-        _swap_table(report.swaps),
-        "",
-        "Memory of a fresh process after one run; anonymous = no file behind it; PSS and USS are",
-        "lower where another program has the same libraries or base open",
-        _memory_table(report.memory),
-    ]
+    """The report as tables for a terminal, the verdict last."""
+    from osd_edge.device_tests.render import facts_of, tables_of
+
+    lines = [f"{name:9} {value}" for name, value in facts_of(report)]
+    for part in tables_of(report):
+        lines += ["", part.title, table(part.header, part.rows)]
+        lines += [part.note] if part.note else []
+    return "\n".join([*lines, "", report["verdict"]["line"]])
+
+
+def describe_comparison(comparison: "Comparison") -> str:
+    """Changes beyond noise as a table, or that there are none."""
+    lines = [f"unlike: {note}" for note in comparison.notes]
+    count = len(comparison.changes)
+    lines.append(f"{count} of {comparison.compared} figures changed beyond noise")
+    if comparison.changes:
+        header = ("", "old", "new", "change", "noise", "")
+        lines.append(table(header, [_change(change) for change in comparison.changes]))
     return "\n".join(lines)
 
 
-def _latency_table(measured: "tuple[Measured, ...]") -> str:
-    names = {"plain": "plain graph", "base": "no task"}
-    header = ("", "p50", "p90", "p95", "p99", "trimmed mean", "to plain", "to no task")
-    rows = []
-    for entry in measured:
-        latency = entry.latency
-        figures = (
-            latency.p50_ms,
-            latency.p90_ms,
-            latency.p95_ms,
-            latency.p99_ms,
-            latency.trimmed_mean_ms,
-        )
-        rows.append(
-            (
-                names.get(entry.what, entry.task or ""),
-                *(f"{figure:.2f}" for figure in figures),
-                _ratio(entry.to_plain),
-                _ratio(entry.to_base),
-            )
-        )
-    return table(header, rows)
+def _change(change: "Change") -> tuple[str, ...]:
+    from osd_edge.device_tests.render.figures import word
 
+    def words(value: float) -> str:
+        return word(change.figure, value)
 
-def _ratio(ratio: "Ratio | None") -> str:
-    return "-" if ratio is None else f"{ratio.median:.3f} ({ratio.p10:.3f}-{ratio.p90:.3f})"
-
-
-def _swap_table(swaps: "tuple[Swap, ...]") -> str:
-    header = ("task", "file", "decoded", "load", "decode", "cold", "first run", "warm")
-    rows = [
-        (
-            swap.task,
-            format_size(swap.file_bytes),
-            format_size(swap.decoded_bytes),
-            f"{swap.load_ms:.2f}",
-            f"{swap.decode_ms:.2f}",
-            f"{swap.cold_ms:.2f}",
-            f"{swap.first_run_ms:.2f}",
-            f"{swap.warm_ms:.4f}",
-        )
-        for swap in swaps
-    ]
-    return table(header, rows)
-
-
-def _memory_table(memory: "tuple[MemoryScenario, ...]") -> str:
-    header = ("process", "RSS", "PSS", "USS", "anonymous", "peak RSS")
-    rows: list[tuple[str, ...]] = []
-    for scenario in memory:
-        use = scenario.use
-        if use is None:
-            rows.append((scenario.name, *["-"] * (len(header) - 1)))
-            continue
-        sizes = (use.rss, use.pss, use.uss, use.anonymous, use.peak)
-        cells = ("not available here" if size is None else format_size(size) for size in sizes)
-        rows.append((scenario.name, *cells))
-    notes = [f"{scenario.name}: {scenario.note}" for scenario in memory if scenario.note]
-    return "\n".join([table(header, rows), *notes])
+    share = f"{100 * (change.new / change.old - 1):+.1f} %" if change.old else "new"
+    return (
+        f"{change.where}: {change.figure}",
+        words(change.old),
+        words(change.new),
+        share,
+        f"±{words(change.noise)}",
+        "better" if change.better else "WORSE",
+    )

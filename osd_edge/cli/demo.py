@@ -4,6 +4,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _SMALL, _LARGE = ("16KiB", "48KiB"), ("160KiB",)  # budgets of osd-rd, and of the paper's methods
 _CACHE_BYTES = 2**30  # every bundle of the demo stays decoded, so that swaps can be timed
+_SWAPS = 10
 _SHOWN = 3  # test sentences that are shown as they go through each task
 
 
@@ -236,8 +238,9 @@ def _swap_and_latency(
     session: "EdgeSession", results: "Sequence[Outcome]", bundles: Path, example: str
 ) -> list[_Cost]:
     """Load every bundle into the one session, and measure swaps and latency there."""
-    from osd_edge.device_tests.latency import measure_latency
-    from osd_edge.device_tests.swap import measure_swaps
+    from osd_edge.device_tests.rounds import Variant, measure_rounds
+    from osd_edge.device_tests.samples import percentile, ratio_of
+    from osd_edge.device_tests.swaps import take_swaps
 
     inputs = session.encode([example])
     files = {}
@@ -245,16 +248,20 @@ def _swap_and_latency(
         for point in result.points:
             path = bundles / point.files[0]
             files[session.load(path, _session_name(point))] = path
-    swaps = {swap.task: swap for swap in measure_swaps(session, files, inputs, progress=bar)}
-    latency = measure_latency(
-        session, list(files), inputs, threads=0, runs=40, seconds=5, progress=bar
-    )
+    names = list(files)
+    swaps = {
+        name: take_swaps(session, name, files[name], names, inputs, _SWAPS)
+        for name in bar(names, "Measuring swaps")
+    }
+    run = partial(session.run, inputs)
+    variants = [Variant(name, run, partial(session.activate, name)) for name in names]
+    taken = measure_rounds([Variant("", run, session.deactivate), *variants], runs=40, seconds=5)
+    session.deactivate()
     costs = []
-    for measured in latency.measured:
-        if measured.task is not None and measured.to_base is not None:
-            swap, ratio = swaps[measured.task], measured.to_base
-            spread = (ratio.p10, ratio.p90)
-            costs.append(_Cost(measured.task, swap.warm_ms, swap.cold_ms, ratio.median, spread))
+    for name in names:
+        ratio = ratio_of(taken[name].wall_ms, taken[""].wall_ms)
+        warm, cold = (percentile(swaps[name][figure], 0.5) for figure in ("warm_ms", "cold_ms"))
+        costs.append(_Cost(name, warm, cold, ratio["p50"], (ratio["p10"], ratio["p90"])))
     return costs
 
 

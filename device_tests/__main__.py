@@ -1,0 +1,183 @@
+"""`python -m osd_edge.device_tests`: is this device right, and what do tasks cost on it?
+
+Offline, with nothing but numpy and onnxruntime (not even click): conformance, then every
+scenario, then a verdict in one line. Exit codes: 0 passed, 1 failed or broken off, 2 wrong usage.
+"""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from osd_edge import __version__
+from osd_edge.device_tests.measure import measure
+from osd_edge.device_tests.plan import Plan, processor_list, scenario_list
+from osd_edge.device_tests.scenarios import SCENARIOS
+from osd_edge.device_tests.schema import Report, Scenario, middle
+from osd_edge.errors import OsdEdgeError, shown
+from osd_edge.files import check_file_writable, write_file
+from osd_edge.sizes import format_size
+
+T = TypeVar("T")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        plan = _plan(options)
+        if options.json is not None:
+            check_file_writable(options.json)
+    except OsdEdgeError as error:
+        print(f"osd-edge: {shown(str(error), 600)} [{error.code}]", file=sys.stderr)
+        return 2 if error.code.startswith("input.") else 1
+    watcher = _Watcher(options.json)
+    # A driver that gives up ends this process politely: what there is has been written by then.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        report = measure(plan, progress=watcher.progress, keep=watcher.keep)
+    except OsdEdgeError as error:
+        print(f"osd-edge: {shown(str(error), 600)} [{error.code}]", file=sys.stderr)
+        watcher.print_verdict()
+        return 1
+    except (KeyboardInterrupt, SystemExit):
+        watcher.print_verdict()
+        return 1
+    watcher.print_verdict()
+    return 0 if report["verdict"]["status"] == "passed" else 1
+
+
+class _Watcher:
+    """Writes the report after each step, and a line about each scenario that is over."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self._report: Report | None = None
+        self._told: set[str] = set()
+
+    def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
+        """No bar: lines, which a log can keep."""
+        yield from items
+
+    def keep(self, report: Report) -> None:
+        """Take the report so far."""
+        self._report = report
+        if self._file is not None:
+            write_file(self._file, (json.dumps(report, indent=1) + "\n").encode())
+        conformance = report["conformance"]
+        if conformance["status"] != "not_run":
+            wrong = len(conformance["failures"])
+            self._tell(
+                "conformance",
+                f"{conformance['status']}, {conformance['cases'] - wrong} of "
+                f"{conformance['cases']} cases",
+            )
+            for failure in conformance["failures"]:
+                self._tell(
+                    f"  {failure['id']}",
+                    f"expected {failure['expected']}, found {failure['found']}",
+                )
+        for scenario in report["scenarios"]:
+            if scenario["status"] != "not_reached":
+                self._tell(scenario["id"], _line(scenario))
+
+    def print_verdict(self) -> None:
+        """The last line."""
+        if self._report is not None:
+            print(self._report["verdict"]["line"], flush=True)
+
+    def _tell(self, name: str, line: str) -> None:
+        if name not in self._told:
+            self._told.add(name)
+            print(f"{name:20} {line}", flush=True)
+
+
+def _line(scenario: Scenario) -> str:
+    """What a scenario found, in a line."""
+    if scenario["reason"] is not None:
+        reason = scenario["reason"]
+        return f"{scenario['status']}: {reason['message']} [{reason['code']}]"
+    words = []
+    for name, unit in (
+        ("latency_ms", "ms a run"),
+        ("request_ms", "ms a request"),
+        ("cold_ms", "ms cold swap"),
+        ("warm_ms", "ms warm swap"),
+        ("session_ms", "ms to open"),
+    ):
+        figure = middle(scenario["figures"].get(name))
+        if figure is not None:
+            words.append(f"{figure:.3g} {unit}")
+    memory = middle(scenario["figures"].get("pss_bytes"))
+    if memory is not None:
+        words.append(f"{format_size(memory)} PSS")
+    fitting, wanted = (scenario["figures"].get(f"{w}_count") for w in ("fitting", "wanted"))
+    if fitting is not None and wanted is not None:
+        words.append(f"{fitting:g} of {wanted:g} fit")
+    wrong = [check["message"] for check in scenario["checks"] if not check["passed"]]
+    return ", ".join([*words, *(f"WRONG: {message}" for message in wrong)]) or "done"
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    plan = Plan(
+        base=options.base,
+        bundles=tuple(options.bundle),
+        tokens=options.tokens,
+        batch=options.batch,
+        threads=options.threads,
+        runs=options.runs,
+        seconds=options.seconds,
+        repeats=options.repeats,
+        tasks=options.tasks,
+        soak_swaps=options.soak_swaps,
+        scenarios=scenario_list(options.scenarios),
+        pin=processor_list(options.pin) if options.pin else (),
+        scratch=options.scratch,
+        withhold_latency=options.withhold_latency,
+        emulated=options.emulated,
+    )
+    return plan.quick() if options.quick else plan
+
+
+def _parser() -> argparse.ArgumentParser:
+    usual = Plan()
+    parser = argparse.ArgumentParser(
+        prog="python -m osd_edge.device_tests",
+        description="Conformance and measurement of OSD Edge on this device.",
+    )
+    add = parser.add_argument
+    add("--version", action="version", version=__version__)
+    add("--base", type=Path, metavar="DIR", help="base package; default: the small model inside")
+    add("--bundle", type=Path, action="append", default=[], metavar="FILE", help="repeatable")
+    add("--json", type=Path, metavar="FILE", help="the report, rewritten after each scenario")
+    add("--quick", action="store_true", help="few runs: shows that all works; times say little")
+    add(
+        "--scenarios",
+        default="",
+        metavar="LIST",
+        help=f"some of {','.join(scenario.id for scenario in SCENARIOS)}; default: all",
+    )
+    for name, kind, text in (
+        ("tokens", int, "tokens of an input"),
+        ("batch", int, "rows of an input"),
+        ("threads", int, "of a session; 0: all cores"),
+        ("runs", int, "timed runs of each thing, at least"),
+        ("seconds", float, "timed seconds of each thing, at least"),
+        ("repeats", int, "processes for the figures of a start"),
+        ("tasks", int, "loaded at once where that counts"),
+        ("soak-swaps", int, "swaps of the soak"),
+    ):
+        default = getattr(usual, name.replace("-", "_"))
+        add(f"--{name}", type=kind, default=default, metavar="N", help=f"{text} ({default})")
+    add("--pin", metavar="CPU,…", help="stay on these processors")
+    add("--scratch", type=Path, metavar="DIR", help="where copies of models go")
+    add("--withhold-latency", metavar="REASON", help="report no times, for this reason")
+    add("--emulated", metavar="TEXT", help="what emulates this machine; reports no times")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,8 @@
+"""Files that a device is checked with: the vectors of the bundle format, and a small model."""
+
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+VECTORS = FOLDER / "vectors-v1.tar.gz"
+MODEL_FOLDER = FOLDER / "small-bert"
+EXPECTED = MODEL_FOLDER / "expected.json"

@@ -1,0 +1,78 @@
+"""`--device emulated-pi`: the emulated 512 MB machine, which tells memory and never latency."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from osd_edge.base_manifest import PLAIN_MODEL, WEIGHTS
+from osd_edge.device_tests.devices.brought import REPORT, files_for, finished, module_arguments
+from osd_edge.device_tests.emulated.boot import EMULATOR, JOB, OUT, Job, Ran, run
+from osd_edge.device_tests.emulated.build import build
+from osd_edge.device_tests.measure import Keep
+from osd_edge.device_tests.plan import Plan
+from osd_edge.device_tests.schema import Report, read_report
+from osd_edge.errors import InputError
+from osd_edge.progress import Progress
+
+_SPARE_BYTES = 256 * 2**20
+_LIMIT_SECONDS = 4 * 3600.0  # everything over MiniLM takes well under one
+
+
+class EmulatedPi:
+    """Boots the machine, has it measure itself, and takes its report from its disk."""
+
+    def __init__(self, *, limit_seconds: float = _LIMIT_SECONDS) -> None:
+        """`limit_seconds` is after how long the machine is stopped, its results so far kept."""
+        self._limit = limit_seconds
+
+    def run(self, plan: Plan, progress: Progress, keep: Keep) -> Report:
+        """Measure `plan` there, without times. Raises DeviceError and what the machine refuses."""
+        plan = replace(plan, emulated=EMULATOR, scratch=None)
+        files = list(files_for(plan))
+        steps = iter(progress(("build", "run"), "Emulated machine"))
+        next(steps)
+        machine = build()
+        next(steps)
+        with tempfile.TemporaryDirectory(prefix="osd-edge-") as name:
+            folder, into = Path(name, "job"), Path(name, "back")
+            into.mkdir()
+            for path, place in files:
+                (folder / place).parent.mkdir(parents=True, exist_ok=True)
+                (folder / place).symlink_to(path.resolve())
+            folder.mkdir(exist_ok=True)
+            job = Job(
+                arguments=module_arguments(plan, JOB, OUT),
+                folder=folder,
+                space_bytes=_space(plan),
+                limit_seconds=self._limit,
+            )
+            ran = run(machine, job, into)
+            written = ran.out / REPORT
+            report = read_report(written) if written.exists() else None
+        next(steps, None)
+        if report is not None:
+            keep(report)
+        return finished(report, _how_it_ended(ran))
+
+
+def _space(plan: Plan) -> int:
+    """Bytes for results, and for the copies of the model that a scenario makes."""
+    if plan.base is None or "models" not in plan.chosen():
+        return _SPARE_BYTES
+    parts = (plan.base / PLAIN_MODEL, plan.base / WEIGHTS)
+    size = sum(path.stat().st_size for path in parts if path.is_file())
+    return max(plan.tasks, len(plan.bundles)) * size + _SPARE_BYTES
+
+
+def _how_it_ended(ran: Ran) -> str:
+    if ran.timed_out:
+        return "the emulated machine was stopped at its time limit"
+    said = next((line for line in reversed(ran.console) if line and "reboot:" not in line), "")
+    return "the run in the emulated machine broke off" + (f" ({said[:200]})" if said else "")
+
+
+def open_device(rest: str) -> EmulatedPi:
+    """`--device emulated-pi`, which takes nothing after it."""
+    if rest:
+        raise InputError("input.device", f"expected --device emulated-pi, found {rest[:40]!r} too")
+    return EmulatedPi()

@@ -1,0 +1,22 @@
+"""This machine."""
+
+from osd_edge.device_tests.measure import Keep, measure
+from osd_edge.device_tests.plan import Plan
+from osd_edge.device_tests.schema import Report
+from osd_edge.errors import InputError
+from osd_edge.progress import Progress
+
+
+class LocalDevice:
+    """Measures here, in processes of its own."""
+
+    def run(self, plan: Plan, progress: Progress, keep: Keep) -> Report:
+        """As `measure`."""
+        return measure(plan, progress=progress, keep=keep)
+
+
+def open_device(rest: str) -> LocalDevice:
+    """`--device local`, which takes nothing after it."""
+    if rest:
+        raise InputError("input.device", f"expected --device local, found 'local:{rest[:40]}'")
+    return LocalDevice()

@@ -1,0 +1,148 @@
+"""One ssh connection with the agent at its other end; what ssh says turned into refusals."""
+
+import json
+import shlex
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from osd_edge.device_tests.devices import agent
+from osd_edge.device_tests.devices.ssh_target import SshTarget
+from osd_edge.errors import DeviceError, shown
+
+_PIECE = 1 << 20
+_START = "import sys;b=sys.stdin.buffer;exec(b.read(int(b.readline())))"
+# What ssh says, in the order to look for it: a code, and what to do.
+_REASONS = (
+    ("host key verification failed", "device.host-key", "log in once by hand to accept its key"),
+    ("remote host identification has", "device.host-key", "its key is not the one known for it"),
+    ("permission denied", "device.denied", "it does not accept this user with this key: key=FILE"),
+    ("too many authentication failures", "device.denied", "name the one key to try: key=FILE"),
+    ("load key", "device.denied", "the key cannot be read: name another with key=FILE"),
+    ("could not resolve", "device.unreachable", "is the name right?"),
+    ("connection refused", "device.unreachable", "is it on, with an ssh server at this port?"),
+    ("timed out", "device.unreachable", "is it on, and on this network?"),
+    ("no route to host", "device.unreachable", "is it on, and on this network?"),
+    ("network is unreachable", "device.unreachable", "is this machine on its network?"),
+)
+
+
+class SshConnection:
+    """The agent on a device: `ask` it, `send` it an archive, read its `answers`."""
+
+    def __init__(self, target: SshTarget, process: "subprocess.Popen[bytes]") -> None:
+        self._target = target
+        self._process = process
+        self._errors: list[str] = []
+        self._reader = threading.Thread(target=self._read_errors, daemon=True)
+        self._reader.start()
+
+    def start(self, source: bytes) -> None:
+        """Send the agent itself."""
+        self._write(b"%d\n" % len(source) + source)
+
+    def ask(self, **request: Any) -> None:
+        """Send one request."""
+        self._write(json.dumps(request).encode() + b"\n")
+
+    def send(self, archive: Path) -> None:
+        """Send a file raw, after the request that says how long it is."""
+        with archive.open("rb") as file:
+            while piece := file.read(_PIECE):
+                self._write(piece)
+
+    def answers(self) -> Iterator[dict[str, Any]]:
+        """What the agent says until it ends. Raises DeviceError where it says it failed."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if not line.startswith(agent.MARK.encode()):
+                continue  # a login shell's greeting
+            answer: dict[str, Any] = json.loads(line[len(agent.MARK) :])
+            if "error" in answer:
+                error = answer["error"]
+                raise DeviceError(
+                    error["code"], f"on {self._target.host}: {shown(error['message'], 200)}"
+                )
+            yield answer
+
+    def answer(self, name: str) -> Any:
+        """The next answer, which must be `name`. Raises DeviceError where the device is gone."""
+        for answer in self.answers():
+            if name in answer:
+                return answer[name]
+        raise self.lost()
+
+    def lost(self) -> DeviceError:
+        """Why there is no connection, or none any longer."""
+        code = self._process.wait()
+        self._reader.join(5)
+        host = shown(self._target.host)
+        said = "\n".join(self._errors).lower()
+        for words, refusal, hint in _REASONS:
+            if code == 255 and words in said:
+                return DeviceError(refusal, f"cannot log in to {host}: {hint} ({self._last()})")
+        if code == 127:
+            return DeviceError(
+                "device.python",
+                f"{host} has no program {shown(self._target.python)!r}: install Python 3.11 or "
+                "later there, or name it with python=PROGRAM",
+            )
+        if code == 255:
+            return DeviceError("device.lost", f"the connection to {host} broke ({self._last()})")
+        return DeviceError(
+            "device.python", f"{shown(self._target.python)} failed on {host} ({self._last()})"
+        )
+
+    def _last(self) -> str:
+        return shown(self._errors[-1], 160) if self._errors else "ssh gave no reason"
+
+    def _write(self, data: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(data)
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            for _ in self.answers():  # what the agent had to say before it ended
+                pass
+            raise self.lost() from error
+
+    def _read_errors(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            text = line.decode(errors="replace").strip()
+            if text:
+                self._errors.append(text)
+                del self._errors[:-20]
+
+
+@contextmanager
+def connect(target: SshTarget) -> Iterator[SshConnection]:
+    """Start the agent on the device; however the block is left, the agent tidies up and ends.
+
+    Raises DeviceError `device.tool` where there is no ssh here.
+    """
+    if shutil.which("ssh") is None:
+        raise DeviceError("device.tool", "there is no ssh here: apt-get install openssh-client")
+    source = Path(agent.__file__).read_bytes() + f"\nserve({target.folder!r})\n".encode()
+    remote = f"exec {shlex.quote(target.python)} -u -c {shlex.quote(_START)}"
+    with subprocess.Popen(
+        target.command(remote),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        connection = SshConnection(target, process)
+        try:
+            connection.start(source)
+            yield connection
+        finally:
+            assert process.stdin is not None
+            try:
+                process.stdin.close()  # the agent takes this as the end
+                process.wait(10)
+            except (BrokenPipeError, subprocess.TimeoutExpired):
+                process.terminate()

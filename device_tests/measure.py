@@ -1,0 +1,206 @@
+"""The whole measurement of this machine, scenario by scenario, and the report of it."""
+
+import copy
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from osd_edge import __version__
+from osd_edge.device_tests.data import MODEL_FOLDER
+from osd_edge.device_tests.inputs import token_ids
+from osd_edge.device_tests.job import Job, Sheet
+from osd_edge.device_tests.plan import Plan, check_plan
+from osd_edge.device_tests.play import CLOCK
+from osd_edge.device_tests.process import play_apart
+from osd_edge.device_tests.samples import spread_of
+from osd_edge.device_tests.scenarios import BY_ID, SCENARIOS, ScenarioInfo
+from osd_edge.device_tests.schema import SCHEMA, Report, Scenario, withhold_times
+from osd_edge.device_tests.sensors import Reading, put_conditions, read_sensors
+from osd_edge.device_tests.verdict import verdict_of
+from osd_edge.errors import OsdEdgeError
+from osd_edge.progress import Progress, silent
+
+Keep = Callable[[Report], None]
+
+
+def keep_nothing(report: Report) -> None:
+    """Where nobody wants the results so far."""
+
+
+def measure(plan: Plan, *, progress: Progress = silent, keep: Keep = keep_nothing) -> Report:
+    """Measure what `plan` says on this machine.
+
+    `keep` gets the report at the beginning and again after each step, whole each time; what is
+    not reached yet says so. Conformance comes first. An interrupt is passed on, after `keep` has
+    got what there is. Raises InputError, BaseError, BundleError where there is nothing to measure,
+    also after `keep`.
+    """
+    check_plan(plan)
+    run = _Run(plan, keep)
+    try:
+        for step in progress(["checks", "conformance", *plan.chosen()], "Measuring"):
+            run.take(step)
+    except OsdEdgeError as error:
+        run.report["refused"] = {"code": error.code, "message": str(error)}
+        run.hand_over(finished=False)
+        raise
+    except BaseException:
+        run.hand_over(finished=False)
+        raise
+    run.hand_over(finished=True)
+    return run.report
+
+
+@dataclass
+class _Run:
+    """A measurement under way."""
+
+    plan: Plan
+    keep: Keep
+
+    def __post_init__(self) -> None:
+        plan = self.plan
+        self.report = _empty_report(plan)
+        self.readings: list[Reading] = [read_sensors()]
+        self.job = _job(plan)
+        self.hand_over(finished=False)
+
+    def take(self, step: str) -> None:
+        """One step: `checks`, `conformance`, or a scenario."""
+        if step == "checks":
+            extra = play_apart(replace(self.job, scenario="preflight", started_ns=CLOCK()))["extra"]
+            self._take_machine(extra["machine"])
+            self.report["base"], self.report["tasks"] = extra["base"], extra["tasks"]
+        elif step == "conformance":
+            extra = play_apart(replace(self.job, scenario=step, started_ns=CLOCK()))["extra"]
+            self.report["conformance"] = extra
+        else:
+            (entry,) = (s for s in self.report["scenarios"] if s["id"] == step)
+            _play(BY_ID[step], self.job, self.plan, entry)
+        self.readings.append(read_sensors())
+        self.hand_over(finished=False)
+
+    def hand_over(self, *, finished: bool) -> None:
+        """Bring the report up to date and give a copy of it to `keep`."""
+        report = self.report
+        sheet = Sheet()
+        own = os.times()
+        cpu_seconds = own.user + own.system + own.children_user + own.children_system
+        put_conditions(sheet, self.readings, cpu_seconds)
+        report["conditions"] = {"figures": sheet.figures, "missing": sheet.missing}
+        report["noise"] = _noise(report["scenarios"])
+        if self.plan.why_no_times is not None:
+            withhold_times(report, self.plan.why_no_times)
+        report["verdict"] = verdict_of(report, finished=finished)
+        self.keep(copy.deepcopy(report))
+
+    def _take_machine(self, found: dict[str, Any]) -> None:
+        names = ("python", "onnxruntime", "numpy")
+        software = {name: found.pop(name) for name in names}
+        self.report["tool"]["version"] = found.pop("osd_edge")
+        self.report["machine"] |= found | {"software": software}
+
+
+def _play(info: ScenarioInfo, job: Job, plan: Plan, entry: Scenario) -> None:
+    """Play one scenario as often as it wants and fill in its entry of the report."""
+    if info.times_only and plan.why_no_times is not None:
+        entry["status"] = "withheld"
+        entry["reason"] = {"code": "device.withheld", "message": plan.why_no_times}
+        return
+    repeats = plan.repeats if info.repeated else 1
+    try:
+        sheets = [
+            play_apart(replace(job, scenario=info.id, started_ns=CLOCK())) for _ in range(repeats)
+        ]
+    except OsdEdgeError as error:
+        entry["status"], entry["reason"] = "failed", {"code": error.code, "message": str(error)}
+        return
+    entry["status"], entry["reason"] = "done", None
+    for part in ("figures", "missing", "rows", "checks"):
+        entry[part] = sheets[0][part]
+    if info.repeated:
+        entry["figures"] = _together([sheet["figures"] for sheet in sheets])
+
+
+def _together(sheets: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The numbers of several processes as spreads."""
+    return {
+        name: None if figure is None else spread_of([sheet[name] for sheet in sheets])
+        for name, figure in sheets[0].items()
+    }
+
+
+def _noise(scenarios: Sequence[Scenario]) -> Any:
+    """The plain graph against itself, and how far apart processes that do the same ended up."""
+    sheet = Sheet()
+    for scenario, name, figure in (
+        ("base", "aa_ratio", "aa_ratio"),
+        ("start", "start_pss_bytes", "pss_bytes"),
+        ("start", "start_cold_start_ms", "cold_start_ms"),
+    ):
+        found = next((s["figures"].get(figure) for s in scenarios if s["id"] == scenario), None)
+        sheet.put(name, found, f"not available here: scenario {scenario} gave no {figure}")
+    return {"figures": sheet.figures, "missing": sheet.missing}
+
+
+def _empty_report(plan: Plan) -> Report:
+    kind = "native" if plan.emulated is None else "emulated"
+    machine: dict[str, Any] = {"kind": kind}
+    if plan.emulated is not None:
+        machine["emulator"] = plan.emulated
+    chosen = plan.chosen()
+    scenarios: list[Scenario] = [
+        {
+            "id": info.id,
+            "title": info.title,
+            "role": info.role,
+            "status": "not_reached",
+            "reason": {"code": "device.not-reached", "message": "the run did not come to this"},
+            "figures": {},
+            "missing": {},
+            "rows": [],
+            "checks": [],
+        }
+        for info in SCENARIOS
+        if info.id in chosen
+    ]
+    return {
+        "schema": SCHEMA,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "tool": {"name": "osd-edge", "version": __version__},
+        "verdict": {"status": "incomplete", "line": "INCOMPLETE: begun"},
+        "refused": None,
+        "machine": machine,
+        "plan": plan.described(),
+        "base": None,
+        "tasks": [],
+        "conformance": {"status": "not_run", "cases": 0, "failures": []},
+        "scenarios": scenarios,
+        "conditions": {"figures": {}, "missing": {}},
+        "noise": {"figures": {}, "missing": {}},
+        "notes": [],
+    }
+
+
+def _job(plan: Plan) -> Job:
+    base = plan.base or MODEL_FOLDER
+    bundles = plan.bundles if plan.base else sorted(MODEL_FOLDER.glob("*.safetensors"))
+    ids = token_ids(base, plan.batch, plan.tokens)
+    return Job(
+        scenario="",
+        base=str(base),
+        bundles=tuple(map(str, bundles)),
+        ids=tuple(map(tuple, ids)),
+        threads=plan.threads,
+        runs=plan.runs if plan.why_no_times is None else 1,
+        seconds=plan.seconds if plan.why_no_times is None else 0.0,
+        tasks=plan.tasks,
+        soak_swaps=plan.soak_swaps,
+        pin=plan.pin,
+        scratch=None if plan.scratch is None else str(plan.scratch),
+        timed=plan.why_no_times is None,
+        started_ns=time.monotonic_ns(),
+    )

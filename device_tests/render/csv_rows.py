@@ -1,0 +1,36 @@
+"""A report as CSV: a line for each figure."""
+
+import csv
+import io
+from collections.abc import Iterator
+
+from osd_edge.device_tests.schema import Figures, Report
+
+_STATISTICS = ("n", "min", "p10", "p50", "p90", "p95", "p99", "trimmed_mean")
+HEADER = ("scenario", "role", "status", "of", "figure", *_STATISTICS, "missing")
+
+
+def to_csv(report: Report) -> str:
+    """A header line and a line for each figure; a plain number stands under `p50`."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEADER)
+    for scenario in report["scenarios"]:
+        head = (scenario["id"], scenario["role"], scenario["status"])
+        writer.writerows((*head, "", *line) for line in _lines(scenario))
+        for row in scenario["rows"]:
+            of = " ".join(f"{name}={value}" for name, value in row["of"].items())
+            writer.writerows((*head, of, *line) for line in _lines(row))
+    for name, part in (("conditions", report["conditions"]), ("noise", report["noise"])):
+        writer.writerows((name, "", "", "", *line) for line in _lines(part))
+    return text.getvalue()
+
+
+def _lines(part: Figures) -> Iterator[tuple[object, ...]]:
+    for name, figure in part["figures"].items():
+        if isinstance(figure, dict):
+            statistics: list[object] = [figure.get(key, "") for key in _STATISTICS]
+        else:
+            statistics = ["" if key != "p50" or figure is None else figure for key in _STATISTICS]
+        missing = part["missing"].get(name)
+        yield (name, *statistics, "" if missing is None else missing["reason"])

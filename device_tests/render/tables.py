@@ -1,0 +1,322 @@
+"""What a report says, as tables of words: the same for a terminal, Markdown and HTML."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from osd_edge.device_tests.render.figures import (
+    NONE,
+    digits,
+    figure_of,
+    number_of,
+    scenario_of,
+    word,
+    worded,
+)
+from osd_edge.device_tests.schema import Report, Row
+from osd_edge.sizes import format_size
+
+WAYS = (
+    ("tasks", "OSD Edge: tasks over one base"),
+    ("lora-adapter", "onnxruntime's LoraAdapter"),
+    ("session-per-task", "a session per task"),
+    ("models", "a fine-tuned model per task"),
+)
+_LATENCY = ("p50", "p90", "p95", "p99", "trimmed_mean")
+_MEMORY = ("rss_bytes", "pss_bytes", "uss_bytes", "anonymous_bytes", "peak_rss_bytes")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: the first column is of words, the others of figures; `note` stands below it."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+def facts_of(report: Report) -> list[tuple[str, str]]:
+    """Where, when and how, as pairs of words."""
+    machine, plan, base = report["machine"], report["plan"], report["base"]
+    kind = {
+        "native": "measured on the machine itself",
+        "emulated": f"EMULATED ({machine.get('emulator', 'no word by what')}): times withheld",
+        "browser": "measured in a browser",
+    }[machine["kind"]]
+    memory = machine.get("memory_bytes")
+    words = [str(machine.get(name)) for name in ("processor", "architecture", "system")]
+    words.append(f"{machine.get('cpus_usable')} of {machine.get('cpus')} CPUs")
+    words += [f"{format_size(memory)} memory"] if isinstance(memory, int) else []
+    software = machine.get("software") or {}
+    versions = [f"osd-edge {report['tool']['version']}"]
+    versions += [f"{name} {version}" for name, version in software.items()]
+    threads = plan.get("threads")
+    run = f"batch {plan.get('batch')} of {plan.get('tokens')} tokens, "
+    run += "all cores" if threads == 0 else f"{threads} thread{'' if threads == 1 else 's'}"
+    if plan.get("pin"):
+        run += f", on processors {', '.join(map(str, plan['pin']))}"
+    facts = [
+        ("date", report["created"]),
+        ("how", kind),
+        ("machine", ", ".join(words)),
+        ("software", ", ".join(versions)),
+    ]
+    if base is not None:
+        facts.append(
+            (
+                "base",
+                f"{base['name']} ({base['family']}), {format_size(base['file_bytes'])}, "
+                f"{base['fingerprint'][:12]}…",
+            )
+        )
+    facts.append(("runs", run))
+    facts += [("note", note) for note in report["notes"]]
+    return facts
+
+
+def tables_of(report: Report) -> list[Table]:
+    """Every table that has rows."""
+    made = (
+        _ways(report),
+        _latency(report),
+        _swaps(report),
+        _memory(report),
+        _growth(report),
+        _load(report),
+        _starts(report),
+        _conditions(report),
+        _checks(report),
+        _absent(report),
+    )
+    return [table for table in made if table.rows]
+
+
+def _ways(report: Report) -> Table:
+    rows = []
+    swap, rebuild = scenario_of(report, "swap"), scenario_of(report, "rebuild")
+    for name, title in WAYS:
+        scenario = scenario_of(report, name)
+        if scenario is None:
+            continue
+        fitting, wanted = worded(scenario, "fitting_count"), worded(scenario, "wanted_count")
+        change = {
+            "tasks": f"{worded(swap, 'warm_ms')} / {worded(swap, 'cold_ms')}",
+            "lora-adapter": f"{worded(scenario, 'warm_ms')} / {worded(scenario, 'load_ms')}",
+        }.get(name, f"{NONE} / {worded(scenario, 'session_ms')}")
+        rows.append(
+            (
+                title,
+                fitting if fitting == wanted else f"{fitting} of {wanted}",
+                worded(scenario, "pss_bytes"),
+                worded(scenario, "per_task_bytes"),
+                worded(scenario, "disk_bytes"),
+                change,
+            )
+        )
+    if rebuild is not None:
+        rows.append(
+            (
+                "one model at a time, opened anew",
+                "1",
+                worded(rebuild, "pss_bytes"),
+                NONE,
+                NONE,
+                f"{NONE} / {worded(rebuild, 'request_ms')}",
+            )
+        )
+    return Table(
+        "Ways to have many tasks",
+        ("", "tasks", "memory (PSS)", "a task adds", "on disk", "swap ms, ready / from file"),
+        tuple(rows),
+        "Each way in a process of its own, every task run once. Where fewer tasks fit than were "
+        "wanted, memory is of those. On disk: of all that were wanted.",
+    )
+
+
+def latency_parts(report: Report) -> Iterator[tuple[str, Row]]:
+    """Everything whose latency was measured, all in the same rounds: its name and its figures."""
+    task = scenario_of(report, "task")
+    for row in task["rows"] if task else ():
+        if "way" in row["of"]:
+            yield str(row["of"]["way"]), row
+        else:
+            yield f"task {row['of'].get('task')}", row
+
+
+def _latency(report: Report) -> Table:
+    rows = []
+    for title, part in latency_parts(report):
+        figure = figure_of(part, "latency_ms")
+        if not isinstance(figure, dict):
+            continue
+        spread = dict(figure)
+        cells = [
+            digits(float(value)) if isinstance(value := spread.get(key), int | float) else NONE
+            for key in _LATENCY
+        ]
+        ratios = (worded(part, f"{name}_ratio") for name in ("to_plain", "to_base"))
+        cpu = number_of(part, "cpu_to_plain_ratio")
+        rows.append(
+            (title, *cells, *ratios, worded(part, "cpu_ms"), NONE if cpu is None else f"{cpu:.3f}")
+        )
+    return Table(
+        "Latency, ms",
+        (
+            *("", "p50", "p90", "p95", "p99", "trimmed mean"),
+            *("over plain", "over no task", "CPU", "CPU over plain"),
+        ),
+        tuple(rows),
+        "All of one process, in rounds that visit each once; ratios are medians over the rounds "
+        "(10th to 90th percentile). CPU: processor time, which a busy machine moves less. Only a "
+        "task's figures have the head and the checks of inputs in them.",
+    )
+
+
+def _swaps(report: Report) -> Table:
+    swap = scenario_of(report, "swap")
+    names = ("load_ms", "decode_ms", "cold_ms", "first_run_ms", "warm_ms")
+    sizes = {str(task["task"]): task for task in report["tasks"]}
+    rows = []
+    for row in swap["rows"] if swap else ():
+        name = str(row["of"].get("task"))
+        decoded = sizes.get(name, {}).get("decoded_bytes")
+        rows.append(
+            (
+                name,
+                worded(row, "file_bytes"),
+                NONE if decoded is None else format_size(decoded),
+                *(worded(row, n) for n in names),
+            )
+        )
+    return Table(
+        "Swaps, median ms",
+        ("task", "file", "decoded", "load", "decode", "cold", "first run", "warm"),
+        tuple(rows),
+        "load: read and check the file; cold: load, decode, activate; warm: activate a decoded "
+        "task; first run: the run after a cold swap. Files are in the system's cache of pages.",
+    )
+
+
+def _memory(report: Report) -> Table:
+    rows = []
+    for scenario in report["scenarios"]:
+        if scenario["status"] == "done" and "rss_bytes" in scenario["figures"]:
+            rows.append((scenario["title"], *(worded(scenario, name) for name in _MEMORY)))
+    return Table(
+        "Memory of a process",
+        ("", "RSS", "PSS", "USS", "anonymous", "peak RSS"),
+        tuple(rows),
+        "Anonymous: no file behind it. PSS and USS are lower where another program has the same "
+        "libraries or base open.",
+    )
+
+
+def _growth(report: Report) -> Table:
+    ways = [(title, scenario_of(report, name)) for name, title in WAYS]
+    shown = [(title, scenario) for title, scenario in ways if scenario is not None]
+    by_way = [
+        {row["of"]["tasks"]: row for row in scenario["rows"] if "tasks" in row["of"]}
+        for _, scenario in shown
+    ]
+    counts = sorted({int(count) for way in by_way for count in way})
+    return Table(
+        "Memory (PSS) as tasks grow",
+        ("tasks", *(title for title, _ in shown)),
+        tuple(
+            (str(count), *(worded(way.get(count), "pss_bytes") for way in by_way))
+            for count in counts
+        ),
+    )
+
+
+def _load(report: Report) -> Table:
+    threads = scenario_of(report, "threads")
+    rows = []
+    for row in threads["rows"] if threads else ():
+        (what, count), *_ = row["of"].items()
+        rows.append(
+            (
+                f"{count} {what}" if count != 1 else f"1 {str(what).rstrip('s')}",
+                worded(row, "latency_ms"),
+                worded(row, "to_base_ratio"),
+                worded(row, "throughput_per_s"),
+            )
+        )
+    for title, name in (("no task, back to back", "base"), ("a task, back to back", "task")):
+        scenario = scenario_of(report, name)
+        if number_of(scenario, "throughput_per_s") is not None:
+            rows.append((title, NONE, NONE, worded(scenario, "throughput_per_s")))
+    every = scenario_of(report, "swap-every-request")
+    for how, name in (("decoded", "request"), ("from its file", "cold_request")):
+        if every is not None:
+            ms, ratio = worded(every, f"{name}_ms"), worded(every, f"{name}_to_latency_ratio")
+            rows.append((f"another task each time, {how}", ms, ratio, NONE))
+    return Table(
+        "Threads, callers, requests",
+        ("", "ms", "over the same without", "texts a second"),
+        tuple(rows),
+        "Threads: of one session, a task over no task. Callers: programs' threads sharing one "
+        "session, each with its own task. Requests: over a request for the task before.",
+    )
+
+
+def _starts(report: Report) -> Table:
+    rows = []
+    for name, figures in (
+        ("imports", ("import_ms",)),
+        ("start", ("process_ms", "import_ms", "session_ms", "first_run_ms", "cold_start_ms")),
+    ):
+        scenario = scenario_of(report, name)
+        for figure in figures:
+            found = figure_of(scenario, figure)
+            if isinstance(found, dict):
+                label = f"{name}: {figure[: -len('_ms')].replace('_', ' ')}"
+                low, high = found.get("min", found["p50"]), found.get("p99", found["p50"])
+                rows.append((label, word("_ms", found), f"{word('', low)}–{word('', high)}"))
+    return Table("From nothing to the first answer, ms", ("", "median", "range"), tuple(rows))
+
+
+def _conditions(report: Report) -> Table:
+    rows: list[tuple[str, ...]] = []
+    for part in (report["noise"], report["conditions"]):
+        for name in part["figures"]:
+            label = "plain graph against itself" if name == "aa_ratio" else _plain_words(name)
+            rows.append((label, worded(part, name)))
+    energy = scenario_of(report, "task")
+    if energy is not None and "energy_run_joules" in energy["figures"]:
+        rows.append(("energy of a run, joules", worded(energy, "energy_run_joules")))
+    return Table("Conditions and noise", ("", ""), tuple(rows))
+
+
+def _plain_words(name: str) -> str:
+    return name.rpartition("_")[0].replace("_", " ")
+
+
+def _checks(report: Report) -> Table:
+    rows = [
+        (f"{scenario['id']}: {check['message']}", "yes" if check["passed"] else "NO")
+        for scenario in report["scenarios"]
+        for check in scenario["checks"]
+    ]
+    conformance = report["conformance"]
+    if conformance["status"] != "not_run":
+        right = conformance["cases"] - len(conformance["failures"])
+        found = f"conformance: {right} of {conformance['cases']} cases"
+        rows.insert(0, (found, "NO" if conformance["failures"] else "yes"))
+    for failure in conformance["failures"]:
+        text = f"{failure['id']}: expected {failure['expected']}, found {failure['found']}"
+        rows.append((text, "NO"))
+    return Table("Checked", ("", "holds"), tuple(rows))
+
+
+def _absent(report: Report) -> Table:
+    rows: Sequence[tuple[str, ...]] = [
+        (
+            scenario["title"],
+            scenario["status"].replace("_", " "),
+            f"{scenario['reason']['message']} [{scenario['reason']['code']}]",
+        )
+        for scenario in report["scenarios"]
+        if scenario["reason"] is not None
+    ]
+    return Table("Without figures", ("", "", "why"), tuple(rows))

@@ -1,0 +1,11 @@
+"""Not measured: whether this device reads bundles and runs a model as recorded."""
+
+from typing import Any
+
+from osd_edge.device_tests.conformance import run_conformance
+from osd_edge.device_tests.job import Job, Sheet
+
+
+def run(job: Job, sheet: Sheet) -> dict[str, Any]:
+    """The conformance part of the report."""
+    return dict(run_conformance())

@@ -1,0 +1,15 @@
+"""What the runtime weighs before any base is opened."""
+
+from osd_edge.device_tests.job import Job, Sheet
+from osd_edge.device_tests.memory import put_memory
+from osd_edge.device_tests.samples import time_ms
+
+
+def run(job: Job, sheet: Sheet) -> None:
+    """Time the import of the runtime; memory after it."""
+    sheet.put("import_ms", time_ms(_import))
+    put_memory(sheet)
+
+
+def _import() -> None:
+    import osd_edge.runtime  # noqa: F401

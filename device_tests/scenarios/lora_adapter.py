@@ -1,0 +1,76 @@
+"""Today's way in onnxruntime itself: the same factors as LoraAdapter files, over the same graph.
+
+Its latency is measured in scenario `task`, in the rounds of what it is compared with.
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from osd_edge.base_manifest import read_manifest
+from osd_edge.device_tests.adapters import (
+    check_adapters,
+    feeds_of,
+    load_adapter,
+    options_with,
+    write_adapter,
+)
+from osd_edge.device_tests.growth import put_growth
+from osd_edge.device_tests.job import Job, Sheet
+from osd_edge.device_tests.opened import (
+    WARM_UP_RUNS,
+    folder_bytes,
+    inputs_of,
+    open_branched,
+    run_names,
+    task_files,
+)
+from osd_edge.device_tests.samples import spread_of, time_ms
+from osd_edge.device_tests.scratch import scratch_folder
+
+_LOADS = 20
+_SWAPS = 400
+
+
+def run(job: Job, sheet: Sheet) -> None:
+    """Adapter files are written first; then one after another is loaded and run."""
+    check_adapters()
+    base = Path(job.base)
+    manifest = read_manifest(base)
+    with scratch_folder(job.scratch) as folder:
+        bundles = [path for _, path in task_files(job)]
+        files = [
+            write_adapter(path, manifest, folder / f"{i}.onnx_adapter")
+            for i, path in enumerate(bundles)
+        ]
+        session = open_branched(base, job.threads)
+        inputs = inputs_of(job, manifest)
+        names = run_names(manifest)
+        for _ in range(WARM_UP_RUNS):
+            session.run(names, inputs)
+        adapters: list[Any] = []
+
+        def grow(i: int) -> None:
+            adapters.append(load_adapter(files[i]))
+            session.run(names, inputs, options_with(adapters[-1]))
+
+        put_growth(sheet, len(files), grow)
+        sizes = [path.stat().st_size for path in files]
+        sheet.put("disk_bytes", folder_bytes(base) + sum(sizes))
+        sheet.put("file_bytes", sizes[0])
+
+        fed = session.run(names, inputs | feeds_of(bundles[0], manifest))[0]
+        found = session.run(names, inputs, options_with(adapters[0]))[0]
+        difference = float(np.abs(found - fed).max())
+        sheet.check(
+            "same-as-fed", difference < 1e-4, f"adapter and fed factors: apart by {difference:.1e}"
+        )
+        if job.timed:
+            loads = [time_ms(partial(load_adapter, files[0])) for _ in range(_LOADS)]
+            swaps = [
+                time_ms(partial(options_with, adapters[i % len(adapters)])) for i in range(_SWAPS)
+            ]
+            sheet.put("load_ms", spread_of(loads))
+            sheet.put("warm_ms", spread_of(swaps))

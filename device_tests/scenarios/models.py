@@ -1,0 +1,52 @@
+"""Today's way: a whole fine-tuned model for each task, all of them open.
+
+A fine-tuned model's graph is the plain graph with other numbers in it. So the models are copies
+of the plain graph and of its weights, each a file of its own whose pages no two share: byte for
+byte what as many fine-tuned models take, whatever is in them (their heads, a few KB, left out).
+"""
+
+from pathlib import Path
+from typing import Any
+
+from osd_edge.base_manifest import PLAIN_MODEL, WEIGHTS, read_manifest
+from osd_edge.device_tests.growth import put_growth
+from osd_edge.device_tests.job import Job, Sheet
+from osd_edge.device_tests.opened import inputs_of, run_names, task_files
+from osd_edge.device_tests.samples import spread_of, time_ms
+from osd_edge.device_tests.scratch import check_room, copy_to_disk, has_room, scratch_folder
+from osd_edge.errors import BaseError
+from osd_edge.runtime.session import open_graph
+
+
+def run(job: Job, sheet: Sheet) -> None:
+    """Open one model after another until there is one for each task, or no room for one more."""
+    base = Path(job.base)
+    manifest = read_manifest(base)
+    parts = [base / PLAIN_MODEL, base / WEIGHTS]
+    if not parts[0].is_file():
+        raise BaseError("base.file", f"{parts[0]} is missing: export the base again")
+    size = sum(path.stat().st_size for path in parts)
+    inputs = inputs_of(job, manifest)
+    names = run_names(manifest)
+    wanted = len(task_files(job))
+    sessions: list[Any] = []
+    opening: list[float] = []
+    first: list[float] = []
+    with scratch_folder(job.scratch) as folder:
+        check_room(folder, size)
+
+        def grow(i: int) -> bool:
+            if not has_room(folder, size):
+                return False
+            for path in parts:
+                copy_to_disk(path, folder / f"model-{i}" / path.name)
+            graph = folder / f"model-{i}" / PLAIN_MODEL
+            opening.append(time_ms(lambda: sessions.append(open_graph(graph, job.threads))))
+            first.append(time_ms(lambda: sessions[-1].run(names, inputs)))
+            return True
+
+        fitting = put_growth(sheet, wanted, grow, first_needs=2 * size)
+        sheet.put("disk_bytes", wanted * size)
+        if job.timed and fitting:
+            sheet.put("session_ms", spread_of(opening))
+            sheet.put("first_run_ms", spread_of(first))

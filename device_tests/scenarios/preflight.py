@@ -1,0 +1,45 @@
+"""Not measured: whether the base, the bundles and the inputs go together, and the machine."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from osd_edge.base_manifest import check_fits, read_manifest
+from osd_edge.bundle_reader import read_bundle_file
+from osd_edge.device_tests.hashes import decoded_sha256
+from osd_edge.device_tests.inputs import graph_inputs
+from osd_edge.device_tests.job import Job, Sheet
+from osd_edge.device_tests.machine import this_machine
+from osd_edge.device_tests.opened import named_bundles, open_session
+from osd_edge.runtime.task import decode_task
+
+
+def run(job: Job, sheet: Sheet) -> dict[str, Any]:
+    """Facts for the report; refuses what any scenario would refuse."""
+    folder = Path(job.base)
+    manifest = read_manifest(folder)
+    tasks = []
+    for name, path in named_bundles(job.bundles):
+        bundle = read_bundle_file(path)
+        check_fits(bundle, manifest)
+        tasks.append(
+            {
+                "task": name,
+                "file": path.name,
+                "file_bytes": path.stat().st_size,
+                "decoded_sha256": decoded_sha256(bundle),
+                "decoded_bytes": decode_task(name, bundle, manifest).nbytes,
+            }
+        )
+    session = open_session(job)
+    session.run(graph_inputs(manifest, [list(row) for row in job.ids]), task=None)
+    return {
+        "machine": asdict(this_machine()),
+        "base": {
+            "name": folder.resolve().name,
+            "family": manifest.family,
+            "fingerprint": manifest.fingerprint,
+            "file_bytes": sum(int(entry["bytes"]) for entry in manifest.files.values()),
+        },
+        "tasks": tasks,
+    }

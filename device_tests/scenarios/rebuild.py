@@ -1,0 +1,44 @@
+"""Today's way with little memory: one model open at a time, closed and opened anew for each task.
+
+The file is in the system's cache of pages, so this is the least that it takes.
+"""
+
+import gc
+import time
+from pathlib import Path
+
+from osd_edge.base_manifest import PLAIN_MODEL, read_manifest
+from osd_edge.device_tests.job import Job, Sheet
+from osd_edge.device_tests.memory import put_memory
+from osd_edge.device_tests.opened import inputs_of, run_names
+from osd_edge.device_tests.samples import spread_of
+from osd_edge.errors import BaseError
+from osd_edge.runtime.session import open_graph
+
+_MOST_REQUESTS = 30
+
+
+def run(job: Job, sheet: Sheet) -> None:
+    """As many requests as the job has runs (to `_MOST_REQUESTS`), a session opened for each."""
+    base = Path(job.base)
+    manifest = read_manifest(base)
+    if not (base / PLAIN_MODEL).is_file():
+        raise BaseError("base.file", f"{base / PLAIN_MODEL} is missing: export the base again")
+    inputs = inputs_of(job, manifest)
+    names = run_names(manifest)
+    opening, first = [], []
+    for _ in range(min(job.runs, _MOST_REQUESTS) if job.timed else 2):
+        gc.collect()
+        start = time.perf_counter_ns()
+        session = open_graph(base / PLAIN_MODEL, job.threads)
+        opened = time.perf_counter_ns()
+        session.run(names, inputs)
+        done = time.perf_counter_ns()
+        opening.append((opened - start) / 1e6)
+        first.append((done - opened) / 1e6)
+        put_memory(sheet)  # the last one stands: with what earlier models left behind
+        del session
+    if job.timed:
+        sheet.put("session_ms", spread_of(opening))
+        sheet.put("first_run_ms", spread_of(first))
+        sheet.put("request_ms", spread_of([a + b for a, b in zip(opening, first, strict=True)]))

@@ -1,0 +1,63 @@
+"""Swapping for long: memory must stay where it was after warm-up.
+
+Every swap decodes, since the session may keep only one decoded task, and every tenth also reads
+the file anew. What is judged is anonymous memory, which other programs cannot move.
+"""
+
+import math
+from statistics import median
+
+from osd_edge.device_tests.job import Job, Sheet
+from osd_edge.device_tests.memory import put_memory, read_memory
+from osd_edge.device_tests.opened import open_session, short_inputs, task_files
+from osd_edge.sizes import format_size
+
+LIMIT_BYTES = 1 << 20  # what the allocator's own ups and downs stay under
+_LOOKS = 40
+_WARM_UP = 0.25  # of the swaps
+_RELOAD_EVERY = 10
+
+
+def run(job: Job, sheet: Sheet) -> None:
+    """The job's number of swaps with a short run each; memory at `_LOOKS` places."""
+    session = open_session(job, cache_bytes=1)
+    inputs = short_inputs(job, session.manifest)
+    files = task_files(job)
+    for name, path in files:
+        session.load(path, name)
+    looks = min(_LOOKS, job.soak_swaps)
+    every = math.ceil(job.soak_swaps / looks)
+    seen: list[tuple[int, int]] = []
+    for i in range(job.soak_swaps):
+        name, path = files[i % len(files)]
+        if i % _RELOAD_EVERY == 0:
+            session.unload(name)
+            session.load(path, name)
+        session.activate(name)
+        session.run(inputs)
+        if (i + 1) % every == 0:
+            use = read_memory()
+            if use is not None and use.rss is not None:
+                row = sheet.add_row(swaps=i + 1)
+                judged = use.rss if use.anonymous is None else use.anonymous
+                row.put("pss_bytes", use.pss)
+                row.put("anonymous_bytes", use.anonymous)
+                seen.append((i + 1, judged))
+    put_memory(sheet)
+    sheet.put("swaps_count", job.soak_swaps)
+    growth = _growth([size for swaps, size in seen if swaps > _WARM_UP * job.soak_swaps])
+    sheet.put("growth_bytes", growth, "not available here: no /proc, or too few swaps")
+    sheet.put("growth_limit_bytes", LIMIT_BYTES)
+    if growth is not None:
+        sheet.check(
+            "no-growth",
+            growth <= LIMIT_BYTES,
+            f"{job.soak_swaps} swaps after warm-up added {format_size(growth)} "
+            f"(allowed: {format_size(LIMIT_BYTES)})",
+        )
+
+
+def _growth(sizes: list[int]) -> float | None:
+    """The last third's median over the first third's."""
+    third = len(sizes) // 3
+    return median(sizes[-third:]) - median(sizes[:third]) if third else None

@@ -1,0 +1,25 @@
+"""From nothing to the first answer: the process, the import, the session, the first run."""
+
+import time
+
+from osd_edge.device_tests.job import Job, Sheet
+from osd_edge.device_tests.memory import put_memory
+from osd_edge.device_tests.play import CLOCK
+from osd_edge.device_tests.samples import time_ms
+
+
+def run(job: Job, sheet: Sheet) -> None:
+    """Time each step; memory is that after the first run."""
+    began = CLOCK()
+    start = time.perf_counter_ns()
+    from osd_edge.device_tests.opened import inputs_of, open_session
+
+    sheet.put("import_ms", (time.perf_counter_ns() - start) / 1e6)
+    start = time.perf_counter_ns()
+    session = open_session(job)
+    sheet.put("session_ms", (time.perf_counter_ns() - start) / 1e6)
+    inputs = inputs_of(job, session.manifest)
+    sheet.put("first_run_ms", time_ms(lambda: session.run(inputs)))
+    sheet.put("cold_start_ms", (CLOCK() - job.started_ns) / 1e6)
+    sheet.put("process_ms", (began - job.started_ns) / 1e6)
+    put_memory(sheet)

@@ -1,0 +1,33 @@
+"""What a swap costs: from the file to a decoded task (cold), and between decoded tasks (warm)."""
+
+from osd_edge.device_tests.job import Job, Sheet
+from osd_edge.device_tests.opened import (
+    KEEP_ALL_DECODED,
+    inputs_of,
+    named_bundles,
+    open_session,
+)
+from osd_edge.device_tests.rounds import no_garbage_collection
+from osd_edge.device_tests.samples import spread_of
+from osd_edge.device_tests.swaps import take_swaps
+
+
+def run(job: Job, sheet: Sheet) -> None:
+    """A row for each bundle; the scenario's figures are of all of them together."""
+    session = open_session(job, cache_bytes=KEEP_ALL_DECODED)
+    inputs = inputs_of(job, session.manifest)
+    tasks = named_bundles(job.bundles)
+    for name, path in tasks:
+        session.load(path, name)
+    names = [name for name, _ in tasks]
+    together: dict[str, list[float]] = {}
+    for name, path in tasks:
+        row = sheet.add_row(task=name)
+        with no_garbage_collection():
+            taken = take_swaps(session, name, path, names, inputs, job.runs)
+        row.put("file_bytes", path.stat().st_size)
+        for figure, samples in taken.items():
+            row.put(figure, spread_of(samples))
+            together.setdefault(figure, []).extend(samples)
+    for figure, samples in together.items():
+        sheet.put(figure, spread_of(samples))

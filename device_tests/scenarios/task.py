@@ -1,0 +1,101 @@
+"""One task active: its memory; and the latency of every way to run it, in the same rounds."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from osd_edge.device_tests.adapters import (
+    check_adapters,
+    load_adapter,
+    options_with,
+    write_adapter,
+)
+from osd_edge.device_tests.job import Job, Sheet
+from osd_edge.device_tests.memory import put_memory
+from osd_edge.device_tests.opened import (
+    KEEP_ALL_DECODED,
+    WARM_UP_RUNS,
+    Inputs,
+    inputs_of,
+    named_bundles,
+    open_branched,
+    open_session,
+    plain_run,
+    run_names,
+)
+from osd_edge.device_tests.rounds import Variant, measure_rounds, put_latency
+from osd_edge.device_tests.samples import time_ms
+from osd_edge.device_tests.scratch import scratch_folder
+from osd_edge.device_tests.steady import put_steady
+from osd_edge.errors import OsdEdgeError
+from osd_edge.runtime import EdgeSession
+
+_MOST_TASKS = 8  # in one round; a round of hundreds would last too long to compare within
+_PLAIN, _BASE, _ADAPTER = "plain graph", "no task", "LoraAdapter"
+
+
+def run(job: Job, sheet: Sheet) -> None:
+    """The first bundle gives the memory and the scenario's figures; each gives a row."""
+    session = open_session(job, cache_bytes=KEEP_ALL_DECODED)
+    inputs = inputs_of(job, session.manifest)
+    bundles = named_bundles(job.bundles)[:_MOST_TASKS]
+    first, path = bundles[0]
+    before = session.run(inputs).hidden
+    session.load(path, first)
+    session.activate(first)
+    sheet.put("first_run_ms", time_ms(lambda: session.run(inputs)))
+    for _ in range(WARM_UP_RUNS):
+        session.run(inputs)
+    put_memory(sheet)
+
+    session.deactivate()
+    same = np.array_equal(session.run(inputs).hidden, before)
+    sheet.check("back-to-base", same, "after a task the base gives what it gave, bit for bit")
+    if not job.timed:
+        return
+    for name, path in bundles[1:]:
+        session.load(path, name)
+    _measure(job, sheet, session, inputs, bundles)
+    session.activate(first)
+    put_steady(sheet, job, partial(session.run, inputs))
+
+
+def _measure(
+    job: Job, sheet: Sheet, session: EdgeSession, inputs: Inputs, bundles: list[tuple[str, Path]]
+) -> None:
+    """Rounds over the plain graph, no task, every task, and the first one as an adapter."""
+    first, path = bundles[0]
+    run = partial(session.run, inputs)
+    variants = [Variant(_BASE, run, session.deactivate)]
+    plain = plain_run(session.folder, session.manifest, inputs, job.threads)
+    if plain is not None:
+        variants.append(Variant(_PLAIN, plain))
+    for name, _ in bundles:
+        variants.append(Variant(f"task {name}", run, partial(session.activate, name)))
+    adapter, why_not = None, ""
+    try:
+        check_adapters()
+        with scratch_folder(job.scratch) as folder:
+            adapter = load_adapter(write_adapter(path, session.manifest, folder / "0.onnx_adapter"))
+    except OsdEdgeError as error:
+        why_not = str(error)
+    else:
+        branched = open_branched(session.folder, job.threads)
+        names = run_names(session.manifest)
+        options = options_with(adapter)
+        variants.append(Variant(_ADAPTER, lambda: branched.run(names, inputs, options)))
+    taken = measure_rounds(variants, runs=job.runs, seconds=job.seconds)
+    plain_taken, base_taken = taken.get(_PLAIN), taken[_BASE]
+    if plain_taken is not None:
+        put_latency(sheet.add_row(way=_PLAIN), plain_taken)
+    put_latency(sheet.add_row(way=_BASE), base_taken, plain=plain_taken)
+    put_latency(sheet, taken[f"task {first}"], plain=plain_taken, base=base_taken)
+    for name, _ in bundles:
+        row = sheet.add_row(task=name)
+        put_latency(row, taken[f"task {name}"], plain=plain_taken, base=base_taken)
+    row = sheet.add_row(way=_ADAPTER, task=first)
+    if adapter is None:
+        row.put("latency_ms", None, f"not available here: {why_not}")
+    else:
+        put_latency(row, taken[_ADAPTER], plain=plain_taken, base=base_taken)

@@ -1,0 +1,97 @@
+"""One session on more threads, and one session with more callers, each with its own task."""
+
+import os
+import threading
+import time
+
+import numpy as np
+
+from osd_edge.device_tests.job import Job, Sheet
+from osd_edge.device_tests.opened import inputs_of, open_session, task_files
+from osd_edge.device_tests.rounds import Variant, measure_rounds, put_latency
+from osd_edge.runtime import EdgeSession
+
+_CALLERS = (1, 2, 4)
+
+
+def run(job: Job, sheet: Sheet) -> None:
+    """Rows by threads of a session (latency), and by callers of one session (throughput)."""
+    if job.timed:
+        for threads in _thread_counts():
+            _measure_threads(job, threads, sheet.add_row(threads=threads))
+    _measure_callers(job, sheet)
+
+
+def _thread_counts() -> list[int]:
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    most = usable or 1
+    return sorted({most} | {2**i for i in range(most.bit_length()) if 2**i <= most})
+
+
+def _measure_threads(job: Job, threads: int, row: Sheet) -> None:
+    session = open_session(job, threads=threads)
+    inputs = inputs_of(job, session.manifest)
+    name = session.load(task_files(job)[0][1])
+    taken = measure_rounds(
+        [
+            Variant("base", lambda: session.run(inputs, task=None)),
+            Variant("task", lambda: session.run(inputs, task=name)),
+        ],
+        runs=job.runs,
+        seconds=job.seconds / 2,
+    )
+    put_latency(row, taken["task"], base=taken["base"])
+
+
+def _measure_callers(job: Job, sheet: Sheet) -> None:
+    """Every caller's every answer must be the one that its task gives alone."""
+    session = open_session(job)
+    inputs = inputs_of(job, session.manifest)
+    files = task_files(job)[: max(_CALLERS)]
+    for name, path in files:
+        session.load(path, name)
+    alone = {name: session.run(inputs, task=name).logits for name in session.tasks}
+    wrong = [0]
+    for callers in _CALLERS:
+        row = sheet.add_row(callers=callers)
+        runs = max(2, job.runs // callers)
+        start = time.perf_counter()
+        crew = [
+            threading.Thread(
+                target=_call, args=(session, files[i % len(files)][0], inputs, alone, runs, wrong)
+            )
+            for i in range(callers)
+        ]
+        for thread in crew:
+            thread.start()
+        for thread in crew:
+            thread.join()
+        took = time.perf_counter() - start
+        if job.timed:
+            row.put("throughput_per_s", callers * runs * len(job.ids) / took)
+        row.put("runs_count", callers * runs)
+    sheet.check(
+        "whole-tasks",
+        wrong[0] == 0,
+        f"{wrong[0]} answers of callers at once differ from their task's own"
+        if wrong[0]
+        else "callers at once get the answers that their tasks give alone",
+    )
+
+
+def _call(
+    session: EdgeSession,
+    name: str,
+    inputs: dict[str, object],
+    alone: dict[str, object],
+    runs: int,
+    wrong: list[int],
+) -> None:
+    for _ in range(runs):
+        try:
+            logits = session.run(inputs, task=name).logits  # type: ignore[arg-type]
+        except Exception:
+            wrong[0] += 1
+            raise
+        if not np.allclose(logits, alone[name], rtol=0, atol=1e-5):  # type: ignore[arg-type]
+            wrong[0] += 1
