@@ -61,7 +61,7 @@ def measured(plan: Plan, threads: Sequence[int], work: Path) -> list[Report]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("-o", "--work", type=Path, default=Path("measurements-out"))
     parser.add_argument("--report", type=Path, default=Path("docs/measurements.md"))
