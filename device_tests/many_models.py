@@ -41,7 +41,7 @@ def open_here(models: Sequence[Path], tokens: int) -> Iterator[dict[str, Any]]:
     """Open each model in this process, run it once, keep it, and tell the memory then."""
     import numpy as np
 
-    from osd_edge.runtime.session import open_graph
+    from osd_edge.runtime.graph import open_graph
 
     kept = []
     for path in models:

@@ -12,7 +12,7 @@ from osd_edge.bundle_reader import read_bundle_file
 from osd_edge.device_tests.inputs import graph_inputs
 from osd_edge.device_tests.job import Job
 from osd_edge.runtime import EdgeSession
-from osd_edge.runtime.session import open_graph
+from osd_edge.runtime.graph import open_graph
 
 Inputs = dict[str, NDArray[np.int64]]
 KEEP_ALL_DECODED = 2**62  # cache_bytes: a warm swap is one between decoded tasks
@@ -41,20 +41,25 @@ def run_names(manifest: BaseManifest) -> list[str]:
     return [manifest.hidden_output, *([] if pooler is None else [pooler])]
 
 
+def open_plain(folder: Path, threads: int) -> Any:
+    """An onnxruntime session over the plain graph in `folder`."""
+    return open_graph(folder / PLAIN_MODEL, threads)
+
+
+def open_branched(folder: Path, threads: int) -> Any:
+    """An onnxruntime session over the graph with branches, without ours around it."""
+    return open_graph(folder / MODEL, threads)
+
+
 def plain_run(
     folder: Path, manifest: BaseManifest, inputs: Inputs, threads: int
 ) -> Callable[[], Any] | None:
     """Runs of the plain graph, in a session of its own; None where the package has none."""
     if not (folder / PLAIN_MODEL).is_file():
         return None
-    session = open_graph(folder / PLAIN_MODEL, threads)
+    session = open_plain(folder, threads)
     names = run_names(manifest)
     return lambda: session.run(names, inputs)
-
-
-def open_branched(folder: Path, threads: int) -> Any:
-    """An onnxruntime session over the base's graph with branches, without ours around it."""
-    return open_graph(folder / MODEL, threads)
 
 
 def named_bundles(bundles: tuple[str, ...]) -> list[tuple[str, Path]]:
