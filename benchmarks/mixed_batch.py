@@ -15,7 +15,6 @@ import argparse
 import json
 import random
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 from osd_edge.device_tests.inputs import SEED, graph_inputs, token_ids
@@ -79,11 +78,11 @@ def main() -> None:
     ratios = {name: ratio_of(taken, samples["one task"]) for name, taken in samples.items()}
     if arguments.json:
         settings = {key: getattr(arguments, key) for key in ("rows", "tokens", "threads", "rounds")}
-        print(json.dumps(settings | {name: asdict(ratio) for name, ratio in ratios.items()}))
+        print(json.dumps({**settings, **ratios}))
         return
     print(f"{arguments.rows} rows of {arguments.tokens} tokens, {len(names)} tasks")
     for name, ratio in ratios.items():
-        print(f"{name:18} {ratio.median:.3f} ({ratio.p10:.3f}-{ratio.p90:.3f})")
+        print(f"{name:18} {ratio['p50']:.3f} ({ratio['p10']:.3f}-{ratio['p90']:.3f})")
 
 
 if __name__ == "__main__":
