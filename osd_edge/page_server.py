@@ -170,10 +170,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     timeout = 60  # seconds that a connection may be idle
     server: PageServer
 
-    def do_GET(self) -> None:  # noqa: N802 - the library's name
+    def do_GET(self) -> None:
         self._answer(body=True)
 
-    def do_HEAD(self) -> None:  # noqa: N802
+    def do_HEAD(self) -> None:
         self._answer(body=False)
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -201,7 +201,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         asked = self.headers.get("Range")
         if asked is not None and self.headers.get("If-Range", headers["ETag"]) == headers["ETag"]:
             found = parse_range(asked, entry.size)
-            if found == ():
+            if found is not None and found[0] == found[1]:
                 headers["Content-Range"] = f"bytes */{entry.size}"
                 headers["Content-Length"] = "0"
                 self._send_head(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, headers)
@@ -223,13 +223,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
 
-def parse_range(text: str, size: int) -> tuple[int, int] | tuple[()] | None:
-    """Begin and end of the one range that a header asks for; () where no byte is in it.
+def parse_range(text: str, size: int) -> tuple[int, int] | None:
+    """Begin and end of the one range that a header asks for; equal where no byte is in it.
 
     None for what is no single range of bytes: such a header is passed over (RFC 9110, 14.2).
 
     >>> parse_range("bytes=2-", 10), parse_range("bytes=-3", 10), parse_range("bytes=10-", 10)
-    ((2, 10), (7, 10), ())
+    ((2, 10), (7, 10), (10, 10))
     """
     match = _RANGE.fullmatch(text)
     if match is None or match[1] == match[2] == "":
@@ -240,8 +240,7 @@ def parse_range(text: str, size: int) -> tuple[int, int] | tuple[()] | None:
         begin, end = int(match[1]), size if match[2] == "" else int(match[2]) + 1
         if end <= begin:
             return None
-    end = min(end, size)
-    return (begin, end) if begin < end else ()
+    return min(begin, size), min(end, size)
 
 
 def _chunks(source: Path | bytes, begin: int, end: int) -> Iterable[bytes]:

@@ -25,7 +25,11 @@ BUILD_COMMAND = "make web-page"
     help="Address to serve at; 0.0.0.0 is every one of this machine.",
 )
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0: any free one."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8765,
+    show_default=True,
+    help="0: any free one.",
 )
 @click.option(
     "--cert",
