@@ -234,12 +234,15 @@ def parse_range(text: str, size: int) -> tuple[int, int] | None:
     match = _RANGE.fullmatch(text)
     if match is None or match[1] == match[2] == "":
         return None
-    if match[1] == "":
-        begin, end = max(size - int(match[2]), 0), size
+    first, last = match[1], match[2]
+    if first == "":
+        begin, end = max(size - int(last), 0), size
+    elif last == "":
+        begin, end = int(first), size
+    elif int(first) <= int(last):
+        begin, end = int(first), int(last) + 1
     else:
-        begin, end = int(match[1]), size if match[2] == "" else int(match[2]) + 1
-        if end <= begin:
-            return None
+        return None
     return min(begin, size), min(end, size)
 
 

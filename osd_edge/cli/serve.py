@@ -35,7 +35,7 @@ BUILD_COMMAND = "make web-page"
     "--cert",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="TLS certificate (PEM): over a network, a phone keeps a page for offline use only with it.",
+    help="TLS certificate (PEM): over a network, a phone keeps a page offline only with it.",
 )
 @click.option("--key", type=click.Path(path_type=Path), metavar="FILE", help="Its private key.")
 @click.option(
