@@ -7,10 +7,14 @@ SHARED ?= ../shared
 TORCH_INDEX ?=
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+WEB := runtime/web
+WEB_INSTALLED := $(WEB)/node_modules/.installed
+CHROMIUM ?= /usr/bin/chromium
 # As a variable, since it then holds for what packages are built with, too.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: demo test test-emulated lint results measurements vectors device-model format clean
+.PHONY: demo test test-emulated test-web web-page lint results measurements vectors device-model \
+	format clean
 
 demo: $(INSTALLED)  ## fine-tune three tasks, compress them, swap them over one base
 	$(BIN)/osd-edge demo -o demo-out --overwrite
@@ -21,6 +25,18 @@ test: $(INSTALLED)  ## all tests
 test-emulated: $(INSTALLED)  ## tests on an emulated arm64 machine, and over ssh; installs packages as root
 	tests_emulated/install_packages.sh
 	$(BIN)/python -m pytest tests_emulated tests/test_ssh_device.py
+
+web-page: $(WEB_INSTALLED)  ## the phone page that osd-edge serve shows
+	cd $(WEB) && npm run --silent page
+
+test-web: $(INSTALLED) $(WEB_INSTALLED) web-page  ## the JavaScript runtime, in Node and in Chromium
+	cd $(WEB) && npm run --silent check
+	test -x $(CHROMIUM) || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq \
+		-o DPkg::Lock::Timeout=300 --no-install-recommends chromium fonts-dejavu-core; } || \
+		{ echo "needs a Chromium: install one, and name it: make test-web CHROMIUM=FILE"; exit 1; }
+	OMP_NUM_THREADS=2 $(BIN)/python -m tests.web_fixtures $(WEB)/build/fixtures
+	cd $(WEB) && npm run --silent test
+	cd $(WEB) && OSD_EDGE=$(abspath $(BIN))/osd-edge CHROMIUM=$(CHROMIUM) npm run --silent test:browser
 
 lint: $(INSTALLED)  ## style and types
 	$(BIN)/ruff check .
@@ -46,10 +62,16 @@ format: $(INSTALLED)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo-out results-out measurements-out
+	rm -rf $(addprefix $(WEB)/,node_modules build dist page)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check torch \
 		$(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+# Without install scripts: those of some packages fetch binaries that nothing here needs.
+$(WEB_INSTALLED): $(WEB)/package.json $(WEB)/package-lock.json
+	cd $(WEB) && npm ci --ignore-scripts --no-audit --no-fund
 	touch $@

@@ -12,6 +12,7 @@ from osd_edge.cli.compare import compare
 from osd_edge.cli.demo import demo
 from osd_edge.cli.device import evaluate, run
 from osd_edge.cli.export import export
+from osd_edge.cli.serve import serve
 from osd_edge.errors import OsdEdgeError, shown
 
 
@@ -21,7 +22,7 @@ def cli() -> None:
     """Many fine-tuned tasks over one base model: export on a workstation, swap on a device."""
 
 
-for command in (export, inspect, verify, run, evaluate, bench, compare, demo):
+for command in (export, inspect, verify, run, evaluate, bench, serve, compare, demo):
     cli.add_command(command)
 
 
@@ -36,7 +37,7 @@ def main() -> None:
         click.echo(f"osd-edge: {shown(str(error), 600)} [{error.code}]", err=True)
         sys.exit(1)
     except ModuleNotFoundError as error:
-        extra = {"tokenizers": "text", "matplotlib": "demo", "sklearn": "demo"}
+        extra = {"tokenizers": "text", "matplotlib": "demo", "sklearn": "demo", "segno": "serve"}
         name = (error.name or "").split(".")[0]
         if name in ("", "osd_edge"):
             raise

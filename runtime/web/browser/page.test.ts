@@ -1,0 +1,294 @@
+import assert from "node:assert/strict";
+import { mkdirSync, readFileSync } from "node:fs";
+import { after, before, beforeEach, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import type { Browser } from "playwright-core";
+import { openBrowser, Phone } from "./phone.js";
+import { Proxy, Served } from "./serve.js";
+
+const TASKS = ["first", "second", "third"];
+const LABELS: Record<string, string[]> = {
+  first: ["red", "green", "blue"],
+  second: ["yes", "no"],
+  third: ["north", "south"],
+};
+const SCREENSHOTS = fileURLToPath(new URL("../screenshots/", import.meta.url));
+const expected = JSON.parse(
+  readFileSync(new URL("../fixtures/expected.json", import.meta.url), "utf8"),
+) as { text: string; pair: string | null; logits: Record<string, number[]> }[];
+const [text, ...others] = [...new Set(expected.map((one) => one.text))] as [string, ...string[]];
+
+/** The label that Python's session gives to a text. */
+function label(task: string, of: string): string {
+  const { logits } = expected.find((one) => one.text === of && one.pair === null)!;
+  return LABELS[task]![logits[task]!.indexOf(Math.max(...logits[task]!))]!;
+}
+
+let browser: Browser;
+let first: Served;
+let other: Served;
+let proxy: Proxy;
+
+before(async () => {
+  mkdirSync(SCREENSHOTS, { recursive: true });
+  [first, other, browser] = await Promise.all([
+    Served.start("base", TASKS),
+    Served.start("other", TASKS),
+    openBrowser(),
+  ]);
+});
+
+beforeEach(async () => {
+  await proxy?.stop();
+  proxy = new Proxy(first);
+  await proxy.start();
+});
+
+after(async () => {
+  await browser?.close();
+  await proxy?.stop();
+  first?.stop();
+  other?.stop();
+});
+
+/** A phone with the base and `tasks`, ready to answer. */
+async function ready(...tasks: string[]): Promise<Phone> {
+  const phone = await Phone.with(browser);
+  await phone.visit(proxy.address);
+  await phone.getBase();
+  await phone.add(...tasks);
+  await phone.keptOffline();
+  return phone;
+}
+
+test("three tasks answer as in Python, as one taps from task to task", async () => {
+  const phone = await ready(...TASKS);
+  for (const one of [text, ...others.slice(0, 2)]) {
+    await phone.type(one);
+    for (const task of TASKS) {
+      await phone.choose(task);
+      await phone.answers(label(task, one));
+      assert.match((await phone.page.textContent("#swap-cost"))!, /ms/);
+    }
+  }
+  assert.match((await phone.page.textContent("#run-cost"))!, /ms, \d+ tokens/);
+  const isolated = await phone.page.evaluate(() => self.crossOriginIsolated);
+  assert.ok(isolated, "threads and memory figures need isolation");
+  assert.deepEqual(phone.mistakes, []);
+  await phone.close();
+});
+
+test("nothing on the page moves by itself, and every control is named and thumb-sized", async () => {
+  const phone = await Phone.with(browser);
+  await phone.page.addInitScript(() => {
+    const shifts: number[] = [];
+    Object.assign(self, { shifts });
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries() as (PerformanceEntry & { value: number; hadRecentInput: boolean })[]) {
+        if (!entry.hadRecentInput) shifts.push(entry.value);
+      }
+    }).observe({ type: "layout-shift", buffered: true });
+  });
+  await phone.visit(proxy.address);
+  await phone.getBase();
+  await phone.add(...TASKS);
+  await phone.type(text);
+  for (const task of TASKS) {
+    await phone.choose(task);
+    await phone.answers(label(task, text));
+  }
+  const shift = await phone.page.evaluate(() =>
+    (self as unknown as { shifts: number[] }).shifts.reduce((a, b) => a + b, 0),
+  );
+  assert.ok(shift < 0.1, `the page moved by ${shift}`);
+  for (const button of await phone.page.getByRole("button").all()) {
+    const box = (await button.boundingBox())!;
+    assert.ok(box.height >= 44 && box.width >= 44, `${await button.textContent()} is small`);
+    const name = (await button.getAttribute("aria-label")) ?? (await button.textContent());
+    assert.ok(name, "a button without a name");
+  }
+  await phone.close();
+});
+
+for (const [name, options] of Object.entries({
+  "portrait-light": { profile: "Pixel 7", colorScheme: "light" },
+  "portrait-dark": { profile: "iPhone SE", colorScheme: "dark", isMobile: true },
+  "landscape-light": { profile: "Pixel 7 landscape", colorScheme: "light" },
+} as const)) {
+  test(`it fits the screen: ${name}`, async () => {
+    const phone = await Phone.with(browser, options);
+    await phone.visit(proxy.address);
+    await phone.page.screenshot({ path: `${SCREENSHOTS}${name}-new.png`, fullPage: true });
+    await phone.getBase();
+    await phone.add("first", "second");
+    await phone.type(text);
+    await phone.choose("second");
+    await phone.answers(label("second", text));
+    await phone.page.screenshot({ path: `${SCREENSHOTS}${name}.png`, fullPage: true });
+    const wider = await phone.page.evaluate(
+      () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    );
+    assert.ok(wider <= 0, `${wider} pixels too wide`);
+    await phone.close();
+  });
+}
+
+test("with the server stopped, a reload finds page, base and tasks", async () => {
+  const phone = await ready("first", "second");
+  await phone.type(text);
+  await phone.choose("second");
+  await phone.answers(label("second", text));
+  await proxy.stop();
+  await phone.page.reload();
+  await phone.page.getByText("Offline · ready").waitFor();
+  assert.equal(await phone.page.inputValue("#message"), text);
+  await phone.answers(label("second", text));
+  await phone.choose("first");
+  await phone.answers(label("first", text));
+  await phone.page.getByRole("button", { name: "Remove first" }).click();
+  await phone.page.getByRole("button", { name: "Remove first" }).waitFor({ state: "detached" });
+  await phone.answers(label("second", text));
+  await phone.close();
+});
+
+test("a download that breaks off goes on where it broke, and is checked as a whole", async () => {
+  const phone = await Phone.with(browser);
+  await phone.visit(proxy.address);
+  proxy.fault = { path: "model.onnx.data", cutAfter: 5_000_000 };
+  await phone.getBase();
+  const asked = proxy.asked.filter(({ path }) => path.endsWith("model.onnx.data"));
+  assert.equal(asked.length, 2);
+  const from = Number(/^bytes=(\d+)-$/.exec(asked[1]!.range!)![1]);
+  assert.ok(from >= 4 * 2 ** 20, `it went on from ${from}`);
+  await phone.add("first");
+  await phone.type(text);
+  await phone.answers(label("first", text));
+  await phone.close();
+});
+
+test("a download that broke off for good goes on after a reload", async () => {
+  const phone = await Phone.with(browser);
+  await phone.visit(proxy.address);
+  proxy.fault = { path: "model.onnx.data", cutAfter: 5_000_000, thenStop: true };
+  await phone.page.getByRole("button", { name: /^Get the base/ }).click();
+  await phone.refuses("download.broken");
+  assert.ok((await phone.stored()).some((key) => key.includes("/piece/")), "what came is kept");
+  await proxy.start();
+  proxy.asked.length = 0;
+  await phone.visit(proxy.address);
+  await phone.getBase();
+  const weights = proxy.asked.filter(({ path }) => path.endsWith("model.onnx.data"));
+  assert.match(weights[0]!.range!, /^bytes=[1-9]/);
+  await phone.close();
+});
+
+test("a damaged task is not used, and nothing of it stays", async () => {
+  const phone = await ready("first");
+  const before = await phone.stored();
+  proxy.fault = { path: "second.osd", change: (bytes) => void (bytes[bytes.length - 1]! ^= 1) };
+  await phone.page.getByRole("button", { name: "Add second" }).click();
+  await phone.refuses("download.digest");
+  assert.deepEqual(await phone.stored(), before);
+  await phone.type(text);
+  await phone.answers(label("first", text));
+  proxy.fault = null;
+  await phone.add("second");
+  assert.equal(await phone.page.textContent("#problem"), "");
+  await phone.close();
+});
+
+test("where there is no room, it says so and leaves nothing behind", async () => {
+  const phone = await Phone.with(browser);
+  await phone.visit(proxy.address);
+  await phone.keptOffline();
+  const devtools = await phone.context.newCDPSession(phone.page);
+  const { origin } = new URL(proxy.address);
+  const { usage } = await devtools.send("Storage.getUsageAndQuota", { origin });
+  const quotaSize = Math.ceil(usage) + 5_000_000; // a piece, and not two
+  await devtools.send("Storage.overrideQuotaForOrigin", { origin, quotaSize });
+  await phone.page.getByRole("button", { name: /^Get the base/ }).click();
+  await phone.refuses("storage.full");
+  const left = (await phone.stored()).filter((key) => key.includes("/record/"));
+  assert.deepEqual(left, []);
+  await devtools.send("Storage.overrideQuotaForOrigin", { origin });
+  await phone.getBase();
+  await phone.add("first");
+  await phone.close();
+});
+
+test("a new base: tasks of the old one are refused by its fingerprint and offered anew", async () => {
+  const phone = await ready("first", "second");
+  await phone.type(text);
+  await phone.choose("second");
+  await phone.answers(label("second", text));
+  proxy.served = other;
+  await phone.page.reload();
+  await phone.answers(label("second", text)); // until it is updated, all works as before
+  await phone.page.getByRole("button", { name: /^Update the base/ }).click();
+  const refused = phone.page.locator("small.refused", { hasText: "[bundle.base]" });
+  await refused.nth(1).waitFor();
+  assert.equal(await phone.page.locator("#choices button").count(), 0);
+  await phone.page.getByRole("button", { name: "Update second" }).click();
+  await phone.page.locator("#choices").getByRole("button", { name: "second" }).waitFor();
+  assert.equal(await refused.count(), 1);
+  await phone.page.getByText(/^(yes|no)$/).first().waitFor();
+  const weights = (await phone.stored()).filter((key) => key.includes("/whole/"));
+  // The new base's three files, its task, and the old task that was not replaced yet.
+  assert.equal(weights.length, 5, "files of the old base are gone");
+  await phone.close();
+});
+
+test("two tabs share what is installed, and get a file once", async () => {
+  const one = await Phone.with(browser);
+  const two = await one.tab();
+  await Promise.all([one.visit(proxy.address), two.visit(proxy.address)]);
+  await Promise.all([one.getBase(), two.getBase()]);
+  const asked = proxy.asked.filter(({ path }) => path.endsWith("model.onnx.data"));
+  assert.equal(asked.length, 1);
+  await one.add("first", "second");
+  for (const tab of [one, two]) {
+    await tab.type(text);
+    await tab.choose("second");
+    await tab.answers(label("second", text));
+  }
+  await two.page.getByRole("button", { name: "Remove second" }).click();
+  await one.page.getByRole("button", { name: "Add second" }).waitFor();
+  await one.answers(label("first", text));
+  await one.close();
+});
+
+test("sent to the background and called back, it goes on", async () => {
+  const phone = await ready("first", "second");
+  await phone.type(text);
+  await phone.choose("first");
+  await phone.answers(label("first", text));
+  const devtools = await phone.context.newCDPSession(phone.page);
+  await devtools.send("Page.setWebLifecycleState", { state: "frozen" });
+  await devtools.send("Page.setWebLifecycleState", { state: "active" });
+  await phone.choose("second");
+  await phone.answers(label("second", text));
+  assert.deepEqual(phone.mistakes, []);
+  await phone.close();
+});
+
+test("the measurement's report can be shared", async () => {
+  const phone = await ready("first", "second");
+  await phone.page.getByRole("button", { name: "Measure" }).click();
+  await phone.page.locator("#report table").waitFor();
+  const downloaded = phone.page.waitForEvent("download");
+  await phone.page.getByRole("button", { name: "Share the report" }).click();
+  const report = JSON.parse(readFileSync(await (await downloaded).path(), "utf8"));
+  assert.equal(report.schema, "osd-edge-bench/1");
+  assert.equal(report.machine.kind, "browser");
+  assert.deepEqual(report.tasks.map(({ task }: { task: string }) => task), ["first", "second"]);
+  const ids = report.scenarios.map(({ id }: { id: string }) => id);
+  assert.deepEqual(ids, ["base", "task", "swap"]);
+  const parts = report.scenarios.flatMap((one: { rows: unknown[] }) => [one, ...one.rows]);
+  for (const { figures, missing } of parts) {
+    for (const [name, figure] of Object.entries(figures)) {
+      if (figure === null) assert.ok(missing[name].reason);
+      else assert.ok((typeof figure === "number" ? figure : (figure as { p50: number }).p50) >= 0);
+    }
+  }
+  await phone.close();
+});

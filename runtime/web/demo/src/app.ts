@@ -1,0 +1,166 @@
+/** The page: what a tap does, and what is shown. All work is done by the worker. */
+
+import { Client, Refused } from "./client.js";
+import { byId } from "./dom.js";
+import { ms, size } from "./format.js";
+import { pageMemory, shareReport, showReport } from "./report.js";
+import type { Problem, State } from "./protocol.js";
+import { filesList, type Progress, showAnswer, showChoices } from "./view.js";
+
+const WAIT_MS = 150; // after the last key, before a message is read
+const ROUNDS = 30;
+const message = byId<HTMLTextAreaElement>("message");
+const measureButton = byId<HTMLButtonElement>("measure");
+const shareButton = byId<HTMLButtonElement>("share");
+const measured = byId<HTMLProgressElement>("measured");
+
+let state: State | null = null;
+let chosen: string | null = localStorage.getItem("task");
+let active: string | null = null;
+let report: unknown = null;
+let busy = false; // measuring
+const progress: Progress = new Map();
+
+const client = new Client({
+  progress(what, done, total) {
+    progress.set(what, done / total);
+    files.progress(progress);
+  },
+  measured(share) {
+    measured.value = share;
+  },
+  state: show,
+});
+
+const files = filesList(byId("files"), {
+  getBase: () => change("", () => client.ask("installBase", null)),
+  getTask: (name) => change(name, () => client.ask("installTask", name)),
+  removeTask: (name) => change(name, () => client.ask("removeTask", name)),
+});
+
+/** Do what changes the files, with its progress and its refusal shown; `what` is "" for the base. */
+async function change(what: string, work: () => Promise<State>): Promise<void> {
+  if (progress.has(what)) return;
+  progress.set(what, 0);
+  complain(null);
+  draw();
+  try {
+    state = await work();
+  } catch (error) {
+    complain(problemOf(error));
+  }
+  progress.delete(what);
+  if (state !== null) show(state);
+}
+
+function show(next: State): void {
+  state = next;
+  const usable = next.tasks.filter((task) => task.installed && task.refused === null);
+  if (!usable.some(({ task }) => task === chosen)) chosen = usable[0]?.task ?? null;
+  if (next.problem !== null) complain(next.problem);
+  draw();
+  void storage();
+  // What was active may have been replaced: activate it anew.
+  active = null;
+  void answer();
+}
+
+function draw(): void {
+  if (state === null) return;
+  const { online, lasting } = state;
+  const kept = lasting ? "works offline" : "needs https or localhost to work offline";
+  byId("status").textContent = online ? `Online · ${kept}` : `Offline · ${lasting ? "ready" : kept}`;
+  const usable = state.tasks.filter((task) => task.installed && task.refused === null);
+  const names = state.ready ? usable.map(({ task }) => task) : [];
+  showChoices(byId("choices"), names, chosen, choose);
+  files.show(state, progress);
+  measureButton.disabled = !state.ready || busy;
+}
+
+function choose(name: string): void {
+  chosen = name;
+  localStorage.setItem("task", name);
+  draw();
+  void answer();
+}
+
+let asked = 0;
+
+/** Swap to the chosen task if another is active, then answer the message. */
+async function answer(): Promise<void> {
+  const mine = ++asked;
+  if (state === null || !state.ready || busy) return;
+  try {
+    if (active !== chosen) {
+      const swap = await client.ask("activate", chosen);
+      active = swap.task;
+      byId("swap-cost").textContent =
+        swap.task === null ? "–" : `${ms(swap.ms)}${swap.cold ? ", decoded" : ""}`;
+    }
+    const text = message.value.trim();
+    if (mine !== asked) return;
+    if (active === null || text === "") {
+      showAnswer(null);
+      return;
+    }
+    const result = await client.ask("classify", text);
+    if (mine !== asked) return;
+    showAnswer(result.answer);
+    byId("run-cost").textContent = `${ms(result.ms)}, ${result.tokens} tokens`;
+  } catch (error) {
+    if (mine === asked) complain(problemOf(error));
+  }
+}
+
+async function measure(): Promise<void> {
+  if (busy) return;
+  busy = true;
+  draw();
+  measured.classList.remove("idle");
+  try {
+    const memory = await pageMemory();
+    if (memory !== null) byId("memory").textContent = size(memory);
+    report = await client.ask("measure", { rounds: ROUNDS, memory });
+    showReport(byId("report"), report);
+    shareButton.disabled = false;
+  } catch (error) {
+    complain(problemOf(error));
+  }
+  measured.classList.add("idle");
+  busy = false;
+  draw();
+}
+
+async function storage(): Promise<void> {
+  const estimate = await (navigator as { storage?: StorageManager }).storage?.estimate?.();
+  if (estimate?.usage !== undefined) byId("stored").textContent = size(estimate.usage);
+}
+
+function complain(problem: Problem | null): void {
+  byId("problem").textContent = problem === null ? "" : `${problem.message} [${problem.code}]`;
+}
+
+function problemOf(error: unknown): Problem {
+  if (error instanceof Refused) return error.problem;
+  return { code: "page.failed", message: error instanceof Error ? error.message : String(error) };
+}
+
+let timer = 0;
+message.value = localStorage.getItem("message") ?? "";
+message.addEventListener("input", () => {
+  localStorage.setItem("message", message.value);
+  clearTimeout(timer);
+  timer = window.setTimeout(answer, WAIT_MS);
+});
+measureButton.addEventListener("click", () => void measure());
+shareButton.addEventListener("click", () => void shareReport(report).catch(() => {}));
+measured.classList.add("idle");
+for (const name of ["online", "offline"]) {
+  window.addEventListener(name, () => void client.ask("refresh", null).then(show));
+}
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible") void client.ask("refresh", null).then(show);
+});
+
+if ("serviceWorker" in navigator) void navigator.serviceWorker.register("sw.js").catch(() => {});
+void client.ask("start", null).then(show, (error: unknown) => complain(problemOf(error)));

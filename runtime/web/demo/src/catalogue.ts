@@ -1,0 +1,36 @@
+/** What the server offers: `catalogue.json`, as `osd-edge serve` writes it. */
+
+export interface OfferedTask {
+  readonly task: string;
+  readonly labels: readonly string[];
+  /** Fingerprint of the base that it was made for. */
+  readonly base: string;
+  readonly url: string;
+  readonly bytes: number;
+  readonly sha256: string;
+}
+
+export interface Catalogue {
+  readonly format: 1;
+  readonly tool: string;
+  readonly base: {
+    readonly name: string;
+    readonly fingerprint: string;
+    /** Folder of the files; `sha256` is that of its manifest.json. */
+    readonly url: string;
+    readonly sha256: string;
+    readonly bytes: number;
+  };
+  readonly tasks: readonly OfferedTask[];
+}
+
+/** The catalogue, or null where the server cannot be reached, or speaks otherwise. */
+export async function fetchCatalogue(): Promise<Catalogue | null> {
+  try {
+    const response = await fetch("catalogue.json", { cache: "no-store" });
+    const catalogue = (await response.json()) as Catalogue;
+    return response.ok && catalogue.format === 1 ? catalogue : null;
+  } catch {
+    return null;
+  }
+}

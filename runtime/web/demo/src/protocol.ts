@@ -1,0 +1,81 @@
+/** What the page and its worker say to each other. */
+
+import type { Answer } from "../../src/core.js";
+
+/** A task in the list: offered, installed, or both. */
+export interface TaskState {
+  readonly task: string;
+  readonly labels: readonly string[];
+  readonly bytes: number;
+  readonly installed: boolean;
+  /** Why an installed task cannot be used: a code and a message. */
+  readonly refused: Problem | null;
+  /** Whether the server has it: not installed yet, or another version than the installed one. */
+  readonly offered: boolean;
+}
+
+export interface Problem {
+  readonly code: string;
+  readonly message: string;
+}
+
+export interface State {
+  readonly online: boolean;
+  /** Whether the browser keeps files after the page was closed. */
+  readonly lasting: boolean;
+  readonly base: { readonly name: string; readonly bytes: number } | null;
+  /** A base to get: none is installed, or the server has another. */
+  readonly offeredBase: { readonly name: string; readonly bytes: number } | null;
+  readonly ready: boolean;
+  readonly tasks: readonly TaskState[];
+  readonly problem: Problem | null;
+}
+
+export interface Swap {
+  readonly task: string | null;
+  readonly ms: number;
+  /** Whether the task had to be decoded first. */
+  readonly cold: boolean;
+}
+
+export interface Classified {
+  readonly task: string;
+  readonly answer: Answer;
+  readonly tokens: number;
+  readonly ms: number;
+}
+
+export interface MeasureSettings {
+  /** Rounds of each thing that is timed. */
+  readonly rounds: number;
+  /** Memory of the page with a task active, where the browser tells; bytes. */
+  readonly memory: number | null;
+}
+
+/** Requests by name: what is sent, what comes back. */
+export interface Requests {
+  start: { send: null; give: State };
+  refresh: { send: null; give: State };
+  installBase: { send: null; give: State };
+  installTask: { send: string; give: State };
+  removeTask: { send: string; give: State };
+  activate: { send: string | null; give: Swap };
+  classify: { send: string; give: Classified };
+  measure: { send: MeasureSettings; give: unknown };
+}
+
+export type RequestName = keyof Requests;
+
+export interface Request<N extends RequestName = RequestName> {
+  readonly id: number;
+  readonly name: N;
+  readonly value: Requests[N]["send"];
+}
+
+export type Message =
+  | { readonly id: number; readonly value: unknown }
+  | { readonly id: number; readonly problem: Problem }
+  /** Bytes of a download so far; `what` is "" for the base, else a task's name. */
+  | { readonly progress: { readonly what: string; readonly done: number; readonly total: number } }
+  | { readonly measured: number }
+  | { readonly state: State };

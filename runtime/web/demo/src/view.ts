@@ -1,0 +1,125 @@
+/** What the page shows: choices, the answer, and the list of what is installed. */
+
+import type { Answer } from "../../src/core.js";
+import { byId, element } from "./dom.js";
+import { size } from "./format.js";
+import type { State, TaskState } from "./protocol.js";
+
+/** Share of each download that runs: "" is the base, else a task's name. */
+export type Progress = Map<string, number>;
+
+const SHOWN_SCORES = 3;
+
+export function showChoices(
+  box: HTMLElement,
+  names: readonly string[],
+  chosen: string | null,
+  choose: (name: string) => void,
+): void {
+  const focused = document.activeElement instanceof HTMLButtonElement && box.contains(document.activeElement);
+  const buttons = names.map((name) => {
+    const button = element("button", { type: "button", textContent: name });
+    button.setAttribute("aria-pressed", String(name === chosen));
+    button.addEventListener("click", () => choose(name));
+    return button;
+  });
+  box.replaceChildren(...buttons);
+  if (names.length === 0) box.append(element("p", { textContent: "No task is here yet." }));
+  if (focused) buttons[names.indexOf(chosen ?? "")]?.focus();
+}
+
+export function showAnswer(answer: Answer | null): void {
+  byId("label").textContent = answer?.label ?? "–";
+  if (answer === null) byId("run-cost").textContent = "–";
+  const scores = Object.entries(answer?.scores ?? {}).sort(([, a], [, b]) => b - a);
+  byId("scores").replaceChildren(
+    ...scores.slice(0, SHOWN_SCORES).map(([label, score]) => {
+      const bar = element("i");
+      bar.style.width = `${100 * score}%`;
+      const percent = element("span", { textContent: `${(100 * score).toFixed(1)} %` });
+      return element("li", {}, bar, element("span", { textContent: label }), percent);
+    }),
+  );
+}
+
+export interface Actions {
+  getBase(): void;
+  getTask(name: string): void;
+  removeTask(name: string): void;
+}
+
+/** The list of the base and the tasks, each with its bytes, its button and its progress. */
+export function filesList(
+  list: HTMLElement,
+  actions: Actions,
+): { show(state: State, progress: Progress): void; progress(progress: Progress): void } {
+  const bars = new Map<string, HTMLProgressElement>();
+
+  const row = (what: string, name: string, note: HTMLElement, ...buttons: Node[]): HTMLElement => {
+    const bar = element("progress", { max: 1, value: 0, className: "idle" });
+    bar.setAttribute("aria-label", `Getting ${name}`);
+    bars.set(what, bar);
+    const text = element("div", {}, element("b", { textContent: name }), note);
+    return element("li", {}, text, element("div", {}, ...buttons), bar);
+  };
+
+  const button = (text: string, label: string, disabled: boolean, act: () => void): HTMLElement => {
+    const made = element("button", { type: "button", textContent: text, disabled });
+    made.setAttribute("aria-label", label);
+    made.addEventListener("click", act);
+    return made;
+  };
+
+  const baseRow = ({ base, offeredBase }: State, progress: Progress): HTMLElement => {
+    const name = `Base ${offeredBase?.name ?? base?.name ?? ""}`;
+    const bytes = size(offeredBase?.bytes ?? base?.bytes ?? 0);
+    const words = base === null ? `${bytes}, once for all tasks` : `${bytes}, shared by all tasks`;
+    const note = element("small", { textContent: offeredBase && base ? `New: ${words}` : words });
+    if (offeredBase === null) return row("", name, note);
+    const busy = progress.has("");
+    const text = base === null ? "Get" : "Update";
+    const get = button(text, `${text} the base, ${bytes}`, busy, actions.getBase);
+    get.classList.add("main");
+    return row("", name, note, get);
+  };
+
+  const taskRow = (task: TaskState, progress: Progress, haveBase: boolean): HTMLElement => {
+    const note = element("small", { textContent: `${size(task.bytes)}, ${task.labels.length} labels` });
+    if (task.refused !== null) {
+      note.textContent = `Not usable: ${task.refused.message} [${task.refused.code}]`;
+      note.className = "refused";
+    }
+    const busy = progress.has(task.task);
+    const buttons = [];
+    if (task.offered) {
+      const text = task.installed ? "Update" : "Add";
+      const act = (): void => actions.getTask(task.task);
+      buttons.push(button(text, `${text} ${task.task}`, busy || !haveBase, act));
+    }
+    if (task.installed && !(task.offered && task.refused === null)) {
+      const act = (): void => actions.removeTask(task.task);
+      buttons.push(button("Remove", `Remove ${task.task}`, busy, act));
+    }
+    return row(task.task, task.task, note, ...buttons);
+  };
+
+  return {
+    show(state, progress) {
+      const rows = [];
+      if (state.base !== null || state.offeredBase !== null) rows.push(baseRow(state, progress));
+      rows.push(...state.tasks.map((task) => taskRow(task, progress, state.base !== null)));
+      if (rows.length === 0) {
+        const note = element("small", { textContent: "The server cannot be reached." });
+        rows.push(row("", "Nothing yet", note));
+      }
+      list.replaceChildren(...rows);
+      this.progress(progress);
+    },
+    progress(progress) {
+      for (const [what, bar] of bars) {
+        bar.classList.toggle("idle", !progress.has(what));
+        bar.value = progress.get(what) ?? 0;
+      }
+    },
+  };
+}

@@ -1,0 +1,259 @@
+/** The worker: session, store and downloads, so that the page never waits. */
+
+import * as ort from "onnxruntime-web/wasm";
+import { EdgeSession, OsdEdgeError } from "../../src/core.js";
+import { textEncoder } from "../../src/text.js";
+import { type Catalogue, fetchCatalogue } from "./catalogue.js";
+import * as installed from "./installed.js";
+import { measure } from "./measure.js";
+import type {
+  Classified,
+  Message,
+  Problem,
+  Request,
+  RequestName,
+  Requests,
+  State,
+  Swap,
+  TaskState,
+} from "./protocol.js";
+import { openStore, type Store } from "./store.js";
+
+const THREADS = self.crossOriginIsolated
+  ? Math.max(1, Math.min(4, Math.ceil((navigator.hardwareConcurrency || 1) / 2)))
+  : 1;
+ort.env.wasm.wasmPaths = new URL("ort/", self.location.href).href;
+ort.env.wasm.numThreads = THREADS;
+ort.env.logLevel = "error";
+
+const others = "BroadcastChannel" in self ? new BroadcastChannel("osd-edge") : null;
+
+class App {
+  catalogue: Catalogue | null = null;
+  base: installed.InstalledBase | null = null;
+  session: EdgeSession | null = null;
+  problem: Problem | null = null;
+  /** Digest of each installed task as it was last seen, and why it cannot be used. */
+  readonly seen = new Map<string, { sha256: string; refused: Problem | null }>();
+  readonly decoded = new Set<string>();
+
+  constructor(readonly store: Store) {}
+
+  /** Look at what the server offers and what is installed; open what is not open yet. */
+  async refresh(): Promise<State> {
+    this.catalogue = await fetchCatalogue();
+    return this.follow();
+  }
+
+  /** Bring the session in line with what is installed, whoever changed that. */
+  async follow(): Promise<State> {
+    const base = await installed.installedBase(this.store);
+    if (base?.sha256 !== this.base?.sha256) await this.close();
+    this.base = base;
+    if (base !== null && this.session === null) await this.open(base);
+    const tasks = await installed.installedTasks(this.store);
+    for (const [name, { sha256 }] of this.seen) {
+      if (!tasks.some((task) => task.task === name && task.sha256 === sha256)) this.drop(name);
+    }
+    for (const task of tasks) if (!this.seen.has(task.task)) await this.take(task);
+    return this.state(tasks);
+  }
+
+  async open(base: installed.InstalledBase): Promise<void> {
+    this.problem = null;
+    try {
+      this.session = await EdgeSession.open(
+        ort,
+        (name) => installed.readBaseFile(this.store, base, name),
+        { encoder: textEncoder },
+      );
+    } catch (error) {
+      this.problem = problemOf(error);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.session?.release();
+    this.session = null;
+    this.seen.clear();
+    this.decoded.clear();
+  }
+
+  /** Load an installed task; one that is refused stays, with its reason. */
+  async take(task: installed.InstalledTask): Promise<void> {
+    let refused: Problem | null = null;
+    try {
+      this.session?.loadBytes(await installed.readTask(this.store, task), task.task);
+    } catch (error) {
+      refused = problemOf(error);
+    }
+    if (this.session !== null) this.seen.set(task.task, { sha256: task.sha256, refused });
+  }
+
+  drop(name: string): void {
+    if (this.session?.tasks.includes(name)) this.session.unload(name);
+    this.seen.delete(name);
+    this.decoded.delete(name);
+  }
+
+  state(tasks: readonly installed.InstalledTask[]): State {
+    const offers = this.catalogue?.tasks ?? [];
+    const names = new Set([...offers, ...tasks].map(({ task }) => task));
+    const list = [...names].map((name): TaskState => {
+      const here = tasks.find(({ task }) => task === name);
+      const offer = offers.find(({ task }) => task === name);
+      const { labels, bytes } = (here ?? offer) as installed.InstalledTask;
+      const refused = this.seen.get(name)?.refused ?? null;
+      const offered = offer !== undefined && offer.sha256 !== here?.sha256;
+      return { task: name, labels, bytes, installed: here !== undefined, refused, offered };
+    });
+    const offeredBase = this.catalogue?.base;
+    const newBase = offeredBase !== undefined && offeredBase.sha256 !== this.base?.sha256;
+    return {
+      online: this.catalogue !== null,
+      lasting: this.store.lasting,
+      base: this.base && { name: this.base.name, bytes: this.base.bytes },
+      offeredBase: newBase ? { name: offeredBase.name, bytes: offeredBase.bytes } : null,
+      ready: this.session !== null,
+      tasks: list,
+      problem: this.problem,
+    };
+  }
+
+  async installBase(): Promise<State> {
+    const catalogue = this.#online();
+    const total = catalogue.base.bytes;
+    await installed.installBase(this.store, catalogue, (done) =>
+      say({ progress: { what: "", done, total } }),
+    );
+    return this.#changed();
+  }
+
+  async installTask(name: string): Promise<State> {
+    const offer = this.#online().tasks.find(({ task }) => task === name);
+    if (offer === undefined) throw new OsdEdgeError("task.unknown", `The server has no ${name}.`);
+    await installed.installTask(this.store, offer, (done) =>
+      say({ progress: { what: name, done, total: offer.bytes } }),
+    );
+    return this.#changed();
+  }
+
+  async removeTask(name: string): Promise<State> {
+    await installed.removeTask(this.store, name);
+    return this.#changed();
+  }
+
+  #online(): Catalogue {
+    if (this.catalogue === null) {
+      throw new OsdEdgeError("download.broken", "The server cannot be reached. Try again.");
+    }
+    return this.catalogue;
+  }
+
+  #changed(): Promise<State> {
+    others?.postMessage("changed");
+    return inTurn(() => this.follow());
+  }
+
+  opened(): EdgeSession {
+    if (this.session === null) throw new OsdEdgeError("base.missing", "There is no base yet.");
+    return this.session;
+  }
+
+  activate(name: string | null): Swap {
+    const session = this.opened();
+    const cold = name !== null && !this.decoded.has(name);
+    const start = performance.now();
+    if (name === null) session.deactivate();
+    else session.activate(name);
+    const ms = performance.now() - start;
+    if (name !== null) this.decoded.add(name);
+    return { task: name, ms, cold };
+  }
+
+  async classify(text: string): Promise<Classified> {
+    const session = this.opened();
+    const task = session.active;
+    if (task === null) throw new OsdEdgeError("task.none", "No task is active.");
+    const start = performance.now();
+    const [answer] = await session.classify([text], { maxLength: maxLength(session) });
+    const ms = performance.now() - start;
+    const { dims } = session.encoder!.encode([text], undefined, maxLength(session));
+    return { task, answer: answer!, tokens: dims[1], ms };
+  }
+
+  measure(settings: Requests["measure"]["send"]): Promise<unknown> {
+    const { base } = this;
+    return measure(this.opened(), {
+      ...settings,
+      threads: THREADS,
+      base: { name: base!.name, bytes: base!.bytes },
+      readTask: async (name) => {
+        const task = (await installed.installedTasks(this.store)).find((t) => t.task === name);
+        return installed.readTask(this.store, task as installed.InstalledTask);
+      },
+      progress: (measured) => say({ measured }),
+    });
+  }
+}
+
+/** A message is a sentence or two; longer ones are cut, so that a phone is not kept busy. */
+function maxLength(session: EdgeSession): number {
+  return Math.min(128, session.manifest.text?.maxLength ?? 128);
+}
+
+function problemOf(error: unknown): Problem {
+  if (error instanceof OsdEdgeError) return { code: error.code, message: error.message };
+  return { code: "page.failed", message: error instanceof Error ? error.message : String(error) };
+}
+
+function say(message: Message): void {
+  self.postMessage(message);
+}
+
+/** Requests that wait for nothing: a download must not hold up an answer. */
+const AT_ONCE: readonly RequestName[] = ["installBase", "installTask", "removeTask"];
+
+type Handlers = {
+  [N in RequestName]: (
+    app: App,
+    value: Requests[N]["send"],
+  ) => Requests[N]["give"] | Promise<Requests[N]["give"]>;
+};
+
+const handlers: Handlers = {
+  start: (app) => app.refresh(),
+  refresh: (app) => app.refresh(),
+  installBase: (app) => app.installBase(),
+  installTask: (app, name) => app.installTask(name),
+  removeTask: (app, name) => app.removeTask(name),
+  activate: (app, name) => app.activate(name),
+  classify: (app, text) => app.classify(text),
+  measure: (app, settings) => app.measure(settings),
+};
+
+const app = openStore().then((store) => new App(store));
+let queue: Promise<unknown> = Promise.resolve();
+
+/** One after the other, so that nothing sees a session half changed. */
+function inTurn<T>(work: () => Promise<T> | T): Promise<T> {
+  const result = queue.then(work);
+  queue = result.catch(() => {});
+  return result;
+}
+
+self.onmessage = async ({ data }: MessageEvent<Request>): Promise<void> => {
+  const handle = handlers[data.name] as (app: App, value: unknown) => unknown;
+  try {
+    const work = async (): Promise<unknown> => handle(await app, data.value);
+    const value = await (AT_ONCE.includes(data.name) ? work() : inTurn(work));
+    say({ id: data.id, value });
+  } catch (error) {
+    say({ id: data.id, problem: problemOf(error) });
+  }
+};
+
+// Another tab installed or removed something.
+others?.addEventListener("message", () => {
+  void inTurn(async () => say({ state: await (await app).follow() }));
+});

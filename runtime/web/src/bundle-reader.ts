@@ -1,0 +1,218 @@
+/**
+ * Reading a task bundle that may be damaged or hostile.
+ *
+ * The order of the checks is part of the format, so that every reader gives the same code for the
+ * same file: header, format version, layout, digest, keys, sites, labels, head.
+ */
+
+import type { Bundle, LayerFacts, SiteFacts } from "./bundle.js";
+import { type CodedPart, PartReader } from "./coded-part.js";
+import { checkDigest, DIGEST_KEY, readHeader, readTensors, type Tensor } from "./container.js";
+import { bundleError, reasonOf, shown } from "./errors.js";
+import { type Activation, ACTIVATIONS, type Head, type Kind, KINDS, type Pooling, POOLINGS } from "./heads.js";
+import { type Json, parseJson, plain } from "./json.js";
+import { readLayer, readSites, take } from "./plain-part.js";
+
+const FORMAT_VERSION = "1";
+const MAX_BUNDLE_BYTES = 2 ** 31;
+export const TASK_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+
+const REQUIRED_KEYS = [
+  ..."format task task_version base site_count labels head".split(" ").map((key) => `osd.${key}`),
+  DIGEST_KEY,
+];
+const IGNORABLE = "info."; // keys and tensors so named may be unknown; any other must be understood
+const MAX_LAYERS = 16;
+/** What values must look like; a site count is at most 65535. */
+const FORMS: readonly (readonly [string, RegExp])[] = [
+  ["osd.task", TASK_NAME],
+  ["osd.base", /^[0-9a-f]{64}$/],
+  ["osd.site_count", /^(?:[0-5]?\d{1,4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])$/],
+];
+
+/**
+ * The bundle in `data`, wholly checked but for its base; factors stay coded, as views of `data`.
+ *
+ * Throws BundleError with the code that docs/bundle-format.md lists.
+ */
+export function readBundle(data: Uint8Array): Bundle {
+  if (data.length > MAX_BUNDLE_BYTES) {
+    throw bundleError("header-length", `${data.length} bytes`);
+  }
+  const header = readHeader(data);
+  checkVersion(header.metadata);
+  const tensors = readTensors(data, header);
+  checkDigest(data, header);
+  checkKeys(header.metadata);
+  const key = (name: string): string => header.metadata.get(name) as string;
+  for (const name of [...tensors.keys()]) if (name.startsWith(IGNORABLE)) tensors.delete(name);
+  const siteCount = Number(key("osd.site_count"));
+  const read = tensors.has("osd.coded") ? readCoded : readPlain;
+  const content = read(tensors, siteCount, key("osd.labels"), key("osd.head"));
+  for (const name of tensors.keys()) {
+    throw bundleError("tensor-unknown", `unknown tensor ${shown(name)}`);
+  }
+  return {
+    task: key("osd.task"),
+    taskVersion: key("osd.task_version"),
+    base: key("osd.base"),
+    siteCount,
+    ...content,
+    method: info(header.metadata.get("info.method")),
+    scores: info(header.metadata.get("info.scores")),
+    tool: header.metadata.get("info.tool") ?? "",
+  };
+}
+
+type Content = Pick<Bundle, "values" | "sites" | "labels" | "head" | "decode">;
+type ParsedHead<L> = Omit<Head, "layers"> & { readonly layers: readonly L[] };
+
+function readCoded(
+  tensors: Map<string, Tensor>,
+  siteCount: number,
+  labelsText: string,
+  headText: string,
+): Content {
+  const reader = new PartReader(take(tensors, "osd.coded", ["U8"], 1).bytes, siteCount);
+  const labels = readLabels(labelsText);
+  const head = parseHead(headText, labels.length, (_, facts) => facts);
+  const part: CodedPart = reader.finish(head.layers);
+  return {
+    values: "coded",
+    sites: reader.sites,
+    labels,
+    head,
+    decode: () => {
+      const { factors, layers } = part.decode();
+      return { factors, head: { ...head, layers } };
+    },
+  };
+}
+
+function readPlain(
+  tensors: Map<string, Tensor>,
+  siteCount: number,
+  labelsText: string,
+  headText: string,
+): Content {
+  const part = readSites(tensors, siteCount);
+  const labels = readLabels(labelsText);
+  const head = parseHead(headText, labels.length, (i, facts) => readLayer(i, facts, tensors));
+  const sites: readonly SiteFacts[] = part.sites;
+  return {
+    values: part.values,
+    sites,
+    labels,
+    head,
+    decode: () => ({
+      factors: part.decode(),
+      head: { ...head, layers: head.layers.map((layer) => layer.decode()) },
+    }),
+  };
+}
+
+function checkVersion(metadata: ReadonlyMap<string, string>): void {
+  const version = metadata.get("osd.format");
+  if (version === undefined) {
+    throw bundleError("not-a-bundle", "no key osd.format");
+  }
+  if (version !== FORMAT_VERSION) {
+    throw bundleError("version", `format ${shown(version, 20)}, expected ${FORMAT_VERSION}`);
+  }
+}
+
+function checkKeys(metadata: ReadonlyMap<string, string>): void {
+  for (const key of metadata.keys()) {
+    if (!REQUIRED_KEYS.includes(key) && !key.startsWith(IGNORABLE)) {
+      throw bundleError("key-unknown", `unknown key ${shown(key)}`);
+    }
+  }
+  for (const key of REQUIRED_KEYS) {
+    if (!metadata.has(key)) {
+      throw bundleError("key-missing", `no key ${key}`);
+    }
+  }
+  for (const [key, form] of FORMS) {
+    const value = metadata.get(key) as string;
+    if (!form.test(value)) throw bundleError("key-value", `${key} is ${shown(value)}`);
+  }
+}
+
+function readLabels(text: string): string[] {
+  const labels = parse(text, "osd.labels");
+  const names = Array.isArray(labels) ? labels : [];
+  const good = names.every((name): name is string => typeof name === "string" && name !== "");
+  if (!good || names.length === 0 || new Set(names).size !== names.length) {
+    throw bundleError("labels", "expected distinct names");
+  }
+  return names;
+}
+
+function parseHead<L extends LayerFacts>(
+  text: string,
+  labels: number,
+  layerOf: (i: number, facts: LayerFacts) => L,
+): ParsedHead<L> {
+  const description = parse(text, "osd.head");
+  const problem = bundleError("head", "osd.head is malformed");
+  if (!(description instanceof Map) || description.size !== 3) throw problem;
+  const kind = description.get("kind");
+  const pooling = description.get("pooling");
+  const layers = description.get("layers");
+  if (typeof kind !== "string" || typeof pooling !== "string" || layers === undefined) throw problem;
+  if (!oneOf<Kind>(kind, KINDS) || !oneOf<Pooling>(pooling, POOLINGS)) {
+    throw bundleError("head-kind", `unknown: ${shown(kind, 40)} or ${shown(pooling, 40)}`);
+  }
+  if (!Array.isArray(layers) || layers.length < 1 || layers.length > MAX_LAYERS) throw problem;
+  const read = layers.map((layer, i) => layerOf(i, layerFacts(i, layer)));
+  read.slice(1).forEach((layer, i) => {
+    if (layer.d !== (read[i] as L).n) {
+      throw bundleError("head", "its layers do not fit each other");
+    }
+  });
+  const outputs = (read.at(-1) as L).n;
+  if (outputs !== labels) {
+    throw bundleError("labels", `${labels} labels for a head with ${outputs} outputs`);
+  }
+  return { kind, pooling, layers: read };
+}
+
+function layerFacts(i: number, description: Json): LayerFacts {
+  const problem = bundleError("head", `layer ${i} is malformed`);
+  if (!(description instanceof Map) || description.size !== 3) throw problem;
+  const shape = description.get("shape");
+  const rank = description.get("rank");
+  const activation = description.get("activation");
+  if (!Array.isArray(shape) || shape.length !== 2 || typeof rank !== "number" || rank < 0) {
+    throw problem;
+  }
+  const [n, d] = shape as [Json, Json];
+  if (typeof n !== "number" || n < 1 || typeof d !== "number" || d < 1) throw problem;
+  if (activation !== null && typeof activation !== "string") throw problem;
+  if (activation !== null && !oneOf<Activation>(activation, ACTIVATIONS)) {
+    throw bundleError("head-kind", `unknown activation ${shown(activation, 40)}`);
+  }
+  return { n, d, rank, activation };
+}
+
+function oneOf<T extends string>(value: string, known: readonly T[]): value is T {
+  return (known as readonly string[]).includes(value);
+}
+
+function parse(text: string, key: string): Json {
+  try {
+    return parseJson(text);
+  } catch (error) {
+    throw bundleError("key-value", `${key} is not JSON: ${reasonOf(error)}`);
+  }
+}
+
+/** What is only for people: unreadable is as good as absent. */
+function info(text: string | undefined): Record<string, unknown> {
+  try {
+    const value = parseJson(text ?? "{}");
+    return value instanceof Map ? (plain(value) as Record<string, unknown>) : {};
+  } catch {
+    return {};
+  }
+}

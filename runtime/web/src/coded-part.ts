@@ -1,0 +1,192 @@
+/**
+ * The tensor `osd.coded`: all factors and head layers of a bundle as coded integers.
+ *
+ * docs/bundle-format.md, "Coded integers", has the layout: sites, scales, the head's scales, then
+ * the coded rows.
+ */
+
+import { checkSite, type Factors, type LayerFacts, type SiteFacts } from "./bundle.js";
+import { type BlockShape, decodeRows, type Integers } from "./coded-rows.js";
+import { type BundleError, bundleError } from "./errors.js";
+import type { HeadLayer } from "./heads.js";
+import { isPlace, scaleAt } from "./scales.js";
+import { scaled } from "./values.js";
+
+interface ScaledSite extends SiteFacts {
+  readonly scale: Float32Array;
+}
+
+interface ScaledLayer extends LayerFacts {
+  readonly scale: Float32Array;
+  readonly biasScale: number | null;
+}
+
+/** A part that was read and checked; `decode` gives what it holds. */
+export interface CodedPart {
+  decode(): { factors: Factors[]; layers: HeadLayer[] };
+}
+
+const NO_BIAS = -32768; // in the place of a bias's scale
+const MAX_DIMENSION = 65535;
+const ONE = Float32Array.of(1); // the scale of what has none
+
+/** Reads `osd.coded` in the order of the bundle's checks: sites first, the rest in `finish`. */
+export class PartReader {
+  readonly sites: readonly ScaledSite[];
+  #at = 0;
+
+  /** Throws BundleError `bundle.coded-table`, `bundle.site-order`, `bundle.site-rank`. */
+  constructor(
+    readonly tensor: Uint8Array,
+    siteCount: number,
+  ) {
+    this.sites = this.#sites(siteCount);
+  }
+
+  /**
+   * Read what the head needs, then decode all rows to see that they are well-formed.
+   *
+   * Throws BundleError `bundle.coded-table`, `bundle.coded-size`, `bundle.coded-stream`,
+   * `bundle.coded-zero`.
+   */
+  finish(layers: readonly LayerFacts[]): CodedPart {
+    const ready: ScaledLayer[] = layers.map((facts) => {
+      const scale = this.#scales(facts.rank || facts.n);
+      const top = this.#int16();
+      if (top !== NO_BIAS && !isPlace(top)) throw malformed("a scale");
+      return { ...facts, scale, biasScale: top === NO_BIAS ? null : scaleAt(top) };
+    });
+    const rows = this.tensor.subarray(this.#at);
+    const shapes = blockShapes(this.sites, ready);
+    const blocks = decodeRows(rows, shapes);
+    this.sites.forEach(({ site, k }, i) => {
+      if (![0, 1].every((j) => noRowIsZero(blocks[2 * i + j] as Integers, k))) {
+        throw bundleError("coded-zero", `a zero column, site ${site}`);
+      }
+    });
+    const sites = this.sites;
+    return { decode: () => decode(sites, ready, decodeRows(rows, shapes)) };
+  }
+
+  #sites(siteCount: number): ScaledSite[] {
+    const count = this.#varint();
+    if (count > siteCount) {
+      throw bundleError("site-order", `${count} sites of ${siteCount}`);
+    }
+    if (count === 0) return [];
+    const shapes = this.#shapes(this.#varint());
+    const facts: SiteFacts[] = [];
+    let place = -1;
+    let used = 0;
+    for (let i = 0; i < count; i++) {
+      place += 1 + this.#varint();
+      const both = this.#varint();
+      const shape = both % shapes.length;
+      const k = Math.floor(both / shapes.length) + 1;
+      const [n, d] = shapes[shape] as [number, number];
+      const site = { site: place, n, d, k };
+      checkSite(site, -1, siteCount);
+      if (shape > used) throw malformed("a shape before its turn");
+      used = Math.max(used, shape + 1);
+      facts.push(site);
+    }
+    if (used !== shapes.length) throw malformed("a shape of no site");
+    const scales = this.#scales(facts.reduce((sum, { k }) => sum + k, 0));
+    let at = 0;
+    return facts.map((site) => ({ ...site, scale: scales.subarray(at, (at += site.k)) }));
+  }
+
+  #shapes(count: number): [number, number][] {
+    const shapes: [number, number][] = [];
+    const seen = new Set<number>();
+    for (let i = 0; i < count; i++) {
+      const n = this.#varint();
+      const d = this.#varint();
+      const key = n * 2 ** 16 + d;
+      if (n < 1 || n > MAX_DIMENSION || d < 1 || d > MAX_DIMENSION || seen.has(key)) {
+        throw malformed(`shape [${n}, ${d}]`);
+      }
+      seen.add(key);
+      shapes.push([n, d]);
+    }
+    if (shapes.length === 0) throw malformed("no shapes");
+    return shapes;
+  }
+
+  #take(count: number): Uint8Array {
+    if (count > this.tensor.length - this.#at) throw malformed("it ends too early");
+    this.#at += count;
+    return this.tensor.subarray(this.#at - count, this.#at);
+  }
+
+  #varint(): number {
+    let number = 0;
+    for (let i = 0; i < 4; i++) {
+      const byte = this.#take(1)[0] as number;
+      number += (byte & 127) * 2 ** (7 * i);
+      if (byte < 128) {
+        if (i > 0 && byte === 0) break;
+        return number;
+      }
+    }
+    throw malformed("a number too long");
+  }
+
+  #int16(): number {
+    const [low, high] = this.#take(2) as unknown as [number, number];
+    return ((low | (high << 8)) << 16) >> 16;
+  }
+
+  #scales(count: number): Float32Array {
+    const top = this.#int16();
+    if (!isPlace(top)) throw malformed("a scale");
+    const below = this.#take(count);
+    if (!below.includes(0)) throw malformed("scales");
+    return Float32Array.from(below, (b) => scaleAt(top - b));
+  }
+}
+
+/** Blocks of rows in the order of the file. */
+function blockShapes(
+  sites: readonly SiteFacts[],
+  layers: readonly ScaledLayer[],
+): BlockShape[] {
+  const shapes: BlockShape[] = [];
+  for (const { n, d, k } of sites) shapes.push({ rows: k, width: n }, { rows: k, width: d });
+  for (const { n, d, rank, biasScale } of layers) {
+    if (rank > 0) shapes.push({ rows: rank, width: n }, { rows: rank, width: d });
+    else shapes.push({ rows: n, width: d });
+    if (biasScale !== null) shapes.push({ rows: 1, width: n });
+  }
+  return shapes;
+}
+
+function decode(
+  sites: readonly ScaledSite[],
+  layers: readonly ScaledLayer[],
+  blocks: readonly Integers[],
+): { factors: Factors[]; layers: HeadLayer[] } {
+  let at = 0;
+  const next = (scale: Float32Array = ONE): Float32Array => scaled(blocks[at++] as Integers, scale);
+  const factors = sites.map(({ scale }) => ({ u: next(scale), v: next() }));
+  const decoded = layers.map(({ n, d, rank, activation, scale, biasScale }) => {
+    const first = next(scale);
+    const v = rank > 0 ? next() : null;
+    const bias = biasScale === null ? null : next(Float32Array.of(biasScale));
+    return { n, d, activation, bias, weight: v ? null : first, u: v && first, v };
+  });
+  return { factors, layers: decoded };
+}
+
+function noRowIsZero(block: Integers, rows: number): boolean {
+  const width = block.length / rows;
+  for (let row = 0; row < rows; row++) {
+    if (!block.subarray(row * width, (row + 1) * width).some((x) => x !== 0)) return false;
+  }
+  return true;
+}
+
+function malformed(what: string): BundleError {
+  return bundleError("coded-table", `malformed: ${what}`);
+}
+

@@ -1,0 +1,129 @@
+/** A head: what only the task has. Pooling, then linear layers, then a kind of answer. */
+
+export const POOLINGS = ["cls", "mean", "last", "pooler"] as const;
+export const ACTIVATIONS = ["tanh", "relu", "gelu"] as const;
+export const KINDS = ["labels"] as const;
+
+export type Pooling = (typeof POOLINGS)[number];
+export type Activation = (typeof ACTIVATIONS)[number];
+export type Kind = (typeof KINDS)[number];
+
+/** y = activation(W x + b): W is `weight` `[n, d]`, or Uᵀ V of `u` `[k, n]` and `v` `[k, d]`. */
+export interface HeadLayer {
+  readonly n: number;
+  readonly d: number;
+  readonly activation: Activation | null;
+  readonly bias: Float32Array | null;
+  readonly weight: Float32Array | null;
+  readonly u: Float32Array | null;
+  readonly v: Float32Array | null;
+}
+
+export interface Head {
+  readonly kind: Kind;
+  readonly pooling: Pooling;
+  readonly layers: readonly HeadLayer[];
+}
+
+/** Hidden states of the base, `[batch, tokens, hidden]`, and what a head needs beside them. */
+export interface HeadInput {
+  readonly hidden: Float32Array;
+  readonly batch: number;
+  readonly tokens: number;
+  /** `[batch, tokens]`, not 0 where there is a token. */
+  readonly mask: ArrayLike<number | bigint>;
+  /** The base's own pooler output `[batch, hidden]`, which the pooling `pooler` needs. */
+  readonly pooled: Float32Array | null;
+}
+
+/** Logits `[batch, labels]`. */
+export function applyHead(head: Head, input: HeadInput): Float32Array {
+  const outputs = (head.layers.at(-1) as HeadLayer).n;
+  const logits = new Float32Array(input.batch * outputs);
+  for (let row = 0; row < input.batch; row++) {
+    let x = pool(head.pooling, input, row);
+    for (const layer of head.layers) x = applyLayer(layer, x);
+    logits.set(x, row * outputs);
+  }
+  return logits;
+}
+
+/** Scores that add up to 1, for the logits of one input. */
+export function softmax(logits: Float32Array): Float32Array {
+  const largest = logits.reduce((a, b) => Math.max(a, b));
+  const exponentials = logits.map((x) => Math.exp(x - largest));
+  const sum = exponentials.reduce((a, b) => a + b);
+  return exponentials.map((x) => x / sum);
+}
+
+function pool(pooling: Pooling, input: HeadInput, row: number): Float32Array {
+  const { hidden, tokens } = input;
+  const part = (array: Float32Array, i: number, of: number): Float32Array =>
+    array.subarray((i * array.length) / of, ((i + 1) * array.length) / of);
+  const token = (i: number): Float32Array => part(hidden, row * tokens + i, input.batch * tokens);
+  const there = (i: number): boolean => Number(input.mask[row * tokens + i]) !== 0;
+  switch (pooling) {
+    case "pooler":
+      return part(input.pooled as Float32Array, row, input.batch);
+    case "cls":
+      return token(0);
+    case "last": {
+      let last = tokens - 1;
+      while (last >= 0 && !there(last)) last--;
+      return token(last < 0 ? tokens - 1 : last);
+    }
+    case "mean": {
+      const sum = Float64Array.from(token(0), () => 0);
+      let count = 0;
+      for (let i = 0; i < tokens; i++) {
+        if (!there(i)) continue;
+        count++;
+        token(i).forEach((x, j) => (sum[j]! += x));
+      }
+      return Float32Array.from(sum, (x) => x / Math.max(count, 1));
+    }
+  }
+}
+
+function applyLayer(layer: HeadLayer, x: Float32Array): Float32Array {
+  const { n, d, weight, u, v, bias } = layer;
+  const y = new Float64Array(n);
+  const matrix = (weight ?? v) as Float32Array;
+  for (let row = 0; row * d < matrix.length; row++) {
+    const along = dot(matrix, row * d, x);
+    if (u === null) y[row] = along;
+    else for (let i = 0; i < n; i++) y[i]! += along * (u[row * n + i] as number);
+  }
+  return Float32Array.from(y, (sum, i) => activate(layer.activation, sum + (bias?.[i] ?? 0)));
+}
+
+function dot(matrix: Float32Array, at: number, x: Float32Array): number {
+  let sum = 0;
+  for (let i = 0; i < x.length; i++) sum += (matrix[at + i] as number) * (x[i] as number);
+  return sum;
+}
+
+function activate(name: Activation | null, x: number): number {
+  switch (name) {
+    case "tanh":
+      return Math.tanh(x);
+    case "relu":
+      return Math.max(x, 0);
+    case "gelu":
+      return 0.5 * x * (1 + erf(x / Math.SQRT2));
+    case null:
+      return x;
+  }
+}
+
+/** The error function: 2/√π · e^(−x²) · Σ 2ⁿ x²ⁿ⁺¹ / (2n + 1)!!, whose terms all have one sign. */
+function erf(x: number): number {
+  if (Math.abs(x) > 6) return Math.sign(x);
+  let term = x;
+  let sum = x;
+  for (let n = 1; Math.abs(term) > Math.abs(sum) * 1e-17; n++) {
+    term *= (2 * x * x) / (2 * n + 1);
+    sum += term;
+  }
+  return (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * sum;
+}

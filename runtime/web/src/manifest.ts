@@ -1,0 +1,177 @@
+/** The manifest of a base package, and whether a bundle fits the base. See docs/base-package.md. */
+
+import type { Bundle } from "./bundle.js";
+import { baseError, bundleError, reasonOf, shown } from "./errors.js";
+import { type Json, type JsonObject, parseJson } from "./json.js";
+
+export const MANIFEST = "manifest.json";
+export const MODEL = "model.onnx";
+export const WEIGHTS = "model.onnx.data";
+export const TOKENIZER = "tokenizer.json";
+export const TOKEN_INPUTS = ["input_ids", "attention_mask", "token_type_ids"] as const;
+const FORMAT_VERSION = 1;
+
+export type TokenInput = (typeof TOKEN_INPUTS)[number];
+
+/** A linear layer of n outputs and d inputs; `u` and `v` name its factors in the graph, or null. */
+export interface Site {
+  readonly name: string;
+  readonly n: number;
+  readonly d: number;
+  readonly u: string | null;
+  readonly v: string | null;
+}
+
+export interface BaseManifest {
+  readonly family: string;
+  /** Of the original backbone weights; a bundle names its base by it. */
+  readonly fingerprint: string;
+  readonly hiddenSize: number;
+  readonly inputs: readonly TokenInput[];
+  readonly hiddenOutput: string;
+  readonly poolerOutput: string | null;
+  readonly sites: readonly Site[];
+  readonly files: ReadonlyMap<string, { readonly bytes: number; readonly sha256: string }>;
+  readonly text: { readonly maxLength: number; readonly padId: number } | null;
+}
+
+/** The manifest in `text`, every field of the right type and range. Throws BaseError. */
+export function parseManifest(text: string): BaseManifest {
+  let fields: Json;
+  try {
+    fields = parseJson(text);
+  } catch {
+    throw baseError("manifest", `${MANIFEST} is not JSON`);
+  }
+  const version = fields instanceof Map ? fields.get("format") : undefined;
+  if (version !== FORMAT_VERSION) {
+    throw baseError(
+      "version",
+      `${MANIFEST} is not of format ${FORMAT_VERSION}: update osd-edge`,
+    );
+  }
+  try {
+    return checked(fields as JsonObject);
+  } catch (error) {
+    throw baseError("manifest", `${MANIFEST} is malformed (${reasonOf(error)})`);
+  }
+}
+
+function checked(fields: JsonObject): BaseManifest {
+  const text = fields.get("text");
+  const manifest: BaseManifest = {
+    family: get(fields, "family", isString),
+    fingerprint: get(fields, "fingerprint", isDigest),
+    hiddenSize: get(fields, "hidden_size", isCount),
+    inputs: get(fields, "inputs", isList).map((name) =>
+      as(name, (input): input is TokenInput => TOKEN_INPUTS.includes(input as TokenInput)),
+    ),
+    hiddenOutput: get(fields, "hidden_output", isString),
+    poolerOutput: get(fields, "pooler_output", isName),
+    sites: get(fields, "sites", isList).map(site),
+    files: new Map(
+      [...get(fields, "files", isObject)].map(([name, entry]) => {
+        if (!FILE_NAME.test(name)) throw new Error("files");
+        const facts = as(entry, isObject);
+        return [name, { bytes: get(facts, "bytes", isCount), sha256: get(facts, "sha256", isDigest) }];
+      }),
+    ),
+    text: text === null ? null : textSettings(get(fields, "text", isObject)),
+  };
+  const names = [...manifest.inputs, ...factorNames(manifest)];
+  const needed: TokenInput[] = ["input_ids", "attention_mask"];
+  const whole = needed.every((name) => manifest.inputs.includes(name));
+  if (!whole || new Set(names).size !== names.length) throw new Error("its graph inputs");
+  return manifest;
+}
+
+/** Names of the graph inputs of all factors. */
+export function factorNames(manifest: BaseManifest): string[] {
+  return manifest.sites.flatMap(({ u, v }) => [u, v]).filter((name) => name !== null);
+}
+
+function site(value: Json): Site {
+  const fields = as(value, isObject);
+  const u = get(fields, "u", isName);
+  const v = get(fields, "v", isName);
+  if ((u === null) !== (v === null)) throw new Error("a site with one factor");
+  const [n, d] = [get(fields, "n", isCount), get(fields, "d", isCount)];
+  return { name: get(fields, "name", isString), n, d, u, v };
+}
+
+function textSettings(fields: JsonObject): BaseManifest["text"] {
+  return { maxLength: get(fields, "max_length", isCount), padId: get(fields, "pad_id", isTokenId) };
+}
+
+const FILE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/; // never a path
+
+type Guard<T extends Json> = (value: Json | undefined) => value is T;
+
+const isString = (value: unknown): value is string => typeof value === "string";
+const isName = (value: unknown): value is string | null => value === null || isString(value);
+const isList = (value: unknown): value is Json[] => Array.isArray(value);
+const isObject = (value: unknown): value is JsonObject => value instanceof Map;
+const isDigest = (value: unknown): value is string =>
+  isString(value) && /^[0-9a-f]{64}$/.test(value);
+const isCount = (value: unknown): value is number =>
+  typeof value === "number" && value > 0 && value < 2 ** 48;
+const isTokenId = (value: unknown): value is number =>
+  typeof value === "number" && value >= 0 && value < 2 ** 31;
+
+/** `value` where it is what `guard` asks for; throws Error otherwise. */
+function as<T extends Json>(value: Json | undefined, guard: Guard<T>, key = "an entry"): T {
+  if (!guard(value)) throw new Error(key);
+  return value;
+}
+
+function get<T extends Json>(fields: JsonObject, key: string, guard: Guard<T>): T {
+  return as(fields.get(key), guard, key);
+}
+
+/** Size and digest of a file that the package must have. Throws BaseError `base.manifest`. */
+export function fileFacts(
+  manifest: BaseManifest,
+  name: string,
+): { readonly bytes: number; readonly sha256: string } {
+  const facts = manifest.files.get(name);
+  if (facts === undefined) {
+    throw baseError("manifest", `${MANIFEST} does not list ${name}`);
+  }
+  return facts;
+}
+
+/** Refuse a bundle that was not made for this base: fingerprint, shapes, branches, head. */
+export function checkFits(bundle: Bundle, manifest: BaseManifest): void {
+  const task = `task ${bundle.task}`;
+  if (bundle.base !== manifest.fingerprint) {
+    throw bundleError(
+      "base",
+      `${task} is for base ${bundle.base.slice(0, 12)}…, this is ${manifest.fingerprint.slice(0, 12)}…`,
+    );
+  }
+  if (bundle.siteCount !== manifest.sites.length) {
+    throw bundleError(
+      "site-mismatch",
+      `${task} counts ${bundle.siteCount} sites, the base has ${manifest.sites.length}`,
+    );
+  }
+  for (const { site: place, n, d } of bundle.sites) {
+    const site = manifest.sites[place] as Site;
+    if (n !== site.n || d !== site.d) {
+      throw bundleError(
+        "site-mismatch",
+        `${task} has [${n}, ${d}] for ${shown(site.name)}, the base has [${site.n}, ${site.d}]`,
+      );
+    }
+    if (site.u === null) {
+      throw bundleError("site-branch", `the base has no branch at ${shown(site.name)}`);
+    }
+  }
+  if (bundle.head.pooling === "pooler" && manifest.poolerOutput === null) {
+    throw bundleError("head-base", "the base has no pooler");
+  }
+  const width = bundle.head.layers[0]?.d;
+  if (width !== manifest.hiddenSize) {
+    throw bundleError("head-base", `${width} features, the base has ${manifest.hiddenSize}`);
+  }
+}

@@ -1,0 +1,237 @@
+/** Sites and head layers of a bundle that is not coded: values, counts, positions and scales. */
+
+import { checkSite, type Factors, type LayerFacts, type SiteFacts } from "./bundle.js";
+import type { Dtype, Tensor } from "./container.js";
+import { bundleError } from "./errors.js";
+import type { HeadLayer } from "./heads.js";
+import { codedBytes, eachPosition } from "./positions.js";
+import { elements, numbers, scaled } from "./values.js";
+
+/** One factor as stored: where its non-zeros stand, and their places among all values. */
+interface StoredFactor {
+  readonly slots: number;
+  readonly code: Uint8Array;
+  readonly begin: number;
+  readonly end: number;
+}
+
+interface StoredSite extends SiteFacts {
+  readonly u: StoredFactor;
+  readonly v: StoredFactor;
+  readonly scale: Float32Array | null;
+}
+
+export interface PlainSites {
+  readonly values: "fp32" | "fp16" | "int8";
+  readonly sites: readonly StoredSite[];
+  decode(): Factors[];
+}
+
+export interface PlainLayer extends LayerFacts {
+  decode(): HeadLayer;
+}
+
+type Values = Float32Array | Int8Array;
+
+const VALUES: readonly Dtype[] = ["F32", "F16", "I8"];
+const VALUE_NAMES = { F32: "fp32", F16: "fp16", I8: "int8" } as const;
+
+/** Remove and return tensor `name`; what is left in `tensors` at the end is unknown. */
+export function take(
+  tensors: Map<string, Tensor>,
+  name: string,
+  dtypes: readonly Dtype[],
+  dimensions: number,
+): Tensor {
+  const tensor = tensors.get(name);
+  if (tensor === undefined) {
+    throw bundleError("tensor-missing", `no tensor ${name}`);
+  }
+  tensors.delete(name);
+  if (!dtypes.includes(tensor.dtype) || tensor.shape.length !== dimensions) {
+    throw bundleError("tensor-type", `${name} is ${tensor.dtype} [${tensor.shape}]`);
+  }
+  return tensor;
+}
+
+/** Sites and their factors, still coded, from `tensors`. Throws BundleError. */
+export function readSites(tensors: Map<string, Tensor>, siteCount: number): PlainSites {
+  const table = take(tensors, "osd.sites", ["U16"], 2);
+  if (table.shape[1] !== 4) {
+    throw bundleError("tensor-type", "osd.sites");
+  }
+  const values = take(tensors, "osd.values", VALUES, 1);
+  const facts = siteFacts(elements(table) as Uint16Array, siteCount);
+  const slots = facts.flatMap(({ n, d, k }) => [k * n, k * d]);
+  let counts: ArrayLike<number> = slots;
+  let stream = new Uint8Array(0);
+  if (tensors.has("osd.counts") || tensors.has("osd.positions")) {
+    const stored = take(tensors, "osd.counts", ["U32"], 2);
+    stream = take(tensors, "osd.positions", ["U8"], 1).bytes as Uint8Array<ArrayBuffer>;
+    counts = elements(stored);
+    const fits = stored.shape[0] === facts.length && stored.shape[1] === 2;
+    const over = slots.some((s, i) => (counts[i] as number) > s);
+    if (!fits || over || slots.every((s, i) => counts[i] === s)) {
+      throw bundleError("counts", "osd.counts");
+    }
+  }
+  const sizes = slots.map((s, i) => codedBytes(s, counts[i] as number));
+  const bytes = sum(sizes);
+  const count = sum(counts);
+  if (bytes !== stream.length || count !== values.shape[0]) {
+    throw bundleError("stream-length", `expected ${bytes} bytes and ${count} values`);
+  }
+  const scales = readScales(tensors, values, sum(facts.map(({ k }) => k)));
+  const factors = split(slots, counts, sizes, stream);
+  const all = numbers(values);
+  for (const factor of factors) checkFactor(factor, all);
+  let column = 0;
+  const sites = facts.map((site, i) => ({
+    ...site,
+    u: factors[2 * i] as StoredFactor,
+    v: factors[2 * i + 1] as StoredFactor,
+    scale: scales === null ? null : scales.subarray(column, (column += site.k)),
+  }));
+  return {
+    values: VALUE_NAMES[values.dtype as keyof typeof VALUE_NAMES],
+    sites,
+    decode: () => {
+      const all = numbers(values);
+      return sites.map(({ u, v, scale }) => {
+        const unscaled = decodeFactor(u, all);
+        return { u: scale ? scaled(unscaled, scale) : unscaled, v: decodeFactor(v, all) };
+      });
+    },
+  };
+}
+
+function siteFacts(table: Uint16Array, siteCount: number): SiteFacts[] {
+  const rows = table.length / 4;
+  if (rows > siteCount) {
+    throw bundleError("site-order", `${rows} sites of ${siteCount}`);
+  }
+  let previous = -1;
+  return Array.from({ length: rows }, (_, i) => {
+    const [site, n, d, k] = table.subarray(4 * i) as unknown as [number, number, number, number];
+    const facts = { site, n, d, k };
+    checkSite(facts, previous, siteCount);
+    previous = site;
+    return facts;
+  });
+}
+
+function readScales(
+  tensors: Map<string, Tensor>,
+  values: Tensor,
+  columns: number,
+): Float32Array | null {
+  checkFinite("osd.values", values);
+  if (values.dtype !== "I8") return null;
+  const scales = take(tensors, "osd.scales", ["F32"], 1);
+  if (scales.shape[0] !== columns) {
+    throw bundleError("stream-length", `${scales.shape[0]} scales for ${columns} columns`);
+  }
+  checkFinite("osd.scales", scales);
+  return elements(scales) as Float32Array;
+}
+
+function split(
+  slots: readonly number[],
+  counts: ArrayLike<number>,
+  sizes: readonly number[],
+  stream: Uint8Array,
+): StoredFactor[] {
+  let at = 0;
+  let value = 0;
+  return slots.map((count, i) => ({
+    slots: count,
+    code: stream.subarray(at, (at += sizes[i] as number)),
+    begin: value,
+    end: (value += counts[i] as number),
+  }));
+}
+
+function checkFactor({ slots, code, begin, end }: StoredFactor, values: Values): void {
+  if (end - begin < slots) eachPosition(code, slots, end - begin, () => {});
+  if (values.subarray(begin, end).includes(0)) {
+    throw bundleError("value-zero", "zero among non-zeros");
+  }
+}
+
+function decodeFactor({ slots, code, begin, end }: StoredFactor, values: Values): Float32Array {
+  const result = new Float32Array(slots);
+  eachPosition(code, slots, end - begin, (i, slot) => {
+    result[slot] = values[begin + i] as number;
+  });
+  return result;
+}
+
+/** Layer `i` of the head from `tensors`, against its description. Throws BundleError. */
+export function readLayer(i: number, facts: LayerFacts, tensors: Map<string, Tensor>): PlainLayer {
+  const problem = bundleError("head", `layer ${i} is malformed`);
+  const prefix = `osd.head.${i}.`;
+  const biasName = `${prefix}bias`;
+  const bias = tensors.has(biasName) ? take(tensors, biasName, ["F32"], 1) : null;
+  if (bias !== null) checkFinite(biasName, bias);
+  const { n, d, rank, activation } = facts;
+  const [first, scale] = readMatrix(prefix, rank === 0 ? "weight" : "u", tensors);
+  const v = rank === 0 ? null : takeFinite(tensors, `${prefix}v`);
+  const expected = rank === 0 ? [n, d] : [rank, n];
+  const same = (tensor: Tensor, shape: readonly number[]): boolean =>
+    tensor.shape.every((x, j) => x === shape[j]);
+  if (!same(first, expected)) throw problem;
+  if (v !== null && (v.dtype !== first.dtype || !same(v, [rank, d]))) throw problem;
+  if (bias !== null && bias.shape[0] !== n) throw problem;
+  return {
+    ...facts,
+    decode: () => {
+      const matrix = scale ? scaled(numbers(first), scale) : floats(first);
+      return {
+        n,
+        d,
+        activation,
+        bias: bias && (elements(bias) as Float32Array),
+        weight: v ? null : matrix,
+        u: v && matrix,
+        v: v && floats(v),
+      };
+    },
+  };
+}
+
+function floats(tensor: Tensor): Float32Array {
+  return Float32Array.from(numbers(tensor));
+}
+
+function readMatrix(
+  prefix: string,
+  part: string,
+  tensors: Map<string, Tensor>,
+): [Tensor, Float32Array | null] {
+  const values = takeFinite(tensors, prefix + part);
+  if (values.dtype !== "I8") return [values, null];
+  const scale = take(tensors, `${prefix}scale`, ["F32"], 1);
+  checkFinite(`${prefix}scale`, scale);
+  if (scale.shape[0] !== values.shape[0]) {
+    throw bundleError("head", `${prefix}scale`);
+  }
+  return [values, elements(scale) as Float32Array];
+}
+
+function takeFinite(tensors: Map<string, Tensor>, name: string): Tensor {
+  const values = take(tensors, name, VALUES, 2);
+  checkFinite(name, values);
+  return values;
+}
+
+function checkFinite(name: string, tensor: Tensor): void {
+  if (!numbers(tensor).every((x: number) => Number.isFinite(x))) {
+    throw bundleError("not-finite", `NaN or infinity in ${name}`);
+  }
+}
+
+function sum(numbers: ArrayLike<number>): number {
+  let total = 0;
+  for (let i = 0; i < numbers.length; i++) total += numbers[i] as number;
+  return total;
+}

@@ -1,0 +1,73 @@
+/** A task as the session uses it: what to feed the graph, and the head for what comes out. */
+
+import type { OnnxValue, Tensor, TensorConstructor } from "onnxruntime-common";
+import type { Bundle } from "./bundle.js";
+import type { Head } from "./heads.js";
+import type { BaseManifest, Site } from "./manifest.js";
+
+const NONE = new Float32Array(0);
+
+/** Tensors by the name of a graph input. */
+export type Feeds = Record<string, OnnxValue>;
+
+export interface DecodedTask {
+  readonly name: string;
+  readonly labels: readonly string[];
+  /** U as `[1, k, n]` and V as `[1, d, k]` of each site that the task changes. */
+  readonly feeds: Feeds;
+  readonly head: Head;
+  /** Memory that this takes. */
+  readonly bytes: number;
+}
+
+interface Tensors {
+  readonly Tensor: TensorConstructor;
+}
+
+/** Decode `bundle`, which must have been checked to fit `manifest`. */
+export function decodeTask(
+  name: string,
+  bundle: Bundle,
+  manifest: BaseManifest,
+  ort: Tensors,
+): DecodedTask {
+  const { factors, head } = bundle.decode();
+  const feeds: Feeds = {};
+  let bytes = 0;
+  bundle.sites.forEach(({ site: place, n, d, k }, i) => {
+    const site = manifest.sites[place] as Site;
+    const { u, v } = factors[i] as (typeof factors)[number];
+    feeds[site.u as string] = tensor(ort, u, 1, k, n);
+    feeds[site.v as string] = tensor(ort, transposed(v, k, d), 1, d, k);
+    bytes += u.byteLength + v.byteLength;
+  });
+  for (const { weight, u, v, bias } of head.layers) {
+    for (const part of [weight, u, v, bias]) bytes += part?.byteLength ?? 0;
+  }
+  return { name, labels: bundle.labels, feeds, head, bytes };
+}
+
+/** Factors of rank 0 for every branch: what a session without a task is fed. */
+export function emptyFeeds(manifest: BaseManifest, ort: Tensors): Feeds {
+  const feeds: Feeds = {};
+  for (const { n, d, u, v } of manifest.sites) {
+    if (u === null || v === null) continue;
+    feeds[u] = tensor(ort, NONE, 1, 0, n);
+    feeds[v] = tensor(ort, NONE, 1, d, 0);
+  }
+  return feeds;
+}
+
+function tensor(ort: Tensors, data: Float32Array, ...dims: number[]): Tensor {
+  return new ort.Tensor("float32", data, dims);
+}
+
+/** A matrix `[k, d]` as `[d, k]`. */
+function transposed(matrix: Float32Array, k: number, d: number): Float32Array {
+  if (k === 1) return matrix;
+  const result = new Float32Array(matrix.length);
+  for (let row = 0; row < k; row++) {
+    for (let i = 0; i < d; i++) result[i * k + row] = matrix[row * d + i] as number;
+  }
+  return result;
+}

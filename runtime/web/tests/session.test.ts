@@ -1,0 +1,202 @@
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import * as web from "onnxruntime-web";
+import { EdgeSession as CoreSession, OsdEdgeError, type Ort } from "../src/core.js";
+import { EdgeSession } from "../src/node.js";
+import { textEncoder } from "../src/text.js";
+import { expected, FIXTURES, fixture, TASKS } from "./fixtures.js";
+
+const BASE = fileURLToPath(new URL("base", FIXTURES));
+const TOLERANCE = 1e-4;
+const cases = expected();
+
+const bundle = (task: string, base = "base"): Uint8Array =>
+  fixture(`${base}-${task}.osd.safetensors`);
+
+async function sessionWithTasks(cacheBytes?: number): Promise<CoreSession> {
+  const options = cacheBytes === undefined ? {} : { cacheBytes };
+  const session = await EdgeSession.create(BASE, { encoder: textEncoder, ...options });
+  for (const task of TASKS) await session.load(bundle(task));
+  return session;
+}
+
+async function code(action: () => unknown): Promise<string> {
+  try {
+    await action();
+  } catch (error) {
+    if (error instanceof OsdEdgeError) return error.code;
+    throw error;
+  }
+  assert.fail("it was not refused");
+}
+
+function close(found: Float32Array, wanted: readonly number[]): void {
+  wanted.forEach((x, i) => assert.ok(Math.abs(found[i]! - x) <= TOLERANCE, `${found[i]}, ${x}`));
+}
+
+const runtimes: [string, () => Promise<CoreSession>][] = [
+  ["onnxruntime-node", () => EdgeSession.create(BASE, { encoder: textEncoder })],
+  [
+    "onnxruntime-web",
+    () =>
+      CoreSession.open(web as unknown as Ort, async (name) => fixture(`base/${name}`), {
+        encoder: textEncoder,
+      }),
+  ],
+];
+
+for (const [name, open] of runtimes) {
+  test(`${name}: tokens are Python's, hidden states and logits within 1e-4`, async () => {
+    const session = await open();
+    for (const task of TASKS) await session.load(bundle(task));
+    assert.deepEqual(session.tasks, TASKS);
+    for (const { text, pair, ids, types, first_hidden, logits } of cases) {
+      const inputs = session.encoder!.encode([text], pair === null ? undefined : [pair]);
+      assert.deepEqual([...(inputs.input_ids as Int32Array)], ids, text);
+      assert.deepEqual([...(inputs.token_type_ids as Int32Array)], types, text);
+      close((await session.run(inputs, { task: null })).hidden, first_hidden);
+      for (const task of TASKS) {
+        const output = await session.run(inputs, { task });
+        assert.equal(output.task, task);
+        close(output.logits!, logits[task]!);
+      }
+    }
+    await session.release();
+  });
+}
+
+test("without a task again, the base's hidden states are the same to the last bit", async () => {
+  const session = await sessionWithTasks();
+  const inputs = session.encoder!.encode(["the cat sat on a mat"]);
+  const before = (await session.run(inputs)).hidden.slice();
+  for (const task of TASKS) {
+    session.activate(task);
+    assert.notDeepEqual((await session.run(inputs)).hidden, before);
+  }
+  session.deactivate();
+  assert.deepEqual((await session.run(inputs)).hidden, before);
+});
+
+test("a batch gives each text the answer it has alone", async () => {
+  const session = await sessionWithTasks();
+  session.activate("first");
+  const texts = ["the cat", "a dog ran under the mat", "bird"];
+  const together = await session.classify(texts);
+  for (const [i, text] of texts.entries()) {
+    const [alone] = await session.classify([text]);
+    assert.equal(alone!.label, together[i]!.label);
+    assert.ok(Math.abs(alone!.score - together[i]!.score) < TOLERANCE);
+    const sum = Object.values(alone!.scores).reduce((a, b) => a + b);
+    assert.ok(Math.abs(sum - 1) < 1e-5);
+  }
+});
+
+test("runs asked for at once have each the task that was active then", async () => {
+  const session = await sessionWithTasks();
+  const inputs = session.encoder!.encode(["the cat"]);
+  const runs = TASKS.map((task) => {
+    session.activate(task);
+    return session.run(inputs);
+  });
+  session.deactivate();
+  const outputs = await Promise.all(runs);
+  assert.deepEqual(outputs.map(({ task }) => task), TASKS);
+  for (const { task, logits } of outputs) {
+    assert.deepEqual(logits, (await session.run(inputs, { task })).logits);
+  }
+});
+
+test("a small cache gives the same answers", async () => {
+  const [large, small] = [await sessionWithTasks(), await sessionWithTasks(0)];
+  const inputs = large.encoder!.encode(["a bird flew over"]);
+  for (const task of [...TASKS, ...TASKS]) {
+    small.activate(task);
+    assert.equal(small.active, task);
+    assert.deepEqual((await small.run(inputs)).logits, (await large.run(inputs, { task })).logits);
+  }
+});
+
+test("loading, unloading and their refusals", async () => {
+  const session = await sessionWithTasks();
+  assert.equal(await code(() => session.load(bundle("first"))), "task.taken");
+  assert.equal(await session.load(bundle("first"), "again"), "again");
+  assert.deepEqual(session.labels("again"), ["red", "green", "blue"]);
+  session.activate("again");
+  session.unload("again");
+  assert.equal(session.active, null);
+  assert.equal(await code(() => session.activate("again")), "task.unknown");
+  assert.equal(await code(() => session.unload("again")), "task.unknown");
+  assert.equal(await code(() => session.classify(["a"])), "task.none");
+  assert.equal(await code(() => session.load(bundle("second"), "../x")), "input.task-name");
+  assert.equal(await code(() => session.load(bundle("first", "other"))), "bundle.base");
+  const damaged = bundle("first");
+  damaged[damaged.length - 1]! ^= 1;
+  assert.equal(await code(() => session.load(damaged, "damaged")), "bundle.digest");
+  assert.deepEqual(session.tasks, TASKS);
+});
+
+test("inputs of the wrong shape or kind are refused", async () => {
+  const session = await sessionWithTasks();
+  const refused = (inputs: Parameters<CoreSession["run"]>[0]): Promise<string> =>
+    code(() => session.run(inputs));
+  assert.equal(await refused({ dims: [1, 2], input_ids: [1, 2, 3] }), "input.shape");
+  assert.equal(await refused({ dims: [1, 0], input_ids: [] }), "input.shape");
+  assert.equal(await refused({ dims: [1, 2], input_ids: [1, -1] }), "input.shape");
+  assert.equal(await refused({ dims: [1, 2], input_ids: [1, 1.5] }), "input.shape");
+  assert.equal(
+    await refused({ dims: [1, 2], input_ids: [1, 2], attention_mask: [1] }),
+    "input.shape",
+  );
+  assert.equal(await refused({ dims: [1, 1], input_ids: [10 ** 6] }), "input.run");
+  const encode = (texts: string[], most?: number): unknown =>
+    session.encoder!.encode(texts, undefined, most);
+  assert.equal(await code(() => encode([])), "input.texts");
+  assert.equal(await code(() => encode(["\ud800"])), "input.texts");
+  assert.equal(await code(() => encode(["a"], 65)), "input.max-length");
+});
+
+test("a base and a bundle come over HTTP too", async () => {
+  const server = createServer((request, response) => {
+    try {
+      response.end(fixture(request.url!.slice(1)));
+    } catch {
+      response.writeHead(404).end();
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const session = await EdgeSession.create(`${address}/base`);
+  const url = new URL(`${address}/base-first.osd.safetensors`);
+  assert.equal(await session.load(url), "first");
+  assert.equal(await code(() => session.load(`${address}/none`)), "bundle.missing");
+  assert.equal(await code(() => EdgeSession.create(`${address}/none`)), "base.missing");
+  server.close();
+  server.closeAllConnections();
+});
+
+test("a damaged base is refused, whatever is damaged", async () => {
+  const files = (change: Record<string, (bytes: Uint8Array) => Uint8Array>) =>
+    EdgeSession.create(async (name) => {
+      const bytes = fixture(`base/${name}`);
+      return change[name]?.(bytes) ?? bytes;
+    });
+  const text = (from: string, to: string) => (bytes: Uint8Array) =>
+    new TextEncoder().encode(new TextDecoder().decode(bytes).replace(from, to));
+  const cut = (bytes: Uint8Array): Uint8Array => bytes.subarray(0, bytes.length - 9);
+  const noise = (bytes: Uint8Array): Uint8Array => bytes.map((x, i) => (i < 99 ? 255 : x));
+  for (const [change, wanted] of [
+    [{ "manifest.json": cut }, "base.manifest"],
+    [{ "manifest.json": text('"format": 1', '"format": 2') }, "base.version"],
+    [{ "manifest.json": text('"hidden_size"', '"hidden"') }, "base.manifest"],
+    [{ "manifest.json": text('query.u"', 'query.w"') }, "base.graph"],
+    [{ "model.onnx": cut }, "base.file"],
+    [{ "model.onnx": noise }, "base.graph"],
+    [{ "model.onnx.data": cut }, "base.file"],
+  ] as const) {
+    assert.equal(await code(() => files(change)), wanted, wanted);
+  }
+  assert.equal(await code(() => EdgeSession.create("/nowhere")), "base.missing");
+});
