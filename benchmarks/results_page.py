@@ -45,7 +45,7 @@ class Results:
 
     outcomes: Mapping[str, Sequence[Outcome]]
     ours: tuple[str, ...]
-    calibration_rows: int
+    calibration_rows: Mapping[str, int]
     device: Mapping[str, DeviceCheck]
     left_out: tuple[str, ...]
     minutes: float
@@ -109,9 +109,9 @@ def _opening(results: Results, picture: str) -> list[str]:
         "",
         f"Date {datetime.date.today()}. {versions}, Python {platform.python_version()}, "
         f"{platform.machine()}. Base: all-MiniLM-L6-v2. Calibration: "
-        f"{results.calibration_rows} training rows drawn with seed 0, which is the method's seed "
+        f"{_rows(results)} training rows drawn with seed 0, which is the method's seed "
         f"too{_of_draws(results)}. osd-rd tunes on "
-        "the texts of these rows without their labels, but for a tenth that it holds back; the "
+        "the texts of these rows without their labels, but for 400 that it holds back; the "
         "paper's methods take gradients and choose c on 512 labelled ones. This run took "
         f"{results.minutes:.0f} minutes, less what an earlier one had left to be used again; "
         f"compressing took {_processor_minutes(results):.0f} minutes of processor time in all "
@@ -134,6 +134,13 @@ def _opening(results: Results, picture: str) -> list[str]:
     if results.left_out:
         lines += [f"Left out for want of time: {'; '.join(results.left_out)}.", ""]
     return lines
+
+
+def _rows(results: Results) -> str:
+    counts = {task: results.calibration_rows[task] for task in results.outcomes}
+    usual = min(counts.values())
+    others = [f"{n:,} for `{task}`" for task, n in counts.items() if n != usual]
+    return f"{usual:,}" + (f" ({', '.join(others)})" if others else "")
 
 
 def _processor_minutes(results: Results) -> float:
