@@ -79,7 +79,7 @@ def measure(shared: Path, out: Path, rounded: Sequence[str]) -> Results:
     """Labels given over each package by the bundles made for fp32, and by those made for it."""
     results: Results = {}
     for kind in WEIGHTS:
-        session = EdgeSession(package(out, kind))
+        session = EdgeSession(package(out, kind), threads=1)
         for tuned_for in ("fp32", *({kind} & set(rounded))):
             own = results[f"{kind}/{tuned_for}"] = {}
             for task in CHECKPOINTS:

@@ -29,6 +29,7 @@ from osd_edge.code_classes import (
     symbol_bits,
     tail_bits,
     tail_starts,
+    tail_table,
 )
 from osd_edge.errors import BundleError
 from osd_edge.rans import LOWEST, MAX_LANES_LOG2, LaneDecoder, encode_lanes
@@ -231,7 +232,7 @@ def _take_tails(
     large = (slots == 2).nonzero()[0]
     ends = np.searchsorted(large, GROUP * np.cumsum(width))
     base = (np.maximum(classes % len(LARGE), 1) - 1).astype(np.uint32) * np.uint32(TOTAL)
-    entries = decoder.take(decode_table(tail_starts()), np.repeat(base, np.diff(ends, prepend=0)))
+    entries = decoder.take(tail_table(), np.repeat(base, np.diff(ends, prepend=0)))
     tails = (entries >> 12 & 15).astype(np.uint8)
     tails += 2
     slots[large] = tails

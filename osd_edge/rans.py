@@ -19,6 +19,10 @@ from osd_edge.errors import BundleError
 LOWEST = 1 << 16  # of a state
 MAX_LANES_LOG2 = 12
 
+# As arrays of no dimensions: a Python number would be looked at anew in every call.
+_PLACE, _LOWEST = np.array(TOTAL - 1, np.uint32), np.array(LOWEST, np.uint32)
+_BITS, _WORD, _FREQUENCY = (np.array(bits, np.uint32) for bits in (12, 16, 20))
+
 Words = NDArray[np.uint32]
 
 
@@ -39,34 +43,32 @@ class LaneDecoder:
         lanes = self.states.size
         entries = np.empty(base.size, np.uint32)
         scratch, frequency = np.empty((2, lanes), np.uint32)
+        below = np.empty(lanes, np.bool_)
+        words, at, most = self._words, self.at, self._words.size
+        x, place, f = self.states, scratch, frequency
         for begin in range(0, base.size, lanes):
             entry = entries[begin : begin + lanes]
-            count = entry.size
-            x, place, f = self.states[:count], scratch[:count], frequency[:count]
-            np.bitwise_and(x, TOTAL - 1, out=place)
-            place += base[begin : begin + count]
+            if entry.size < lanes:  # the last step
+                count = entry.size
+                x, place, f, below = x[:count], place[:count], f[:count], below[:count]
+            np.bitwise_and(x, _PLACE, out=place)
+            np.add(place, base[begin : begin + lanes], out=place)
             table.take(place, out=entry, mode="clip")
-            np.right_shift(entry, 20, out=f)
-            np.bitwise_and(entry, TOTAL - 1, out=place)
-            x >>= 12
-            x *= f
-            x += place
-            self._refill(x)
+            np.right_shift(entry, _FREQUENCY, out=f)
+            np.bitwise_and(entry, _PLACE, out=place)
+            np.right_shift(x, _BITS, out=x)
+            np.multiply(x, f, out=x)
+            np.add(x, place, out=x)
+            # Lanes below 2¹⁶ take a word each, in ascending order.
+            low = np.less(x, _LOWEST, out=below).nonzero()[0]
+            end = at + low.size
+            if end > most:
+                raise BundleError("bundle.coded-stream", "the coded stream ends too early")
+            if end > at:
+                x[low] = x[low] << _WORD | words[at:end]
+                at = end
+        self.at = at
         return entries
-
-    def _refill(self, x: NDArray[np.uint32]) -> None:
-        """Lanes below 2¹⁶ take a word each, in ascending order."""
-        low = (x < LOWEST).nonzero()[0]
-        if not low.size:
-            return
-        end = self.at + low.size
-        if end > self._words.size:
-            raise BundleError("bundle.coded-stream", "the coded stream ends too early")
-        refilled = x[low]
-        refilled <<= 16
-        refilled |= self._words[self.at : end]
-        x[low] = refilled
-        self.at = end
 
 
 def encode_lanes(
