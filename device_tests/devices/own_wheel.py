@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from importlib.metadata import Distribution, distribution
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -24,7 +24,10 @@ def own_wheel(folder: Path) -> Path:
     An editable install is built anew from its sources, any other is packed again from its
     installed files. Raises DeviceError `device.build`.
     """
-    installed = distribution(PROJECT)
+    # What a build left beside the sources is found, too, but was not installed: it has no WHEEL.
+    installed = next((d for d in distributions(name=PROJECT) if d.read_text("WHEEL")), None)
+    if installed is None:
+        raise DeviceError("device.build", "osd-edge is not installed here: pip install osd-edge")
     source = _editable_source(installed)
     return _pack(installed, folder) if source is None else _build(source, folder)
 
