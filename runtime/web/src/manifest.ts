@@ -81,6 +81,8 @@ function checked(fields: JsonObject): BaseManifest {
   const names = [...manifest.inputs, ...factorNames(manifest)];
   const needed: TokenInput[] = ["input_ids", "attention_mask"];
   const whole = needed.every((name) => manifest.inputs.includes(name));
+  // Packages that take factors in fp16 say so; those are not for this runtime.
+  if ((fields.get("factors") ?? "fp32") !== "fp32") throw new Error("factors");
   if (!whole || new Set(names).size !== names.length) throw new Error("its graph inputs");
   return manifest;
 }
