@@ -319,15 +319,16 @@ class PartReader:
         )
 
     def _shapes(self, count: int) -> list[tuple[int, int]]:
-        shapes: list[tuple[int, int]] = []
+        # A dict, since looking through a list of many shapes would take a hostile file's time.
+        shapes: dict[tuple[int, int], None] = {}
         for _ in range(count):
             shape = (self._varint(), self._varint())
             if not all(0 < x < 1 << 16 for x in shape) or shape in shapes:
                 raise _malformed(f"the shape {list(shape)}")
-            shapes.append(shape)
+            shapes[shape] = None
         if not shapes:
             raise _malformed("no shapes")
-        return shapes
+        return list(shapes)
 
     def _take(self, count: int) -> Bytes:
         if count > self._tensor.size - self._at:

@@ -3,24 +3,56 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import type { Browser } from "playwright-core";
+import type { CDPSession, Page } from "playwright-core";
 import { openBrowser, Phone } from "./phone.js";
 import { Served } from "./serve.js";
 
-// Measured 2026-11 with Chromium 156: see docs/phones.md. Memory of a process, not a time.
-const BUDGET_BYTES = 420 * 2 ** 20;
+// Measured with Chromium 156, see docs/phones.md, and a fifth on top: memory depends on when a
+// browser collects garbage.
+const PEAK_BUDGET_BYTES = 480 * 2 ** 20;
+const SETTLED_BUDGET_BYTES = 400 * 2 ** 20;
 
 /** Proportional set size of the largest renderer process of `browser`, in bytes. */
-async function rendererPss(browser: Browser): Promise<number> {
-  const devtools = await browser.newBrowserCDPSession();
+async function rendererPss(devtools: CDPSession): Promise<number> {
   const { processInfo } = await devtools.send("SystemInfo.getProcessInfo");
-  const sizes = processInfo
-    .filter(({ type }) => type === "renderer")
-    .map(({ id }) => {
-      const rollup = readFileSync(`/proc/${id}/smaps_rollup`, "utf8");
-      return 1024 * Number(/^Pss:\s+(\d+) kB$/m.exec(rollup)![1]);
-    });
-  return Math.max(...sizes);
+  const sizes = processInfo.filter(({ type }) => type === "renderer").map(({ id }) => pss(id));
+  return Math.max(0, ...sizes);
+}
+
+function pss(process: number): number {
+  try {
+    const rollup = readFileSync(`/proc/${process}/smaps_rollup`, "utf8");
+    return 1024 * Number(/^Pss:\s+(\d+) kB$/m.exec(rollup)![1]);
+  } catch {
+    return 0; // it has just ended
+  }
+}
+
+/** The highest memory while `work` goes on. */
+async function peakPss(devtools: CDPSession, work: () => Promise<void>): Promise<number> {
+  let peak = 0;
+  let over = false;
+  const watch = async (): Promise<void> => {
+    while (!over) {
+      peak = Math.max(peak, await rendererPss(devtools));
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  };
+  const watching = watch();
+  await work();
+  over = true;
+  await watching;
+  return peak;
+}
+
+/** What the browser says of the page, garbage collected. */
+function told(page: Page): Promise<number> {
+  return page.evaluate(async () => {
+    const { measureUserAgentSpecificMemory } = performance as unknown as {
+      measureUserAgentSpecificMemory(): Promise<{ bytes: number }>;
+    };
+    return (await measureUserAgentSpecificMemory.call(performance)).bytes;
+  });
 }
 
 test("the page with MiniLM and three tasks stays within its memory", async (t) => {
@@ -28,34 +60,39 @@ test("the page with MiniLM and three tasks stays within its memory", async (t) =
   const served = await Served.start("minilm", tasks);
   const browser = await openBrowser();
   try {
+    const devtools = await browser.newBrowserCDPSession();
+    const address = `http://127.0.0.1:${served.port}/`;
     const phone = await Phone.with(browser);
-    await phone.visit(`http://127.0.0.1:${served.port}/`);
-    const empty = await rendererPss(browser);
-    await phone.getBase();
-    await phone.add(...tasks);
-    await phone.type("the cat sat on the mat");
-    for (const task of tasks) {
-      await phone.choose(task);
-      await phone.page.locator("#scores li").first().waitFor();
-    }
-    const installing = await rendererPss(browser);
-    await phone.page.reload();
-    await phone.page.locator("#scores li").first().waitFor();
-    const opened = await rendererPss(browser);
-    const told = await phone.page.evaluate(async () => {
-      const { measureUserAgentSpecificMemory } = performance as unknown as {
-        measureUserAgentSpecificMemory(): Promise<{ bytes: number }>;
-      };
-      return (await measureUserAgentSpecificMemory.call(performance)).bytes;
+    await phone.visit(address);
+    const empty = await rendererPss(devtools);
+    const answer = async (on: Phone): Promise<void> => {
+      for (const task of tasks) {
+        await on.choose(task);
+        await on.page.locator("#scores li").first().waitFor();
+      }
+    };
+    const installing = await peakPss(devtools, async () => {
+      await phone.getBase();
+      await phone.add(...tasks);
+      await phone.type("the cat sat on the mat");
+      await answer(phone);
     });
+    const again = await phone.tab();
+    await phone.page.close();
+    const opening = await peakPss(devtools, async () => {
+      await again.visit(address);
+      await answer(again);
+    });
+    const page = await told(again.page);
+    const settled = await rendererPss(devtools);
     const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
     t.diagnostic(
-      `renderer PSS: ${mib(empty)} without a base, ${mib(installing)} after installing, ` +
-        `${mib(opened)} after a reload; measureUserAgentSpecificMemory ${mib(told)}`,
+      `renderer PSS: ${mib(empty)} without a base; at most ${mib(installing)} while installing ` +
+        `and ${mib(opening)} while opening; ${mib(settled)} settled. ` +
+        `measureUserAgentSpecificMemory: ${mib(page)}`,
     );
-    for (const bytes of [installing, opened]) {
-      assert.ok(bytes < BUDGET_BYTES, `${mib(bytes)}, the budget is ${mib(BUDGET_BYTES)}`);
-    }
+    for (const bytes of [installing, opening]) assert.ok(bytes < PEAK_BUDGET_BYTES, mib(bytes));
+    assert.ok(settled < SETTLED_BUDGET_BYTES, mib(settled));
   } finally {
     await browser.close();
     served.stop();

@@ -86,11 +86,11 @@ export class PartReader {
       const [n, d] = shapes[shape] as [number, number];
       const site = { site: place, n, d, k };
       checkSite(site, -1, siteCount);
-      if (shape > used) throw malformed("a shape before its turn");
+      if (shape > used) throw malformed("shape order");
       used = Math.max(used, shape + 1);
       facts.push(site);
     }
-    if (used !== shapes.length) throw malformed("a shape of no site");
+    if (used !== shapes.length) throw malformed("unused shape");
     const scales = this.#scales(facts.reduce((sum, { k }) => sum + k, 0));
     let at = 0;
     return facts.map((site) => ({ ...site, scale: scales.subarray(at, (at += site.k)) }));

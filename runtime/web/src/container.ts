@@ -58,7 +58,7 @@ function parseHeader(bytes: Uint8Array): JsonObject {
   } catch (error) {
     throw bundleError("header-json", reasonOf(error));
   }
-  throw bundleError("header-json", "its header is no JSON object");
+  throw bundleError("header-json", "no JSON object");
 }
 
 /** Tensors as views of `data`, every offset checked; their meaning is not. Throws BundleError. */

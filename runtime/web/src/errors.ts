@@ -29,7 +29,7 @@ export class InputError extends OsdEdgeError {}
 const ADVICE: readonly (readonly [RegExp, string])[] = [
   [/short|header|not-a/, "not a task bundle"],
   [/version|unknown|kind/, "update osd-edge"],
-  [/base$|mismatch|branch/, "export base and task anew, together"],
+  [/base$|mismatch|branch/, "export base and task anew"],
 ];
 
 /** A refusal of a bundle, `reason` being its code without `bundle.`. */

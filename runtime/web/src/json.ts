@@ -53,7 +53,7 @@ export function parseJson(text: string): Json {
       const result: JsonObject = new Map();
       items("}", (first) => {
         const key = value(first, depth + 1);
-        if (typeof key !== "string" || result.has(key)) throw problem("no key, or a key twice");
+        if (typeof key !== "string" || result.has(key)) throw problem("a bad key");
         next(":");
         result.set(key, value(next(), depth + 1));
       });

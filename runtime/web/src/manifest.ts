@@ -81,7 +81,9 @@ function checked(fields: JsonObject): BaseManifest {
   const names = [...manifest.inputs, ...factorNames(manifest)];
   const needed: TokenInput[] = ["input_ids", "attention_mask"];
   const whole = needed.every((name) => manifest.inputs.includes(name));
-  if (!whole || new Set(names).size !== names.length) throw new Error("its graph inputs");
+  // Packages that take factors in fp16 say so; those are not for this runtime.
+  if ((fields.get("factors") ?? "fp32") !== "fp32") throw new Error("factors");
+  if (!whole || new Set(names).size !== names.length) throw new Error("inputs");
   return manifest;
 }
 
@@ -94,7 +96,7 @@ function site(value: Json): Site {
   const fields = as(value, isObject);
   const u = get(fields, "u", isName);
   const v = get(fields, "v", isName);
-  if ((u === null) !== (v === null)) throw new Error("a site with one factor");
+  if ((u === null) !== (v === null)) throw new Error("one factor");
   const [n, d] = [get(fields, "n", isCount), get(fields, "d", isCount)];
   return { name: get(fields, "name", isString), n, d, u, v };
 }

@@ -191,6 +191,7 @@ test("a damaged base is refused, whatever is damaged", async () => {
     [{ "manifest.json": cut }, "base.manifest"],
     [{ "manifest.json": text('"format": 1', '"format": 2') }, "base.version"],
     [{ "manifest.json": text('"hidden_size"', '"hidden"') }, "base.manifest"],
+    [{ "manifest.json": text('"text"', '"factors": "fp16", "text"') }, "base.manifest"],
     [{ "manifest.json": text('query.u"', 'query.w"') }, "base.graph"],
     [{ "model.onnx": cut }, "base.file"],
     [{ "model.onnx": noise }, "base.graph"],

@@ -95,7 +95,7 @@ async function answer(): Promise<void> {
       const swap = await client.ask("activate", chosen);
       active = swap.task;
       byId("swap-cost").textContent =
-        swap.task === null ? "–" : `${ms(swap.ms)}${swap.cold ? ", decoded" : ""}`;
+        swap.task === null ? "–" : `${ms(swap.ms)}${swap.cold ? ", cold" : ""}`;
     }
     const text = message.value.trim();
     if (mine !== asked) return;
