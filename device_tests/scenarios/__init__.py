@@ -32,6 +32,8 @@ SCENARIOS = (
     ScenarioInfo("swap", "a swap, cold from its file and warm", times_only=True),
     ScenarioInfo("swap-every-request", "another task at every request", times_only=True),
     ScenarioInfo("threads", "more threads, more callers"),
+    ScenarioInfo("mixed-batch", "a task for each row of a batch"),
+    ScenarioInfo("memory-low", "one task, memory=low"),
     ScenarioInfo("soak", "swapping for long"),
     ScenarioInfo("lora-adapter", "onnxruntime's LoraAdapter, same factors", role="today"),
     ScenarioInfo("session-per-task", "a session per task over one file", role="today"),

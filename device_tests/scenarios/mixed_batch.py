@@ -18,7 +18,7 @@ _TOLERANCE = 1e-4  # of logits, which add up hundreds of hidden features that ag
 
 def run(job: Job, sheet: Sheet) -> None:
     """`_ROWS` rows of `_TASKS` tasks, in turn, through one pass; and what it is compared with."""
-    session: Any = open_session(job, cache_bytes=KEEP_ALL_DECODED)
+    session = open_session(job, cache_bytes=KEEP_ALL_DECODED)
     files = task_files(job)[:_TASKS]
     for name, path in files:
         session.load(path, name)
