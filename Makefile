@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 # As a variable, since it then holds for what packages are built with, too.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: demo test test-emulated lint results vectors device-model format clean
+.PHONY: demo test test-emulated lint results measurements vectors device-model format clean
 
 demo: $(INSTALLED)  ## fine-tune three tasks, compress them, swap them over one base
 	$(BIN)/osd-edge demo -o demo-out --overwrite
@@ -30,6 +30,9 @@ lint: $(INSTALLED)  ## style and types
 results: $(INSTALLED)  ## docs/results.md on the checkpoints in $(SHARED)
 	$(BIN)/python -m benchmarks.results --shared $(SHARED) -o results-out --report docs/results.md
 
+measurements: $(INSTALLED)  ## docs/measurements.md: what tasks cost on this machine
+	$(BIN)/python -m benchmarks.measurements --shared $(SHARED) -o measurements-out --report docs/measurements.md
+
 vectors: $(INSTALLED)  ## make vectors/v1 anew, and the copy that devices check themselves with
 	$(BIN)/python vectors/generate.py
 	$(BIN)/python vectors/device_files.py
@@ -42,7 +45,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo-out results-out
+	rm -rf $(VENV) build dist *.egg-info demo-out results-out measurements-out
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

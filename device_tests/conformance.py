@@ -20,11 +20,11 @@ from osd_edge.bundle import Bundle
 from osd_edge.bundle_reader import read_bundle, read_bundle_file
 from osd_edge.device_tests.data import EXPECTED, MODEL_FOLDER, VECTORS
 from osd_edge.device_tests.hashes import decoded_sha256
+from osd_edge.device_tests.opened import open_plain
 from osd_edge.device_tests.schema import Conformance, Failure
 from osd_edge.errors import BundleError, OsdEdgeError, shown
 from osd_edge.heads import apply_head
 from osd_edge.runtime import EdgeSession
-from osd_edge.runtime.session import open_graph
 
 Case = dict[str, Any]
 
@@ -176,7 +176,7 @@ def _bundle(path: Path) -> Bundle:
 
 
 def _check_plain(folder: Path, session: EdgeSession, inputs: dict[str, Any]) -> None:
-    plain = open_graph(folder / "plain.onnx", 1)
+    plain = open_plain(folder, 1)
     names = [output.name for output in plain.get_outputs()]
     hidden = plain.run(names, inputs)[names.index(session.manifest.hidden_output)]
     _close(hidden, session.run(inputs, None).hidden, 1e-5)

@@ -41,20 +41,25 @@ def run_names(manifest: BaseManifest) -> list[str]:
     return [manifest.hidden_output, *([] if pooler is None else [pooler])]
 
 
+def open_plain(folder: Path, threads: int) -> Any:
+    """An onnxruntime session over the plain graph in `folder`."""
+    return open_graph(folder / PLAIN_MODEL, threads)
+
+
+def open_branched(folder: Path, threads: int) -> Any:
+    """An onnxruntime session over the graph with branches, without ours around it."""
+    return open_graph(folder / MODEL, threads)
+
+
 def plain_run(
     folder: Path, manifest: BaseManifest, inputs: Inputs, threads: int
 ) -> Callable[[], Any] | None:
     """Runs of the plain graph, in a session of its own; None where the package has none."""
     if not (folder / PLAIN_MODEL).is_file():
         return None
-    session = open_graph(folder / PLAIN_MODEL, threads)
+    session = open_plain(folder, threads)
     names = run_names(manifest)
     return lambda: session.run(names, inputs)
-
-
-def open_branched(folder: Path, threads: int) -> Any:
-    """An onnxruntime session over the base's graph with branches, without ours around it."""
-    return open_graph(folder / MODEL, threads)
 
 
 def named_bundles(bundles: tuple[str, ...]) -> list[tuple[str, Path]]:

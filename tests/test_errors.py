@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
-KINDS = "bundle|base|model|data|budget|task|input|output"
+KINDS = "bundle|base|model|data|budget|task|input|output|report|device"
 
 
 def test_every_code_is_documented_and_every_documented_code_exists() -> None:
@@ -14,11 +14,19 @@ def test_every_code_is_documented_and_every_documented_code_exists() -> None:
             source = path.read_text("utf-8")
             given |= set(re.findall(rf'"((?:{KINDS})\.[a-z-]+)",?\n', source))
             given |= set(re.findall(rf'Error\(\s*"((?:{KINDS})\.[a-z-]+)"', source))
+            given |= set(re.findall(rf'"code": "((?:{KINDS})\.[a-z-]+)"', source))
+            given |= set(re.findall(rf'", "((?:{KINDS})\.[a-z-]+)", "', source))
             given |= set(re.findall(rf'code = "((?:{KINDS})\.[a-z-]+)" if', source))
             given |= set(re.findall(rf" \[((?:{KINDS})\.[a-z-]+)\]\"", source))
     given.discard("model.safetensors")  # a file's name
     documented = set()
-    for name in ("errors.md", "bundle-format.md", "base-package.md"):
+    for name in (
+        "errors.md",
+        "bundle-format.md",
+        "base-package.md",
+        "bench-schema.md",
+        "emulated-device.md",
+    ):
         text = (PROJECT / "docs" / name).read_text("utf-8")
         rows = [line for line in text.splitlines() if line.startswith("| `")]
         for row in rows:

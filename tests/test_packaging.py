@@ -121,3 +121,24 @@ print(own_wheel(Path("again")))
     target = environment / "target"
     run(environment, "python", "-m", "pip", "install", "-q", "--no-deps", "-t", target, packed)
     assert (target / "osd_edge" / "runtime" / "session.py").is_file()
+
+
+def test_a_device_checks_itself_with_what_is_in_the_wheel(environment: Path) -> None:
+    """And with numpy and onnxruntime alone: without click."""
+    (wheel,) = environment.glob("osd_edge-*.whl")
+    assert wheel.stat().st_size < 1_000_000
+    data = next((environment / "venv").glob("lib/*/site-packages/osd_edge/device_tests/data"))
+    source = PROJECT / "device_tests" / "data"
+    for path in source.rglob("*"):
+        if path.is_file() and path.suffix != ".pyc":
+            assert (data / path.relative_to(source)).read_bytes() == path.read_bytes(), path
+    code = """
+import runpy, sys
+sys.modules["click"] = None
+sys.argv = ["device_tests", "--quick", "--scenarios", "base", "--json", "report.json"]
+runpy.run_module("osd_edge.device_tests", run_name="__main__")
+"""
+    lines = run(environment, "python", "-c", code).splitlines()
+    assert lines[0].startswith("conformance") and "passed" in lines[0]
+    assert lines[-1].startswith("PASSED")
+    assert (environment / "report.json").is_file()

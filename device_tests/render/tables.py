@@ -16,7 +16,7 @@ from osd_edge.device_tests.schema import Report, Row
 from osd_edge.sizes import format_size
 
 WAYS = (
-    ("tasks", "OSD Edge: tasks over one base"),
+    ("tasks", "OSD Edge: one base"),
     ("lora-adapter", "onnxruntime's LoraAdapter"),
     ("session-per-task", "a session per task"),
     ("models", "a fine-tuned model per task"),
@@ -251,6 +251,15 @@ def _load(report: Report) -> Table:
         if every is not None:
             ms, ratio = worded(every, f"{name}_ms"), worded(every, f"{name}_to_latency_ratio")
             rows.append((f"another task each time, {how}", ms, ratio, NONE))
+    low, mixed = scenario_of(report, "memory-low"), scenario_of(report, "mixed-batch")
+    if low is not None:
+        ms, ratio = worded(low, "latency_ms"), worded(low, "to_usual_ratio")
+        rows.append(("a task, memory=low", ms, ratio, NONE))
+    if mixed is not None:
+        words = f"{worded(mixed, 'rows_count')} rows of {worded(mixed, 'tasks_count')} tasks"
+        ms = worded(mixed, "batch_ms")
+        rows.append((f"{words}, over one task", ms, worded(mixed, "to_single_task_ratio"), NONE))
+        rows.append((f"{words}, over one by one", ms, worded(mixed, "to_one_by_one_ratio"), NONE))
     return Table(
         "Threads, callers, requests",
         ("", "ms", "over the same without", "texts a second"),

@@ -11,11 +11,10 @@ from typing import Any
 from osd_edge.base_manifest import PLAIN_MODEL, WEIGHTS, read_manifest
 from osd_edge.device_tests.growth import put_growth
 from osd_edge.device_tests.job import Job, Sheet
-from osd_edge.device_tests.opened import inputs_of, run_names, task_files
+from osd_edge.device_tests.opened import inputs_of, open_plain, run_names, task_files
 from osd_edge.device_tests.samples import spread_of, time_ms
 from osd_edge.device_tests.scratch import check_room, copy_to_disk, has_room, scratch_folder
 from osd_edge.errors import BaseError
-from osd_edge.runtime.session import open_graph
 
 
 def run(job: Job, sheet: Sheet) -> None:
@@ -40,8 +39,8 @@ def run(job: Job, sheet: Sheet) -> None:
                 return False
             for path in parts:
                 copy_to_disk(path, folder / f"model-{i}" / path.name)
-            graph = folder / f"model-{i}" / PLAIN_MODEL
-            opening.append(time_ms(lambda: sessions.append(open_graph(graph, job.threads))))
+            model = folder / f"model-{i}"
+            opening.append(time_ms(lambda: sessions.append(open_plain(model, job.threads))))
             first.append(time_ms(lambda: sessions[-1].run(names, inputs)))
             return True
 

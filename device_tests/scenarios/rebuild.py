@@ -10,10 +10,9 @@ from pathlib import Path
 from osd_edge.base_manifest import PLAIN_MODEL, read_manifest
 from osd_edge.device_tests.job import Job, Sheet
 from osd_edge.device_tests.memory import put_memory
-from osd_edge.device_tests.opened import inputs_of, run_names
+from osd_edge.device_tests.opened import inputs_of, open_plain, run_names
 from osd_edge.device_tests.samples import spread_of
 from osd_edge.errors import BaseError
-from osd_edge.runtime.session import open_graph
 
 _MOST_REQUESTS = 30
 
@@ -30,7 +29,7 @@ def run(job: Job, sheet: Sheet) -> None:
     for _ in range(min(job.runs, _MOST_REQUESTS) if job.timed else 2):
         gc.collect()
         start = time.perf_counter_ns()
-        session = open_graph(base / PLAIN_MODEL, job.threads)
+        session = open_plain(base, job.threads)
         opened = time.perf_counter_ns()
         session.run(names, inputs)
         done = time.perf_counter_ns()
