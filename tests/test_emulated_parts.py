@@ -115,7 +115,7 @@ def test_the_first_file_system_lists_its_files(tmp_path: Path) -> None:
 
 def read_cpio(archive: bytes) -> dict[str, tuple[int, bytes]]:
     """Mode and content by name of an archive in cpio's "newc" form."""
-    found = {}
+    found: dict[str, tuple[int, bytes]] = {}
     at = 0
     while True:
         assert archive[at : at + 6] == b"070701"
