@@ -8,11 +8,7 @@ from typing import Any
 
 from osd_edge import errors
 from osd_edge.device_tests.job import Job
-from osd_edge.errors import OsdEdgeError, shown
-
-
-class DeviceError(OsdEdgeError):
-    """The process of a scenario came to an end that it did not choose."""
+from osd_edge.errors import DeviceError, OsdEdgeError, shown
 
 
 def play_apart(job: Job) -> dict[str, Any]:

@@ -22,10 +22,10 @@ from osd_edge.device_tests.devices import open_device
 from osd_edge.device_tests.job import Job
 from osd_edge.device_tests.plan import check_plan, processor_list, scenario_list
 from osd_edge.device_tests.play import play
-from osd_edge.device_tests.process import DeviceError, play_apart
+from osd_edge.device_tests.process import play_apart
 from osd_edge.device_tests.scenarios import SCENARIOS
 from osd_edge.device_tests.schema import Scenario
-from osd_edge.errors import BaseError, BundleError, InputError, OsdEdgeError
+from osd_edge.errors import BaseError, BundleError, DeviceError, InputError, OsdEdgeError
 from osd_edge.progress import silent
 from tests.cli import run_cli
 from tests.reports import made_up, spread

@@ -21,8 +21,11 @@ def test_every_code_is_documented_and_every_documented_code_exists() -> None:
     given.discard("model.safetensors")  # a file's name
     documented = set()
     for name in (
-        *("errors.md", "bundle-format.md", "base-package.md"),
-        *("bench-schema.md", "emulated-device.md"),
+        "errors.md",
+        "bundle-format.md",
+        "base-package.md",
+        "bench-schema.md",
+        "emulated-device.md",
     ):
         text = (PROJECT / "docs" / name).read_text("utf-8")
         rows = [line for line in text.splitlines() if line.startswith("| `")]

@@ -46,12 +46,15 @@ class EmulatedPi:
                 space_bytes=_space(plan),
                 limit_seconds=self._limit,
             )
-            ran = run(machine, job, into)
-            written = ran.out / REPORT
-            report = read_report(written) if written.exists() else None
+            report: Report | None = None
+            try:
+                ran = run(machine, job, into)
+            finally:  # after an interrupt, too
+                written = into / "out" / REPORT
+                if written.exists():
+                    report = read_report(written)
+                    keep(report)
         next(steps, None)
-        if report is not None:
-            keep(report)
         return finished(report, _how_it_ended(ran))
 
 

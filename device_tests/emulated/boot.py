@@ -85,8 +85,11 @@ def run(
     with tempfile.TemporaryDirectory(prefix="osd-edge-job-", dir=into.parent) as name:
         disk = Path(name) / "job.img"
         _make_job_disk(job, disk, Path(name))
-        console, timed_out = _boot([qemu, *_options(machine, disk, job)], job.limit_seconds, say)
-        read_folder(disk, "out", into)
+        command = [qemu, *_options(machine, disk, job)]
+        try:
+            console, timed_out = _boot(command, job.limit_seconds, say)
+        finally:  # after an interrupt, too
+            read_folder(disk, "out", into)
     out = into / "out"
     status = out / "status"
     if not (out / "stdout").exists():
