@@ -5,6 +5,7 @@ so that fused bias nodes stay as they are. Factors are graph inputs with empty d
 a session that feeds none gives the base's own answer, bit for bit.
 """
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -20,48 +21,63 @@ from osd_edge.progress import Progress, silent
 
 def find_layers(
     model: onnx.ModelProto, folder: Path, backbone: Backbone, progress: Progress = silent
-) -> dict[str, str]:
-    """Name of the node that computes each linear layer, by the layer's module path.
+) -> dict[str, tuple[str, ...]]:
+    """Names of the nodes that compute each linear layer, by the layer's module path.
 
-    `folder` holds the file with the graph's weights. A node is found by its scope and then proved:
-    its weights equal the checkpoint's, by value.
-    Raises ModelError `model.graph` where a layer cannot be found or proved; none is skipped.
+    A layer may be used more than once (ALBERT shares its layers). `folder` holds the file with
+    the graph's weights. A node is found by its scope and then proved: its weights equal the
+    checkpoint's, by value. Raises ModelError `model.graph` where a layer cannot be found or
+    proved, or where a product with weights belongs to no layer; none is skipped.
     """
-    nodes = {_path(node.name): node for node in model.graph.node}
+    names = {layer.name for layer in backbone.layers}
+    nodes: dict[str, list[onnx.NodeProto]] = {name: [] for name in names}
     weights = {init.name: init for init in model.graph.initializer}
     for node in model.graph.node:
         # Exporters merge equal tensors and name the copies by Identity nodes.
         if node.op_type == "Identity" and node.input[0] in weights:
             weights[node.output[0]] = weights[node.input[0]]
-    found = {}
+    for node in model.graph.node:
+        if node.op_type in ("MatMul", "Gemm") and node.input[1] in weights:
+            name = _layer_name(node.name, names)
+            if name is None:
+                raise ModelError("model.graph", f"node {node.name} belongs to no linear layer")
+            nodes[name].append(node)
     for layer in progress(backbone.layers, "Proving layers"):
-        node = nodes.get(f"{layer.name}.MatMul", nodes.get(f"{layer.name}.Gemm"))
-        if node is None or node.input[1] not in weights:
+        if not nodes[layer.name]:
             raise ModelError("model.graph", f"the exported graph has no node for {layer.name}")
         expected = backbone.checkpoint.float32(f"{layer.name}.weight").numpy()
-        value = numpy_helper.to_array(weights[node.input[1]], str(folder))
-        if not np.array_equal(value.T if _transposed(node) else value, expected.T):
-            raise ModelError(
-                "model.graph", f"node {node.name} does not hold the weights of {layer.name}"
-            )
-        found[layer.name] = node.name
-    return found
+        proved = set()
+        for node in nodes[layer.name]:
+            held = node.input[1], _transposed(node)
+            if held in proved:
+                continue
+            value = numpy_helper.to_array(weights[held[0]], str(folder))
+            if not np.array_equal(value.T if held[1] else value, expected.T):
+                raise ModelError(
+                    "model.graph", f"node {node.name} does not hold the weights of {layer.name}"
+                )
+            proved.add(held)
+    return {name: tuple(node.name for node in found) for name, found in nodes.items()}
 
 
 def insert_branches(
     model: onnx.ModelProto,
     layers: Sequence[LinearLayer],
-    node_names: Mapping[str, str],
+    node_names: Mapping[str, Sequence[str]],
     chosen: Collection[str],
 ) -> tuple[Site, ...]:
-    """Put a branch into `model`, in place, for each layer in `chosen`; return the site table."""
+    """Put branches into `model`, in place, for each layer in `chosen`; return the site table.
+
+    A layer that is used several times has a branch at each use, all of them with its factors.
+    """
     graph = model.graph
     sites = {}
     by_node = {}
     for layer in layers:
         if layer.name in chosen:
             site = Site(layer.name, layer.n, layer.d, f"{layer.name}.u", f"{layer.name}.v")
-            by_node[node_names[layer.name]] = site
+            for i, node_name in enumerate(node_names[layer.name]):
+                by_node[node_name] = site, f"{layer.name}/{i}" if i else layer.name
             _add_factor_inputs(graph, site)
         else:
             site = Site(layer.name, layer.n, layer.d)
@@ -73,15 +89,16 @@ def insert_branches(
         if branched is None:
             graph.node.append(node)
         else:
-            graph.node.extend(_with_branch(graph, node, branched))
+            graph.node.extend(_with_branch(graph, node, *branched))
     return tuple(sites.values())
 
 
-def _with_branch(graph: onnx.GraphProto, node: onnx.NodeProto, site: Site) -> list[onnx.NodeProto]:
-    """`node` and its branch, whose sum takes over the name of the node's output."""
+def _with_branch(
+    graph: onnx.GraphProto, node: onnx.NodeProto, site: Site, name: str
+) -> list[onnx.NodeProto]:
+    """`node` and its branch `name`, whose sum takes over the name of the node's output."""
     assert site.u is not None and site.v is not None
     x, result = node.input[0], node.output[0]
-    name = site.name
     plain, low, delta = f"{name}/base", f"{name}/low", f"{name}/delta"
     before, after = [], []
     if node.op_type == "Gemm":
@@ -130,5 +147,7 @@ def _transposed(node: onnx.NodeProto) -> bool:
     return any(a.name == "transB" and a.i for a in node.attribute)
 
 
-def _path(node_name: str) -> str:
-    return node_name.strip("/").replace("/", ".")
+def _layer_name(node_name: str, names: Collection[str]) -> str | None:
+    """The layer whose scope the node is in; a scope that is entered again gets a number."""
+    path = node_name.strip("/").rpartition("/")[0].replace("/", ".")
+    return next((p for p in (path, re.sub(r"_\d+$", "", path)) if p in names), None)

@@ -18,6 +18,7 @@ class TaskReport:
     embeddings, biases and LayerNorms (what leaving them out costs), `compressed` as the bundle
     gives it. osd-rd scores on the rows held back, which nothing was tuned on, and has
     `frozen_head` too: a head on the frozen base, the floor. `curve` is what `keep` has tried.
+    `adapter_size` is that of the adapters' weights, where the task came as adapters.
     """
 
     path: str
@@ -44,6 +45,7 @@ class TaskReport:
     share: float | None = None
     share_error: float | None = None
     curve: Sequence[CurvePoint] = ()
+    adapter_size: int | None = None
 
     @property
     def needs_no_delta(self) -> bool:

@@ -12,6 +12,7 @@ from osd_edge.bundle import write_bundle
 from osd_edge.errors import ModelError
 from osd_edge.examples import Example
 from osd_edge.exporters import methods
+from osd_edge.exporters.adapted import AdaptedCheckpoint
 from osd_edge.exporters.backbone import LinearLayer
 from osd_edge.exporters.base_package import choose_sites
 from osd_edge.exporters.budget import Budget
@@ -34,20 +35,26 @@ class TaskExporter:
     def __init__(
         self,
         base: str | Path,
-        tuned: str | Path,
+        tuned: str | Path | None,
         *,
         calibration: Path | Sequence[Example] | None = None,
         sites: Sequence[str] = ("*",),
+        kind: str | None = None,
+        adapters: Sequence[tuple[str | Path, float]] = (),
+        labels: Sequence[str] | None = None,
         progress: Progress = silent,
     ) -> None:
         """Open both models and the calibration set. Raises ModelError, DataError, InputError.
 
-        `sites` are globs over the linear layers that may carry a delta.
+        `sites` are globs over the linear layers that may carry a delta. `kind`, `adapters` and
+        `labels` are as for `open_pair`.
         """
-        self._pair = open_pair(base, tuned, progress)
+        self._pair = open_pair(base, tuned, progress, kind=kind, adapters=adapters, labels=labels)
         examples = None
         if calibration is not None:
-            examples = read_calibration(calibration, self._pair.labels)
+            # Only a classifier of one label has labels that a row of a file could hold.
+            single = self._pair.head.kind == "labels"
+            examples = read_calibration(calibration, self._pair.labels if single else ())
         chosen = choose_sites(self._pair.backbone, sites)
         self._layers = changed_layers(self._pair.backbone, self._pair.tuned, chosen)
         if not self._layers:
@@ -69,7 +76,9 @@ class TaskExporter:
     @cached_property
     def model(self) -> TaskModel | None:
         """The task's torch model, whose weights are set as needed; None without calibration."""
-        return TaskModel(self._pair.backbone, self._pair.tuned) if self._examples else None
+        if not self._examples:
+            return None
+        return TaskModel(self._pair.backbone, self._pair.tuned, self._pair.head)
 
     @cached_property
     def paper_task(self) -> PaperTask:
@@ -112,7 +121,8 @@ class TaskExporter:
             extra_rank=extra_rank,
         )
         if method in methods.PAPER_METHODS:
-            return self.paper_task.export(out, options, head, extra_rank, progress)
+            report = self.paper_task.export(out, options, head, extra_rank, progress)
+            return replace(report, adapter_size=self._adapter_size)
         return self._coded(out, options, seed, progress)
 
     def coded_task(self, seed: int, progress: Progress = silent) -> CodedTask:
@@ -165,12 +175,18 @@ class TaskExporter:
             share=gain.share(made.score.accuracy) if useful and gain and made.score else None,
             share_error=gain.error(made.score.accuracy) if useful and gain and made.score else None,
             curve=made.curve,
+            adapter_size=self._adapter_size,
         )
+
+    @property
+    def _adapter_size(self) -> int | None:
+        tuned = self._pair.tuned
+        return tuned.adapter_bytes if isinstance(tuned, AdaptedCheckpoint) else None
 
 
 def export_task(
     base: str | Path,
-    tuned: str | Path,
+    tuned: str | Path | None,
     out: Path,
     *,
     method: str = methods.OSD_RD,
@@ -184,13 +200,17 @@ def export_task(
     head: HeadOptions | None = None,
     extra_rank: int | None = None,
     seed: int = 0,
+    kind: str | None = None,
+    adapters: Sequence[tuple[str | Path, float]] = (),
+    labels: Sequence[str] | None = None,
     progress: Progress = silent,
 ) -> TaskReport:
-    """Write the bundle of the classifier `tuned`, fine-tuned from `base`, to the file `out`.
+    """Write the bundle of the task model `tuned`, fine-tuned from `base`, to the file `out`.
 
-    `calibration` is a file of examples, or the examples; `osd` needs labelled ones, osd-rd any.
-    The other options are those of `TaskExporter.export`. Raises an OsdEdgeError that says what
-    is wrong, and then writes no file.
+    `adapters` are PEFT adapters in its place, each a folder with its weight. `kind` and `labels`
+    are as for `open_pair`. `calibration` is a file of examples, or the examples; `osd` needs
+    labelled ones, osd-rd any. The other options are those of `TaskExporter.export`. Raises an
+    OsdEdgeError that says what is wrong, and then writes no file.
     """
     # What needs no model is checked before minutes of work.
     check_options(
@@ -211,7 +231,16 @@ def export_task(
             raise calibration_needed("a head-only bundle")
         if keep is not None or (refine or "none") != "none":
             raise calibration_needed("--keep" if keep is not None else f"--refine {refine}")
-    exporter = TaskExporter(base, tuned, calibration=calibration, sites=sites, progress=progress)
+    exporter = TaskExporter(
+        base,
+        tuned,
+        calibration=calibration,
+        sites=sites,
+        kind=kind,
+        adapters=adapters,
+        labels=labels,
+        progress=progress,
+    )
     return exporter.export(
         out,
         method=method,

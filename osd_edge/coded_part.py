@@ -200,7 +200,7 @@ def coded_size(sites: Sequence[AnySite], layers: Sequence[AnyLayer]) -> int:
 
 def _whole(sites: Sequence[AnySite], layers: Sequence[AnyLayer]) -> CodedPart | None:
     """The part of which these are all sites and layers, still coded, where there is one."""
-    part = layers[0].part if layers and isinstance(layers[0], CodedLayer) else None
+    part = next((x.part for x in (*layers, *sites) if isinstance(x, (CodedLayer, CodedSite))), None)
     if part is None or (len(sites), len(layers)) != (len(part.sites), len(part.layers)):
         return None
     same = [
@@ -263,6 +263,8 @@ class PartReader:
         Raises BundleError `bundle.coded-table`, `bundle.coded-size`, `bundle.coded-stream`,
         `bundle.coded-zero`.
         """
+        if not self.sites and not layers:
+            raise _malformed("it holds neither sites nor a head")
         ready = []
         for facts in layers:
             scale = self._scales(self._top(), facts.rank or facts.shape[0])

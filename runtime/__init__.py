@@ -8,8 +8,10 @@ import os
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # has to be set before the import
 
+from osd_edge.runtime.answering import Span
 from osd_edge.runtime.evaluate import Evaluation, evaluate
 from osd_edge.runtime.session import EdgeSession, Output
+from osd_edge.runtime.tagging import Tag
 from osd_edge.runtime.text import Answer
 
-__all__ = ["Answer", "EdgeSession", "Evaluation", "Output", "evaluate"]
+__all__ = ["Answer", "EdgeSession", "Evaluation", "Output", "Span", "Tag", "evaluate"]

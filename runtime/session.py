@@ -5,6 +5,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,13 +13,17 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from osd_edge.base_manifest import MODEL, BaseManifest, check_fits, read_manifest
+from osd_edge.base_manifest import MODEL, PIXELS, BaseManifest, check_fits, read_manifest
 from osd_edge.bundle import Bundle, task_name
 from osd_edge.bundle_reader import read_bundle_file
 from osd_edge.errors import BaseError, InputError, TaskError, shown
 from osd_edge.heads import Floats, apply_head
+from osd_edge.runtime.answering import Span, answer
+from osd_edge.runtime.images import image_inputs, normalised
+from osd_edge.runtime.tagging import Tag, tag
 from osd_edge.runtime.task import DecodedTask, decode_task
-from osd_edge.runtime.text import Answer, TextEncoder, answers
+from osd_edge.runtime.text import Answer, TextEncoder, answers, check_texts
+from osd_edge.runtime.windows import Windows
 
 
 class _Active(enum.Enum):
@@ -33,7 +38,8 @@ class Output:
     """What a run gives: `hidden` `[batch, tokens, hidden]`, and the task's `logits`.
 
     `pooled` `[batch, hidden]` where the base has a pooler; `task` and `logits`
-    `[batch, labels]` are None where no task was applied.
+    `[batch, labels]` are None where no task was applied. Tasks that judge every token have logits
+    `[batch, tokens, labels]`.
     """
 
     task: str | None
@@ -76,6 +82,11 @@ class EdgeSession:
         """Name of the active task, None where there is none."""
         active = self._active
         return None if active is None else active.name
+
+    def kind(self, name: str) -> str:
+        """Kind of a loaded task: `labels`, `token-labels`, … as `osd_edge.heads` lists them."""
+        with self._lock:
+            return self._bundle(name).head.kind
 
     def labels(self, name: str) -> tuple[str, ...]:
         """Labels of a loaded task, in the order of its logits."""
@@ -121,7 +132,7 @@ class EdgeSession:
         inputs: Mapping[str, NDArray[Any]],
         task: str | Literal[_Active.TASK] | None = ACTIVE,
     ) -> Output:
-        """Run token `inputs` `[batch, tokens]` through the base with a task.
+        """Run token `inputs` `[batch, tokens]`, or pictures, through the base with a task.
 
         `task` names a loaded task for this run only; None is the base alone; the default is the
         active task. `attention_mask` defaults to ones, `token_type_ids` to zeros. Raises
@@ -139,15 +150,79 @@ class EdgeSession:
     ) -> list[Answer]:
         """Label and scores of each text (or pair of texts), in one batch.
 
-        Needs the `tokenizers` package. Raises TaskError `task.none` without a task.
+        For tasks of one label, several labels, or numbers. Needs the `tokenizers` package. Raises
+        TaskError `task.none` without a task, `task.kind` for a task of another kind.
         """
         inputs = self.encode(texts, pairs, max_length=max_length)
-        decoded = self._resolve(task)
-        if decoded is None:
-            raise TaskError("task.none", "no task is active: activate one, or name it")
-        output = self._forward(inputs, decoded)
-        assert output.logits is not None
-        return answers(decoded.labels, output.logits)
+        decoded = self._resolve_kind(task, "classify", "labels", "multi-label", "regression")
+        return answers(decoded.labels, self._logits(inputs, decoded), decoded.head.kind)
+
+    def classify_images(
+        self, images: NDArray[Any], *, task: str | Literal[_Active.TASK] = ACTIVE
+    ) -> list[Answer]:
+        """As `classify`, of pictures `[batch, height, width, channels]`, integers 0 to 255.
+
+        Pictures have the size that the base takes. Raises BaseError `base.image` too.
+        """
+        inputs = normalised(self.manifest, images)
+        decoded = self._resolve_kind(task, "classify", "labels", "multi-label", "regression")
+        return answers(decoded.labels, self._logits(inputs, decoded), decoded.head.kind)
+
+    def tag(
+        self,
+        texts: Sequence[str],
+        *,
+        words: bool = False,
+        task: str | Literal[_Active.TASK] = ACTIVE,
+        max_length: int | None = None,
+        stride: int = 128,
+    ) -> list[list[Tag]]:
+        """The tags of each text, by a task of the kind `token-labels`.
+
+        Texts may be of any length: they go through in windows of `max_length` tokens, of which
+        `stride` overlap. With `words` the first token of a word speaks for all of it. Raises as
+        `classify` does.
+        """
+        check_texts(texts)
+        decoded = self._resolve_kind(task, "tag", "token-labels")
+        windows = Windows(self.folder, self.manifest, max_length, stride)
+        run = partial(self._logits, decoded=decoded)
+        return [tag(text, windows, run, decoded.labels, words=words) for text in texts]
+
+    def answer(
+        self,
+        question: str,
+        context: str,
+        *,
+        top: int = 1,
+        max_tokens: int = 15,
+        task: str | Literal[_Active.TASK] = ACTIVE,
+        max_length: int | None = None,
+        stride: int = 128,
+    ) -> list[Span]:
+        """The `top` likeliest answers in `context`, by a task of the kind `spans`.
+
+        An answer has at most `max_tokens` tokens. The context may be of any length, as in `tag`.
+        Raises as `classify` does.
+        """
+        decoded = self._resolve_kind(task, "answer", "spans")
+        windows = Windows(self.folder, self.manifest, max_length, stride)
+        run = partial(self._logits, decoded=decoded)
+        return answer(question, context, windows, run, top=top, max_tokens=max_tokens)
+
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        task: str | Literal[_Active.TASK] = ACTIVE,
+        max_length: int | None = None,
+    ) -> Floats:
+        """A vector for each text, `[batch, features]`, by a task of the kind `embedding`.
+
+        Raises as `classify` does.
+        """
+        inputs = self.encode(texts, max_length=max_length)
+        return self._logits(inputs, self._resolve_kind(task, "embed", "embedding"))
 
     def encode(
         self,
@@ -171,9 +246,34 @@ class EdgeSession:
         with self._lock:
             return self._decode(task)
 
+    def _resolve_kind(
+        self, task: str | Literal[_Active.TASK], verb: str, *kinds: str
+    ) -> DecodedTask:
+        """The task, which must be of one of `kinds`: what the method `verb` is for."""
+        decoded = self._resolve(task)
+        if decoded is None:
+            raise TaskError("task.none", "no task is active: activate one, or name it")
+        if decoded.head.kind not in kinds:
+            raise TaskError(
+                "task.kind",
+                f"{verb} is for tasks of the kind {', '.join(kinds)}; {decoded.name!r} is of the "
+                f"kind {decoded.head.kind}",
+            )
+        return decoded
+
+    def _logits(self, inputs: Mapping[str, NDArray[Any]], decoded: DecodedTask) -> Floats:
+        output = self._forward(inputs, decoded)
+        assert output.logits is not None
+        return output.logits
+
     def _forward(self, inputs: Mapping[str, NDArray[Any]], decoded: DecodedTask | None) -> Output:
-        feeds = self._token_inputs(inputs)
-        mask = feeds["attention_mask"]
+        feeds: dict[str, NDArray[Any]] = {}
+        feeds |= (
+            image_inputs(inputs)
+            if self.manifest.inputs == (PIXELS,)
+            else self._token_inputs(inputs)
+        )
+        mask = feeds.get("attention_mask")
         if decoded is not None:
             feeds |= decoded.feeds
         names = [self.manifest.hidden_output]
@@ -245,7 +345,8 @@ class EdgeSession:
 
 def _check_graph(session: ort.InferenceSession, manifest: BaseManifest, folder: Path) -> None:
     """Refuse (`base.graph`) a graph that is not the one that the manifest describes."""
-    expected: dict[str, list[int | None]] = {name: [None, None] for name in manifest.inputs}
+    axes = 4 if manifest.inputs == (PIXELS,) else 2
+    expected: dict[str, list[int | None]] = {name: [None] * axes for name in manifest.inputs}
     for site in manifest.sites:
         if site.u is not None and site.v is not None:
             expected[site.u] = [None, None, site.n]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from osd_edge.cli.options import METHODS, REFINEMENTS, VALUES, json_option
+from osd_edge.cli.options import KINDS, METHODS, REFINEMENTS, VALUES, base_option, json_option
 from osd_edge.cli.output import bar, percent, print_json
 from osd_edge.sizes import format_size
 
@@ -67,7 +67,22 @@ def export_base_command(
 
 @export.command("task")
 @click.option("--base", required=True, metavar="MODEL", help="The base: folder or hub id.")
-@click.option("--tuned", required=True, metavar="MODEL", help="The fine-tuned classifier.")
+@click.option("--tuned", metavar="MODEL", help="The fine-tuned model: folder or hub id.")
+@click.option(
+    "--adapter",
+    "adapters",
+    multiple=True,
+    metavar="DIR[:WEIGHT]",
+    help="In the place of --tuned: a LoRA or DoRA adapter in PEFT's format; may be repeated.",
+)
+@click.option(
+    "--labels", metavar="A,B,…", help="Names of an adapter's labels, in the order of its outputs."
+)
+@click.option(
+    "--kind",
+    type=click.Choice(KINDS),
+    help="Kind of task. Default: as the model's configuration says.",
+)
 @click.option(
     "--calibration",
     type=click.Path(path_type=Path),
@@ -134,7 +149,10 @@ def export_base_command(
 @json_option
 def export_task_command(
     base: str,
-    tuned: str,
+    tuned: str | None,
+    adapters: tuple[str, ...],
+    labels: str | None,
+    kind: str | None,
     calibration: Path | None,
     method: str,
     budget: str | None,
@@ -150,7 +168,7 @@ def export_task_command(
     out: Path,
     as_json: bool,
 ) -> None:
-    """Compress what a classifier learned over its base into a task bundle."""
+    """Compress what a model learned over its base into a task bundle."""
     from osd_edge.exporters import HeadOptions, export_task
     from osd_edge.exporters.quiet import quiet_libraries
 
@@ -173,12 +191,72 @@ def export_task_command(
         head=head,
         extra_rank=extra_rank,
         seed=seed,
+        kind=kind,
+        adapters=[_weighted(adapter) for adapter in adapters],
+        labels=labels.split(",") if labels else None,
         progress=bar,
     )
     if as_json:
         print_json(report.as_dict())
     else:
         click.echo(_describe(report))
+
+
+@export.command("adapter")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@base_option
+@click.option(
+    "--to",
+    "target",
+    type=click.Choice(["onnx", "peft"]),
+    default="onnx",
+    show_default=True,
+    help="onnx: for onnxruntime's LoraAdapter in any language. peft: a folder for PeftModel.",
+)
+@click.option("--model", metavar="MODEL", help="With --to peft: where PEFT finds the base.")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="NAME.onnx_adapter, beside which the head is written; or a folder, with --to peft.",
+)
+@json_option
+def export_adapter_command(
+    bundle: Path, base: Path, target: str, model: str | None, out: Path, as_json: bool
+) -> None:
+    """Write the task in BUNDLE as an adapter, for programs that do without osd_edge."""
+    from osd_edge.errors import InputError
+    from osd_edge.exporters.quiet import quiet_libraries
+
+    quiet_libraries()
+    if target == "peft":
+        from osd_edge.exporters.peft_folder import export_peft
+
+        written = export_peft(bundle, base, out, model)
+    else:
+        from osd_edge.exporters.onnx_adapter import export_onnx_adapter
+
+        if model is not None:
+            raise InputError("input.options", "--model goes with --to peft")
+        written = export_onnx_adapter(bundle, base, out)
+    files = {str(p): size for p, size in zip(written.paths, written.sizes, strict=True)}
+    if as_json:
+        print_json({"files": files, "sites": written.sites})
+        return
+    click.echo(f"{written.sites} sites")
+    for path, size in files.items():
+        click.echo(f"  {path}  {format_size(size)}")
+
+
+def _weighted(adapter: str) -> tuple[str, float]:
+    """Folder and weight of DIR or DIR:WEIGHT."""
+    folder, colon, weight = adapter.rpartition(":")
+    try:
+        return (folder, float(weight)) if colon else (adapter, 1.0)
+    except ValueError:
+        return adapter, 1.0  # a colon of the path's own
 
 
 def _describe(report: "TaskReport") -> str:
@@ -192,6 +270,11 @@ def _describe(report: "TaskReport") -> str:
         + (f", k = r + {report.extra_rank}" if report.extra_rank is not None else ""),
         f"  delta {report.delta_size} bytes, head and header {report.head_size} bytes",
     ]
+    if report.adapter_size is not None:
+        saved = 1 - report.size / report.adapter_size
+        lines.append(
+            f"  the adapter's weights take {report.adapter_size} bytes: {percent(saved)} % saved"
+        )
     if report.paper_bits is not None:
         lines.append(
             f"  the paper's count μ: {report.paper_bits} bits ({report.paper_bits / 8:.0f} bytes)"

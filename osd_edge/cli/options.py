@@ -12,6 +12,7 @@ PAPER_METHODS = ("truncsvd", "magtruncsvd", "osd")
 METHODS = ("osd-rd", *PAPER_METHODS, "head")
 REFINEMENTS = ("none", "scales", "codes")
 VALUES = ("fp32", "fp16", "int8")
+KINDS = ("labels", "multi-label", "regression", "token-labels", "spans", "embedding")
 
 json_option: Option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON for programs."
