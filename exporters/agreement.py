@@ -32,8 +32,8 @@ def answer_loss(
         given, reference = given[mask.bool()], reference[mask.bool()]  # type: ignore[union-attr]
     if kind == "multi-label":
         ours, theirs = (torch.stack((x, -x), -1) for x in (given, reference))
-        both = (functional.logsigmoid(x) for x in (ours, theirs))
-        return functional.kl_div(*both, reduction="sum", log_target=True) / len(given)
+        ours, theirs = functional.logsigmoid(ours), functional.logsigmoid(theirs)
+        return functional.kl_div(ours, theirs, reduction="sum", log_target=True) / len(given)
     if kind == "regression":
         variance = reference.var(0, correction=0).clamp_min(_LEAST_VARIANCE)
         return ((given - reference).square() / variance).sum(-1).mean()

@@ -64,7 +64,8 @@ class Checkpoint:
             ) from error
         quantised = getattr(self.config, "quantization_config", None)
         if quantised:
-            method = dict(quantised).get("quant_method", "a method of its own")
+            known = quantised if isinstance(quantised, dict) else vars(quantised)
+            method = known.get("quant_method", "a method of its own")
             raise self._is_quantised(f"quantised by {shown(str(method), 40)}")
         self._files: dict[Path, Any] = {}
         self._where: dict[str, tuple[Path, str]] = {}

@@ -15,7 +15,7 @@ from transformers.modeling_utils import no_init_weights
 
 from osd_edge.exporters.backbone import Backbone, pooling_option
 from osd_edge.exporters.checkpoint import Checkpoint
-from osd_edge.exporters.head import HeadPlan, head_values
+from osd_edge.exporters.head_plan import HeadPlan, head_values
 from osd_edge.exporters.linear import with_plain_linear_layers
 from osd_edge.heads import NORM_EPSILON
 
@@ -49,7 +49,9 @@ class HeadedModel(torch.nn.Module):
         for module in plan.modules:
             weight, bias = values[f"{module.path}.weight"], values.get(f"{module.path}.bias")
             n, d = weight.shape
-            layer = torch.nn.utils.skip_init(torch.nn.Linear, d, n, bias=bias is not None)
+            layer = torch.nn.utils.skip_init(  # type: ignore[no-untyped-call]
+                torch.nn.Linear, d, n, bias=bias is not None
+            )
             _put(self, module.path, layer)
             layer.weight.data = weight.clone()
             if bias is not None:

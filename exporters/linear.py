@@ -24,7 +24,7 @@ def with_plain_linear_layers(model: Any) -> Any:
     found = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, Conv1D)]
     for name, layer in found:
         d, n = layer.weight.shape
-        plain = torch.nn.utils.skip_init(torch.nn.Linear, d, n)
+        plain = torch.nn.utils.skip_init(torch.nn.Linear, d, n)  # type: ignore[no-untyped-call]
         plain.weight = torch.nn.Parameter(layer.weight.detach().T.contiguous())
         plain.bias = layer.bias
         model.set_submodule(name, plain)

@@ -72,7 +72,8 @@ class PeftAdapter:
         parts = self.low_rank[module]
         embedded = "lora_embedding_A" in parts
         a, b = (parts[name] for name in (_EMBEDDING_PARTS if embedded else _PARTS[:2]))
-        product = (b.float() @ a.float()) if a.ndim == b.ndim == 2 else b
+        fit = a.ndim == b.ndim == 2 and a.shape[0] == b.shape[1]
+        product: torch.Tensor = b.float() @ a.float() if fit else b
         product = product.T if embedded else product
         if product.shape != weight.shape:
             raise ModelError(
@@ -80,7 +81,7 @@ class PeftAdapter:
                 f"{self.folder}: the factors of {module} make {list(product.shape)}, the base "
                 f"has {list(weight.shape)}",
             )
-        delta = self.scaling(module, a.shape[0]) * product
+        delta: torch.Tensor = self.scaling(module, a.shape[0]) * product
         magnitude = parts.get("lora_magnitude_vector")
         if magnitude is None:
             return delta
@@ -134,13 +135,16 @@ def read_adapter(folder: Path) -> PeftAdapter:
             folder,
             config.get("task_type"),
             float(config["lora_alpha"]),
-            {str(k): float(v) for k, v in (config.get("alpha_pattern") or {}).items()},
+            {
+                re.compile(str(k)).pattern: float(v)
+                for k, v in (config.get("alpha_pattern") or {}).items()
+            },
             bool(config.get("use_rslora")),
             low_rank,
             saved,
             path.stat().st_size,
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, re.error) as error:
         raise ModelError("model.adapter", f"{folder / CONFIG} is malformed: {error!r}") from error
 
 

@@ -121,7 +121,9 @@ def padded(
 
 def answers(labels: Sequence[str], logits: Floats, kind: str = "labels") -> list[Answer]:
     """One answer for each row of `logits` `[batch, labels]`; `kind` is that of the head."""
-    scored = {"labels": softmax, "multi-label": sigmoid, "regression": lambda x: x}[kind](logits)
+    scored = logits
+    if kind != "regression":
+        scored = sigmoid(logits) if kind == "multi-label" else softmax(logits)
     result = []
     for row in scored:
         best = int(row.argmax())

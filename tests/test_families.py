@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
+from osd_edge.base_manifest import WEIGHTS
 from osd_edge.bundle_reader import read_bundle_file
 from osd_edge.exporters import HeadOptions, export_base, export_task
 from osd_edge.exporters.families import known_families, load_family, parse_family
@@ -183,6 +184,17 @@ def test_any_mask_equals_torch(family: Path) -> None:
             input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask)
         ).last_hidden_state.numpy()
     assert_close(output.hidden[mask == 1], expected[mask == 1])
+
+
+def test_a_layer_that_is_used_often_is_stored_once(tmp_path: Path) -> None:
+    """ALBERT of six layers takes no more room than of one, but for nodes in the graph."""
+    sizes = []
+    for layers in (1, 6):
+        base = tiny.make_base("albert", tmp_path / f"base{layers}", num_hidden_layers=layers)
+        manifest = export_base(base, tmp_path / f"package{layers}")
+        sizes.append(manifest.files[WEIGHTS]["bytes"])
+        assert sum(site.u is not None for site in manifest.sites) == 8
+    assert sizes[0] == sizes[1]
 
 
 def test_every_family_is_data_and_documented() -> None:

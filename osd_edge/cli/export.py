@@ -172,6 +172,8 @@ def export_task_command(
     from osd_edge.exporters import HeadOptions, export_task
     from osd_edge.exporters.quiet import quiet_libraries
 
+    if (tuned is None) == (not adapters):
+        raise click.UsageError("Give --tuned MODEL, or --adapter DIR: one of the two.")
     quiet_libraries()
     head = None
     if head_values or head_rank:
