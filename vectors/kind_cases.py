@@ -81,6 +81,18 @@ def kinds() -> Iterator[tuple[str, str, str, tuple[Delta, ...], dict[str, Any]]]
             "values": "int8",
         },
     )
+    yield (
+        "kind-embedding-empty",
+        "neither sites nor layers: the base's own first token, at length 1",
+        "fits-base coded head kind logits",
+        (),
+        {
+            "head": CodedHead("embedding", "cls", (), normalize=True),
+            "labels": (),
+            "values": "coded",
+            "base": BASE,
+        },
+    )
 
 
 def broken_kinds(files: Mapping[str, bytes]) -> Iterator[tuple[str, str, str, str, bytes]]:
@@ -113,8 +125,8 @@ def broken_kinds(files: Mapping[str, bytes]) -> Iterator[tuple[str, str, str, st
     made = embedding.with_meta({"osd.labels": '["x"]'}).sealed()
     yield "kind-embedding-label", code, "an embedding with a label", "head kind", made
     made = embedding.with_tensor("osd.coded", "U8", [6], bytes(6)).sealed()
-    comment = "coded, and neither sites nor layers"
-    yield "kind-embedding-empty", "bundle.coded-table", comment, "coded head kind", made
+    comment = "rows, but neither sites nor layers"
+    yield "kind-embedding-rows", "bundle.coded-table", comment, "coded head kind", made
 
 
 def _without(draft: Draft, field: str) -> Draft:

@@ -123,7 +123,7 @@ def _answers(model: TaskModel, batches: Sequence[Batch]) -> torch.Tensor:
             found.append(
                 logits[batch.tokens["attention_mask"].bool()] if logits.ndim == 3 else logits
             )
-        return torch.cat(found).clone()
+    return torch.cat(found).clone()
 
 
 def _targets(kind: str, logits: torch.Tensor) -> torch.Tensor:
