@@ -134,10 +134,8 @@ def test_tag(folder: Path, session: EdgeSession, words: bool, strategy: str) -> 
 
 
 def test_tag_of_a_long_text_covers_all_of_it(session: EdgeSession) -> None:
-    (text,) = tiny.sentences(1, seed=5, longest=200)
-    text = " ".join([text] * 4)
-    words = len(text.split())
-    assert words > 100
+    text = " ".join(tiny.sentences(30, seed=5))
+    assert len(text.split()) > 100
     (tags,) = session.tag([text], task="token-labels", max_length=LENGTH, stride=STRIDE)
     assert tags[-1].end > len(text) * 0.8
     assert all(one.end <= other.start for one, other in pairwise(tags))
@@ -255,7 +253,7 @@ def test_compressed_with_calibration(
         folder / "base",
         folder / kind,
         path,
-        budget="8KiB",
+        budget="16KiB",
         refine=refine,
         calibration=examples,
     )
