@@ -86,7 +86,7 @@ class PeftAdapter:
         if magnitude is None:
             return delta
         moved = weight + delta
-        stretch = magnitude.float().reshape(-1) / torch.linalg.norm(moved, dim=1)
+        stretch: torch.Tensor = magnitude.float().reshape(-1) / torch.linalg.norm(moved, dim=1)
         return stretch[:, None] * moved - weight
 
 
