@@ -10,6 +10,7 @@ from osd_edge.bundle import MAX_DIMENSION
 from osd_edge.errors import ModelError
 from osd_edge.exporters.checkpoint import Checkpoint
 from osd_edge.exporters.families import Family, family_of
+from osd_edge.exporters.linear import linear_shape, with_plain_linear_layers
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Backbone:
     """The backbone of a base checkpoint.
 
     `layers` are all linear layers in module order, which is the order of the site table;
-    `parameters` maps every parameter's name to its shape. A pooler belongs to the backbone only
-    where the checkpoint has weights for it.
+    `parameters` maps every parameter's name to its shape as stored. A pooler belongs to the
+    backbone only where the checkpoint has weights for it.
     """
 
     checkpoint: Checkpoint
@@ -48,18 +49,18 @@ class Backbone:
 def backbone_of(base: Checkpoint) -> Backbone:
     """The backbone of `base`; raises ModelError where weights lack or have another shape."""
     family = family_of(base.config)
-    has_pooler = family.pooler is not None and f"{family.pooler}.weight" in base
+    has_pooler = family.pooler is not None and f"{family.pooler.path}.weight" in base
     try:
         with torch.device("meta"):
-            model = AutoModel.from_config(base.config, **_pooling(family, has_pooler))
+            model = AutoModel.from_config(base.config, **pooling_option(family, has_pooler))
     except Exception as error:  # whatever a model class makes of impossible numbers
         raise ModelError(
             "model.config", f"{base.folder}: config.json describes no model ({error})"
         ) from error
     layers = tuple(
-        LinearLayer(name, module.out_features, module.in_features)
+        LinearLayer(name, *shape)
         for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear)
+        if (shape := linear_shape(module)) is not None
     )
     wide = [layer.name for layer in layers if max(layer.n, layer.d) > MAX_DIMENSION]
     if wide:
@@ -97,10 +98,11 @@ def load_backbone(backbone: Backbone) -> torch.nn.Module:
         backbone.checkpoint.folder,
         attn_implementation="eager",
         dtype=torch.float32,
-        **_pooling(backbone.family, backbone.has_pooler),
+        **pooling_option(backbone.family, backbone.has_pooler),
     )
-    return model.eval()  # type: ignore[no-any-return]
+    return with_plain_linear_layers(model).eval()  # type: ignore[no-any-return]
 
 
-def _pooling(family: Family, has_pooler: bool) -> dict[str, bool]:
+def pooling_option(family: Family, has_pooler: bool) -> dict[str, bool]:
+    """What the model class takes to be built with or without its pooler."""
     return {} if family.pooler is None else {"add_pooling_layer": has_pooler}

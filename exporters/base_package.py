@@ -24,6 +24,7 @@ from osd_edge.exporters.branches import find_layers, insert_branches
 from osd_edge.exporters.checkpoint import Checkpoint
 from osd_edge.exporters.compatibility import check_finite
 from osd_edge.exporters.fingerprint import fingerprint
+from osd_edge.exporters.images import image_settings
 from osd_edge.exporters.onnx_graph import HIDDEN_OUTPUT, POOLER_OUTPUT, export_graph
 from osd_edge.exporters.rounding import WEIGHTS as KINDS
 from osd_edge.exporters.tokenizer import load_tokenizer, max_tokens
@@ -84,6 +85,7 @@ def export_base(
             sites=table,
             files={path.name: _digest(path) for path in sorted(folder.iterdir())},
             text=text,
+            image=image_settings(base) if backbone.family.reads_images else None,
             made={
                 "tool": f"osd-edge {__version__}",
                 "fused": fuse and bool(backbone.family.fusion),

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from osd_edge.examples import Example
+from osd_edge.exporters.agreement import agreement
 from osd_edge.progress import Progress, silent
 
 BATCH = 16
@@ -22,13 +23,18 @@ class Batch:
     labels: torch.Tensor | None
     rows: tuple[int, ...]
 
+    @property
+    def mask(self) -> torch.Tensor | None:
+        """`[rows, tokens]`, 1 where there is a token; None for inputs that are no text."""
+        return self.tokens.get("attention_mask")
+
 
 @dataclass(frozen=True)
 class Score:
     """Mean loss in nats, and the share of rows whose answer is right.
 
-    With labels: cross-entropy and accuracy. Without: divergence from the fine-tuned model (KL)
-    and agreement with its answers.
+    With labels: cross-entropy and accuracy. Without: divergence from the fine-tuned model and
+    agreement with its answers, as `osd_edge.exporters.agreement` has them for each kind of task.
     """
 
     loss: float
@@ -74,9 +80,17 @@ def make_batches(
 class Calibration:
     """A calibration set, with the fine-tuned model's logits on it as the reference."""
 
-    def __init__(self, batches: Sequence[Batch], model: Any, progress: Progress = silent) -> None:
+    def __init__(
+        self,
+        batches: Sequence[Batch],
+        model: Any,
+        progress: Progress = silent,
+        *,
+        kind: str = "labels",
+    ) -> None:
         """Take the logits of `model`, which holds the fine-tuned weights now."""
         self.batches = batches
+        self._kind = kind
         self._reference = list(self._logits(model, "Fine-tuned on calibration set", progress))
 
     @property
@@ -91,35 +105,23 @@ class Calibration:
 
     def reference_score(self) -> Score:
         """The fine-tuned model's own score."""
-        return self._score(self._reference)
-
-    def answers(self) -> torch.Tensor:
-        """The right answers `[rows]` in the order of the batches: labels, or the fine-tuned's."""
-        return torch.cat(
-            [
-                reference.argmax(-1) if batch.labels is None else batch.labels
-                for batch, reference in zip(self.batches, self._reference, strict=True)
-            ]
-        )
+        return self.score_logits(self._reference)
 
     def score(self, model: Any, label: str, progress: Progress = silent) -> Score:
         """The score of `model` with the weights it holds now; `label` names the bar."""
-        return self._score(list(self._logits(model, label, progress)))
+        return self.score_logits(list(self._logits(model, label, progress)))
 
-    def _score(self, logits: Sequence[torch.Tensor]) -> Score:
+    def score_logits(self, logits: Sequence[torch.Tensor]) -> Score:
+        """The score of a model that gave `logits`, batch by batch."""
+        if not self.labelled:
+            masks = [batch.mask for batch in self.batches]
+            return Score(*agreement(self._kind, logits, self._reference, masks))
         loss, right = 0.0, 0
-        for batch, given, reference in zip(self.batches, logits, self._reference, strict=True):
-            if batch.labels is not None:
-                loss += float(functional.cross_entropy(given, batch.labels, reduction="sum"))
-                right += int((given.argmax(-1) == batch.labels).sum())
-            else:
-                divergence = functional.kl_div(
-                    given.log_softmax(-1), reference.softmax(-1), reduction="sum"
-                )
-                loss += float(divergence)
-                right += int((given.argmax(-1) == reference.argmax(-1)).sum())
-        # The divergence of a model from itself comes out a little below 0.
-        return Score(max(loss / self.examples, 0.0), right / self.examples)
+        for batch, given in zip(self.batches, logits, strict=True):
+            assert batch.labels is not None
+            loss += float(functional.cross_entropy(given, batch.labels, reduction="sum"))
+            right += int((given.argmax(-1) == batch.labels).sum())
+        return Score(loss / self.examples, right / self.examples)
 
     def _logits(self, model: Any, label: str, progress: Progress) -> Iterator[torch.Tensor]:
         with torch.inference_mode():

@@ -4,9 +4,10 @@ Weights stay in memory-mapped safetensors files, single or sharded, so that comp
 needs memory for one layer.
 """
 
+import fnmatch
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ import torch
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, PretrainedConfig
 
-from osd_edge.errors import ModelError
+from osd_edge.errors import ModelError, shown
+from osd_edge.exporters.families import known_families, load_family
 
 _INDEX = "model.safetensors.index.json"
 _SINGLE = "model.safetensors"
 # What old BERT checkpoints call the two vectors of a LayerNorm.
 _RENAMED = {".gamma": ".weight", ".beta": ".bias"}
+# What only quantised layers have: GPTQ's and AWQ's, then those of bitsandbytes.
+_QUANTISED = (".qweight", ".qzeros", ".g_idx", ".SCB", ".absmax", ".quant_map")
 
 
 def find_model(model: str) -> Path:
@@ -58,18 +62,22 @@ class Checkpoint:
             raise ModelError(
                 "model.config", f"{self.folder} has no readable config.json: {_line(error)}"
             ) from error
-        if getattr(self.config, "quantization_config", None):
-            raise ModelError(
-                "model.quantised", f"{self.folder} holds quantised weights; give the original ones"
-            )
+        quantised = getattr(self.config, "quantization_config", None)
+        if quantised:
+            known = quantised if isinstance(quantised, dict) else vars(quantised)
+            method = known.get("quant_method", "a method of its own")
+            raise self._is_quantised(f"quantised by {shown(str(method), 40)}")
         self._files: dict[Path, Any] = {}
         self._where: dict[str, tuple[Path, str]] = {}
         for path in self._weight_files():
             for key in _open(path).keys():  # noqa: SIM118  (safe_open is not a mapping)
+                if any(end in key for end in _QUANTISED):
+                    raise self._is_quantised(f"tensor {shown(key)} is of a quantised layer")
                 self._where[_rename(key)] = (path, key)
-        prefix = f"{_base_prefix(self.config)}."
+        prefix = f"{self.prefix}."
         prefixed = [name for name in self._where if name.startswith(prefix)]
         self._backbone = {name.removeprefix(prefix): name for name in prefixed or self._where}
+        self._transposed = _transposed(self.config, self._backbone)
 
     def backbone_names(self) -> list[str]:
         """Names of the tensors below the backbone, without the model class's prefix."""
@@ -94,8 +102,11 @@ class Checkpoint:
         return name in self._backbone or name in self._where
 
     def float32(self, name: str) -> torch.Tensor:
-        """Tensor `name` as float32; raises ModelError `model.not-finite` on NaN or infinity."""
-        tensor = self.stored(name).float()
+        """Tensor `name` as float32, the weight of a linear layer as [n, d] however it is stored.
+
+        Raises ModelError `model.not-finite` on NaN or infinity.
+        """
+        tensor = self._value(name)
         # NaN and infinity both come through the extremes, in one fast pass.
         if tensor.numel() and not torch.isfinite(torch.stack(torch.aminmax(tensor))).all():
             raise ModelError(
@@ -103,6 +114,29 @@ class Checkpoint:
                 f"{self.folder}: tensor {name} holds NaN or infinity; it cannot be compressed",
             )
         return tensor
+
+    @property
+    def prefix(self) -> str:
+        """What a task's model class puts before the names of the backbone, without the dot."""
+        return base_prefix(self.config)
+
+    def is_transposed(self, name: str) -> bool:
+        """Whether `name` is the weight of a linear layer that is stored as [d, n]."""
+        return self._backbone.get(name, name) in self._transposed
+
+    def _value(self, name: str) -> torch.Tensor:
+        stored = self.stored(name)
+        if not stored.is_floating_point():
+            raise self._is_quantised(f"tensor {name} holds {stored.dtype}")
+        tensor = stored.float()
+        return tensor.T.contiguous() if self.is_transposed(name) else tensor
+
+    def _is_quantised(self, how: str) -> ModelError:
+        return ModelError(
+            "model.quantised",
+            f"{self.folder}: {how}; a delta between rounded weights is mostly rounding: give the "
+            "original ones",
+        )
 
     def _find(self, name: str) -> tuple[Path, str]:
         full = self._backbone.get(name, name)
@@ -147,7 +181,18 @@ def _rename(key: str) -> str:
     return key
 
 
-def _base_prefix(config: PretrainedConfig) -> str:
+def _transposed(config: PretrainedConfig, backbone: Mapping[str, str]) -> frozenset[str]:
+    """Full names of linear layers' weights that are stored as [d, n]."""
+    if config.model_type not in known_families():
+        return frozenset()
+    globs = [f"{glob}.weight" for glob in load_family(config.model_type).transposed]
+    return frozenset(
+        full for name, full in backbone.items() if any(fnmatch.fnmatch(name, g) for g in globs)
+    )
+
+
+def base_prefix(config: PretrainedConfig) -> str:
+    """What a task's model class puts before the names of the backbone, without the dot."""
     from transformers import AutoModel
 
     return str(AutoModel._model_mapping[type(config)].base_model_prefix)

@@ -8,7 +8,7 @@ import torch
 from osd_edge.errors import ModelError
 from osd_edge.exporters.backbone import Backbone, check_parameters
 from osd_edge.exporters.checkpoint import Checkpoint
-from osd_edge.exporters.head import head_modules
+from osd_edge.exporters.head_plan import HeadPlan
 from osd_edge.exporters.tokenizer import load_tokenizer
 from osd_edge.progress import Progress, silent
 
@@ -22,14 +22,12 @@ _SETTINGS = (
     "activation_function",
     "layer_norm_eps",
     "position_embedding_type",
-    "do_layer_norm_before",
-    "_remove_final_layer_norm",
     "is_decoder",
 )
 
 
-def check_same_backbone(backbone: Backbone, tuned: Checkpoint) -> None:
-    """Refuse a model of another architecture, shape, vocabulary or tokenizer (ModelError)."""
+def check_architecture(backbone: Backbone, tuned: Checkpoint) -> None:
+    """Refuse (`model.architecture`) a model of another family than the base."""
     base = backbone.checkpoint
     if tuned.config.model_type != base.config.model_type:
         raise ModelError(
@@ -37,15 +35,21 @@ def check_same_backbone(backbone: Backbone, tuned: Checkpoint) -> None:
             f"{tuned.folder} is a {tuned.config.model_type} model, the base is "
             f"{base.config.model_type}",
         )
-    check_parameters(tuned, backbone, used_parameters(backbone, tuned))
-    heads = tuple(f"{module.path}." for module in head_modules(backbone))
+
+
+def check_same_backbone(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -> None:
+    """Refuse a model of another shape, vocabulary, configuration or tokenizer (ModelError)."""
+    base = backbone.checkpoint
+    check_parameters(tuned, backbone, used_parameters(backbone, tuned, plan))
+    parts = [path for module in plan.modules for path in (module.path, module.norm) if path]
+    heads = tuple(f"{path}." for path in parts)
     for name in tuned.backbone_names():
         known = name in backbone.parameters or name.rsplit(".", 1)[-1] in _BUFFERS
         if not known and not name.startswith(heads):
             raise ModelError(
                 "model.architecture", f"{tuned.folder} has {name}, which the base has not"
             )
-    for setting in _SETTINGS:
+    for setting in (*_SETTINGS, *backbone.family.settings):
         ours, theirs = getattr(base.config, setting, None), getattr(tuned.config, setting, None)
         if ours != theirs:
             raise ModelError(
@@ -55,16 +59,16 @@ def check_same_backbone(backbone: Backbone, tuned: Checkpoint) -> None:
     _check_tokenizer(base, tuned)
 
 
-def used_parameters(backbone: Backbone, tuned: Checkpoint) -> list[str]:
+def used_parameters(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -> list[str]:
     """Backbone parameters that the task needs: all but a pooler that its head does without."""
     pooler = backbone.family.pooler
     return [
         name
         for name in backbone.parameters
-        if backbone.family.head_uses_pooler
+        if plan.pooling == "pooler"
         or pooler is None
         or name in tuned
-        or not name.startswith(pooler)
+        or not name.startswith(f"{pooler.path}.")
     ]
 
 

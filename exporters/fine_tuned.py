@@ -9,7 +9,7 @@ from osd_edge.examples import Example
 from osd_edge.exporters.backbone import backbone_of
 from osd_edge.exporters.calibration import make_batches
 from osd_edge.exporters.checkpoint import Checkpoint
-from osd_edge.exporters.head import classification_labels
+from osd_edge.exporters.head_plan import classification_labels
 from osd_edge.exporters.task_model import TaskModel
 from osd_edge.exporters.tokenizer import max_tokens, tokenizer_for
 from osd_edge.progress import Progress, silent

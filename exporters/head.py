@@ -1,15 +1,13 @@
-"""The head of a fine-tuned classifier as the bundle stores it."""
+"""The head of a fine-tuned model as the bundle stores it."""
 
 from dataclasses import dataclass
 
 import torch
 
 from osd_edge.bundle import CodedHead, CodedHeadLayer
-from osd_edge.errors import ModelError
-from osd_edge.exporters.backbone import Backbone
 from osd_edge.exporters.checkpoint import Checkpoint
 from osd_edge.exporters.factorize import truncated_svd
-from osd_edge.exporters.families import HeadModule
+from osd_edge.exporters.head_plan import HeadPlan, head_values
 from osd_edge.exporters.quantize import code_matrix, code_product
 
 BIG = 128  # a dense layer with both sides at least this wide may be stored as factors
@@ -30,61 +28,19 @@ class HeadOptions:
     max_bytes: int | None = None
 
 
-def head_modules(backbone: Backbone) -> tuple[HeadModule, ...]:
-    """The head's linear layers: where the base has no pooler, the task's own is part of it."""
-    family = backbone.family
-    if family.head_uses_pooler and not backbone.has_pooler:
-        assert family.pooler is not None
-        return (HeadModule(family.pooler, "tanh"), *family.classifier)
-    return family.classifier
-
-
-def classification_labels(tuned: Checkpoint) -> tuple[str, ...]:
-    """Label names in the order of the logits; raises ModelError where there is no such head."""
-    config = tuned.config
-    problem = config.problem_type or "single_label_classification"
-    if problem != "single_label_classification" or config.num_labels < 2:
-        raise ModelError(
-            "model.head",
-            f"{tuned.folder}: expected a single-label classifier, found {config.num_labels} "
-            f"label(s) and problem type {problem!r}",
+def code_head(tuned: Checkpoint, plan: HeadPlan, options: HeadOptions) -> CodedHead:
+    """The head of `tuned` that `plan` describes, stored as `options` say."""
+    values = head_values(tuned, plan.modules)
+    layers = [
+        code_head_layer(
+            values[f"{module.path}.weight"],
+            module.activation,
+            values.get(f"{module.path}.bias"),
+            options,
         )
-    labels = tuple(str(config.id2label[i]) for i in range(config.num_labels))
-    if len(set(labels)) != len(labels) or not all(labels):
-        raise ModelError("model.head", f"{tuned.folder}: the labels in id2label are not distinct")
-    return labels
-
-
-def check_head(backbone: Backbone, tuned: Checkpoint) -> None:
-    """Refuse (`model.head`) a checkpoint without the layers of its family's classifier."""
-    for module in head_modules(backbone):
-        if f"{module.path}.weight" not in tuned:
-            raise ModelError(
-                "model.head",
-                f"{tuned.folder} has no {module.path}.weight: expected a fine-tuned "
-                f"{backbone.family.model_type} sequence classifier",
-            )
-
-
-def head_pooling(backbone: Backbone) -> str:
-    """What of the hidden states the head reads: `pooler` where the base has its own pooler."""
-    family = backbone.family
-    return "pooler" if family.head_uses_pooler and backbone.has_pooler else family.pooling
-
-
-def code_head(backbone: Backbone, tuned: Checkpoint, options: HeadOptions) -> CodedHead:
-    """The head of `tuned`, which `check_head` has passed, stored as `options` say."""
-    layers = []
-    for module in head_modules(backbone):
-        bias = None
-        if f"{module.path}.bias" in tuned:
-            bias = tuned.float32(f"{module.path}.bias")
-        layers.append(
-            code_head_layer(
-                tuned.float32(f"{module.path}.weight"), module.activation, bias, options
-            )
-        )
-    return CodedHead("labels", head_pooling(backbone), tuple(layers))
+        for module in plan.modules
+    ]
+    return CodedHead(plan.kind, plan.pooling, tuple(layers), plan.normalize)
 
 
 def code_head_layer(

@@ -1,7 +1,7 @@
 """What a task scores on its calibration set: as fine-tuned, and as a device will have it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from osd_edge.bundle import AnySite, CodedHead
@@ -38,12 +38,12 @@ class Measured:
 def read_calibration(
     source: Path | Sequence[Example], labels: Sequence[str]
 ) -> tuple[Example, ...]:
-    """The examples of a calibration file, labels checked; or the examples given, checked."""
+    """The examples of a calibration file, or those given; labels checked where `labels` are."""
     path = source if isinstance(source, Path) else Path("calibration set")
     examples = read_examples(source) if isinstance(source, Path) else tuple(source)
     if not examples:
         raise DataError("data.empty", "the calibration set holds no examples")
-    if any(example.label is not None for example in examples):
+    if labels and any(example.label is not None for example in examples):
         check_labels(path, examples, labels)
     return examples
 
@@ -55,8 +55,14 @@ def evenly_spaced(examples: Sequence[Example], most: int) -> Sequence[Example]:
 
 def batches_of(pair: Pair, examples: Sequence[Example], size: int = BATCH) -> list[Batch]:
     """Batches of `size` examples as the models of `pair` take them."""
+    if pair.backbone.family.reads_images:
+        raise DataError(
+            "data.images", "calibration examples are texts, and this base takes pictures"
+        )
     tokenizer = tokenizer_for(pair.tuned, pair.backbone.checkpoint)
     limit = max_tokens(pair.backbone.checkpoint, tokenizer)
+    if pair.head.kind != "labels":
+        examples = [replace(example, label=None) for example in examples]
     return make_batches(examples, pair.labels, tokenizer, pair.backbone.family.inputs, limit, size)
 
 
@@ -68,9 +74,9 @@ def measure(
 ) -> Measured:
     """Take the scores of the fine-tuned model on `examples`; `model`, if given, is set to it."""
     batches = batches_of(pair, examples)
-    model = model or TaskModel(pair.backbone, pair.tuned)
+    model = model or TaskModel(pair.backbone, pair.tuned, pair.head)
     model.set_tuned()
-    calibration = Calibration(batches, model.module, progress)
+    calibration = Calibration(batches, model.module, progress, kind=pair.head.kind)
     model.set_linear_only()
     linear_only = calibration.score(model.module, "Linear layers only on calibration set", progress)
     return Measured(model, calibration, calibration.reference_score(), linear_only)

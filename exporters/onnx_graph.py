@@ -17,7 +17,7 @@ from optimum.exporters.onnx import export
 from optimum.exporters.tasks import TasksManager
 
 from osd_edge.exporters.backbone import Backbone, load_backbone
-from osd_edge.exporters.external_data import move_weights, read_graph
+from osd_edge.exporters.external_data import merge_equal, move_weights, read_graph
 
 OPSET = 17
 HIDDEN_OUTPUT = "last_hidden_state"
@@ -46,6 +46,7 @@ def export_graph(
         export(model, _onnx_config(model, backbone.has_pooler), path, opset=OPSET)
         del model
         graph = read_graph(path)
+        merge_equal(graph)
         # Out of the way first: fusion would copy the large matrices several times.
         products = {
             node.input[1] for node in graph.graph.node if node.op_type in ("MatMul", "Gemm")

@@ -80,7 +80,9 @@ class PaperTask:
         """Write one bundle; raises BudgetError, DataError, OutputError."""
         method, budget, values = chosen.method, chosen.budget, chosen.values
         if method == "osd" and (
-            self._model is None or any(e.label is None for e in self._examples)
+            self._model is None
+            or self._pair.head.kind != "labels"
+            or any(e.label is None for e in self._examples)
         ):
             raise labels_needed()
         options = head or HeadOptions()
@@ -94,7 +96,7 @@ class PaperTask:
             site_count=len(self._pair.backbone.layers),
             values=values,
             sites=(),
-            head=code_head(self._pair.backbone, self._pair.tuned, options),
+            head=code_head(self._pair.tuned, self._pair.head, options),
             method={"name": method} | ({"budget": str(budget)} if budget.rank else {}),
         )
         factors = self._factorized(method, budget, values, extra_rank, progress)

@@ -19,6 +19,7 @@ class TaskReport:
     gives it. osd-rd scores on the rows held back, which nothing was tuned on, and has
     `frozen_head` too: a head on the frozen base, the floor. `curve` is what `keep` has tried.
     `base_weights` are those of the package that osd-rd tuned for and scored with.
+    `adapter_size` is that of the adapters' weights, where the task came as adapters.
     """
 
     path: str
@@ -46,6 +47,7 @@ class TaskReport:
     share_error: float | None = None
     curve: Sequence[CurvePoint] = ()
     base_weights: str = "fp32"
+    adapter_size: int | None = None
 
     @property
     def needs_no_delta(self) -> bool:

@@ -12,6 +12,7 @@ from osd_edge.bundle import write_bundle
 from osd_edge.errors import ModelError
 from osd_edge.examples import Example
 from osd_edge.exporters import methods
+from osd_edge.exporters.adapted import AdaptedCheckpoint
 from osd_edge.exporters.backbone import LinearLayer
 from osd_edge.exporters.base_package import choose_sites
 from osd_edge.exporters.budget import Budget
@@ -34,24 +35,30 @@ class TaskExporter:
     def __init__(
         self,
         base: str | Path,
-        tuned: str | Path,
+        tuned: str | Path | None,
         *,
         calibration: Path | Sequence[Example] | None = None,
         sites: Sequence[str] = ("*",),
         base_weights: str = "fp32",
+        kind: str | None = None,
+        adapters: Sequence[tuple[str | Path, float]] = (),
+        labels: Sequence[str] | None = None,
         progress: Progress = silent,
     ) -> None:
         """Open both models and the calibration set. Raises ModelError, DataError, InputError.
 
         `sites` are globs over the linear layers that may carry a delta. `base_weights` are those
-        of the package that osd-rd tunes for; its bundles fit every package of the base.
+        of the package that osd-rd tunes for; its bundles fit every package of the base. `kind`,
+        `adapters` and `labels` are as for `open_pair`.
         """
         check_base_weights(base_weights)
         self._base_weights = base_weights
-        self._pair = open_pair(base, tuned, progress)
+        self._pair = open_pair(base, tuned, progress, kind=kind, adapters=adapters, labels=labels)
         examples = None
         if calibration is not None:
-            examples = read_calibration(calibration, self._pair.labels)
+            # Only a classifier of one label has labels that a row of a file could hold.
+            single = self._pair.head.kind == "labels"
+            examples = read_calibration(calibration, self._pair.labels if single else ())
         chosen = choose_sites(self._pair.backbone, sites)
         self._layers = changed_layers(self._pair.backbone, self._pair.tuned, chosen)
         if not self._layers:
@@ -75,7 +82,7 @@ class TaskExporter:
         """The task's torch model, whose weights are set as needed; None without calibration."""
         if not self._examples:
             return None
-        return TaskModel(self._pair.backbone, self._pair.tuned, self._base_weights)
+        return TaskModel(self._pair.backbone, self._pair.tuned, self._pair.head, self._base_weights)
 
     @cached_property
     def paper_task(self) -> PaperTask:
@@ -119,7 +126,8 @@ class TaskExporter:
             base_weights=self._base_weights,
         )
         if method in methods.PAPER_METHODS:
-            return self.paper_task.export(out, options, head, extra_rank, progress)
+            report = self.paper_task.export(out, options, head, extra_rank, progress)
+            return replace(report, adapter_size=self._adapter_size)
         return self._coded(out, options, seed, progress)
 
     def coded_task(self, seed: int, progress: Progress = silent) -> CodedTask:
@@ -173,12 +181,18 @@ class TaskExporter:
             share_error=gain.error(made.score.accuracy) if useful and gain and made.score else None,
             curve=made.curve,
             base_weights=self._base_weights,
+            adapter_size=self._adapter_size,
         )
+
+    @property
+    def _adapter_size(self) -> int | None:
+        tuned = self._pair.tuned
+        return tuned.adapter_bytes if isinstance(tuned, AdaptedCheckpoint) else None
 
 
 def export_task(
     base: str | Path,
-    tuned: str | Path,
+    tuned: str | Path | None,
     out: Path,
     *,
     method: str = methods.OSD_RD,
@@ -193,14 +207,18 @@ def export_task(
     extra_rank: int | None = None,
     base_weights: str = "fp32",
     seed: int = 0,
+    kind: str | None = None,
+    adapters: Sequence[tuple[str | Path, float]] = (),
+    labels: Sequence[str] | None = None,
     progress: Progress = silent,
 ) -> TaskReport:
-    """Write the bundle of the classifier `tuned`, fine-tuned from `base`, to the file `out`.
+    """Write the bundle of the task model `tuned`, fine-tuned from `base`, to the file `out`.
 
-    `calibration` is a file of examples, or the examples; `osd` needs labelled ones, osd-rd any.
-    `base_weights` is for what package osd-rd tunes it, as `TaskExporter` takes it. The other
-    options are those of `TaskExporter.export`. Raises an OsdEdgeError that says what
-    is wrong, and then writes no file.
+    `adapters` are PEFT adapters in its place, each a folder with its weight. `kind` and `labels`
+    are as for `open_pair`. `calibration` is a file of examples, or the examples; `osd` needs
+    labelled ones, osd-rd any. `base_weights` is for what package osd-rd tunes it, as
+    `TaskExporter` takes it. The other options are those of `TaskExporter.export`. Raises an
+    OsdEdgeError that says what is wrong, and then writes no file.
     """
     # What needs no model is checked before minutes of work.
     check_options(
@@ -230,6 +248,9 @@ def export_task(
         calibration=calibration,
         sites=sites,
         base_weights=base_weights,
+        kind=kind,
+        adapters=adapters,
+        labels=labels,
         progress=progress,
     )
     return exporter.export(

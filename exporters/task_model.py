@@ -7,21 +7,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from transformers import AutoModelForSequenceClassification
 
 from osd_edge.bundle import AnySite, CodedHead
 from osd_edge.exporters.activations import round_inputs
 from osd_edge.exporters.backbone import Backbone
 from osd_edge.exporters.checkpoint import Checkpoint
-from osd_edge.exporters.head import head_modules
+from osd_edge.exporters.head_plan import HeadPlan, head_values, plan_head
+from osd_edge.exporters.headed_model import HeadedModel, parameters_by_backbone_name
 from osd_edge.exporters.rounding import as_stored
 
 
 class TaskModel:
-    """AutoModelForSequenceClassification of the fine-tuned checkpoint, in float32, with knobs."""
+    """The fine-tuned model in float32, with knobs."""
 
-    def __init__(self, backbone: Backbone, tuned: Checkpoint, weights: str = "fp32") -> None:
-        """Load the fine-tuned model.
+    def __init__(
+        self,
+        backbone: Backbone,
+        tuned: Checkpoint,
+        plan: HeadPlan | None = None,
+        weights: str = "fp32",
+    ) -> None:
+        """Load the fine-tuned model with the head of `plan` (its own unless given).
 
         `weights` (see `rounding`) is how the device's package stores the base: base weights are
         set to what it will have, and with `int8` the layers round what they take.
@@ -29,21 +35,16 @@ class TaskModel:
         self.weights = weights
         self._backbone = backbone
         self._tuned = tuned
-        self.module: Any = AutoModelForSequenceClassification.from_pretrained(
-            tuned.folder, dtype=torch.float32
-        ).eval()
-        self.module.config.pad_token_id = backbone.checkpoint.config.pad_token_id
-        self.module.requires_grad_(False)
+        self.plan = plan or plan_head(backbone, tuned)
+        self.module: Any = HeadedModel(backbone, tuned, self.plan)
         self._prefix = f"{self.module.base_model_prefix}."
-        self._parameters: dict[str, torch.nn.Parameter] = {
-            name.removeprefix(self._prefix): parameter
-            for name, parameter in self.module.named_parameters()
-        }
+        self._parameters = dict(parameters_by_backbone_name(self.module))
         self._embeddings = {
             f"{name.removeprefix(self._prefix)}.weight"
             for name, module in self.module.named_modules()
             if isinstance(module, torch.nn.Embedding)
         }
+        self.set_tuned()
 
     def path(self, name: str) -> str:
         """The path in `module` of the backbone layer `name`."""
@@ -60,8 +61,10 @@ class TaskModel:
     def set_tuned(self) -> None:
         """The fine-tuned weights, as they came."""
         self._round_inputs(False)
-        for name in self._parameters:
-            self._set(name, self._tuned.float32(name))
+        for name in self._backbone.parameters:
+            if self.has(name):
+                self._set(name, self._tuned.float32(name))
+        self._set_tuned_head()
 
     def set_midpoint(self, names: Iterable[str]) -> None:
         """Fine-tuned weights, but the linear layers `names` halfway to the base's."""
@@ -135,11 +138,11 @@ class TaskModel:
                 round_inputs(self.module.get_submodule(self.path(layer.name)), on)
 
     def _set_tuned_head(self) -> None:
-        for name in self.head_parameters:
-            self._set(name, self._tuned.float32(name))
+        for name, value in head_values(self._tuned, self.plan.modules).items():
+            self._set(name, value)
 
     def _set_head(self, head: CodedHead) -> None:
-        for module, layer in zip(head_modules(self._backbone), head.layers, strict=True):
+        for module, layer in zip(self.plan.modules, head.layers, strict=True):
             decoded = layer.decode()
             self._set(f"{module.path}.weight", torch.from_numpy(decoded.dense()))
             if decoded.bias is not None:

@@ -7,6 +7,7 @@ from transformers import AutoTokenizer
 from osd_edge.base_manifest import TOKENIZER
 from osd_edge.errors import DataError, ModelError
 from osd_edge.exporters.checkpoint import Checkpoint
+from osd_edge.exporters.families import family_of
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Any:
@@ -49,6 +50,6 @@ def max_tokens(checkpoint: Checkpoint, tokenizer: Any) -> int:
     """Longest sequence, special tokens included, that both tokenizer and model take."""
     config = checkpoint.config
     positions = int(getattr(config, "max_position_embeddings", 512))
-    if config.model_type == "roberta":
-        positions -= int(config.pad_token_id) + 1  # its positions start after the padding's
+    if family_of(config).positions_after_padding:
+        positions -= int(config.pad_token_id) + 1
     return min(int(tokenizer.model_max_length), positions)

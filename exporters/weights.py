@@ -10,7 +10,7 @@ rename layers with a bias and leave embeddings as they are; the operators here a
 * embeddings: Gather of halves, or of int8 rows and their scales.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,26 +40,26 @@ def store_weights(
     folder: Path,
     location: str,
     checkpoint: Checkpoint,
-    places: Mapping[str, Place],
+    places: Mapping[str, Sequence[Place]],
     kind: str,
     progress: Progress = silent,
 ) -> onnx.ModelProto:
     """`model` with its weights of `kind`, in a new file `folder / location`.
 
-    `places` are the proved layers, whose weights are taken from `checkpoint`. `model` itself must
-    not be used any more.
+    `places` are the proved layers, whose weights are taken from `checkpoint`; those of a layer that
+    is used several times are stored once. `model` itself must not be used any more.
     """
     if kind == "fp32":
         return model
     writer = _Writer(model.graph, folder, kind)
-    by_node = {place.node: name for name, place in places.items()}
+    by_node = {place.node: (name, place.use) for name, uses in places.items() for place in uses}
     nodes = list(model.graph.node)
     del model.graph.node[:]
     for node in progress(nodes, f"Weights to {kind}"):
-        name = by_node.get(node.name)
-        if name is not None:
-            weight = checkpoint.float32(f"{name}.weight").numpy()
-            model.graph.node.extend(writer.layer(node, name, weight))
+        found = by_node.get(node.name)
+        if found is not None:
+            weight = checkpoint.float32(f"{found[0]}.weight").numpy()
+            model.graph.node.extend(writer.layer(node, *found, weight))
         elif node.op_type == "Gather":
             model.graph.node.extend(writer.gather(node))
         else:
@@ -78,26 +78,34 @@ class _Writer:
     def __init__(self, graph: onnx.GraphProto, folder: Path, kind: str) -> None:
         self._graph, self._folder, self._kind = graph, folder, kind
         self._initializers = {tensor.name: tensor for tensor in graph.initializer}
+        self._stored: set[str] = set()
         self._rounded_inputs: dict[str, tuple[str, str, str]] = {}
         self._tables: dict[str, list[str]] = {}
 
-    def layer(self, node: onnx.NodeProto, name: str, weight: NDArray[Any]) -> list[onnx.NodeProto]:
-        """The layer `name` of weights `[n, d]`, which `node` (MatMul or Gemm) computes."""
+    def layer(
+        self, node: onnx.NodeProto, name: str, use: str, weight: NDArray[Any]
+    ) -> list[onnx.NodeProto]:
+        """The layer `name` of weights `[n, d]`, which `node` (MatMul or Gemm) computes.
+
+        Nodes are named for `use`, of which a layer may have several.
+        """
         x, result = node.input[0], node.output[0]
         if self._kind == "fp16":
-            transposed = any(a.name == "transB" and a.i for a in node.attribute)
-            half = (weight if transposed else weight.T).astype(np.float16)
-            cast = f"{name}/weight"
+            for attribute in node.attribute:
+                if attribute.name == "transB":  # stored as a MatMul takes it, for every use
+                    attribute.i = 0
+            half = np.ascontiguousarray(weight.T.astype(np.float16))
+            cast = f"{use}/weight"
             node.input[1] = cast
             return [self._cast(self._put(f"{name}.weight.fp16", half), cast), node]
         bias = node.input[2] if len(node.input) == 3 and node.input[2] else None
-        product = result if bias is None else f"{name}/product-of-codes"
+        product = result if bias is None else f"{use}/product-of-codes"
         if self._kind == "int8":
-            nodes = self._int8(name, x, product, int8_rows(weight))
+            nodes = self._int8(name, use, x, product, int8_rows(weight))
         else:
-            nodes = [self._int4(name, x, product, int4_blocks(weight))]
+            nodes = [self._int4(name, use, x, product, int4_blocks(weight))]
         if bias is not None:
-            nodes.append(helper.make_node("Add", [product, bias], [result], f"{name}/bias"))
+            nodes.append(helper.make_node("Add", [product, bias], [result], f"{use}/bias"))
         return nodes
 
     def gather(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
@@ -131,7 +139,9 @@ class _Writer:
             helper.make_node("Mul", [wide, scale], [result], f"{node.name}/scaled"),
         ]
 
-    def _int8(self, name: str, x: str, result: str, rounded: Rounded) -> list[onnx.NodeProto]:
+    def _int8(
+        self, name: str, use: str, x: str, result: str, rounded: Rounded
+    ) -> list[onnx.NodeProto]:
         nodes = []
         if x not in self._rounded_inputs:
             parts = self._rounded_inputs[x] = (f"{x}/codes", f"{x}/scale", f"{x}/zero")
@@ -140,16 +150,16 @@ class _Writer:
         weight = self._put(f"{name}.weight.int8", np.ascontiguousarray(rounded.codes[:, 0].T))
         zeros = self._put(f"{name}.weight.zero", np.zeros(len(rounded.codes), np.int8))
         scales = self._put(f"{name}.weight.scales", rounded.scales[:, 0])
-        whole, wide, both = f"{name}/integers", f"{name}/wide", f"{name}/scales"
+        whole, wide, both = f"{use}/integers", f"{use}/wide", f"{use}/scales"
         return [
             *nodes,
             helper.make_node("MatMulInteger", [codes, weight, zero, zeros], [whole], whole),
             self._cast(whole, wide),
             helper.make_node("Mul", [scale, scales], [both], both),
-            helper.make_node("Mul", [wide, both], [result], f"{name}/scaled"),
+            helper.make_node("Mul", [wide, both], [result], f"{use}/scaled"),
         ]
 
-    def _int4(self, name: str, x: str, result: str, rounded: Rounded) -> onnx.NodeProto:
+    def _int4(self, name: str, use: str, x: str, result: str, rounded: Rounded) -> onnx.NodeProto:
         n = len(rounded.codes)
         fields = (rounded.codes + 8).astype(np.uint8)  # 8 is the operator's own zero
         packed = fields[:, :, 0::2] | fields[:, :, 1::2] << 4
@@ -161,7 +171,7 @@ class _Writer:
                 self._put(f"{name}.weight.scales", rounded.scales.reshape(-1)),
             ],
             [result],
-            f"{name}/int4",
+            f"{use}/int4",
             domain=_CONTRIB,
             K=rounded.d,
             N=n,
@@ -178,7 +188,10 @@ class _Writer:
         return self._tables[name]
 
     def _put(self, name: str, array: NDArray[Any]) -> str:
-        self._graph.initializer.append(numpy_helper.from_array(array, name))
+        """An initializer `name`, which is stored once however often it is put."""
+        if name not in self._stored:
+            self._stored.add(name)
+            self._graph.initializer.append(numpy_helper.from_array(array, name))
         return name
 
     def _cast(self, source: str, to: str) -> onnx.NodeProto:

@@ -26,6 +26,7 @@ WEIGHTS = "model.onnx.data"
 TOKENIZER = "tokenizer.json"
 FORMAT_VERSION = 1
 TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+PIXELS = "pixel_values"  # the one input of a base that takes pictures
 _MAX_MANIFEST_BYTES = 1 << 24
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # never a path
@@ -57,6 +58,18 @@ class TextSettings:
 
 
 @dataclass(frozen=True)
+class ImageSettings:
+    """How a picture becomes pixel values: (value · `scale` − `mean`) / `std`, by channel."""
+
+    height: int
+    width: int
+    channels: int
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class BaseManifest:
     """A base package's facts; `fingerprint` is that of the original weights.
 
@@ -72,6 +85,7 @@ class BaseManifest:
     sites: tuple[Site, ...]
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     text: TextSettings | None = None
+    image: ImageSettings | None = None
     made: Mapping[str, Any] = field(default_factory=dict)
     factors: str = "fp32"
 
@@ -156,6 +170,7 @@ def _checked(fields: dict[str, Any]) -> BaseManifest:
         text=None
         if text is None
         else TextSettings(_count(text["max_length"]), _id(text["pad_id"])),
+        image=None if fields.get("image") is None else _image(fields["image"]),
         made=_of(dict, fields["made"]),
         factors=_of(str, fields.get("factors", "fp32")),
     )
@@ -163,10 +178,13 @@ def _checked(fields: dict[str, Any]) -> BaseManifest:
     names += [name for site in sites for name in (site.u, site.v) if name is not None]
     if len(set(names)) != len(names):
         raise ValueError("two graph inputs have one name")
-    if not {"input_ids", "attention_mask"} <= set(manifest.inputs) <= set(TOKEN_INPUTS):
+    tokens = {"input_ids", "attention_mask"} <= set(manifest.inputs) <= set(TOKEN_INPUTS)
+    if not tokens and manifest.inputs != (PIXELS,):
         raise ValueError("inputs")
     if manifest.factors not in FACTOR_TYPES:
         raise ValueError("factors")
+    if manifest.image is not None and tokens:
+        raise ValueError("image")
     if not all(_FILE_NAME.fullmatch(name) for name in files):
         raise ValueError("files")
     return manifest
@@ -183,6 +201,22 @@ def _site(fields: dict[str, Any]) -> Site:
         None if u is None else _of(str, u),
         None if v is None else _of(str, v),
     )
+
+
+def _image(fields: object) -> ImageSettings:
+    given = _of(dict, fields)
+    channels = _count(given["channels"])
+    mean, std = (tuple(_number(x) for x in _of(list, given[key])) for key in ("mean", "std"))
+    if len(mean) != channels or len(std) != channels or 0 in std:
+        raise ValueError("mean or std")
+    height, width = _count(given["height"]), _count(given["width"])
+    return ImageSettings(height, width, channels, _number(given["scale"]), mean, std)
+
+
+def _number(value: object) -> float:
+    if type(value) not in (int, float) or not -1e6 < value < 1e6:  # type: ignore[operator]
+        raise ValueError("a number out of range")
+    return float(value)  # type: ignore[arg-type]
 
 
 def _of(kind: type[T], value: object) -> T:
@@ -253,7 +287,7 @@ def check_fits(bundle: Bundle, manifest: BaseManifest) -> None:
             )
     if bundle.head.pooling == "pooler" and manifest.pooler_output is None:
         raise BundleError("bundle.head-base", "the head needs a pooler, which this base lacks")
-    if bundle.head.layers[0].shape[1] != manifest.hidden_size:
+    if bundle.head.layers and bundle.head.layers[0].shape[1] != manifest.hidden_size:
         raise BundleError(
             "bundle.head-base",
             f"the head takes {bundle.head.layers[0].shape[1]} features, the base gives "

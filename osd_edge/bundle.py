@@ -136,10 +136,12 @@ class CodedHead:
     kind: str
     pooling: str
     layers: tuple[AnyLayer, ...]
+    normalize: bool = False
 
     def decode(self) -> Head:
         """The head with float32 values."""
-        return Head(self.kind, self.pooling, tuple(layer.decode() for layer in self.layers))
+        layers = tuple(layer.decode() for layer in self.layers)
+        return Head(self.kind, self.pooling, layers, self.normalize)
 
 
 @dataclass(frozen=True)
@@ -167,13 +169,14 @@ class Bundle:
 
     def decoded(self) -> "Bundle":
         """The same with integers in the place of what is coded, which is decoded in one go."""
-        first = self.head.layers[0]
-        if not isinstance(first, CodedLayer):
+        coded = (*self.head.layers, *self.sites)
+        part = next((x.part for x in coded if isinstance(x, (CodedLayer, CodedSite))), None)
+        if part is None:
             return self
-        sites, layers = decoded_part(first.part)
+        sites, layers = decoded_part(part)
 
         def ready(x: Any, those: Sequence[Any]) -> Any:
-            return those[x.index] if getattr(x, "part", None) is first.part else x
+            return those[x.index] if getattr(x, "part", None) is part else x
 
         head = replace(self.head, layers=tuple(ready(x, layers) for x in self.head.layers))
         return replace(self, sites=tuple(ready(x, sites) for x in self.sites), head=head)
@@ -259,7 +262,10 @@ def _head_description(head: CodedHead) -> dict[str, object]:
         {"shape": layer.shape, "rank": layer.rank, "activation": layer.activation}
         for layer in head.layers
     ]
-    return {"kind": head.kind, "pooling": head.pooling, "layers": layers}
+    described: dict[str, object] = {"kind": head.kind, "pooling": head.pooling, "layers": layers}
+    if head.kind == "embedding":
+        described["normalize"] = head.normalize
+    return described
 
 
 def _json(value: object) -> str:

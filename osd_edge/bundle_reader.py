@@ -5,7 +5,7 @@ from it. The order of the checks is part of the format, so that every reader giv
 code for the same file: header, format version, layout, digest, keys, sites, labels, head.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
@@ -90,6 +90,12 @@ def stored_labels(data: bytes) -> tuple[str, ...]:
     return _read_labels(read_header(data)[0]["osd.labels"])
 
 
+def stored_kind(data: bytes) -> str:
+    """The kind of the head in `data`, which `read_bundle` has read before."""
+    kind: str = parse_json(read_header(data)[0]["osd.head"])["kind"]
+    return kind
+
+
 def read_bundle(data: bytes) -> Bundle:
     """The bundle in `data`, wholly checked but for its base; factors stay coded.
 
@@ -110,11 +116,11 @@ def read_bundle(data: bytes) -> Bundle:
         reader = PartReader(_take(known, "osd.coded", ("u1",), 1), site_count)
         labels = _read_labels(metadata["osd.labels"])
         values = CODED
-        sites, head = _read_coded(reader, metadata["osd.head"], len(labels))
+        sites, head = _read_coded(reader, metadata["osd.head"], labels)
     else:
         values, sites = _read_sites(known, site_count)
         labels = _read_labels(metadata["osd.labels"])
-        head = _read_head(metadata["osd.head"], known, len(labels))
+        head = _read_head(metadata["osd.head"], known, labels)
     if known:
         raise BundleError("bundle.tensor-unknown", f"unknown tensor {sorted(known)[0][:80]!r}")
     return Bundle(
@@ -262,7 +268,6 @@ def _read_labels(text: str) -> tuple[str, ...]:
     labels = _parse(text, "osd.labels")
     if (
         not isinstance(labels, list)
-        or not labels
         or not all(isinstance(label, str) and label for label in labels)
         or len(set(labels)) != len(labels)
     ):
@@ -271,7 +276,7 @@ def _read_labels(text: str) -> tuple[str, ...]:
 
 
 def _read_coded(
-    reader: PartReader, description: str, labels: int
+    reader: PartReader, description: str, labels: Sequence[str]
 ) -> tuple[tuple[CodedSite, ...], CodedHead]:
     head, layers = _parse_head(description, labels, lambda _, facts: facts)
     part: CodedPart = reader.finish(layers)
@@ -279,18 +284,19 @@ def _read_coded(
     return sites, replace(head, layers=tuple(CodedLayer(part, i) for i in range(len(layers))))
 
 
-def _read_head(text: str, tensors: dict[str, Array], labels: int) -> CodedHead:
+def _read_head(text: str, tensors: dict[str, Array], labels: Sequence[str]) -> CodedHead:
     head, layers = _parse_head(text, labels, lambda i, facts: _read_layer(i, facts, tensors))
     return replace(head, layers=layers)
 
 
 def _parse_head(
-    text: str, labels: int, read_layer: Callable[[int, LayerFacts], Layer]
+    text: str, labels: Sequence[str], read_layer: Callable[[int, LayerFacts], Layer]
 ) -> tuple[CodedHead, tuple[Layer, ...]]:
     """The head without its layers, and what `read_layer` makes of the description of each."""
     description = _parse(text, "osd.head")
     problem = BundleError("bundle.head", "osd.head does not describe a head")
-    if not isinstance(description, dict) or set(description) != {"kind", "pooling", "layers"}:
+    fields = {"kind", "pooling", "layers"}
+    if not isinstance(description, dict) or set(description) - {"normalize"} != fields:
         raise problem
     kind, pooling, layers = (description[key] for key in ("kind", "pooling", "layers"))
     if not isinstance(kind, str) or not isinstance(pooling, str):
@@ -301,17 +307,26 @@ def _parse_head(
             f"a head of kind {kind[:40]!r} with pooling {pooling[:40]!r} is not known "
             "to this release: update osd-edge",
         )
-    if not isinstance(layers, list) or not 1 <= len(layers) <= 16:
+    normalize = description.get("normalize", None if kind == "embedding" else False)
+    if (
+        type(normalize) is not bool
+        or ("normalize" in description) != (kind == "embedding")
+        or (pooling == "none") != (kind in heads.TOKEN_KINDS)
+    ):
+        raise problem
+    least = 0 if kind == "embedding" else 1
+    if not isinstance(layers, list) or not least <= len(layers) <= 16:
         raise problem
     read = tuple(read_layer(i, _layer_facts(i, layer)) for i, layer in enumerate(layers))
     for layer, following in pairwise(read):
         if layer.shape[0] != following.shape[1]:
             raise BundleError("bundle.head", "the layers of the head do not fit each other")
-    if read[-1].shape[0] != labels:
+    outputs = read[-1].shape[0] if kind != "embedding" else 0
+    if len(labels) != outputs or (kind == "spans" and tuple(labels) != heads.SPAN_LABELS):
         raise BundleError(
-            "bundle.labels", f"{labels} labels for a head with {read[-1].shape[0]} outputs"
+            "bundle.labels", f"{len(labels)} labels for a {kind} head with {outputs} outputs"
         )
-    return CodedHead(kind, pooling, ()), read
+    return CodedHead(kind, pooling, (), normalize), read
 
 
 def _layer_facts(i: int, description: object) -> LayerFacts:

@@ -66,6 +66,8 @@ class CodedPart:
             n, d = facts.shape
             shapes += [(facts.rank, n), (facts.rank, d)] if facts.rank else [(n, d)]
             shapes += [] if facts.bias_scale is None else [(1, n)]
+        if not shapes:
+            return (), ()
         blocks = iter(decode_rows(self.tensor[self.rows :], shapes))
         sites = tuple(IntegerSite(s.site, next(blocks), next(blocks), s.scale) for s in self.sites)
         layers = []
@@ -200,7 +202,7 @@ def encode_part(sites: Sequence[AnySite], layers: Sequence[AnyLayer]) -> bytes:
         table += _NO_BIAS_BYTES if layer.bias is None else _scales(layer.bias.scale)[:2]
     blocks: list[Integers] = [block for site in ready for block in (site.u, site.v)]
     blocks += [block for layer in head for block in layer.matrices]
-    return table + encode_rows(blocks)
+    return table + (encode_rows(blocks) if blocks else b"")
 
 
 def coded_size(sites: Sequence[AnySite], layers: Sequence[AnyLayer]) -> int:
@@ -210,7 +212,7 @@ def coded_size(sites: Sequence[AnySite], layers: Sequence[AnyLayer]) -> int:
 
 def _whole(sites: Sequence[AnySite], layers: Sequence[AnyLayer]) -> CodedPart | None:
     """The part of which these are all sites and layers, still coded, where there is one."""
-    part = layers[0].part if layers and isinstance(layers[0], CodedLayer) else None
+    part = next((x.part for x in (*layers, *sites) if isinstance(x, (CodedLayer, CodedSite))), None)
     if part is None or (len(sites), len(layers)) != (len(part.sites), len(part.layers)):
         return None
     same = [
@@ -273,6 +275,8 @@ class PartReader:
         Raises BundleError `bundle.coded-table`, `bundle.coded-size`, `bundle.coded-stream`,
         `bundle.coded-zero`.
         """
+        if not self.sites and not layers and self._at != self._tensor.size:
+            raise _malformed("rows of neither sites nor a head")
         ready = []
         for facts in layers:
             scale = self._scales(self._top(), facts.rank or facts.shape[0])

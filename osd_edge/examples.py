@@ -1,6 +1,7 @@
 """Examples from files: labelled `.tsv`, or one unlabelled sentence a line in `.txt`.
 
-A `.tsv` begins with the header `label<TAB>text`, or `label<TAB>text<TAB>text_pair`. UTF-8.
+A `.tsv` begins with the header `label<TAB>text`, or `label<TAB>text<TAB>text_pair`; without
+labels `text<TAB>text_pair` (a question and its context, say). UTF-8.
 Anything else is refused with the number of its line, never guessed at.
 """
 
@@ -11,7 +12,7 @@ from pathlib import Path
 from osd_edge.errors import DataError, shown
 from osd_edge.files import write_file
 
-_HEADERS = (["label", "text"], ["label", "text", "text_pair"])
+_HEADERS = (["label", "text"], ["label", "text", "text_pair"], ["text", "text_pair"])
 
 
 @dataclass(frozen=True)
@@ -105,5 +106,5 @@ def _labelled(path: Path, lines: list[str]) -> tuple[Example, ...]:
                 f"{path} line {number}: expected {len(header)} fields with a tab between them, "
                 f"found {line[:60]!r}",
             )
-        examples.append(Example(fields[1], fields[0], fields[2] if len(fields) > 2 else None))
+        examples.append(Example(**dict(zip(header, fields, strict=True))))
     return tuple(examples)

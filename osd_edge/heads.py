@@ -1,5 +1,8 @@
 """A head: what only the task has. Pooling, then linear layers, then a kind of answer.
 
+Kinds: `labels` (one of them), `multi-label` (any of them), `regression` (numbers), `token-labels`
+(one for each token), `spans` (where an answer starts and ends), `embedding` (a vector).
+
 Applied in numpy to the hidden states of the base, so that a device needs no graph for it.
 """
 
@@ -12,9 +15,12 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-POOLINGS = ("cls", "mean", "last", "pooler")
-ACTIVATIONS = ("tanh", "relu", "gelu")
-KINDS = ("labels",)
+POOLINGS = ("cls", "mean", "last", "pooler", "none")
+ACTIVATIONS = ("tanh", "relu", "gelu", "gelu-norm")
+KINDS = ("labels", "multi-label", "regression", "token-labels", "spans", "embedding")
+TOKEN_KINDS = ("token-labels", "spans")  # every token has logits; the pooling is `none`
+SPAN_LABELS = ("start", "end")
+NORM_EPSILON = 1e-5  # added to the variance in `gelu-norm`
 
 
 @dataclass(frozen=True)
@@ -42,18 +48,25 @@ class HeadLayer:
 
 @dataclass(frozen=True)
 class Head:
-    """Decoded head: `pooling` of the hidden states, `layers` in order, and the answer's `kind`."""
+    """Decoded head: `pooling` of the hidden states, `layers` in order, and the answer's `kind`.
+
+    With `normalize`, which only embeddings have, the outputs are divided by their length.
+    """
 
     kind: str
     pooling: str
     layers: tuple[HeadLayer, ...]
+    normalize: bool = False
 
 
-def apply_head(head: Head, hidden: Floats, mask: NDArray[Any], pooled: Floats | None) -> Floats:
+def apply_head(
+    head: Head, hidden: Floats, mask: NDArray[Any] | None, pooled: Floats | None
+) -> Floats:
     """Logits `[batch, labels]` from hidden states `[batch, tokens, hidden]`.
 
-    `mask` `[batch, tokens]` is 1 where there is a token; `pooled` is the base's own pooler
-    output `[batch, hidden]`, which only the pooling `pooler` needs.
+    `[batch, tokens, labels]` where the pooling is `none`: padding has logits that mean nothing.
+    `mask` `[batch, tokens]` is 1 where there is a token (None: everywhere); `pooled` is the base's
+    own pooler output `[batch, hidden]`, which only the pooling `pooler` needs.
     """
     x: Any = _pool(head.pooling, hidden, mask, pooled)
     for layer in head.layers:
@@ -65,6 +78,8 @@ def apply_head(head: Head, hidden: Floats, mask: NDArray[Any], pooled: Floats | 
         if layer.bias is not None:
             x = x + layer.bias
         x = _activate(layer.activation, x)
+    if head.normalize:
+        x = x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
     logits: Floats = x
     return logits
 
@@ -76,12 +91,22 @@ def softmax(logits: Floats) -> Floats:
     return scores
 
 
-def _pool(pooling: str, hidden: Floats, mask: NDArray[Any], pooled: Floats | None) -> Floats:
+def sigmoid(logits: Floats) -> Floats:
+    """Scores of each label by itself, between 0 and 1."""
+    scores: Floats = (0.5 * (1 + np.tanh(logits / 2))).astype(np.float32)
+    return scores
+
+
+def _pool(pooling: str, hidden: Floats, mask: NDArray[Any] | None, pooled: Floats | None) -> Floats:
+    if pooling == "none":
+        return hidden
     if pooling == "pooler":
         assert pooled is not None
         return pooled
     if pooling == "cls":
         return hidden[:, 0]
+    if mask is None:
+        mask = np.ones(hidden.shape[:2], np.int64)
     if pooling == "last":
         # the last token that is not padding, wherever the padding stands
         last = mask.shape[1] - 1 - np.argmax(mask[:, ::-1] != 0, axis=1)
@@ -101,4 +126,10 @@ def _activate(name: str | None, x: Floats) -> Floats:
         erf = np.frompyfunc(math.erf, 1, 1)
         halves: Floats = 0.5 * x * (1 + erf(x / math.sqrt(2)).astype(np.float32))
         return halves
+    if name == "gelu-norm":
+        y = _activate("gelu", x)
+        centred = y - y.mean(axis=-1, keepdims=True)
+        variance = np.square(centred).mean(axis=-1, keepdims=True)
+        normed: Floats = centred / np.sqrt(variance + np.float32(NORM_EPSILON))
+        return normed
     return x

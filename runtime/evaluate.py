@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from osd_edge.errors import DataError
+from osd_edge.errors import DataError, TaskError
 from osd_edge.examples import Example
 from osd_edge.progress import Progress, silent
 from osd_edge.runtime.session import EdgeSession
@@ -30,8 +30,13 @@ def evaluate(
 ) -> Evaluation:
     """Accuracy of loaded `task` on labelled `examples`; the active task stays as it is.
 
-    Raises DataError `data.unlabelled` where an example has no label.
+    Raises DataError `data.unlabelled` where an example has no label, TaskError `task.kind` for a
+    task whose answer is not one label.
     """
+    if session.kind(task) != "labels":
+        raise TaskError(
+            "task.kind", f"accuracy is for tasks of one label; {task!r} is {session.kind(task)}"
+        )
     if any(example.label is None for example in examples):
         raise DataError("data.unlabelled", "accuracy needs labelled examples: a .tsv file")
     # Texts of like length share a batch, so that little is padding.

@@ -5,7 +5,7 @@ from typing import Literal
 
 import onnxruntime as ort
 
-from osd_edge.base_manifest import MODEL, BaseManifest
+from osd_edge.base_manifest import MODEL, PIXELS, BaseManifest
 from osd_edge.errors import BaseError, InputError, shown
 
 Memory = Literal["default", "low"]
@@ -39,8 +39,10 @@ def open_graph(path: Path, threads: int = 0, memory: Memory = "default") -> ort.
 
 def check_graph(session: ort.InferenceSession, manifest: BaseManifest, folder: Path) -> None:
     """Refuse (`base.graph`) a graph that is not the one that the manifest describes."""
-    tokens: tuple[str, list[int | None]] = ("tensor(int64)", [None, None])
-    expected = dict.fromkeys(manifest.inputs, tokens)
+    given: tuple[str, list[int | None]] = ("tensor(int64)", [None, None])
+    if manifest.inputs == (PIXELS,):
+        given = ("tensor(float)", [None] * 4)
+    expected = dict.fromkeys(manifest.inputs, given)
     factor = {"fp32": "tensor(float)", "fp16": "tensor(float16)"}[manifest.factors]
     for site in manifest.sites:
         if site.u is not None and site.v is not None:

@@ -6,8 +6,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.base_manifest import BaseManifest
+from osd_edge.base_manifest import PIXELS, BaseManifest
 from osd_edge.errors import InputError, shown
+from osd_edge.runtime.images import image_inputs
+
+
+def base_inputs(
+    manifest: BaseManifest, inputs: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """What the base is fed: pictures as `image_inputs` checks them, or `token_inputs`."""
+    if manifest.inputs == (PIXELS,):
+        return {**image_inputs(inputs)}
+    return {**token_inputs(manifest, inputs)}
 
 
 def token_inputs(

@@ -61,13 +61,14 @@ def stack(rows: Rows) -> Stack:
 
 
 def row_logits(
-    rows: Rows, hidden: Floats, mask: NDArray[Any], pooled: Floats | None
+    rows: Rows, hidden: Floats, mask: NDArray[Any] | None, pooled: Floats | None
 ) -> list[Floats | None]:
-    """The logits of each row by its own task's head; None for a row without a task."""
+    """The logits of each row by its own task's head, of whatever kind; None without a task."""
     logits: list[Floats | None] = [None] * len(rows)
     for of, task in _groups(rows):
         part = None if pooled is None else pooled[of]
-        found = apply_head(task.head, hidden[of], mask[of], part)
+        there = None if mask is None else mask[of]
+        found = apply_head(task.head, hidden[of], there, part)
         for row, own in zip(of, found, strict=True):
             logits[row] = own
     return logits

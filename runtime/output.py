@@ -10,7 +10,8 @@ class Output:
     """What a run gives: `hidden` `[batch, tokens, hidden]`, and the task's `logits`.
 
     `pooled` `[batch, hidden]` where the base has a pooler; `task` and `logits`
-    `[batch, labels]` are None where no task was applied.
+    `[batch, labels]` are None where no task was applied. Tasks that judge every token have logits
+    `[batch, tokens, labels]`.
     """
 
     task: str | None
@@ -23,8 +24,8 @@ class Output:
 class MixedOutput:
     """What a run with a task for each row gives: `hidden` and `pooled` as in `Output`.
 
-    `tasks` and `logits` have an entry for each row: the task's name and its logits `[labels]`,
-    whose length differs between tasks; both are None for a row of the base alone.
+    `tasks` and `logits` have an entry for each row: the task's name and its logits `[labels]` or
+    `[tokens, labels]`, which differ between tasks; both are None for a row of the base alone.
     """
 
     tasks: tuple[str | None, ...]

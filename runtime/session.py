@@ -3,6 +3,7 @@
 import enum
 import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -12,13 +13,17 @@ from numpy.typing import NDArray
 from osd_edge.base_manifest import MODEL, BaseManifest, read_manifest
 from osd_edge.errors import InputError, TaskError, shown
 from osd_edge.heads import Floats, apply_head
+from osd_edge.runtime.answering import Span, answer
 from osd_edge.runtime.graph import Memory, check_graph, open_graph
-from osd_edge.runtime.inputs import token_inputs
+from osd_edge.runtime.images import normalised
+from osd_edge.runtime.inputs import base_inputs
 from osd_edge.runtime.mixed import Rows, Stack, row_logits, stack
 from osd_edge.runtime.output import MixedOutput, Output
 from osd_edge.runtime.store import TaskStore, read_for
+from osd_edge.runtime.tagging import Tag, tag
 from osd_edge.runtime.task import DecodedTask
-from osd_edge.runtime.text import Answer, TextEncoder, answers
+from osd_edge.runtime.text import Answer, TextEncoder, answers, check_texts
+from osd_edge.runtime.windows import Windows
 
 
 class _Active(enum.Enum):
@@ -27,6 +32,7 @@ class _Active(enum.Enum):
 
 ACTIVE = _Active.TASK
 Task = str | Literal[_Active.TASK] | None
+CLASSIFIED = ("labels", "multi-label", "regression")  # kinds with a score for each label
 
 
 class EdgeSession:
@@ -72,6 +78,11 @@ class EdgeSession:
         """Name of the active task, None where there is none."""
         active = self._active
         return None if active is None else active.name
+
+    def kind(self, name: str) -> str:
+        """Kind of a loaded task: `labels`, `token-labels`, … as `osd_edge.heads` lists them."""
+        with self._lock:
+            return self._store.kind(name)
 
     def labels(self, name: str) -> tuple[str, ...]:
         """Labels of a loaded task, in the order of its logits."""
@@ -122,7 +133,7 @@ class EdgeSession:
         *,
         tasks: Sequence[str | None] | None = None,
     ) -> Output | MixedOutput:
-        """Run token `inputs` `[batch, tokens]` through the base with a task.
+        """Run token `inputs` `[batch, tokens]`, or pictures, through the base with a task.
 
         `task` names a loaded task for this run only; None is the base alone; the default is the
         active task. `tasks` names one for each row instead (None: the base alone), and all rows
@@ -133,7 +144,7 @@ class EdgeSession:
             return self._run(inputs, self._resolve(task))
         if task is not ACTIVE:
             raise InputError("input.tasks", "give task or tasks, not both")
-        return self._run_mixed(inputs, tasks)[1]
+        return self._run_rows(*self._rows(inputs, tasks))
 
     def classify(
         self,
@@ -146,27 +157,80 @@ class EdgeSession:
     ) -> list[Answer]:
         """Label and scores of each text (or pair of texts), in one batch.
 
-        `tasks` names the task of each text, in the place of one for all. Needs the `tokenizers`
-        package. Raises TaskError `task.none` without a task.
+        For tasks of one label, several labels, or numbers. `tasks` names the task of each text,
+        in the place of one for all. Needs the `tokenizers` package. Raises TaskError `task.none`
+        without a task, `task.kind` for a task of another kind.
         """
-        inputs = self.encode(texts, pairs, max_length=max_length)
-        if tasks is None:
-            decoded = self._resolve(task)
-            if decoded is None:
-                raise TaskError("task.none", "no task is active: activate one, or name it")
-            output = self._run(inputs, decoded)
-            assert output.logits is not None
-            return answers(decoded.labels, output.logits)
-        if task is not ACTIVE:
-            raise InputError("input.tasks", "give task or tasks, not both")
-        if any(name is None for name in tasks):
-            raise TaskError("task.none", "every text needs a task: name one for each")
-        rows, mixed = self._run_mixed(inputs, tasks)
-        found = []
-        for row, logits in zip(rows, mixed.logits, strict=True):
-            assert row is not None and logits is not None
-            found += answers(row.labels, logits[None])
-        return found
+        return self._classify(self.encode(texts, pairs, max_length=max_length), task, tasks)
+
+    def classify_images(
+        self,
+        images: NDArray[Any],
+        *,
+        task: str | Literal[_Active.TASK] = ACTIVE,
+        tasks: Sequence[str] | None = None,
+    ) -> list[Answer]:
+        """As `classify`, of pictures `[batch, height, width, channels]`, integers 0 to 255.
+
+        Pictures have the size that the base takes. Raises BaseError `base.image` too.
+        """
+        return self._classify(normalised(self.manifest, images), task, tasks)
+
+    def tag(
+        self,
+        texts: Sequence[str],
+        *,
+        words: bool = False,
+        task: str | Literal[_Active.TASK] = ACTIVE,
+        max_length: int | None = None,
+        stride: int = 128,
+    ) -> list[list[Tag]]:
+        """The tags of each text, by a task of the kind `token-labels`.
+
+        Texts may be of any length: they go through in windows of `max_length` tokens, of which
+        `stride` overlap. With `words` the first token of a word speaks for all of it. Raises as
+        `classify` does.
+        """
+        check_texts(texts)
+        decoded = self._resolve_kind(task, "tag", "token-labels")
+        windows = Windows(self.folder, self.manifest, max_length, stride)
+        run = partial(self._logits, decoded=decoded)
+        return [tag(text, windows, run, decoded.labels, words=words) for text in texts]
+
+    def answer(
+        self,
+        question: str,
+        context: str,
+        *,
+        top: int = 1,
+        max_tokens: int = 15,
+        task: str | Literal[_Active.TASK] = ACTIVE,
+        max_length: int | None = None,
+        stride: int = 128,
+    ) -> list[Span]:
+        """The `top` likeliest answers in `context`, by a task of the kind `spans`.
+
+        An answer has at most `max_tokens` tokens. The context may be of any length, as in `tag`.
+        Raises as `classify` does.
+        """
+        decoded = self._resolve_kind(task, "answer", "spans")
+        windows = Windows(self.folder, self.manifest, max_length, stride)
+        run = partial(self._logits, decoded=decoded)
+        return answer(question, context, windows, run, top=top, max_tokens=max_tokens)
+
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        task: str | Literal[_Active.TASK] = ACTIVE,
+        max_length: int | None = None,
+    ) -> Floats:
+        """A vector for each text, `[batch, features]`, by a task of the kind `embedding`.
+
+        Raises as `classify` does.
+        """
+        inputs = self.encode(texts, max_length=max_length)
+        return self._logits(inputs, self._resolve_kind(task, "embed", "embedding"))
 
     def encode(
         self,
@@ -190,19 +254,56 @@ class EdgeSession:
         with self._lock:
             return self._store.decoded(task)
 
+    def _resolve_kind(
+        self, task: str | Literal[_Active.TASK], verb: str, *kinds: str
+    ) -> DecodedTask:
+        """The task, which must be of one of `kinds`: what the method `verb` is for."""
+        decoded = self._resolve(task)
+        if decoded is None:
+            raise TaskError("task.none", "no task is active: activate one, or name it")
+        _check_kind(decoded, verb, kinds)
+        return decoded
+
+    def _classify(
+        self, inputs: Mapping[str, NDArray[Any]], task: Task, tasks: Sequence[str] | None
+    ) -> list[Answer]:
+        if tasks is None:
+            assert task is not None
+            decoded = self._resolve_kind(task, "classify", *CLASSIFIED)
+            return answers(decoded.labels, self._logits(inputs, decoded), decoded.head.kind)
+        if task is not ACTIVE:
+            raise InputError("input.tasks", "give task or tasks, not both")
+        if any(name is None for name in tasks):
+            raise TaskError("task.none", "every text needs a task: name one for each")
+        feeds, rows = self._rows(inputs, tasks)
+        for row in rows:
+            assert row is not None
+            _check_kind(row, "classify", CLASSIFIED)
+        found = []
+        for row, logits in zip(rows, self._run_rows(feeds, rows).logits, strict=True):
+            assert row is not None and logits is not None
+            found += answers(row.labels, logits[None], row.head.kind)
+        return found
+
+    def _logits(self, inputs: Mapping[str, NDArray[Any]], decoded: DecodedTask) -> Floats:
+        output = self._run(inputs, decoded)
+        assert output.logits is not None
+        return output.logits
+
     def _run(self, inputs: Mapping[str, NDArray[Any]], decoded: DecodedTask | None) -> Output:
-        feeds = token_inputs(self.manifest, inputs)
+        feeds = base_inputs(self.manifest, inputs)
         hidden, pooled = self._forward(feeds, {} if decoded is None else decoded.feeds)
         if decoded is None:
             return Output(None, hidden, pooled, None)
-        logits = apply_head(decoded.head, hidden, feeds["attention_mask"], pooled)
+        logits = apply_head(decoded.head, hidden, feeds.get("attention_mask"), pooled)
         return Output(decoded.name, hidden, pooled, logits)
 
-    def _run_mixed(
+    def _rows(
         self, inputs: Mapping[str, NDArray[Any]], tasks: Sequence[str | None]
-    ) -> tuple[Rows, MixedOutput]:
-        feeds = token_inputs(self.manifest, inputs)
-        batch = len(feeds["input_ids"])
+    ) -> tuple[Mapping[str, NDArray[Any]], Rows]:
+        """The checked inputs, and the task of each of their rows."""
+        feeds = base_inputs(self.manifest, inputs)
+        batch = len(feeds[self.manifest.inputs[0]])
         if isinstance(tasks, str) or len(tasks) != batch:
             raise InputError(
                 "input.tasks", f"expected a list with the task of each of {batch} rows"
@@ -212,26 +313,37 @@ class EdgeSession:
             ready = {
                 name: self._store.decoded(name) for name in dict.fromkeys(tasks) if name is not None
             }
-        rows = tuple(None if name is None else ready[name] for name in tasks)
+        return feeds, tuple(None if name is None else ready[name] for name in tasks)
+
+    def _run_rows(self, feeds: Mapping[str, NDArray[Any]], rows: Rows) -> MixedOutput:
         stacked = self._stack
         if stacked is None or not stacked.serves(rows):
             stacked = stack(rows)
             self._stack = stacked if stacked.nbytes <= self._cache_bytes else None
         hidden, pooled = self._forward(feeds, stacked.feeds)
-        logits = row_logits(rows, hidden, feeds["attention_mask"], pooled)
+        logits = row_logits(rows, hidden, feeds.get("attention_mask"), pooled)
         names = tuple(None if row is None else row.name for row in rows)
-        return rows, MixedOutput(names, hidden, pooled, logits)
+        return MixedOutput(names, hidden, pooled, logits)
 
     def _forward(
-        self, tokens: Mapping[str, NDArray[Any]], factors: Mapping[str, NDArray[Any]]
+        self, inputs: Mapping[str, NDArray[Any]], factors: Mapping[str, NDArray[Any]]
     ) -> tuple[Floats, Floats | None]:
         """Hidden states and, where the base has one, the pooler's output."""
         names = [self.manifest.hidden_output]
         if self.manifest.pooler_output is not None:
             names.append(self.manifest.pooler_output)
         try:
-            results = self._ort.run(names, {**tokens, **factors})
+            results = self._ort.run(names, {**inputs, **factors})
         except Exception as error:  # onnxruntime's exceptions have no common base
             reason = shown(str(error), 200)
             raise InputError("input.run", f"onnxruntime refused the inputs: {reason}") from error
         return results[0], results[1] if len(results) > 1 else None
+
+
+def _check_kind(decoded: DecodedTask, verb: str, kinds: Sequence[str]) -> None:
+    if decoded.head.kind not in kinds:
+        raise TaskError(
+            "task.kind",
+            f"{verb} is for tasks of the kind {', '.join(kinds)}; {decoded.name!r} is of the "
+            f"kind {decoded.head.kind}",
+        )

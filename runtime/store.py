@@ -5,7 +5,13 @@ from pathlib import Path
 
 from osd_edge.base_manifest import BaseManifest, check_fits
 from osd_edge.bundle import Bundle, task_name
-from osd_edge.bundle_reader import read_bundle, read_bundle_bytes, refusals_of, stored_labels
+from osd_edge.bundle_reader import (
+    read_bundle,
+    read_bundle_bytes,
+    refusals_of,
+    stored_kind,
+    stored_labels,
+)
 from osd_edge.coded_part import forget_decoded
 from osd_edge.errors import TaskError
 from osd_edge.runtime.task import DecodedTask, decode_task
@@ -42,6 +48,10 @@ class TaskStore:
     def labels(self, name: str) -> tuple[str, ...]:
         """Labels of a task. Raises TaskError `task.unknown`."""
         return stored_labels(self._file(name))
+
+    def kind(self, name: str) -> str:
+        """Kind of a task's head. Raises TaskError `task.unknown`."""
+        return stored_kind(self._file(name))
 
     def remove(self, name: str) -> None:
         """Forget a task. Raises TaskError `task.unknown`."""

@@ -1,5 +1,6 @@
 """Every family, against torch: the base alone, and tasks of each method and value type."""
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -8,30 +9,43 @@ import pytest
 import torch
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
+from osd_edge.base_manifest import WEIGHTS
 from osd_edge.bundle_reader import read_bundle_file
 from osd_edge.exporters import HeadOptions, export_base, export_task
+from osd_edge.exporters.families import known_families, load_family, parse_family
 from osd_edge.exporters.pair import open_pair
 from osd_edge.exporters.task_model import TaskModel
 from osd_edge.runtime import EdgeSession
 from tests import tiny
 
-VARIANTS: dict[str, dict[str, Any]] = {
-    "bert": {},
-    "bert-no-pooler": {"pooler": False},
-    "roberta": {"pooler": False},
-    "roberta-pooler": {},
-    "distilbert": {},
-    "opt": {},
-    "opt-no-projection": {"word_embed_proj_dim": 32},
+# The family, and changes to its configuration.
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "bert": ("bert", {}),
+    "bert-no-pooler": ("bert", {"pooler": False}),
+    "roberta": ("roberta", {"pooler": False}),
+    "roberta-pooler": ("roberta", {}),
+    "distilbert": ("distilbert", {}),
+    "opt": ("opt", {}),
+    "opt-no-projection": ("opt", {"word_embed_proj_dim": 32}),
+    "xlm-roberta": ("xlm-roberta", {"pooler": False}),
+    "mpnet": ("mpnet", {}),
+    "electra": ("electra", {}),
+    "albert": ("albert", {}),
+    "albert-no-pooler": ("albert", {"pooler": False}),
+    "modernbert": ("modernbert", {}),
+    "modernbert-mean": ("modernbert", {"classifier_pooling": "mean", "norm_bias": True}),
+    "deberta-v2": ("deberta-v2", {}),
+    "gpt2": ("gpt2", {}),
 }
+EVERY_METHOD = ("bert", "bert-no-pooler", "roberta", "distilbert", "opt", "gpt2")
 
 
 @pytest.fixture(scope="module", params=VARIANTS)
 def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a base, a classifier, a base package and labelled examples."""
     folder = tmp_path_factory.mktemp(request.param)
-    name = request.param.split("-")[0]
-    tiny.make_base(name, folder / "base", **VARIANTS[request.param])
+    name, changes = VARIANTS[request.param]
+    tiny.make_base(name, folder / "base", **changes)
     tiny.make_tuned(folder / "base", folder / "tuned")
     tiny.write_tsv(folder / "examples.tsv")
     export_base(folder / "base", folder / "package")
@@ -82,6 +96,7 @@ def test_base_equals_torch(family: Path) -> None:
             assert_close(output.pooled, expected.pooler_output.numpy())
 
 
+@pytest.mark.parametrize("family", EVERY_METHOD, indirect=True)
 @pytest.mark.parametrize(
     ("method", "budget", "values", "head"),
     [
@@ -105,6 +120,25 @@ def test_task_equals_torch_with_decoded_delta(
         head=head,
         calibration=family / "examples.tsv",
     )
+    pair = open_pair(family / "base", family / "tuned")
+    bundle = read_bundle_file(path)
+    model = TaskModel(pair.backbone, pair.tuned)
+    model.set_delta(bundle.sites, bundle.head)
+    assert_task_equals(family, path, model.module)
+
+
+def test_a_coded_task_equals_torch(family: Path, tmp_path: Path) -> None:
+    """The default method, whose statistics run through every layer of the family."""
+    path = tmp_path / "task.osd.safetensors"
+    report = export_task(
+        family / "base",
+        family / "tuned",
+        path,
+        budget="6KiB",
+        refine="none",
+        calibration=family / "examples.tsv",
+    )
+    assert report.sites and report.size <= 6 * 1024
     pair = open_pair(family / "base", family / "tuned")
     bundle = read_bundle_file(path)
     model = TaskModel(pair.backbone, pair.tuned)
@@ -150,3 +184,40 @@ def test_any_mask_equals_torch(family: Path) -> None:
             input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask)
         ).last_hidden_state.numpy()
     assert_close(output.hidden[mask == 1], expected[mask == 1])
+
+
+def test_a_layer_that_is_used_often_is_stored_once(tmp_path: Path) -> None:
+    """ALBERT of six layers takes no more room than of one, but for nodes in the graph."""
+    sizes = []
+    for layers in (1, 6):
+        base = tiny.make_base("albert", tmp_path / f"base{layers}", num_hidden_layers=layers)
+        manifest = export_base(base, tmp_path / f"package{layers}")
+        sizes.append(manifest.files[WEIGHTS]["bytes"])
+        assert sum(site.u is not None for site in manifest.sites) == 8
+    assert sizes[0] == sizes[1]
+
+
+def test_every_family_is_data_and_documented() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "families.md").read_text("utf-8")
+    assert set(known_families()) == {name for name, _ in VARIANTS.values()} | {"vit"}
+    for name in known_families():
+        family = load_family(name)
+        assert family.inputs and "sequence" in family.heads
+        assert f"`{name}`" in page
+    example = page.split("```toml\n")[1].split("```")[0]
+    assert parse_family("electra", tomllib.loads(example)) == load_family("electra")
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        {"heads": {"sequences": {"layers": [{"path": "classifier"}]}}},
+        {"heads": {"sequence": {"layers": [{"name": "classifier"}]}}},
+        {"fusions": "bert"},
+    ],
+)
+def test_a_mistake_in_a_family_is_told(mistake: dict[str, Any]) -> None:
+    right = {"inputs": ["input_ids"], "heads": {"tokens": {"layers": [{"path": "classifier"}]}}}
+    assert parse_family("new", right).heads["tokens"].pooling == "none"
+    with pytest.raises((TypeError, ValueError)):
+        parse_family("new", right | mistake)

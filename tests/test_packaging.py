@@ -91,7 +91,7 @@ for name in {SUB_PACKAGES!r}:
 def test_every_module_is_in_the_wheel(environment: Path) -> None:
     installed = next((environment / "venv").glob("lib/*/site-packages/osd_edge"))
     for folder in ("osd_edge", "exporters", "runtime", "device_tests"):
-        for path in (PROJECT / folder).rglob("*.py"):
+        for path in [*(PROJECT / folder).rglob("*.py"), *(PROJECT / folder).rglob("*.toml")]:
             parts = path.relative_to(PROJECT).parts
             below = parts[1:] if folder == "osd_edge" else parts
             if folder == "osd_edge" and below[0] in ("exporters", "runtime", "device_tests"):

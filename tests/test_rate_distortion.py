@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from osd_edge.errors import BudgetError
 from osd_edge.examples import Example
 from osd_edge.exporters.calibration import Batch
+from osd_edge.exporters.head_plan import HeadPlan
 from osd_edge.exporters.rd.allocate import (
     coarsest_step,
     columns_at,
@@ -239,9 +240,10 @@ def test_distillation_loss_is_zero_for_the_teacher_and_ignores_padding() -> None
         return type("O", (), {"logits": logits, "hidden_states": (states[0], moved, states[2])})()
 
     mask, ones = torch.tensor([[1, 1, 1], [1, 1, 0]]), torch.ones(2)
-    assert float(distillation_loss(output(5.0), output(0.0), mask, "cls", ones)) == pytest.approx(0)
+    head = HeadPlan("labels", "cls", (), ())
+    assert float(distillation_loss(output(5.0), output(0.0), mask, head, ones)) == pytest.approx(0)
     full = torch.ones_like(mask)
-    assert float(distillation_loss(output(5.0), output(0.0), full, "cls", ones)) > 0.1
+    assert float(distillation_loss(output(5.0), output(0.0), full, head, ones)) > 0.1
 
 
 @given(st.integers(1, 500), seeds)

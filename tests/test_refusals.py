@@ -178,14 +178,60 @@ def test_a_model_without_a_classifier(models: Path, capsys: Capture) -> None:
     assert_refused(export(capsys, models), "model.head", "classifier.weight")
 
 
-def test_a_regression_head(models: Path, capsys: Capture) -> None:
-    edit_config(models / "first", problem_type="regression")
-    assert_refused(export(capsys, models), "model.head", "regression")
+def test_a_task_of_no_known_kind(models: Path, capsys: Capture) -> None:
+    edit_config(models / "first", architectures=["BertForMultipleChoice"])
+    assert_refused(export(capsys, models), "model.head", "BertForMultipleChoice")
+
+
+def test_a_head_of_another_kind_than_asked_for(models: Path, capsys: Capture) -> None:
+    assert_refused(export(capsys, models, "--kind", "spans"), "model.head", "qa_outputs", "spans")
 
 
 def test_a_family_that_is_not_known(models: Path, capsys: Capture) -> None:
     edit_config(models / "base", model_type="t5")
-    assert_refused(export(capsys, models), "model.family", "t5", "bert")
+    assert_refused(export(capsys, models), "model.family", "t5", "bert", "docs/families.md")
+
+
+@pytest.mark.parametrize("which", ["base", "first"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"quant_method": "bitsandbytes", "load_in_8bit": True},
+        {"quant_method": "gptq", "bits": 4},
+    ],
+)
+def test_quantised_models(
+    models: Path, capsys: Capture, which: str, settings: dict[str, object]
+) -> None:
+    edit_config(models / which, quantization_config=settings)
+    assert_refused(export(capsys, models), "model.quantised", str(settings["quant_method"]))
+
+
+@pytest.mark.parametrize("end", ["SCB", "weight.absmax", "qweight"])
+def test_quantised_tensors_of_a_silent_configuration(
+    models: Path, capsys: Capture, end: str
+) -> None:
+    name = f"bert.encoder.layer.0.attention.self.query.{end}"
+    spoil(models / "first", lambda tensors: tensors.update({name: torch.ones(3)}))
+    assert_refused(export(capsys, models), "model.quantised", end)
+
+
+def test_weights_that_are_integers(models: Path, capsys: Capture) -> None:
+    name = "bert.encoder.layer.0.attention.self.query.weight"
+    spoil(models / "first", lambda tensors: tensors.update({name: tensors[name].to(torch.int8)}))
+    assert_refused(export(capsys, models), "model.quantised", "int8")
+
+
+def test_added_tokens(models: Path, capsys: Capture) -> None:
+    """In the tokenizer alone, and with rows of their own in the embedding."""
+    tokenizer = AutoTokenizer.from_pretrained(models / "first")
+    tokenizer.add_tokens(["zebra"])
+    tokenizer.save_pretrained(models / "first")
+    assert_refused(export(capsys, models), "model.tokenizer")
+    model = AutoModelForSequenceClassification.from_pretrained(models / "first")
+    model.resize_token_embeddings(len(tokenizer))
+    model.save_pretrained(models / "first")
+    assert_refused(export(capsys, models), "model.vocabulary", "resized")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])

@@ -47,6 +47,7 @@ FLAGS = {
     "hostile-size": "numbers that a careless reader would allocate from",
     "indices": "a factor coded as indices",
     "int8": "8-bit values with scales",
+    "kind": "about a kind of task beside labels",
     "json": "about the JSON of the header or of a metadata value",
     "logits": "has inputs and the logits the head must give for them",
     "order": "breaks two rules: the code is that of the earlier check",
@@ -106,35 +107,44 @@ def _expected(bundle: Bundle, deltas: Sequence[Delta]) -> Case:
         "values": bundle.values,
         "sites": sites,
         "labels": list(bundle.labels),
-        "head": {"kind": bundle.head.kind, "pooling": bundle.head.pooling, "layers": layers},
+        "head": {"kind": bundle.head.kind, "pooling": bundle.head.pooling, "layers": layers}
+        | ({"normalize": bundle.head.normalize} if bundle.head.kind == "embedding" else {}),
     }
 
 
 def _run(head: CodedHead) -> Case:
     """Inputs and logits of a batch of three: no padding, padding behind, padding in front."""
-    width = head.layers[0].shape[1]
+    width = head.layers[0].shape[1] if head.layers else MANIFEST.hidden_size
     random = np.random.RandomState(width)
     hidden = (random.randint(-64, 64, (3, 4, width)) / 32).tolist()
     pooled = (random.randint(-32, 32, (3, width)) / 32).tolist()
     mask = [[1, 1, 1, 1], [1, 1, 0, 0], [0, 1, 1, 1]]
-    logits = []
+    logits: list[Any] = []
     for tokens, present, own in zip(hidden, mask, pooled, strict=True):
         real = [token for token, there in zip(tokens, present, strict=True) if there]
-        x = {
-            "cls": tokens[0],
-            "mean": [sum(column) / len(real) for column in zip(*real, strict=True)],
-            "last": real[-1],
-            "pooler": own,
+        vectors = {
+            "cls": [tokens[0]],
+            "mean": [[sum(column) / len(real) for column in zip(*real, strict=True)]],
+            "last": [real[-1]],
+            "pooler": [own],
+            "none": tokens,
         }[head.pooling]
-        for layer in head.layers:
-            x = _apply(layer, x)
-        logits.append([round(y, 6) for y in x])
+        rows = [_head(head, x) for x in vectors]
+        logits.append(rows if head.pooling == "none" else rows[0])
     return {
         "hidden": hidden,
         "mask": mask,
         "pooled": pooled if head.pooling == "pooler" else None,
         "logits": logits,
     }
+
+
+def _head(head: CodedHead, x: list[float]) -> list[float]:
+    """The head's outputs for one vector."""
+    for layer in head.layers:
+        x = _apply(layer, x)
+    length = math.sqrt(sum(y * y for y in x)) if head.normalize else 1.0
+    return [round(y / length, 6) for y in x]
 
 
 def _apply(layer: AnyLayer, x: list[float]) -> list[float]:
@@ -155,11 +165,16 @@ def _apply(layer: AnyLayer, x: list[float]) -> list[float]:
         "tanh": math.tanh,
         "relu": lambda y: max(y, 0.0),
         "gelu": lambda y: 0.5 * y * (1 + math.erf(y / math.sqrt(2))),
-    }[layer.activation]
-    return [
+    }[(layer.activation or "").removesuffix("-norm") or None]
+    y = [
         activate(sum(a * b for a, b in zip(row, x, strict=True)) + c)
         for row, c in zip(w, bias, strict=True)
     ]
+    if layer.activation == "gelu-norm":
+        mean = sum(y) / n
+        spread = math.sqrt(sum((z - mean) ** 2 for z in y) / n + 1e-5)
+        y = [(z - mean) / spread for z in y]
+    return y
 
 
 def _write(folder: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from coded_invalid import broken_coded
+from kind_cases import broken_kinds
 from parts import BASE, OTHER_BASE, Delta, bundle_of, head_of, random_delta, random_layer
 from surgery import Draft, flip, frame, seal
 
@@ -26,6 +27,7 @@ def invalid_cases(files: Mapping[str, bytes]) -> Iterator[tuple[str, str, str, s
     )
     yield from broken_coded(Draft.of(files["coded-tiny"]), Draft.of(files["coded-widths"]))
     yield from _broken_heads(Draft.of(files["dense-fp32"]), Draft.of(files["head-low-rank-int8"]))
+    yield from broken_kinds(files)
     yield from _broken_fits(files)
 
 
@@ -481,7 +483,7 @@ def _broken_heads(full: Draft, low_rank: Draft) -> _Broken:
     ):
         yield f"head-{name}", code, comment, "head", draft.sealed()
     code = "bundle.head-kind"
-    made = full.with_head(kind="spans").sealed()
+    made = full.with_head(kind="ranking").sealed()
     yield "head-kind-unknown", code, "a kind of a later release", "head", made
     made = full.with_head(pooling="max").sealed()
     yield "head-pooling-unknown", code, "a pooling of a later release", "head", made

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from kind_cases import kinds
 from parts import (
     BASE,
     Delta,
@@ -276,6 +277,8 @@ def valid_cases() -> Iterator[ValidCase]:
         ),
     )
     yield from _coded_cases()
+    for case, comment, flags, deltas, fields in kinds():
+        yield _valid(case, comment, flags, *deltas, **fields)
     yield _valid(
         "head-16-layers",
         "as many layers as a head may have",

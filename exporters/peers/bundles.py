@@ -11,7 +11,8 @@ import torch
 from osd_edge.bundle_reader import read_bundle
 from osd_edge.exporters.backbone import Backbone
 from osd_edge.exporters.budget import Budget
-from osd_edge.exporters.head import HeadOptions, head_modules
+from osd_edge.exporters.head import HeadOptions
+from osd_edge.exporters.head_plan import head_modules
 from osd_edge.exporters.peers.peer import Compressed, Files, Restored
 from osd_edge.exporters.peers.source import Source
 

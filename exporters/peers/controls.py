@@ -16,7 +16,8 @@ from osd_edge.bundle_reader import read_bundle
 from osd_edge.exporters.backbone import Backbone
 from osd_edge.exporters.budget import Budget
 from osd_edge.exporters.factorize import Factors
-from osd_edge.exporters.head import HeadOptions, code_head_layer, head_modules
+from osd_edge.exporters.head import HeadOptions, code_head_layer
+from osd_edge.exporters.head_plan import head_modules
 from osd_edge.exporters.peers.bundles import restore_bundle
 from osd_edge.exporters.peers.lora import LoraExtraction, adapter
 from osd_edge.exporters.peers.peer import Compressed, Files, Restored

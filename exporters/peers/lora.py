@@ -14,7 +14,7 @@ from safetensors.torch import load, save
 from osd_edge.exporters.backbone import Backbone
 from osd_edge.exporters.budget import Budget
 from osd_edge.exporters.factorize import Factors
-from osd_edge.exporters.head import head_modules
+from osd_edge.exporters.head_plan import head_modules
 from osd_edge.exporters.peers import flat
 from osd_edge.exporters.peers.fitting import largest_within
 from osd_edge.exporters.peers.peer import Compressed, Files, Restored

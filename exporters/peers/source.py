@@ -6,9 +6,11 @@ from pathlib import Path
 
 import torch
 
+from osd_edge.errors import ModelError
 from osd_edge.examples import Example
 from osd_edge.exporters.evaluation import TextSet, divergence
 from osd_edge.exporters.factorize import Factors, factorize_sites
+from osd_edge.exporters.head_plan import head_values
 from osd_edge.exporters.peers.peer import Restored
 from osd_edge.exporters.task_bundle import TaskExporter
 from osd_edge.progress import Progress, silent
@@ -35,6 +37,11 @@ class Source:
         self.exporter = TaskExporter(base, tuned, calibration=calibration, progress=progress)
         assert self.exporter.model is not None
         self.pair = self.exporter.pair
+        if self.pair.head.kind != "labels":
+            raise ModelError(
+                "model.head",
+                f"{tuned}: classifiers of one label are compared, not {self.pair.head.kind}",
+            )
         self.layers = self.exporter.layers
         self.model = self.exporter.model
         self.examples = tuple(calibration)
@@ -46,7 +53,7 @@ class Source:
 
     def head(self) -> dict[str, torch.Tensor]:
         """The fine-tuned head's parameters."""
-        return {n: self.pair.tuned.float32(n) for n in sorted(self.model.head_parameters)}
+        return head_values(self.pair.tuned, self.pair.head.modules)
 
     @functools.cached_property
     def factors(self) -> Mapping[str, Factors]:

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
+from osd_edge.exporters.agreement import agreement
 from osd_edge.exporters.calibration import Batch
-from osd_edge.exporters.evaluation import divergence
 from osd_edge.exporters.rd.student import Student
 from osd_edge.progress import Progress, silent
 
@@ -25,11 +25,15 @@ _PATIENCE = 2  # factors in a row that are no better, after which larger ones ar
 
 @torch.no_grad()
 def best_amplification(
-    student: Student, teacher: Any, batches: Sequence[Batch], progress: Progress = silent
+    student: Student,
+    teacher: Any,
+    batches: Sequence[Batch],
+    kind: str,
+    progress: Progress = silent,
 ) -> float:
     """The factor of at least 1 that brings the student's answers nearest to the teacher's.
 
-    The student's scales are changed on the way.
+    `kind` is that of the task. The student's scales are changed on the way.
     """
     expected = _logits(teacher, batches)
     start = {name: layer.log_scale.clone() for name, layer in student.sites.items()}
@@ -39,7 +43,8 @@ def best_amplification(
             continue  # the bar runs to its end
         for name, layer in student.sites.items():
             layer.log_scale.copy_(start[name] + math.log(_factor(i)))
-        losses.append(divergence(expected, _logits(student.module, batches)))
+        given = _logits(student.module, batches)
+        losses.append(agreement(kind, given, expected, [batch.mask for batch in batches])[0])
     return _factor(losses.index(min(losses)))
 
 
@@ -47,5 +52,5 @@ def _factor(step: int) -> float:
     return float(2 ** (step / _STEPS_AN_OCTAVE))
 
 
-def _logits(model: Any, batches: Sequence[Batch]) -> torch.Tensor:
-    return torch.cat([model(**batch.tokens).logits.float() for batch in batches])
+def _logits(model: Any, batches: Sequence[Batch]) -> list[torch.Tensor]:
+    return [model(**batch.tokens).logits.float() for batch in batches]

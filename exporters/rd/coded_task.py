@@ -6,12 +6,12 @@ from functools import cached_property
 from typing import Any
 
 from osd_edge.bundle import CODED, Bundle, CodedHead, write_bundle
-from osd_edge.errors import BudgetError, DataError
+from osd_edge.errors import BudgetError, DataError, InputError
 from osd_edge.examples import Example
 from osd_edge.exporters.backbone import LinearLayer
 from osd_edge.exporters.budget import Budget, layer_bits
 from osd_edge.exporters.calibration import Score
-from osd_edge.exporters.head import head_pooling
+from osd_edge.exporters.families import SEQUENCE
 from osd_edge.exporters.measured import Measured, batches_of, measure
 from osd_edge.exporters.pair import Pair
 from osd_edge.exporters.rd.compress import Change, Integers, RateDistortion
@@ -69,17 +69,15 @@ class CodedTask:
         """A head over the frozen base, fitted on the rows that tune; None without any."""
         if self._model is None:
             return None
-        decoder = self._pair.backbone.family.pooling == "last"
-        return fit_frozen_head(self._model, batches_of(self._pair, self._tuning), decoder).coded()
+        decoder = self._pair.backbone.family.heads[SEQUENCE].pooling == "last"
+        return fit_frozen_head(self._model, batches_of(self._pair, self._tuning), decoder)
 
     @cached_property
     def frozen_score(self) -> Score | None:
         """What the frozen head scores on held-back rows."""
         if self.measured is None or self.frozen_head is None or self._model is None:
             return None
-        batches = self.measured.calibration.batches
-        right = self.measured.calibration.answers()
-        return score_frozen_head(self.frozen_head, self._model, batches, right)
+        return score_frozen_head(self.frozen_head, self._model, self.measured.calibration)
 
     @cached_property
     def pipeline(self) -> RateDistortion:
@@ -91,7 +89,14 @@ class CodedTask:
         )
 
     def head_only(self, task: str) -> Coded:
-        """The bundle of the frozen head; raises DataError `data.calibration-needed`."""
+        """The bundle of the frozen head.
+
+        Raises DataError `data.calibration-needed`, InputError `input.options` for an embedding.
+        """
+        if self._pair.head.kind == "embedding":
+            raise InputError(
+                "input.options", "an embedding without a delta is the base's own: no bundle needed"
+            )
         if self.frozen_head is None:
             raise calibration_needed("a head-only bundle")
         bundle = self._bundle(task, Integers((), ()), "head", None)
@@ -193,6 +198,7 @@ class CodedTask:
             raise calibration_needed(f"--refine {refine}")
 
     def _bundle(self, task: str, integers: Integers, method: str, refine: str | None) -> Bundle:
+        plan = self._pair.head
         described: dict[str, Any] = {"name": method} | ({"refine": refine} if refine else {})
         if self._model is not None and self._model.weights != "fp32":
             described["base_weights"] = self._model.weights  # what it was tuned for
@@ -204,7 +210,7 @@ class CodedTask:
             site_count=len(self._pair.backbone.layers),
             values=CODED,
             sites=integers.sites,
-            head=CodedHead("labels", head_pooling(self._pair.backbone), integers.layers),
+            head=CodedHead(plan.kind, plan.pooling, integers.layers, plan.normalize),
             method=described,
         )
 

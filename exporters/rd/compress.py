@@ -13,7 +13,8 @@ import torch
 
 from osd_edge.examples import Example
 from osd_edge.exporters.factorize import site_delta
-from osd_edge.exporters.head import BIG, head_modules, head_pooling
+from osd_edge.exporters.head import BIG
+from osd_edge.exporters.head_plan import head_values
 from osd_edge.exporters.measured import batches_of, evenly_spaced
 from osd_edge.exporters.pair import Pair
 from osd_edge.exporters.rd.allocate import (
@@ -76,7 +77,8 @@ class RateDistortion:
         self._model = model
         self._examples = examples
         self._seed = seed
-        self._modules = head_modules(pair.backbone)
+        self._modules = pair.head.modules
+        values = head_values(pair.tuned, self._modules)
         statistics = self._collect(progress)
         self._deltas: dict[str, torch.Tensor] = {}
         self._statistics = {name: statistics.get(name, Statistics()) for name in places}
@@ -86,11 +88,11 @@ class RateDistortion:
             assert delta is not None
             self._deltas[name] = delta
             self._columns[name] = whitened_svd(delta, self._statistics[name])
-        self._head = [self._head_layer(module.path, statistics) for module in self._modules]
-        self._biases = tuple(
-            pair.tuned.float32(f"{m.path}.bias") if f"{m.path}.bias" in pair.tuned else None
-            for m in self._modules
-        )
+        self._head = [
+            self._head_layer(values[f"{module.path}.weight"], statistics.get(module.path))
+            for module in self._modules
+        ]
+        self._biases = tuple(values.get(f"{module.path}.bias") for module in self._modules)
 
     def compress(
         self,
@@ -144,11 +146,9 @@ class RateDistortion:
     ) -> Latents:
         """`latents` trained to follow the fine-tuned model on the calibration texts."""
         batches = batches_of(self._pair, self._training_texts(how.steps * BATCH), BATCH)
-        pooling = head_pooling(self._pair.backbone)
+        head = self._pair.head
         with self._student(latents, quantized=quantized) as (student, teacher):
-            return refine(
-                student, teacher, batches, how, pooling, seed=self._seed, progress=progress
-            )
+            return refine(student, teacher, batches, how, head, seed=self._seed, progress=progress)
 
     def amplified(self, latents: Latents, progress: Progress = silent) -> Latents:
         """`latents` times one factor; as they are without calibration data."""
@@ -156,7 +156,7 @@ class RateDistortion:
             return latents
         batches = batches_of(self._pair, evenly_spaced(self._examples, MOST_TEXTS))
         with self._student(latents) as (student, teacher):
-            factor = best_amplification(student, teacher, batches, progress)
+            factor = best_amplification(student, teacher, batches, self._pair.head.kind, progress)
         sites = {n: replace(x, scale=factor * x.scale) for n, x in latents.sites.items()}
         return replace(latents, sites=sites)
 
@@ -215,11 +215,10 @@ class RateDistortion:
         return collect_statistics(module, layers, batches, self._seed, progress)
 
     def _head_layer(
-        self, path: str, statistics: dict[str, Statistics]
+        self, weight: torch.Tensor, statistics: Statistics | None
     ) -> Columns | tuple[torch.Tensor, float]:
         """A big layer's whitened columns; of a small one the matrix and the layer's weight."""
-        weight = self._pair.tuned.float32(f"{path}.weight")
-        own = statistics.get(path, Statistics())
+        own = statistics or Statistics()
         return whitened_svd(weight, own) if min(weight.shape) >= BIG else (weight, own.weight)
 
     @cached_property

@@ -1,41 +1,44 @@
 """How far a student is from the fine-tuned model on a batch: in its answers and on the way there.
 
-L = T² KL(teacher ‖ student; both at temperature T) + mean over layers of the squared difference of
+L = T² D(teacher ‖ student; both at temperature T) + mean over layers of the squared difference of
 hidden states, divided by their variance over many texts (over those of one batch it may be next to
-nothing: a batch of the shortest texts is the same word many times). With few classes the answers
-alone say little about a text (one number for two classes); the hidden states say much more, so
-the student learns to follow the teacher on texts it has not seen.
+nothing: a batch of the shortest texts is the same word many times). D is the divergence for the
+kind of task, KL for labels; numbers and embeddings have no temperature.
+
+With few classes the answers alone say little about a text (one number for two classes); the
+hidden states say much more, so the student learns to follow the teacher on texts it has not seen.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch.nn import functional
+
+from osd_edge.exporters.agreement import answer_loss
+from osd_edge.exporters.head_plan import HeadPlan
 
 TEMPERATURE = 2.0
 HIDDEN_WEIGHT = 1.0
 
 
 def distillation_loss(
-    student: Any, teacher: Any, mask: torch.Tensor, pooling: str, spread: torch.Tensor
+    student: Any, teacher: Any, mask: torch.Tensor, head: HeadPlan, spread: torch.Tensor
 ) -> torch.Tensor:
     """The loss of a batch from two model outputs with hidden states; `mask` `[batch, tokens]`.
 
     `spread` `[layers]` is the variance of each layer's states, from `hidden_spread`.
-    `pooling` is the head's: of the last layer only the token that the head reads counts.
+    Of the last layer only the tokens that the head reads count.
     """
-    answers = functional.kl_div(
-        (student.logits / TEMPERATURE).log_softmax(-1),
-        (teacher.logits / TEMPERATURE).log_softmax(-1),
-        log_target=True,
-        reduction="batchmean",
-    )
+    heat = 1.0 if head.kind in ("regression", "embedding") else TEMPERATURE
+    answers = answer_loss(head.kind, student.logits / heat, teacher.logits / heat, mask)
     pairs = zip(
-        _states(student, mask, pooling), _states(teacher, mask, pooling), spread, strict=True
+        _states(student, mask, head.pooling),
+        _states(teacher, mask, head.pooling),
+        spread,
+        strict=True,
     )
     hidden = torch.stack([(ours - theirs).square().mean() / s for ours, theirs, s in pairs])
-    return TEMPERATURE**2 * answers + HIDDEN_WEIGHT * hidden.mean()
+    return heat**2 * answers + HIDDEN_WEIGHT * hidden.mean()
 
 
 def hidden_spread(
@@ -60,7 +63,7 @@ def _states(output: Any, mask: torch.Tensor, pooling: str) -> list[torch.Tensor]
 def _read_tokens(mask: torch.Tensor, pooling: str) -> torch.Tensor:
     """Which tokens `[batch, tokens]` a head with this pooling reads."""
     tokens = mask.bool()
-    if pooling == "mean":
+    if pooling in ("mean", "none"):
         return tokens
     places = torch.arange(mask.shape[1])
     last = (places * tokens).amax(1) if pooling == "last" else torch.zeros(len(mask))

@@ -1,8 +1,9 @@
 """A head over the base as it is: what a task needs where it needs no delta at all.
 
-Multinomial logistic regression on the base's pooled states, towards the fine-tuned model's own
-answers, so no labels are needed. It is both the floor that a delta has to beat and the whole of
-a head-only bundle.
+Regression on the base's states, towards the fine-tuned model's own answers, so no labels are
+needed: multinomial logistic for labels, logistic for each of several labels, least squares for
+numbers and for the logits of spans. For an embedding it is the base's own pooling. It is both the
+floor that a delta has to beat and the whole of a head-only bundle.
 """
 
 from collections.abc import Sequence
@@ -12,15 +13,17 @@ import torch
 from torch.nn import functional
 
 from osd_edge.bundle import CodedHead
-from osd_edge.exporters.calibration import Batch, Score
+from osd_edge.exporters.calibration import Batch, Calibration, Score
 from osd_edge.exporters.rd.integers import integer_layers
 from osd_edge.exporters.rd.latents import Latent, Latents
 from osd_edge.exporters.task_model import TaskModel
+from osd_edge.heads import TOKEN_KINDS, apply_head
 
 POOLINGS = ("mean", "cls", "last")  # of a decoder's tokens only the last has seen the whole text
 _DECAYS = (1e-4, 1e-3, 1e-2, 1e-1)  # L2 on standardised features, of the mean loss
 _ITERATIONS = 100
 _FOLD = 4  # one row in four chooses pooling and decay
+_MOST_ROWS = 8192  # tokens are many, and more of them change the fit little
 _LEVELS = 8  # integers to a root mean square of the weight: near lossless
 
 
@@ -28,6 +31,7 @@ _LEVELS = 8  # integers to a root mean square of the weight: near lossless
 class FrozenHead:
     """Logits = x Wᵀ + b of `pooling`: `weight` `[labels, hidden]`, `bias` `[labels]`."""
 
+    kind: str
     pooling: str
     weight: torch.Tensor
     bias: torch.Tensor
@@ -37,63 +41,108 @@ class FrozenHead:
         step = float(self.weight.square().mean().sqrt()) / _LEVELS or 1.0
         latent = Latent(self.weight / step, None, self.weight.new_full((len(self.weight),), step))
         layers = integer_layers(Latents({}, (latent,), (self.bias,)), [None])
-        return CodedHead("labels", self.pooling, tuple(layers))
+        return CodedHead(self.kind, self.pooling, tuple(layers))
 
 
-def fit_frozen_head(model: TaskModel, batches: Sequence[Batch], decoder: bool) -> FrozenHead:
+def fit_frozen_head(model: TaskModel, batches: Sequence[Batch], decoder: bool) -> CodedHead:
     """The best head over the frozen base, chosen and fitted on `batches` alone."""
-    targets = _answers(model, batches).softmax(-1)
-    features = frozen_features(model, batches)
-    poolings = POOLINGS[2:] if decoder else POOLINGS[:2]
+    kind = model.plan.kind
+    if kind == "embedding":
+        return CodedHead(kind, model.plan.pooling, (), model.plan.normalize)
+    if kind in TOKEN_KINDS:
+        poolings: tuple[str, ...] = ("none",)
+    else:
+        poolings = POOLINGS[2:] if decoder else POOLINGS[:2]
+    targets = _targets(kind, _answers(model, batches))
+    features = frozen_features(model, batches, poolings)
+    if len(targets) > _MOST_ROWS:
+        chosen = torch.arange(0, len(targets), -(-len(targets) // _MOST_ROWS))
+        targets = targets[chosen]
+        features = {name: x[chosen] for name, x in features.items()}
     # Batches are sorted by length, so every fourth row is a fair sample.
     chooses = torch.arange(len(targets)) % _FOLD == _FOLD - 1
     fits = ~chooses if chooses.any() else chooses | True
 
     def loss(pooling: str, decay: float) -> float:
-        head = _fit(pooling, features[pooling][fits], targets[fits], decay)
+        head = _fit(kind, pooling, features[pooling][fits], targets[fits], decay)
         given = features[pooling][~fits] @ head.weight.T + head.bias
-        return float(functional.cross_entropy(given, targets[~fits]))
+        return float(_loss(kind, given, targets[~fits]))
 
     tried = [(p, d) for p in poolings for d in _DECAYS]
     pooling, decay = min(tried, key=lambda pair: loss(*pair)) if chooses.any() else tried[-1]
-    return _fit(pooling, features[pooling], targets, decay)
+    return _fit(kind, pooling, features[pooling], targets, decay).coded()
 
 
-def score_frozen_head(
-    head: CodedHead, model: TaskModel, batches: Sequence[Batch], reference: torch.Tensor
-) -> Score:
-    """Loss and accuracy as `Calibration` has them; `reference` `[rows]` are the right answers."""
-    layer = head.decode().layers[0]
-    assert layer.bias is not None
-    x = frozen_features(model, batches)[head.pooling]
-    logits = x @ torch.from_numpy(layer.dense()).T + torch.from_numpy(layer.bias.copy())
-    accuracy = float((logits.argmax(-1) == reference).float().mean())
-    return Score(float(functional.cross_entropy(logits, reference)), accuracy)
-
-
-def frozen_features(model: TaskModel, batches: Sequence[Batch]) -> dict[str, torch.Tensor]:
-    """The base's last states `[rows, hidden]` by pooling; leaves `model` at base weights."""
+def score_frozen_head(head: CodedHead, model: TaskModel, calibration: Calibration) -> Score:
+    """The score of the frozen base with this head; leaves `model` at base weights."""
+    decoded = head.decode()
     model.set_delta(())
-    pooled: dict[str, list[torch.Tensor]] = {name: [] for name in POOLINGS}
+    logits = []
+    with torch.inference_mode():
+        for batch in calibration.batches:
+            states = model.module.base_model(**batch.tokens).last_hidden_state.numpy()
+            mask = batch.tokens["attention_mask"].numpy()
+            logits.append(torch.from_numpy(apply_head(decoded, states, mask, None)))
+    return calibration.score_logits(logits)
+
+
+def frozen_features(
+    model: TaskModel, batches: Sequence[Batch], poolings: Sequence[str] = POOLINGS
+) -> dict[str, torch.Tensor]:
+    """The base's last states `[rows, hidden]` by pooling; leaves `model` at base weights.
+
+    For the pooling `none` a row is a token that is no padding.
+    """
+    model.set_delta(())
+    pooled: dict[str, list[torch.Tensor]] = {name: [] for name in poolings}
     backbone = model.module.base_model
     with torch.inference_mode():
         for batch in batches:
             states = backbone(**batch.tokens).last_hidden_state
             mask = batch.tokens["attention_mask"].float()
             places = (torch.arange(mask.shape[1]) * mask).argmax(1)
-            pooled["mean"].append((states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
-            pooled["cls"].append(states[:, 0])
-            pooled["last"].append(states[torch.arange(len(states)), places])
+            for name, parts in pooled.items():
+                if name == "none":
+                    parts.append(states[mask.bool()])
+                elif name == "mean":
+                    parts.append((states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
+                elif name == "cls":
+                    parts.append(states[:, 0])
+                else:
+                    parts.append(states[torch.arange(len(states)), places])
     return {name: torch.cat(parts).clone() for name, parts in pooled.items()}
 
 
 def _answers(model: TaskModel, batches: Sequence[Batch]) -> torch.Tensor:
+    """Logits `[rows, labels]`, a row for each token where tokens have their own."""
     model.set_tuned()
+    found = []
     with torch.inference_mode():
-        return torch.cat([model.module(**batch.tokens).logits for batch in batches]).clone()
+        for batch in batches:
+            logits = model.module(**batch.tokens).logits
+            found.append(
+                logits[batch.tokens["attention_mask"].bool()] if logits.ndim == 3 else logits
+            )
+    return torch.cat(found).clone()
 
 
-def _fit(pooling: str, x: torch.Tensor, targets: torch.Tensor, decay: float) -> FrozenHead:
+def _targets(kind: str, logits: torch.Tensor) -> torch.Tensor:
+    if kind in ("labels", "token-labels"):
+        return logits.softmax(-1)
+    return logits.sigmoid() if kind == "multi-label" else logits
+
+
+def _loss(kind: str, given: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    if kind in ("labels", "token-labels"):
+        return functional.cross_entropy(given, targets)
+    if kind == "multi-label":
+        return functional.binary_cross_entropy_with_logits(given, targets)
+    return functional.mse_loss(given, targets)
+
+
+def _fit(
+    kind: str, pooling: str, x: torch.Tensor, targets: torch.Tensor, decay: float
+) -> FrozenHead:
     mean, spread = x.mean(0), x.std(0, correction=0).clamp_min(1e-6)
     z = (x - mean) / spread
     weight = torch.zeros(targets.shape[1], x.shape[1], requires_grad=True)
@@ -104,11 +153,11 @@ def _fit(pooling: str, x: torch.Tensor, targets: torch.Tensor, decay: float) -> 
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = functional.cross_entropy(z @ weight.T + bias, targets)
+        loss = _loss(kind, z @ weight.T + bias, targets)
         loss = loss + decay * weight.square().sum() / 2
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
     scaled = (weight / spread).detach()
-    return FrozenHead(pooling, scaled, (bias - scaled @ mean).detach())
+    return FrozenHead(kind, pooling, scaled, (bias - scaled @ mean).detach())

@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional
 
 from osd_edge.exporters.calibration import Batch
+from osd_edge.exporters.head_plan import HeadPlan
 from osd_edge.exporters.rd.distillation import distillation_loss, hidden_spread
 from osd_edge.exporters.rd.integers import approximate_bits
 from osd_edge.exporters.rd.latents import Latents
@@ -53,15 +54,15 @@ def refine(
     teacher: Any,
     batches: Sequence[Batch],
     refinement: Refinement,
-    pooling: str,
+    head: HeadPlan,
     *,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Latents:
     """The student's latents after training on `batches` (one a step, in a seeded order).
 
-    `teacher` is the fine-tuned model. Where codes are trained their coded size ends near what it
-    was at the start.
+    `teacher` is the fine-tuned model, `head` what its head is. Where codes are trained their
+    coded size ends near what it was at the start.
     """
     layers = [*student.sites.values(), *student.head]
     groups = _parameter_groups(student, refinement)
@@ -72,7 +73,7 @@ def refine(
     strength = _FIRST_STRENGTH
     order = random.Random(seed).sample(range(len(batches)), len(batches))
     sample = [batches[i].tokens for i in order[:_SPREAD_BATCHES]]
-    spread = hidden_spread(teacher, sample, pooling)
+    spread = hidden_spread(teacher, sample, head.pooling)
     for step in progress(range(refinement.steps), f"Refining {_what(refinement)}"):
         tokens = batches[order[step % len(order)]].tokens
         pace = min(1.0, (step + 1) / WARM_UP) * (1 - step / refinement.steps)
@@ -81,7 +82,7 @@ def refine(
         with torch.no_grad():
             theirs = teacher(**tokens, output_hidden_states=True)
         ours = student.module(**tokens, output_hidden_states=True)
-        loss = distillation_loss(ours, theirs, tokens["attention_mask"], pooling, spread)
+        loss = distillation_loss(ours, theirs, tokens["attention_mask"], head, spread)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -75,6 +75,8 @@ def collect_statistics(
         for batch in progress(batches, "Statistics"):
             logits = module(**batch.tokens).logits
             direction = torch.randn(logits.shape, generator=generator)
+            if logits.ndim == 3 and batch.mask is not None:
+                direction = direction * batch.mask[..., None]  # what padding answers is no matter
             torch.autograd.grad((logits * direction).sum(), embeddings)
     finally:
         embeddings.requires_grad_(False)
@@ -85,6 +87,8 @@ def collect_statistics(
 
 def _watch(moments: _Moments) -> Any:
     def forward(_: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        if not output.requires_grad:
+            return  # a second use that no text flows through: DeBERTa's relative positions
         moments.inputs.append(inputs[0].detach().reshape(-1, inputs[0].shape[-1]))
         output.register_hook(moments.take)  # type: ignore[no-untyped-call]
 

@@ -198,7 +198,7 @@ def _own_tasks(
     from osd_edge.exporters.checkpoint import Checkpoint, find_model
     from osd_edge.exporters.comparison import Comparison
     from osd_edge.exporters.frozen_probe import frozen_probe_accuracy
-    from osd_edge.exporters.head import classification_labels
+    from osd_edge.exporters.head_plan import classification_labels
 
     if not len(tuned) == len(calibrations) == len(tests):
         raise InputError(

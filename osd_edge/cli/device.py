@@ -24,6 +24,7 @@ threads_option = click.option("--threads", type=click.IntRange(min=0), default=0
 @bundles_option
 @click.option("--task", "names", multiple=True, metavar="NAME", help="Default: every task.")
 @click.option("--text", "texts", multiple=True, required=True, help="May be repeated.")
+@click.option("--question", help="What tasks that find answers look for in each text.")
 @max_length_option
 @threads_option
 @memory_option
@@ -33,31 +34,29 @@ def run(
     bundles: tuple[Path, ...],
     names: tuple[str, ...],
     texts: tuple[str, ...],
+    question: str | None,
     max_length: int | None,
     threads: int,
     memory: "Memory",
     as_json: bool,
 ) -> None:
-    """Classify texts with each task in turn, over one session."""
+    """What each task in turn says of texts, over one session."""
+    from osd_edge.cli.answers import answer_rows, table_row
     from osd_edge.runtime import EdgeSession
 
     session = EdgeSession(base, threads=threads, memory=memory)
     for path in bundles:
         session.load(path)
     results = [
-        {"task": name, "text": text, **asdict(answer)}
+        row
         for name in names or session.tasks
-        for text, answer in zip(
-            texts, session.classify(texts, task=name, max_length=max_length), strict=True
-        )
+        for row in answer_rows(session, name, texts, question=question, max_length=max_length)
     ]
     if as_json:
         print_json(results)
         return
     header = ("text", "task", "label", "score")
-    click.echo(
-        table(header, [(r["text"], r["task"], r["label"], f"{r['score']:.3f}") for r in results])
-    )
+    click.echo(table(header, [table_row(row) for row in results]))
 
 
 @click.command()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from osd_edge.cli.options import FACTORS, METHODS, REFINEMENTS, VALUES, WEIGHTS, json_option
+from osd_edge.cli.options import FACTORS, KINDS, METHODS, REFINEMENTS, VALUES, WEIGHTS, json_option
 from osd_edge.cli.output import bar, percent, print_json
 from osd_edge.sizes import format_size
 
@@ -97,7 +97,22 @@ def export_base_command(
 
 @export.command("task")
 @click.option("--base", required=True, metavar="MODEL", help="The base: folder or hub id.")
-@click.option("--tuned", required=True, metavar="MODEL", help="The fine-tuned classifier.")
+@click.option("--tuned", metavar="MODEL", help="The fine-tuned model: folder or hub id.")
+@click.option(
+    "--adapter",
+    "adapters",
+    multiple=True,
+    metavar="DIR[:WEIGHT]",
+    help="In the place of --tuned: a LoRA or DoRA adapter in PEFT's format; may be repeated.",
+)
+@click.option(
+    "--labels", metavar="A,B,…", help="Names of an adapter's labels, in the order of its outputs."
+)
+@click.option(
+    "--kind",
+    type=click.Choice(KINDS),
+    help="Kind of task. Default: as the model's configuration says.",
+)
 @click.option(
     "--calibration",
     type=click.Path(path_type=Path),
@@ -171,7 +186,10 @@ def export_base_command(
 @json_option
 def export_task_command(
     base: str,
-    tuned: str,
+    tuned: str | None,
+    adapters: tuple[str, ...],
+    labels: str | None,
+    kind: str | None,
     calibration: Path | None,
     method: str,
     budget: str | None,
@@ -188,10 +206,12 @@ def export_task_command(
     out: Path,
     as_json: bool,
 ) -> None:
-    """Compress what a classifier learned over its base into a task bundle."""
+    """Compress what a model learned over its base into a task bundle."""
     from osd_edge.exporters import HeadOptions, export_task
     from osd_edge.exporters.quiet import quiet_libraries
 
+    if (tuned is None) == (not adapters):
+        raise click.UsageError("Give --tuned MODEL, or --adapter DIR: one of the two.")
     quiet_libraries()
     head = None
     if head_values or head_rank:
@@ -212,12 +232,24 @@ def export_task_command(
         extra_rank=extra_rank,
         base_weights=base_weights,
         seed=seed,
+        kind=kind,
+        adapters=[_weighted(adapter) for adapter in adapters],
+        labels=labels.split(",") if labels else None,
         progress=bar,
     )
     if as_json:
         print_json(report.as_dict())
     else:
         click.echo(_describe(report))
+
+
+def _weighted(adapter: str) -> tuple[str, float]:
+    """Folder and weight of DIR or DIR:WEIGHT."""
+    folder, colon, weight = adapter.rpartition(":")
+    try:
+        return (folder, float(weight)) if colon else (adapter, 1.0)
+    except ValueError:
+        return adapter, 1.0  # a colon of the path's own
 
 
 def _describe(report: "TaskReport") -> str:
@@ -232,6 +264,11 @@ def _describe(report: "TaskReport") -> str:
         + (f", k = r + {report.extra_rank}" if report.extra_rank is not None else ""),
         f"  delta {report.delta_size} bytes, head and header {report.head_size} bytes",
     ]
+    if report.adapter_size is not None:
+        saved = 1 - report.size / report.adapter_size
+        lines.append(
+            f"  the adapter's weights take {report.adapter_size} bytes: {percent(saved)} % saved"
+        )
     if report.paper_bits is not None:
         lines.append(
             f"  the paper's count μ: {report.paper_bits} bits ({report.paper_bits / 8:.0f} bytes)"

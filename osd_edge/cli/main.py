@@ -12,6 +12,7 @@ from osd_edge.cli.compare import compare
 from osd_edge.cli.demo import demo
 from osd_edge.cli.device import evaluate, run
 from osd_edge.cli.export import export
+from osd_edge.cli.export_adapter import export_adapter
 from osd_edge.cli.serve import serve
 from osd_edge.errors import OsdEdgeError, shown
 
@@ -24,6 +25,7 @@ def cli() -> None:
 
 for command in (export, inspect, verify, run, evaluate, bench, serve, compare, demo):
     cli.add_command(command)
+export.add_command(export_adapter)
 
 
 def main() -> None:

@@ -75,7 +75,7 @@ function readCoded(
 ): Content {
   const reader = new PartReader(take(tensors, "osd.coded", ["U8"], 1).bytes, siteCount);
   const labels = readLabels(labelsText);
-  const head = parseHead(headText, labels.length, (_, facts) => facts);
+  const head = parseHead(headText, labels, (_, facts) => facts);
   const part: CodedPart = reader.finish(head.layers);
   return {
     values: "coded",
@@ -97,7 +97,7 @@ function readPlain(
 ): Content {
   const part = readSites(tensors, siteCount);
   const labels = readLabels(labelsText);
-  const head = parseHead(headText, labels.length, (i, facts) => readLayer(i, facts, tensors));
+  const head = parseHead(headText, labels, (i, facts) => readLayer(i, facts, tensors));
   const sites: readonly SiteFacts[] = part.sites;
   return {
     values: part.values,
@@ -142,7 +142,7 @@ function readLabels(text: string): string[] {
   const labels = parse(text, "osd.labels");
   const names = Array.isArray(labels) ? labels : [];
   const good = names.every((name): name is string => typeof name === "string" && name !== "");
-  if (!good || names.length === 0 || new Set(names).size !== names.length) {
+  if (!Array.isArray(labels) || !good || new Set(names).size !== names.length) {
     throw bundleError("labels", "expected distinct names");
   }
   return names;
@@ -150,12 +150,14 @@ function readLabels(text: string): string[] {
 
 function parseHead<L extends LayerFacts>(
   text: string,
-  labels: number,
+  labels: readonly string[],
   layerOf: (i: number, facts: LayerFacts) => L,
 ): ParsedHead<L> {
   const description = parse(text, "osd.head");
   const problem = bundleError("head", "osd.head is malformed");
-  if (!(description instanceof Map) || description.size !== 3) throw problem;
+  if (!(description instanceof Map)) throw problem;
+  const normalize = description.get("normalize");
+  if (description.size !== (normalize === undefined ? 3 : 4)) throw problem;
   const kind = description.get("kind");
   const pooling = description.get("pooling");
   const layers = description.get("layers");
@@ -163,18 +165,23 @@ function parseHead<L extends LayerFacts>(
   if (!oneOf<Kind>(kind, KINDS) || !oneOf<Pooling>(pooling, POOLINGS)) {
     throw bundleError("head-kind", `unknown: ${shown(kind, 40)} or ${shown(pooling, 40)}`);
   }
-  if (!Array.isArray(layers) || layers.length < 1 || layers.length > MAX_LAYERS) throw problem;
+  const embeds = kind === "embedding";
+  const normalizes = embeds ? typeof normalize === "boolean" : normalize === undefined;
+  const judgesTokens = kind === "token-labels" || kind === "spans";
+  if (!normalizes || judgesTokens !== (pooling === "none")) throw problem;
+  const least = embeds ? 0 : 1;
+  if (!Array.isArray(layers) || layers.length < least || layers.length > MAX_LAYERS) throw problem;
   const read = layers.map((layer, i) => layerOf(i, layerFacts(i, layer)));
   read.slice(1).forEach((layer, i) => {
     if (layer.d !== (read[i] as L).n) {
       throw bundleError("head", "its layers do not fit each other");
     }
   });
-  const outputs = (read.at(-1) as L).n;
-  if (outputs !== labels) {
-    throw bundleError("labels", `${labels} labels for a head with ${outputs} outputs`);
+  const outputs = embeds ? 0 : (read.at(-1) as L).n;
+  if (outputs !== labels.length || (kind === "spans" && labels.join() !== "start,end")) {
+    throw bundleError("labels", `${labels.length} labels for ${kind} of ${outputs} outputs`);
   }
-  return { kind, pooling, layers: read };
+  return { kind, pooling, layers: read, normalize: normalize === true };
 }
 
 function layerFacts(i: number, description: Json): LayerFacts {

@@ -57,6 +57,10 @@ export class PartReader {
       return { ...facts, scale, biasScale: top === NO_BIAS ? null : scaleAt(top) };
     });
     const rows = this.tensor.subarray(this.#at);
+    if (this.sites.length + layers.length === 0) {
+      if (rows.length > 0) throw malformed("rows of nothing");
+      return { decode: () => ({ factors: [], layers: [] }) };
+    }
     const shapes = blockShapes(this.sites, ready);
     const blocks = decodeRows(rows, shapes);
     this.sites.forEach(({ site, k }, i) => {

@@ -4,7 +4,7 @@ export { type BaseFiles, filesAt } from "./base-files.js";
 export type { Bundle, DecodedBundle, Factors, LayerFacts, SiteFacts } from "./bundle.js";
 export { readBundle } from "./bundle-reader.js";
 export { BaseError, BundleError, InputError, OsdEdgeError, TaskError } from "./errors.js";
-export { applyHead, type Head, type HeadInput, type HeadLayer, softmax } from "./heads.js";
+export { applyHead, type Head, type HeadInput, type HeadLayer, sigmoid, softmax } from "./heads.js";
 export { type BaseManifest, checkFits, parseManifest, type Site } from "./manifest.js";
 export {
   type Answer,

@@ -1,8 +1,16 @@
 /** A head: what only the task has. Pooling, then linear layers, then a kind of answer. */
 
-export const POOLINGS = ["cls", "mean", "last", "pooler"] as const;
-export const ACTIVATIONS = ["tanh", "relu", "gelu"] as const;
-export const KINDS = ["labels"] as const;
+export const POOLINGS = ["cls", "mean", "last", "pooler", "none"] as const;
+export const ACTIVATIONS = ["tanh", "relu", "gelu", "gelu-norm"] as const;
+export const KINDS = [
+  "labels",
+  "multi-label",
+  "regression",
+  "token-labels",
+  "spans",
+  "embedding",
+] as const;
+const NORM_EPSILON = 1e-5;
 
 export type Pooling = (typeof POOLINGS)[number];
 export type Activation = (typeof ACTIVATIONS)[number];
@@ -23,6 +31,8 @@ export interface Head {
   readonly kind: Kind;
   readonly pooling: Pooling;
   readonly layers: readonly HeadLayer[];
+  /** Whether outputs are divided by their length: embeddings alone. */
+  readonly normalize: boolean;
 }
 
 /** Hidden states of the base, `[batch, tokens, hidden]`, and what a head needs beside them. */
@@ -36,13 +46,19 @@ export interface HeadInput {
   readonly pooled: Float32Array | null;
 }
 
-/** Logits `[batch, labels]`. */
+/** Logits `[batch, labels]`, or `[batch, tokens, labels]` where the pooling is `none`. */
 export function applyHead(head: Head, input: HeadInput): Float32Array {
-  const outputs = (head.layers.at(-1) as HeadLayer).n;
-  const logits = new Float32Array(input.batch * outputs);
-  for (let row = 0; row < input.batch; row++) {
+  const { hidden, batch, tokens } = input;
+  const rows = head.pooling === "none" ? batch * tokens : batch;
+  const outputs = head.layers.at(-1)?.n ?? hidden.length / (batch * tokens);
+  const logits = new Float32Array(rows * outputs);
+  for (let row = 0; row < rows; row++) {
     let x = pool(head.pooling, input, row);
     for (const layer of head.layers) x = applyLayer(layer, x);
+    if (head.normalize) {
+      const length = Math.max(Math.sqrt(x.reduce((sum, y) => sum + y * y, 0)), 1e-12);
+      x = x.map((y) => y / length);
+    }
     logits.set(x, row * outputs);
   }
   return logits;
@@ -56,6 +72,11 @@ export function softmax(logits: Float32Array): Float32Array {
   return exponentials.map((x) => x / sum);
 }
 
+/** A score between 0 and 1 for each label by itself. */
+export function sigmoid(logits: Float32Array): Float32Array {
+  return logits.map((x) => 1 / (1 + Math.exp(-x)));
+}
+
 function pool(pooling: Pooling, input: HeadInput, row: number): Float32Array {
   const { hidden, tokens } = input;
   const part = (array: Float32Array, i: number, of: number): Float32Array =>
@@ -63,6 +84,8 @@ function pool(pooling: Pooling, input: HeadInput, row: number): Float32Array {
   const token = (i: number): Float32Array => part(hidden, row * tokens + i, input.batch * tokens);
   const there = (i: number): boolean => Number(input.mask[row * tokens + i]) !== 0;
   switch (pooling) {
+    case "none":
+      return part(hidden, row, input.batch * tokens);
     case "pooler":
       return part(input.pooled as Float32Array, row, input.batch);
     case "cls":
@@ -94,7 +117,11 @@ function applyLayer(layer: HeadLayer, x: Float32Array): Float32Array {
     if (u === null) y[row] = along;
     else for (let i = 0; i < n; i++) y[i]! += along * (u[row * n + i] as number);
   }
-  return Float32Array.from(y, (sum, i) => activate(layer.activation, sum + (bias?.[i] ?? 0)));
+  const z = y.map((sum, i) => activate(layer.activation, sum + (bias?.[i] ?? 0)));
+  if (layer.activation !== "gelu-norm") return Float32Array.from(z);
+  const mean = z.reduce((a, b) => a + b) / n;
+  const variance = z.reduce((sum, x) => sum + (x - mean) ** 2, 0) / n;
+  return Float32Array.from(z, (x) => (x - mean) / Math.sqrt(variance + NORM_EPSILON));
 }
 
 function dot(matrix: Float32Array, at: number, x: Float32Array): number {
@@ -110,6 +137,7 @@ function activate(name: Activation | null, x: number): number {
     case "relu":
       return Math.max(x, 0);
     case "gelu":
+    case "gelu-norm":
       return 0.5 * x * (1 + erf(x / Math.SQRT2));
     case null:
       return x;

@@ -172,7 +172,7 @@ export function checkFits(bundle: Bundle, manifest: BaseManifest): void {
   if (bundle.head.pooling === "pooler" && manifest.poolerOutput === null) {
     throw bundleError("head-base", "the base has no pooler");
   }
-  const width = bundle.head.layers[0]?.d;
+  const width = bundle.head.layers[0]?.d ?? manifest.hiddenSize;
   if (width !== manifest.hiddenSize) {
     throw bundleError("head-base", `${width} features, the base has ${manifest.hiddenSize}`);
   }

@@ -6,7 +6,7 @@ import type { Bundle } from "./bundle.js";
 import { readBundle, TASK_NAME } from "./bundle-reader.js";
 import { baseError, bundleError, InputError, reasonOf, shown, TaskError } from "./errors.js";
 import { requireInputs } from "./graph.js";
-import { applyHead, softmax } from "./heads.js";
+import { applyHead, type Kind, sigmoid, softmax } from "./heads.js";
 import {
   type BaseManifest,
   checkFits,
@@ -57,7 +57,7 @@ export interface RunOptions {
   readonly task?: string | null;
 }
 
-/** What a run gives, flat: `hidden` `[batch, tokens, hidden]`, `logits` `[batch, labels]`. */
+/** What a run gives, flat: `hidden` `[batch, tokens, hidden]`, `logits` as `applyHead` has them. */
 export interface Output {
   readonly task: string | null;
   readonly hidden: Float32Array;
@@ -65,7 +65,12 @@ export interface Output {
   readonly logits: Float32Array | null;
 }
 
-/** The likeliest label of one text, its score, and the scores of all labels (sum 1). */
+/**
+ * The likeliest label of one text, its score, and the scores of all labels.
+ *
+ * Scores add up to 1 where one label applies; each stands for itself in a multi-label task, and
+ * they are the numbers themselves in a regression.
+ */
 export interface Answer {
   readonly label: string;
   readonly score: number;
@@ -192,7 +197,8 @@ export class EdgeSession {
   /**
    * Label and scores of each text (or pair of texts), in one batch.
    *
-   * Throws TaskError `task.none` without a task, BaseError `base.text` without an encoder.
+   * Throws TaskError `task.none` without a task, `task.kind` for a task without a score for each
+   * label (its logits come from `run`), BaseError `base.text` without an encoder.
    */
   async classify(
     texts: readonly string[],
@@ -205,11 +211,15 @@ export class EdgeSession {
     if (task === null) {
       throw new TaskError("task.none", "no task is active");
     }
+    const { kind } = task.head;
+    if (!["labels", "multi-label", "regression"].includes(kind)) {
+      throw new TaskError("task.kind", `${task.name} is of the kind ${kind}: see run`);
+    }
     const inputs = this.encoder.encode(texts, options.pairs, options.maxLength);
     const { logits } = await this.#forward(inputs, task);
     const width = task.labels.length;
     return texts.map((_, i) =>
-      answer(task.labels, (logits as Float32Array).subarray(i * width, (i + 1) * width)),
+      answer(kind, task.labels, (logits as Float32Array).subarray(i * width, (i + 1) * width)),
     );
   }
 
@@ -308,8 +318,9 @@ function tokenId(name: string, value: number | bigint | undefined): bigint {
   return BigInt(number);
 }
 
-function answer(labels: readonly string[], logits: Float32Array): Answer {
-  const scores = softmax(logits);
+function answer(kind: Kind, labels: readonly string[], logits: Float32Array): Answer {
+  const scored = { "multi-label": sigmoid, labels: softmax } as Partial<Record<Kind, typeof sigmoid>>;
+  const scores = scored[kind]?.(logits) ?? logits;
   const best = scores.indexOf(scores.reduce((a, b) => Math.max(a, b)));
   return {
     label: labels[best] as string,

@@ -27,7 +27,7 @@ export interface Case {
     hidden: number[][][];
     mask: number[][];
     pooled: number[][] | null;
-    logits: number[][];
+    logits: (number | number[])[][];
   };
 }
 

@@ -1,0 +1,58 @@
+"""How a sentence-transformers model makes one vector of a text, from the files beside its weights.
+
+`modules.json` lists its stages: the transformer, a pooling, and often a normalisation.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from osd_edge.errors import ModelError
+
+_POOLINGS = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_lasttoken": "last",
+}
+
+
+def embedding_settings(folder: Path) -> tuple[str, bool]:
+    """Pooling of the embedding model in `folder`, and whether its vectors have length 1.
+
+    Raises ModelError `model.head` where the folder does not say, or has another stage.
+    """
+    stages = [str(stage["type"]).rpartition(".")[2] for stage in _stages(folder)]
+    if stages[1:] not in (["Pooling"], ["Pooling", "Normalize"]):
+        raise ModelError(
+            "model.head",
+            f"{folder}: expected an embedding model of a transformer, a pooling and perhaps a "
+            f"normalisation, found {', '.join(stages)}",
+        )
+    path = folder / str(_stages(folder)[1]["path"]) / "config.json"
+    modes = [name for name, on in _read(path).items() if name.startswith("pooling_mode") and on]
+    if len(modes) != 1 or modes[0] not in _POOLINGS:
+        raise ModelError("model.head", f"{path}: expected one of {', '.join(_POOLINGS)}")
+    return _POOLINGS[modes[0]], stages[-1] == "Normalize"
+
+
+def _stages(folder: Path) -> list[dict[str, Any]]:
+    path = folder / "modules.json"
+    stages = _read(path)
+    if not isinstance(stages, list) or not all(
+        isinstance(stage, dict) and {"type", "path"} <= set(stage) for stage in stages
+    ):
+        raise ModelError("model.head", f"{path} is malformed")
+    return stages
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ModelError(
+            "model.head",
+            f"{path.parent} has no head for a task, and no {path.name} that would make it an "
+            "embedding model of sentence-transformers",
+        ) from error
+    except ValueError as error:
+        raise ModelError("model.head", f"{path} is not JSON") from error

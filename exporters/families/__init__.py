@@ -1,0 +1,114 @@
+"""Model families as data: a TOML file for each, named for the model type in `config.json`.
+
+`docs/families.md` describes every key and adds a family as an example. Sites are not named in
+these files: every linear layer of the backbone is one.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from transformers import PretrainedConfig
+
+from osd_edge.errors import ModelError
+
+SEQUENCE, TOKENS, SPANS = "sequence", "tokens", "spans"
+
+
+@dataclass(frozen=True)
+class HeadModule:
+    """A linear layer of a task's head, by its module path in the checkpoint.
+
+    `norm` is the path of a LayerNorm after the activation. An activation `@NAME` is the one that
+    the model's configuration has under that name.
+    """
+
+    path: str
+    activation: str | None = None
+    norm: str | None = None
+
+
+@dataclass(frozen=True)
+class HeadShape:
+    """The head of one of a family's task classes: what it reads, and its layers in order.
+
+    `pooling` is `cls`, `mean`, `last`, `none` (every token), `pooler` (the backbone's own pooler
+    where the base has one, else the task's), or `@NAME` from the configuration.
+    """
+
+    pooling: str
+    layers: tuple[HeadModule, ...]
+
+
+@dataclass(frozen=True)
+class Family:
+    """What the exporter knows of a family beyond its module tree.
+
+    `heads` are by the task class: `sequence`, `tokens`, `spans`. `pooler` is the backbone's own
+    pooler layer. `inputs` are the tensors that the backbone takes. `fusion` is the model type
+    that onnxruntime's transformer optimizer knows it by. `transposed` are globs of layers that
+    keep their weight as [d, n]. `settings` are those of the configuration that change what equal
+    weights compute. With `positions_after_padding`, positions start after the padding's id.
+    """
+
+    model_type: str
+    inputs: tuple[str, ...]
+    heads: Mapping[str, HeadShape]
+    pooler: HeadModule | None = None
+    fusion: str | None = None
+    transposed: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    positions_after_padding: bool = False
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether the backbone takes pictures and not text."""
+        return "pixel_values" in self.inputs
+
+
+def known_families() -> tuple[str, ...]:
+    """Model types that can be exported, sorted."""
+    names = (entry.name for entry in files(__name__).iterdir())
+    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
+
+
+def family_of(config: PretrainedConfig) -> Family:
+    """The family of a model; raises ModelError `model.family` where it is not known."""
+    if config.model_type not in known_families():
+        raise ModelError(
+            "model.family",
+            f"models of type {config.model_type!r} are not known (known: "
+            f"{', '.join(known_families())}); docs/families.md shows how to add one",
+        )
+    return load_family(config.model_type)
+
+
+@cache
+def load_family(model_type: str) -> Family:
+    """The family in the file `model_type`.toml, which must be one of `known_families`."""
+    text = (files(__name__) / f"{model_type}.toml").read_text("utf-8")
+    return parse_family(model_type, tomllib.loads(text))
+
+
+def parse_family(model_type: str, data: Mapping[str, Any]) -> Family:
+    """A family from the content of its file; raises ValueError or TypeError for a mistake in it."""
+    fields = dict(data)
+    heads = {
+        name: HeadShape(
+            head.get("pooling", "none"), tuple(HeadModule(**layer) for layer in head["layers"])
+        )
+        for name, head in fields.pop("heads").items()
+    }
+    if not set(heads) <= {SEQUENCE, TOKENS, SPANS}:
+        raise ValueError(f"{model_type}.toml: heads are {SEQUENCE}, {TOKENS} and {SPANS}")
+    pooler = fields.pop("pooler", None)
+    lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+    return Family(
+        model_type=model_type,
+        heads=heads,
+        pooler=None if pooler is None else HeadModule(**pooler),
+        **(fields | lists),
+    )

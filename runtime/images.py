@@ -1,0 +1,59 @@
+"""Pictures in the place of text: what a base that takes `pixel_values` is fed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from osd_edge.base_manifest import PIXELS, BaseManifest
+from osd_edge.errors import BaseError, InputError, shown
+from osd_edge.heads import Floats
+
+
+def image_inputs(inputs: Mapping[str, NDArray[Any]]) -> dict[str, Floats]:
+    """`pixel_values` `[batch, channels, height, width]` as float32, and nothing else.
+
+    Raises InputError `input.names`, `input.shape`.
+    """
+    if set(inputs) != {PIXELS}:
+        raise InputError(
+            "input.names",
+            f"expected {PIXELS}, found {shown(', '.join(map(str, inputs)), 100)}",
+        )
+    try:
+        array = np.asarray(inputs[PIXELS])
+    except ValueError as error:
+        raise InputError("input.shape", f"{PIXELS} is ragged: {error}") from error
+    if array.ndim != 4 or 0 in array.shape or array.dtype.kind != "f":
+        raise InputError(
+            "input.shape",
+            f"{PIXELS}: expected floats [batch, channels, height, width], found {array.dtype} "
+            f"{list(array.shape)}",
+        )
+    if not np.isfinite(array).all():
+        raise InputError("input.shape", f"{PIXELS} holds NaN or infinity")
+    return {PIXELS: array.astype(np.float32, copy=False)}
+
+
+def normalised(manifest: BaseManifest, images: NDArray[Any]) -> dict[str, Floats]:
+    """Inputs for a run from pictures `[batch, height, width, channels]`, integers 0 to 255.
+
+    They must have the base's own size: resizing is for a library of pictures. Raises BaseError
+    `base.image` where the base takes none, or does not say how; InputError `input.shape`.
+    """
+    settings = manifest.image
+    if settings is None:
+        raise BaseError("base.image", "this base package does not say how pictures are prepared")
+    array = np.asarray(images)
+    expected = (settings.height, settings.width, settings.channels)
+    if array.ndim != 4 or array.shape[1:] != expected or array.dtype != np.uint8:
+        raise InputError(
+            "input.shape",
+            f"expected uint8 [batch, {', '.join(map(str, expected))}], found {array.dtype} "
+            f"{list(array.shape)}",
+        )
+    scaled = array.astype(np.float32) * np.float32(settings.scale)
+    mean, std = (np.array(x, np.float32) for x in (settings.mean, settings.std))
+    pixels = (scaled - mean) / std
+    return {PIXELS: np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))}
