@@ -5,7 +5,7 @@ Ranks differ between tasks: a site's factors are filled up with zeros to the lar
 zeros for a row whose task leaves the site as it is. Neither changes what the row computes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,9 @@ from osd_edge.runtime.task import DecodedTask
 
 Array = NDArray[Any]
 Rows = tuple[DecodedTask | None, ...]
+# Families in which relative positions, the same for every row, go through the layers too: factors
+# of many tasks cannot be told apart there.
+ONE_TASK_A_PASS = frozenset({"deberta-v2"})
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,31 @@ def stack(rows: Rows) -> Stack:
     return Stack(rows, feeds, arena.nbytes)
 
 
+def task_by_task(
+    rows: Rows,
+    inputs: Mapping[str, Array],
+    forward: Callable[[Mapping[str, Array], Mapping[str, Array]], tuple[Floats, Floats | None]],
+) -> tuple[Floats, Floats | None]:
+    """Hidden states and pooler output of all rows, by a pass of `forward` for each task."""
+    parts = []
+    for of, task in _groups(rows):
+        given = {name: array[of] for name, array in inputs.items()}
+        parts.append((of, *forward(given, {} if task is None else task.feeds)))
+    back = np.argsort([row for of, *_ in parts for row in of])
+    hidden: Floats = np.concatenate([part for _, part, _ in parts])[back]
+    own = [part for *_, part in parts if part is not None]
+    pooled: Floats | None = np.concatenate(own)[back] if own else None
+    return hidden, pooled
+
+
 def row_logits(
     rows: Rows, hidden: Floats, mask: NDArray[Any] | None, pooled: Floats | None
 ) -> list[Floats | None]:
     """The logits of each row by its own task's head, of whatever kind; None without a task."""
     logits: list[Floats | None] = [None] * len(rows)
     for of, task in _groups(rows):
+        if task is None:
+            continue
         part = None if pooled is None else pooled[of]
         there = None if mask is None else mask[of]
         found = apply_head(task.head, hidden[of], there, part)
@@ -74,9 +96,9 @@ def row_logits(
     return logits
 
 
-def _groups(rows: Rows) -> Sequence[tuple[list[int], DecodedTask]]:
-    groups: dict[int, tuple[list[int], DecodedTask]] = {}
+def _groups(rows: Rows) -> Sequence[tuple[list[int], DecodedTask | None]]:
+    """The rows of each task, and those of the base alone."""
+    groups: dict[int, tuple[list[int], DecodedTask | None]] = {}
     for i, row in enumerate(rows):
-        if row is not None:
-            groups.setdefault(id(row), ([], row))[0].append(i)
+        groups.setdefault(id(row), ([], row))[0].append(i)
     return list(groups.values())

@@ -17,7 +17,7 @@ from osd_edge.runtime.answering import Span, answer
 from osd_edge.runtime.graph import Memory, check_graph, open_graph
 from osd_edge.runtime.images import normalised
 from osd_edge.runtime.inputs import base_inputs
-from osd_edge.runtime.mixed import Rows, Stack, row_logits, stack
+from osd_edge.runtime.mixed import ONE_TASK_A_PASS, Rows, Stack, row_logits, stack, task_by_task
 from osd_edge.runtime.output import MixedOutput, Output
 from osd_edge.runtime.store import TaskStore, read_for
 from osd_edge.runtime.tagging import Tag, tag
@@ -137,8 +137,8 @@ class EdgeSession:
 
         `task` names a loaded task for this run only; None is the base alone; the default is the
         active task. `tasks` names one for each row instead (None: the base alone), and all rows
-        go through in one pass. `attention_mask` defaults to ones, `token_type_ids` to zeros.
-        Raises InputError, TaskError.
+        go through in one pass (DeBERTa: a pass for each task). `attention_mask` defaults to ones,
+        `token_type_ids` to zeros. Raises InputError, TaskError.
         """
         if tasks is None:
             return self._run(inputs, self._resolve(task))
@@ -316,14 +316,20 @@ class EdgeSession:
         return feeds, tuple(None if name is None else ready[name] for name in tasks)
 
     def _run_rows(self, feeds: Mapping[str, NDArray[Any]], rows: Rows) -> MixedOutput:
+        if self.manifest.family in ONE_TASK_A_PASS:
+            hidden, pooled = task_by_task(rows, feeds, self._forward)
+        else:
+            hidden, pooled = self._forward(feeds, self._stacked(rows).feeds)
+        logits = row_logits(rows, hidden, feeds.get("attention_mask"), pooled)
+        names = tuple(None if row is None else row.name for row in rows)
+        return MixedOutput(names, hidden, pooled, logits)
+
+    def _stacked(self, rows: Rows) -> Stack:
         stacked = self._stack
         if stacked is None or not stacked.serves(rows):
             stacked = stack(rows)
             self._stack = stacked if stacked.nbytes <= self._cache_bytes else None
-        hidden, pooled = self._forward(feeds, stacked.feeds)
-        logits = row_logits(rows, hidden, feeds.get("attention_mask"), pooled)
-        names = tuple(None if row is None else row.name for row in rows)
-        return MixedOutput(names, hidden, pooled, logits)
+        return stacked
 
     def _forward(
         self, inputs: Mapping[str, NDArray[Any]], factors: Mapping[str, NDArray[Any]]

@@ -18,7 +18,7 @@ def export_tasks(folder: Path, base: Path) -> list[Path]:
     """Three tasks: other ranks, other sites, other numbers of labels."""
     paths = []
     for i, (labels, budget, sites) in enumerate(
-        [(tiny.LABELS, "r=4", "*"), (("yes", "no"), "r=2", "*"), (tiny.LABELS, "r=3", "*.q*")]
+        [(tiny.LABELS, "r=4", "*"), (("yes", "no"), "r=2", "*"), (tiny.LABELS, "r=3", "*att*")]
     ):
         tuned = tiny.make_tuned(base, folder / f"tuned-{i}", labels=labels, seed=i + 1)
         paths.append(folder / f"task-{i}.osd.safetensors")
@@ -26,7 +26,7 @@ def export_tasks(folder: Path, base: Path) -> list[Path]:
     return paths
 
 
-@pytest.fixture(scope="module", params=["bert", "roberta", "opt"])
+@pytest.fixture(scope="module", params=["bert", "roberta", "opt", "albert", "deberta-v2", "gpt2"])
 def session(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> EdgeSession:

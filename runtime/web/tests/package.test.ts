@@ -9,7 +9,7 @@ import { build } from "esbuild";
 import { cases, dataOf } from "./vectors.js";
 
 const SOURCE = fileURLToPath(new URL("../../src/", import.meta.url));
-const MOST_BYTES = 30 * 1024;
+const MOST_BYTES = 32 * 1024;
 
 async function bundled(entry: string, format: "esm" | "iife"): Promise<string> {
   const result = await build({
@@ -26,7 +26,7 @@ async function bundled(entry: string, format: "esm" | "iife"): Promise<string> {
   return result.outputFiles[0]!.text;
 }
 
-test("all but onnxruntime and the tokenizer is below 30 KiB minified", async () => {
+test("all but onnxruntime and the tokenizer is below 32 KiB minified", async () => {
   for (const entry of ["core.ts", "index.ts"]) {
     const { length } = Buffer.from(await bundled(entry, "esm"));
     assert.ok(length < MOST_BYTES, `${entry} has ${length} bytes`);
