@@ -200,7 +200,7 @@ def test_the_files_hold_the_rounded_values(packages: dict[str, Path], kind: str)
     graph = onnx.load(str(packages[kind] / MODEL)).graph
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     checkpoint = Checkpoint(packages["fp32"].parent / "base")
-    table = "embeddings.word_embeddings.weight"
+    table = "embeddings.position_embeddings.weight"
     for site in read_manifest(packages[kind]).sites:
         weight = checkpoint.float32(f"{site.name}.weight").numpy()
         if kind == "fp16":
@@ -216,6 +216,11 @@ def test_the_files_hold_the_rounded_values(packages: dict[str, Path], kind: str)
             values = (fields * scales).reshape(site.n, -1)[:, : site.d]
         assert np.array_equal(values, as_stored(weight, kind))
         assert not np.array_equal(values, weight)
+    rows = stored.get(f"{table}.fp16")
+    if rows is None:
+        rows = stored[f"{table}.int8"] * stored[f"{table}.scales"]
+    expected = as_stored(checkpoint.float32(table).numpy(), kind, embedding=True)
+    assert np.array_equal(rows.astype(np.float32), expected)
     assert table not in stored
     size = (packages[kind] / WEIGHTS).stat().st_size
     assert size < 0.7 * (packages["fp32"] / WEIGHTS).stat().st_size
