@@ -151,8 +151,8 @@ def to_markdown(report: Report) -> str:
     ]
     lines = [
         f"Measured {report['created'][:10]} on an emulated machine "
-        f"({report['machine']['emulator']}), inputs of {report['plan']['tokens']} tokens; memory only, since an emulated machine's times are "
-        "no device's.",
+        f"({report['machine']['emulator']}), inputs of {report['plan']['tokens']} tokens; "
+        "memory only, since an emulated machine's times are no device's.",
         "",
         f"| | {count} tasks over one base | {count} fine-tuned models |",
         "|---|---|---|",
