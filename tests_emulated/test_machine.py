@@ -18,8 +18,8 @@ from osd_edge.errors import DataError, OsdEdgeError
 from osd_edge.progress import silent
 
 MIB = 2**20
-# MiniLM with no task peaks at 182 MB (174 MiB) there. Twenty tasks add 20 files of 16 KiB and 0.5 MiB
-# decoded each, 11 MiB in all; the rest is room for other versions of the libraries, and still half
+# MiniLM with no task peaks at 182 MB (174 MiB) there. Twenty tasks add files of 16 KiB and decode
+# to 0.5 MiB each, 11 MiB in all; the rest is room for other versions of the libraries. It is half
 # of the machine.
 PEAK_BUDGET = 256 * MIB
 
