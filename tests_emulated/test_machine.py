@@ -18,8 +18,9 @@ from osd_edge.errors import DataError, OsdEdgeError
 from osd_edge.progress import silent
 
 MIB = 2**20
-# MiniLM alone takes 182 MiB at its peak. Twenty bundles stay coded, 16 KiB each, and decode to
-# at most 64 MiB in all (the session's cache); whatever goes beyond that is a leak.
+# MiniLM with no task peaks at 182 MB (174 MiB) there. Twenty tasks add files of 16 KiB and decode
+# to 0.5 MiB each, 11 MiB in all; the rest is room for other versions of the libraries. It is half
+# of the machine.
 PEAK_BUDGET = 256 * MIB
 
 
