@@ -1,6 +1,6 @@
 """Many tasks over one base against as many fine-tuned models, on the emulated 512 MB machine.
 
-    python -m benchmarks.emulated -o OUT [--tasks 20]
+    python -m benchmarks.emulated -o OUT [--tasks 20] [--tokens 128]
 
 writes OUT/emulated.json (schema `osd-edge-bench/1`) and OUT/emulated.md. Memory and counts of
 instructions; no times, since an emulated machine has none to tell.
@@ -34,22 +34,27 @@ _LIMIT_SECONDS = 2 * 3600.0
 _MEMORY = ("rss", "pss", "uss", "anonymous")
 
 
-def measure(base: Path, bundles: Sequence[Path]) -> Report:
+def measure(base: Path, bundles: Sequence[Path], tokens: int) -> Report:
     """Everything, as one report of an emulated machine. Raises DeviceError."""
     plan = Plan(
-        base=base, bundles=tuple(bundles), scenarios=_SCENARIOS, tasks=len(bundles), repeats=1
+        base=base,
+        bundles=tuple(bundles),
+        scenarios=_SCENARIOS,
+        tokens=tokens,
+        tasks=len(bundles),
+        repeats=1,
     )
     _say("the tasks")
     report = EmulatedPi().run(plan, silent, keep_nothing)
     machine = build()
     _say("fine-tuned models side by side")
-    report["scenarios"].append(models_until_killed(machine, base, len(bundles)))
+    report["scenarios"].append(models_until_killed(machine, base, len(bundles), tokens))
     _say("instructions")
-    report["scenarios"].append(instructions(machine, base, bundles[:3]))
+    report["scenarios"].append(instructions(machine, base, bundles[:2], tokens))
     return check_report(report)
 
 
-def models_until_killed(machine: EmulatedMachine, base: Path, count: int) -> Scenario:
+def models_until_killed(machine: EmulatedMachine, base: Path, count: int, tokens: int) -> Scenario:
     """A session for each of `count` models, each a file of its own, until memory is gone.
 
     The models are copies of the plain graph and its weights: byte for byte what as many
@@ -65,7 +70,8 @@ def models_until_killed(machine: EmulatedMachine, base: Path, count: int) -> Sce
                 shutil.copyfile(base / part, copy / part)
         size = sum((base / part).stat().st_size for part in (PLAIN_MODEL, WEIGHTS))
         models = [f"{JOB}/{path.name}/{PLAIN_MODEL}" for path in sorted(folder.iterdir())]
-        arguments = ["-m", "osd_edge.device_tests.many_models", *models]
+        arguments = ["-m", "osd_edge.device_tests.many_models", "--tokens", str(tokens)]
+        arguments += models
         ran = run(machine, Job(arguments, folder, limit_seconds=_LIMIT_SECONDS), into)
         printed = (ran.out / "stdout").read_text("utf-8").splitlines()
     lines: list[dict[str, Any]] = [json.loads(line) for line in printed if line.endswith("}")]
@@ -89,7 +95,9 @@ def models_until_killed(machine: EmulatedMachine, base: Path, count: int) -> Sce
     return scenario
 
 
-def instructions(machine: EmulatedMachine, base: Path, bundles: Sequence[Path]) -> Scenario:
+def instructions(
+    machine: EmulatedMachine, base: Path, bundles: Sequence[Path], tokens: int
+) -> Scenario:
     """What runs and swaps cost, on one processor whose clock counts instructions."""
     with tempfile.TemporaryDirectory(prefix="osd-edge-count-") as name:
         folder, into = Path(name, "job"), Path(name, "back")
@@ -99,6 +107,7 @@ def instructions(machine: EmulatedMachine, base: Path, bundles: Sequence[Path]) 
             shutil.copyfile(path, folder / path.name)
         paths = [f"{JOB}/{path.name}" for path in bundles]
         arguments = ["-m", "osd_edge.device_tests.instructions", f"{JOB}/base", *paths]
+        arguments += ["--tokens", str(tokens)]
         job = Job(arguments, folder, counting=True, limit_seconds=_LIMIT_SECONDS)
         ran = run(machine, job, into)
         if ran.status != 0:
@@ -142,8 +151,8 @@ def to_markdown(report: Report) -> str:
     ]
     lines = [
         f"Measured {report['created'][:10]} on an emulated machine "
-        f"({report['machine']['emulator']}); memory only, since an emulated machine's times are "
-        "no device's.",
+        f"({report['machine']['emulator']}), inputs of {report['plan']['tokens']} tokens; "
+        "memory only, since an emulated machine's times are no device's.",
         "",
         f"| | {count} tasks over one base | {count} fine-tuned models |",
         "|---|---|---|",
@@ -215,10 +224,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.emulated")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--tasks", type=int, default=20, metavar="N")
+    parser.add_argument("--tokens", type=int, default=128, metavar="N", help="of an input")
     chosen = parser.parse_args()
     make_folder(chosen.out)
     base, bundles = minilm_with_tasks(chosen.tasks)
-    report = measure(base, bundles)
+    report = measure(base, bundles, chosen.tokens)
     text = json.dumps(report, indent=1) + "\n"
     write_file(chosen.out / "emulated.json", text.encode())
     write_file(chosen.out / "emulated.md", to_markdown(report).encode())

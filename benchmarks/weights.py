@@ -1,10 +1,10 @@
 """What is left of four real tasks over a base whose weights are stored in fewer bits.
 
-`python -m benchmarks.weights --shared ../shared -o DIR [--rounded int8 …]`.
+`python -m benchmarks.weights --shared ../shared -o DIR [--rounded int8 …] [--rows N]`.
 Packages of all-MiniLM-L6-v2 with each kind of weights; of each checkpoint one 16 KiB bundle
 (osd-rd, `--refine scales`, the first 4,000 training rows without their labels), and one more
 tuned for each kind in `--rounded`. Every bundle runs over every package that concerns it, on the
-whole test set. What is in DIR already is not made again.
+whole test set, or about N rows of it, evenly spaced. What is in DIR already is not made again.
 
 `accuracy` is that on the test set. `agreement` is the share of rows to which a package gives the
 label that the fp32 package gives with the same bundle: what the rounding alone changes.
@@ -75,7 +75,13 @@ def answers(session: EdgeSession, path: Path, examples: Sequence[Example]) -> li
     return labels
 
 
-def measure(shared: Path, out: Path, rounded: Sequence[str]) -> Results:
+def test_rows(shared: Path, task: str, rows: int | None) -> Sequence[Example]:
+    """The rows of the test set that are used."""
+    examples = read_examples(shared / "data" / task / "test.tsv")
+    return examples if rows is None else examples[:: max(1, len(examples) // rows)]
+
+
+def measure(shared: Path, out: Path, rounded: Sequence[str], rows: int | None) -> Results:
     """Labels given over each package by the bundles made for fp32, and by those made for it."""
     results: Results = {}
     for kind in WEIGHTS:
@@ -83,9 +89,9 @@ def measure(shared: Path, out: Path, rounded: Sequence[str]) -> Results:
         for tuned_for in ("fp32", *({kind} & set(rounded))):
             own = results[f"{kind}/{tuned_for}"] = {}
             for task in CHECKPOINTS:
-                kept = out / "answers" / f"{task}.{tuned_for}.over-{kind}.json"
+                kept = out / f"answers-{rows or 'all'}" / f"{task}.{tuned_for}.over-{kind}.json"
                 if not kept.exists():
-                    examples = read_examples(shared / "data" / task / "test.tsv")
+                    examples = test_rows(shared, task, rows)
                     labels = answers(session, bundle(shared, out, task, tuned_for), examples)
                     kept.parent.mkdir(exist_ok=True)
                     write_file(kept, json.dumps(labels).encode())
@@ -93,7 +99,7 @@ def measure(shared: Path, out: Path, rounded: Sequence[str]) -> Results:
     return results
 
 
-def table(shared: Path, out: Path, results: Results) -> str:
+def table(shared: Path, out: Path, results: Results, rows: int | None) -> str:
     """The figures as a Markdown table."""
     lines = [
         "| weights | bundle tuned for | package, MB | "
@@ -101,10 +107,7 @@ def table(shared: Path, out: Path, results: Results) -> str:
         + " | mean % | agreement with fp32 % |",
         "|---|---|---|" + "---|" * (len(CHECKPOINTS) + 2),
     ]
-    right = {
-        task: [row.label for row in read_examples(shared / "data" / task / "test.tsv")]
-        for task in CHECKPOINTS
-    }
+    right = {task: [row.label for row in test_rows(shared, task, rows)] for task in CHECKPOINTS}
     for key, labels in results.items():
         kind, tuned_for = key.split("/")
         size = sum(path.stat().st_size for path in package(out, kind).iterdir())
@@ -125,17 +128,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--shared", type=Path, required=True, metavar="DIR")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--rows", type=int, metavar="N")
     parser.add_argument("--rounded", nargs="*", choices=WEIGHTS[1:], default=["int8", "int4"])
     arguments = parser.parse_args()
     quiet_libraries()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    print(
-        table(
-            arguments.shared,
-            arguments.out,
-            measure(arguments.shared, arguments.out, arguments.rounded),
-        )
-    )
+    shared, out, rows = arguments.shared, arguments.out, arguments.rows
+    print(table(shared, out, measure(shared, out, arguments.rounded, rows), rows))
 
 
 if __name__ == "__main__":

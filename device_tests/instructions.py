@@ -18,7 +18,7 @@ from typing import Any
 
 from osd_edge.errors import OsdEdgeError
 
-_AGAIN = 3
+_AGAIN = 2
 
 
 def play(base: Path, bundles: list[Path], *, tokens: int = 128) -> dict[str, Any]:

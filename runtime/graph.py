@@ -12,12 +12,15 @@ Memory = Literal["default", "low"]
 MEMORY: tuple[Memory, ...] = ("default", "low")
 
 
-def open_graph(path: Path, threads: int = 0, memory: Memory = "default") -> ort.InferenceSession:
+def open_graph(
+    path: Path, threads: int = 0, memory: Memory = "default", weights: str = "fp32"
+) -> ort.InferenceSession:
     """An onnxruntime CPU session over the graph file `path`, on `threads` threads (0: all cores).
 
     `memory` "low" leaves the weights where they are, in the mapped file, in the place of a copy
     laid out for speed, and plans no memory ahead: slower, and far less resident (docs/memory.md
-    has both measured). Raises BaseError `base.graph`, InputError `input.memory`.
+    has both measured). `weights` is how the package stores its weights.
+    Raises BaseError `base.graph`, InputError `input.memory`.
     """
     if memory not in MEMORY:
         raise InputError(
@@ -29,7 +32,8 @@ def open_graph(path: Path, threads: int = 0, memory: Memory = "default") -> ort.
     if memory == "low":
         # The arena stays on: without it the peak is higher and runs are slower (docs/memory.md).
         options.enable_mem_pattern = False
-        options.add_session_config_entry("session.disable_prepacking", "1")
+        if weights != "int4":  # whose operator unpacks at every run what is not prepacked
+            options.add_session_config_entry("session.disable_prepacking", "1")
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # a damaged graph comes to many kinds of exception

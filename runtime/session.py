@@ -58,7 +58,9 @@ class EdgeSession:
         """
         self.folder = Path(base)
         self.manifest: BaseManifest = read_manifest(self.folder)
-        self._ort = open_graph(self.folder / MODEL, threads, memory)
+        self._ort = open_graph(
+            self.folder / MODEL, threads, memory, str(self.manifest.made.get("weights", "fp32"))
+        )
         check_graph(self._ort, self.manifest, self.folder)
         self._lock = threading.Lock()
         self._store = TaskStore(self.manifest, cache_bytes)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from osd_edge.files import make_folder, output_error
 
-_STALE_SECONDS = 7 * 24 * 3600
+_STALE_SECONDS = 24 * 3600
 
 
 def cache_folder() -> Path:
@@ -24,7 +24,7 @@ def cached(name: str, inputs: Sequence[str], make: Callable[[Path], None]) -> Pa
     """The folder that `make` fills, made once for each list of `inputs`.
 
     It has its name only when it is whole, so an interrupted `make` is made again. Folders of
-    this `name` that nobody asked for within a week are removed. Raises OutputError, and what
+    this `name` that nobody asked for within a day are removed. Raises OutputError, and what
     `make` raises.
     """
     root = cache_folder()
