@@ -94,7 +94,7 @@ def _finder(base: Path, out: Path, train: int, test: int) -> Kind:
         return find(question=example.question, context=example.context)["answer"]
 
     def ask(session: EdgeSession, example: Asked) -> Any:
-        found = session.answer(example.question, example.context, task="finder", max_length=384)
+        found = session.answer(example.question, example.context, task="finder")
         return found[0].text
 
     return Kind(
