@@ -263,3 +263,24 @@ def test_compressed_with_calibration(
     assert report.compressed.loss < report.frozen_head.loss
     session = EdgeSession(folder / "package", threads=1)
     assert session.kind(session.load(path)) == kind
+
+
+def test_rows_of_every_kind_in_one_batch(session: EdgeSession) -> None:
+    """Each row has what its own kind gives, as in a batch by itself."""
+    kinds = ["spans", "labels", "embedding", "token-labels", "multi-label", "regression"]
+    texts = tiny.sentences(len(kinds), seed=8)
+    inputs = session.encode(texts)
+    mixed = session.run(inputs, tasks=kinds)
+    for i, kind in enumerate(kinds):
+        alone = session.run({k: x[i : i + 1] for k, x in inputs.items()}, task=kind).logits
+        found = mixed.logits[i]
+        assert found is not None and alone is not None and found.shape == alone[0].shape
+        assert np.abs(found - alone[0]).max() < 1e-4
+    chosen = ["regression", "labels", "multi-label"]
+    answers = session.classify(texts[:3], tasks=chosen)
+    for text, kind, answer in zip(texts[:3], chosen, answers, strict=True):
+        (alone_answer,) = session.classify([text], task=kind)
+        assert answer.scores == pytest.approx(alone_answer.scores, abs=1e-4)
+    with pytest.raises(TaskError, match="is of the kind spans") as refusal:
+        session.classify(texts[:2], tasks=["labels", "spans"])
+    assert refusal.value.code == "task.kind"

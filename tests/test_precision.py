@@ -164,7 +164,7 @@ def test_a_manifest_that_names_other_factors_is_refused(
         assert refusal.value.code == code
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "opt"])
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "opt", "albert", "gpt2"])
 @pytest.mark.parametrize("kind", ["int8", "int4"])
 def test_a_package_holds_the_weights_that_torch_is_given(
     family: str, kind: str, tmp_path: Path
