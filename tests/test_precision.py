@@ -180,19 +180,29 @@ def test_a_package_holds_the_weights_that_torch_is_given(
     pair = open_pair(base, tuned)
     model = TaskModel(pair.backbone, pair.tuned, weights=kind)
     bundle = read_bundle_file(tmp_path / "t.osd.safetensors")
+    tokens = {name: torch.from_numpy(array) for name, array in inputs.items()}
+    if kind == "int8":
+        # Layers round what they take by the same steps in both; a delta merged into the weight
+        # would take rounded inputs too, which the device's branch does not.
+        model.set_delta(())
+        with torch.inference_mode():
+            states = model.module.base_model(**tokens).last_hidden_state.numpy()
+        assert np.abs(session.run(inputs, task=None).hidden - states).max() < 1e-4
     logits = []
     for weights in (kind, "fp32"):
         model.weights = weights
         model.set_delta(bundle.sites, bundle.head)
         with torch.inference_mode():
-            tokens = {name: torch.from_numpy(array) for name, array in inputs.items()}
             logits.append(model.module(**tokens).logits.numpy())
         model.set_tuned()
     found = session.run(inputs, task="t").logits
     assert found is not None
-    # Activations are rounded too, by other steps than torch's where products are in int8.
     right, unrounded = logits
-    assert np.abs(found - right).max() < 0.5 * np.abs(unrounded - right).max() + 0.02
+    if kind != "int8":
+        # Activations are rounded too, by other steps than torch's.
+        assert np.abs(found - right).max() < 0.5 * np.abs(unrounded - right).max() + 0.02
+    else:
+        assert np.abs(found - right).max() < 0.1
 
 
 @pytest.mark.parametrize("kind", FEWER_BITS)
