@@ -26,7 +26,7 @@ from osd_edge.exporters.compatibility import check_finite
 from osd_edge.exporters.fingerprint import fingerprint
 from osd_edge.exporters.images import image_settings
 from osd_edge.exporters.onnx_graph import HIDDEN_OUTPUT, POOLER_OUTPUT, export_graph
-from osd_edge.exporters.rounding import WEIGHTS as KINDS
+from osd_edge.exporters.options import check_base_weights
 from osd_edge.exporters.tokenizer import load_tokenizer, max_tokens
 from osd_edge.exporters.weights import store_weights
 from osd_edge.files import staged_folder
@@ -53,8 +53,12 @@ def export_base(
     either: the fingerprint is that of the original weights. Raises ModelError, InputError or
     OutputError, and then leaves nothing behind.
     """
-    _check_kind("factors", factors, FACTOR_TYPES)
-    _check_kind("weights", weights, KINDS)
+    if factors not in FACTOR_TYPES:
+        raise InputError(
+            "input.factors",
+            f"expected one of {', '.join(FACTOR_TYPES)}, found {shown(factors, 40)!r}",
+        )
+    check_base_weights(weights)
     base = Checkpoint(model)
     backbone = backbone_of(base)
     chosen = choose_sites(backbone, sites)
@@ -95,13 +99,6 @@ def export_base(
         )
         (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")
     return manifest
-
-
-def _check_kind(option: str, kind: str, known: Sequence[str]) -> None:
-    if kind not in known:
-        raise InputError(
-            f"input.{option}", f"expected one of {', '.join(known)}, found {shown(kind, 40)!r}"
-        )
 
 
 def choose_sites(backbone: Backbone, globs: Sequence[str]) -> frozenset[str]:
