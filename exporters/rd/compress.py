@@ -39,7 +39,8 @@ from osd_edge.exporters.task_model import TaskModel
 from osd_edge.integers import IntegerLayer, IntegerSite
 from osd_edge.progress import Progress, silent
 
-BATCH = 16
+BATCH = 16  # texts of a step, at least
+_STEP_TOKENS = 512  # of a step: as many texts as make this up, since those of few tokens cost little
 _STATISTICS_TEXTS = 512  # more change them little
 _ROUNDS = 4  # a calibration text is trained on no more often; mixtures of them make up the rest
 _MOST_LEVELS = 4095  # integers of twelve bits lose nothing that an answer could show
@@ -145,7 +146,8 @@ class RateDistortion:
         quantized: bool = True,
     ) -> Latents:
         """`latents` trained to follow the fine-tuned model on the calibration texts."""
-        batches = batches_of(self._pair, self._training_texts(how.steps * BATCH), BATCH)
+        texts = max(BATCH, round(_STEP_TOKENS / self._usual_length))
+        batches = batches_of(self._pair, self._training_texts(how.steps * texts), texts)
         head = self._pair.head
         with self._student(latents, quantized=quantized) as (student, teacher):
             return refine(student, teacher, batches, how, head, seed=self._seed, progress=progress)
@@ -246,6 +248,13 @@ class RateDistortion:
             for name, latent in latents.sites.items()
         }
         return Latents(sites, latents.head, latents.biases)
+
+    @cached_property
+    def _usual_length(self) -> float:
+        """Tokens of a calibration text, on average."""
+        some = batches_of(self._pair, evenly_spaced(self._examples, _STATISTICS_TEXTS))
+        tokens = sum(int(batch.mask.sum()) for batch in some if batch.mask is not None)
+        return tokens / sum(len(batch.rows) for batch in some)
 
     def _training_texts(self, count: int) -> list[Example]:
         real = (list(self._examples) * _ROUNDS)[:count]
