@@ -40,7 +40,7 @@ from osd_edge.integers import IntegerLayer, IntegerSite
 from osd_edge.progress import Progress, silent
 
 BATCH = 16  # texts of a step, at least
-_STEP_TOKENS = 512  # of a step: as many texts as make this up, since those of few tokens cost little
+_STEP_TOKENS = 512  # of a step: as many texts as make this up, few long or many short ones
 _STATISTICS_TEXTS = 512  # more change them little
 _ROUNDS = 4  # a calibration text is trained on no more often; mixtures of them make up the rest
 _MOST_LEVELS = 4095  # integers of twelve bits lose nothing that an answer could show
