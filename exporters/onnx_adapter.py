@@ -21,6 +21,7 @@ from osd_edge.bundle import Bundle
 from osd_edge.bundle_reader import read_bundle_file
 from osd_edge.errors import InputError
 from osd_edge.files import write_file
+from osd_edge.half_factors import Array, balance, halved
 from osd_edge.heads import Floats, Head
 
 SUFFIX = ".onnx_adapter"
@@ -40,7 +41,8 @@ def export_onnx_adapter(bundle: Path, base: Path, out: Path) -> WrittenAdapter:
     """Write the task in the file `bundle` as `out`, for the graph of base package `base`.
 
     Beside NAME.onnx_adapter stand NAME.head.json and NAME.head.safetensors. Raises BundleError,
-    BaseError, OutputError, InputError `input.adapter` for another file name.
+    BaseError, OutputError, TaskError `task.range`, InputError `input.adapter` for another file
+    name.
     """
     if out.suffix != SUFFIX:
         raise InputError("input.adapter", f"expected a file NAME{SUFFIX}, found {out}")
@@ -77,15 +79,21 @@ def open_task(bundle: Path, base: Path) -> tuple[Bundle, BaseManifest]:
     return task.decoded(), manifest
 
 
-def decoded_factors(task: Bundle, manifest: BaseManifest) -> dict[str, Floats]:
-    """What the graph is fed: U `[1, k, n]` and V `[1, d, k]` by input name."""
-    factors: dict[str, Floats] = {}
+def decoded_factors(task: Bundle, manifest: BaseManifest) -> dict[str, Array]:
+    """What the graph is fed: U `[1, k, n]` and V `[1, d, k]` by input name, of its type.
+
+    Raises TaskError `task.range` where a package takes fp16 factors and the task's are too large.
+    """
+    factors: dict[str, Array] = {}
     for delta in task.sites:
         site = manifest.sites[delta.site]
         assert site.u is not None and site.v is not None
-        u, v = delta.decode()
-        factors[site.u] = np.ascontiguousarray(u[None])
-        factors[site.v] = np.ascontiguousarray(v.T[None])
+        u, rows = delta.decode()
+        v = np.ascontiguousarray(rows.T)
+        if manifest.factors == "fp16":
+            balance(u, v)
+            u, v = halved(task.task, u), halved(task.task, v)
+        factors[site.u], factors[site.v] = u[None], v[None]
     return factors
 
 

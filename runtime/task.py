@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from osd_edge.base_manifest import BaseManifest
 from osd_edge.bundle import Bundle
-from osd_edge.errors import TaskError
+from osd_edge.half_factors import balance, halved
 from osd_edge.heads import Head
 
 Array = NDArray[Any]
@@ -60,25 +60,10 @@ def decode_task(name: str, bundle: Bundle, manifest: BaseManifest) -> DecodedTas
 def _halved(
     name: str, arena: Array, factors: list[tuple[str, str, Array, Array]]
 ) -> tuple[Array, list[tuple[str, str, Array, Array]]]:
-    """The same factors in fp16, in one arena; each column's u and v first made of like size.
-
-    A column's u is often some 10⁻⁴ and its v some hundreds, both near an end of what fp16 can
-    tell apart. A power of two moves from one to the other, which loses nothing.
-    """
+    """The same factors in fp16, in one arena."""
     for *_, u, v in factors:
-        # frexp: the exponents of the largest magnitudes of column j in u and v
-        above, below = (np.frexp(np.abs(x).max(axis=axis))[1] for x, axis in ((u, 1), (v, 0)))
-        shift = (below - above) // 2
-        u[:] = np.ldexp(u, shift[:, None])
-        v[:] = np.ldexp(v, -shift[None, :])
-    with np.errstate(over="ignore"):
-        half = arena.astype(np.float16)
-    if not np.isfinite(half).all():
-        raise TaskError(
-            "task.range",
-            f"task {name!r} has factors beyond what fp16 holds: use a base package with fp32 "
-            "factors ('osd-edge export base --factors fp32')",
-        )
+        balance(u, v)
+    half = halved(name, arena)
     made = []
     at = 0
     for u_name, v_name, u, v in factors:

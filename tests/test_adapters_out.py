@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from osd_edge.exporters import export_base, export_task
+from osd_edge.exporters.onnx_adapter import export_onnx_adapter
 from osd_edge.runtime import EdgeSession
 from tests import tiny
 from tests.cli import run_cli
@@ -65,6 +66,16 @@ def by_hand(head: Path, hidden: NDArray[Any], mask: NDArray[Any], pooled: Any) -
     return np.asarray(x)
 
 
+def stock_run(package: Path, adapter_file: Path, inputs: Any) -> list[Any]:
+    """Hidden states (and pooler output) of stock onnxruntime with an adapter."""
+    session = ort.InferenceSession(str(package / "model.onnx"), providers=["CPUExecutionProvider"])
+    adapter = ort.LoraAdapter()
+    adapter.Load(str(adapter_file))
+    options = ort.RunOptions()
+    options.add_active_adapter(adapter)
+    return list(session.run(None, inputs, options))
+
+
 def test_stock_onnxruntime_gives_the_same_hidden_states(
     task: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -73,19 +84,31 @@ def test_stock_onnxruntime_gives_the_same_hidden_states(
     bundle, base = task / "mr.osd.safetensors", task / "package"
     result = run_cli(capsys, "export", "adapter", bundle, "--base", base, "-o", out)
     assert result.code == 0, result.err
-    session = ort.InferenceSession(
-        str(task / "package" / "model.onnx"), providers=["CPUExecutionProvider"]
-    )
-    adapter = ort.LoraAdapter()
-    adapter.Load(str(out))
-    options = ort.RunOptions()
-    options.add_active_adapter(adapter)
-    found = session.run(None, inputs, options)
+    found = stock_run(base, out, inputs)
     assert np.array_equal(found[0], hidden)
     pooled = found[1] if len(found) > 1 else None
     ours = by_hand(tmp_path / "mr.head.json", found[0], inputs["attention_mask"], pooled)
     assert np.abs(ours - logits).max() <= 1e-5 * max(1, np.abs(logits).max())
-    del adapter
+
+
+def test_a_package_with_fp16_factors_takes_the_adapter_made_for_it(
+    tiny_models: Path, tmp_path: Path
+) -> None:
+    package = tmp_path / "package"
+    export_base(tiny_models / "base", package, factors="fp16")
+    export_task(
+        tiny_models / "base",
+        tiny_models / "first",
+        tmp_path / "mr.osd.safetensors",
+        method="truncsvd",
+        budget="r=3",
+    )
+    export_onnx_adapter(tmp_path / "mr.osd.safetensors", package, tmp_path / "mr.onnx_adapter")
+    session = EdgeSession(package, threads=1)
+    session.activate(session.load(tmp_path / "mr.osd.safetensors"))
+    inputs = session.encode(tiny.sentences(4, seed=6))
+    found = stock_run(package, tmp_path / "mr.onnx_adapter", inputs)
+    assert np.array_equal(found[0], session.run(inputs).hidden)
 
 
 def test_peft_gives_the_same_logits(
