@@ -96,6 +96,7 @@ def export_base(
                 "weights": weights,
             },
             factors=factors,
+            mixed_rows=backbone.family.mixed_rows,
         )
         (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")
     return manifest

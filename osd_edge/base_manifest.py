@@ -73,7 +73,8 @@ class ImageSettings:
 class BaseManifest:
     """A base package's facts; `fingerprint` is that of the original weights.
 
-    `factors` is the type in which the graph takes factors: `fp32`, or `fp16`.
+    `factors` is the type in which the graph takes factors: `fp32`, or `fp16`. Without `mixed_rows`,
+    the rows of one pass must be of one task.
     """
 
     family: str
@@ -88,6 +89,7 @@ class BaseManifest:
     image: ImageSettings | None = None
     made: Mapping[str, Any] = field(default_factory=dict)
     factors: str = "fp32"
+    mixed_rows: bool = True
 
     def to_json(self) -> str:
         """The manifest as it stands in the package."""
@@ -173,6 +175,7 @@ def _checked(fields: dict[str, Any]) -> BaseManifest:
         image=None if fields.get("image") is None else _image(fields["image"]),
         made=_of(dict, fields["made"]),
         factors=_of(str, fields.get("factors", "fp32")),
+        mixed_rows=_of(bool, fields.get("mixed_rows", True)),
     )
     names = [*manifest.inputs]
     names += [name for site in sites for name in (site.u, site.v) if name is not None]

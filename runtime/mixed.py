@@ -17,9 +17,6 @@ from osd_edge.runtime.task import DecodedTask
 
 Array = NDArray[Any]
 Rows = tuple[DecodedTask | None, ...]
-# Families in which relative positions, the same for every row, go through the layers too: factors
-# of many tasks cannot be told apart there.
-ONE_TASK_A_PASS = frozenset({"deberta-v2"})
 
 
 @dataclass(frozen=True)

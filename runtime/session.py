@@ -17,7 +17,7 @@ from osd_edge.runtime.answering import Span, answer
 from osd_edge.runtime.graph import Memory, check_graph, open_graph
 from osd_edge.runtime.images import normalised
 from osd_edge.runtime.inputs import base_inputs
-from osd_edge.runtime.mixed import ONE_TASK_A_PASS, Rows, Stack, row_logits, stack, task_by_task
+from osd_edge.runtime.mixed import Rows, Stack, row_logits, stack, task_by_task
 from osd_edge.runtime.output import MixedOutput, Output
 from osd_edge.runtime.store import TaskStore, read_for
 from osd_edge.runtime.tagging import Tag, tag
@@ -318,10 +318,10 @@ class EdgeSession:
         return feeds, tuple(None if name is None else ready[name] for name in tasks)
 
     def _run_rows(self, feeds: Mapping[str, NDArray[Any]], rows: Rows) -> MixedOutput:
-        if self.manifest.family in ONE_TASK_A_PASS:
-            hidden, pooled = task_by_task(rows, feeds, self._forward)
-        else:
+        if self.manifest.mixed_rows:
             hidden, pooled = self._forward(feeds, self._stacked(rows).feeds)
+        else:
+            hidden, pooled = task_by_task(rows, feeds, self._forward)
         logits = row_logits(rows, hidden, feeds.get("attention_mask"), pooled)
         names = tuple(None if row is None else row.name for row in rows)
         return MixedOutput(names, hidden, pooled, logits)

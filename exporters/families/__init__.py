@@ -51,7 +51,9 @@ class Family:
     pooler layer. `inputs` are the tensors that the backbone takes. `fusion` is the model type
     that onnxruntime's transformer optimizer knows it by. `transposed` are globs of layers that
     keep their weight as [d, n]. `settings` are those of the configuration that change what equal
-    weights compute. With `positions_after_padding`, positions start after the padding's id.
+    weights compute. With `positions_after_padding`, positions start after the padding's id. Without
+    `mixed_rows`, the rows of a batch share something that goes through the layers, such as relative
+    positions, and so must share a task.
     """
 
     model_type: str
@@ -62,6 +64,7 @@ class Family:
     transposed: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     positions_after_padding: bool = False
+    mixed_rows: bool = True
 
     @property
     def reads_images(self) -> bool:
