@@ -7,10 +7,10 @@
 
 import type { Bundle, LayerFacts, SiteFacts } from "./bundle.js";
 import { type CodedPart, PartReader } from "./coded-part.js";
-import { checkDigest, DIGEST_KEY, readHeader, readTensors, type Tensor } from "./container.js";
+import { checkDigest, DIGEST, DIGEST_KEY, readHeader, readTensors, type Tensor } from "./container.js";
 import { bundleError, reasonOf, shown } from "./errors.js";
 import { type Activation, ACTIVATIONS, type Head, type Kind, KINDS, type Pooling, POOLINGS } from "./heads.js";
-import { type Json, parseJson, plain } from "./json.js";
+import { isList, isObject, isString, isWithin, type Json, parseJson } from "./json.js";
 import { readLayer, readSites, take } from "./plain-part.js";
 
 const FORMAT_VERSION = "1";
@@ -23,10 +23,12 @@ const REQUIRED_KEYS = [
 ];
 const IGNORABLE = "info."; // keys and tensors so named may be unknown; any other must be understood
 const MAX_LAYERS = 16;
+const isRank = isWithin(0, Infinity);
+const isCount = isWithin(1, Infinity);
 /** What values must look like; a site count is at most 65535. */
 const FORMS: readonly (readonly [string, RegExp])[] = [
   ["osd.task", TASK_NAME],
-  ["osd.base", /^[0-9a-f]{64}$/],
+  ["osd.base", DIGEST],
   ["osd.site_count", /^(?:[0-5]?\d{1,4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])$/],
 ];
 
@@ -57,10 +59,8 @@ export function readBundle(data: Uint8Array): Bundle {
     taskVersion: key("osd.task_version"),
     base: key("osd.base"),
     siteCount,
+    metadata: header.metadata,
     ...content,
-    method: info(header.metadata.get("info.method")),
-    scores: info(header.metadata.get("info.scores")),
-    tool: header.metadata.get("info.tool") ?? "",
   };
 }
 
@@ -140,9 +140,9 @@ function checkKeys(metadata: ReadonlyMap<string, string>): void {
 
 function readLabels(text: string): string[] {
   const labels = parse(text, "osd.labels");
-  const names = Array.isArray(labels) ? labels : [];
-  const good = names.every((name): name is string => typeof name === "string" && name !== "");
-  if (!Array.isArray(labels) || !good || new Set(names).size !== names.length) {
+  const names = isList(labels) ? labels : [""];
+  const named = names.every((name): name is string => isString(name) && name !== "");
+  if (!named || new Set(names).size !== names.length) {
     throw bundleError("labels", "expected distinct names");
   }
   return names;
@@ -155,13 +155,13 @@ function parseHead<L extends LayerFacts>(
 ): ParsedHead<L> {
   const description = parse(text, "osd.head");
   const problem = bundleError("head", "osd.head is malformed");
-  if (!(description instanceof Map)) throw problem;
+  if (!isObject(description)) throw problem;
   const normalize = description.get("normalize");
   if (description.size !== (normalize === undefined ? 3 : 4)) throw problem;
   const kind = description.get("kind");
   const pooling = description.get("pooling");
   const layers = description.get("layers");
-  if (typeof kind !== "string" || typeof pooling !== "string" || layers === undefined) throw problem;
+  if (!isString(kind) || !isString(pooling) || layers === undefined) throw problem;
   if (!oneOf<Kind>(kind, KINDS) || !oneOf<Pooling>(pooling, POOLINGS)) {
     throw bundleError("head-kind", `unknown: ${shown(kind, 40)} or ${shown(pooling, 40)}`);
   }
@@ -170,7 +170,7 @@ function parseHead<L extends LayerFacts>(
   const judgesTokens = kind === "token-labels" || kind === "spans";
   if (!normalizes || judgesTokens !== (pooling === "none")) throw problem;
   const least = embeds ? 0 : 1;
-  if (!Array.isArray(layers) || layers.length < least || layers.length > MAX_LAYERS) throw problem;
+  if (!isList(layers) || layers.length < least || layers.length > MAX_LAYERS) throw problem;
   const read = layers.map((layer, i) => layerOf(i, layerFacts(i, layer)));
   read.slice(1).forEach((layer, i) => {
     if (layer.d !== (read[i] as L).n) {
@@ -186,16 +186,13 @@ function parseHead<L extends LayerFacts>(
 
 function layerFacts(i: number, description: Json): LayerFacts {
   const problem = bundleError("head", `layer ${i} is malformed`);
-  if (!(description instanceof Map) || description.size !== 3) throw problem;
+  if (!isObject(description) || description.size !== 3) throw problem;
   const shape = description.get("shape");
   const rank = description.get("rank");
   const activation = description.get("activation");
-  if (!Array.isArray(shape) || shape.length !== 2 || typeof rank !== "number" || rank < 0) {
-    throw problem;
-  }
-  const [n, d] = shape as [Json, Json];
-  if (typeof n !== "number" || n < 1 || typeof d !== "number" || d < 1) throw problem;
-  if (activation !== null && typeof activation !== "string") throw problem;
+  if (!isList(shape) || shape.length !== 2 || !shape.every(isCount) || !isRank(rank)) throw problem;
+  const [n, d] = shape as [number, number];
+  if (activation !== null && !isString(activation)) throw problem;
   if (activation !== null && !oneOf<Activation>(activation, ACTIVATIONS)) {
     throw bundleError("head-kind", `unknown activation ${shown(activation, 40)}`);
   }
@@ -211,15 +208,5 @@ function parse(text: string, key: string): Json {
     return parseJson(text);
   } catch (error) {
     throw bundleError("key-value", `${key} is not JSON: ${reasonOf(error)}`);
-  }
-}
-
-/** What is only for people: unreadable is as good as absent. */
-function info(text: string | undefined): Record<string, unknown> {
-  try {
-    const value = parseJson(text ?? "{}");
-    return value instanceof Map ? (plain(value) as Record<string, unknown>) : {};
-  } catch {
-    return {};
   }
 }

@@ -1,7 +1,7 @@
 /** What a task bundle holds once it was read and checked; factors stay coded until asked for. */
 
 import { bundleError } from "./errors.js";
-import type { Head, HeadLayer } from "./heads.js";
+import type { Head, HeadLayer, Kind, Pooling } from "./heads.js";
 
 /** Factors of one site as float32: `u` `[k, n]`, scales applied, and `v` `[k, d]`. */
 export interface Factors {
@@ -48,11 +48,13 @@ export interface Bundle {
   /** Type of the delta's values: fp32, fp16, int8 or coded. */
   readonly values: "fp32" | "fp16" | "int8" | "coded";
   readonly sites: readonly SiteFacts[];
-  readonly head: { readonly kind: string; readonly pooling: string; readonly layers: readonly LayerFacts[] };
-  /** For people: how it was compressed, what it scored, what wrote it. */
-  readonly method: Record<string, unknown>;
-  readonly scores: Record<string, unknown>;
-  readonly tool: string;
+  readonly head: {
+    readonly kind: Kind;
+    readonly pooling: Pooling;
+    readonly layers: readonly LayerFacts[];
+  };
+  /** All keys of the file; `info.method`, `info.scores` and `info.tool` are for people. */
+  readonly metadata: ReadonlyMap<string, string>;
   /** All factors and the head; anew at every call. */
   decode(): DecodedBundle;
 }

@@ -40,8 +40,8 @@ export interface HeadInput {
   readonly hidden: Float32Array;
   readonly batch: number;
   readonly tokens: number;
-  /** `[batch, tokens]`, not 0 where there is a token. */
-  readonly mask: ArrayLike<number | bigint>;
+  /** `[batch, tokens]`, not 0 where there is a token; null where there is one everywhere. */
+  readonly mask: ArrayLike<number | bigint> | null;
   /** The base's own pooler output `[batch, hidden]`, which the pooling `pooler` needs. */
   readonly pooled: Float32Array | null;
 }
@@ -64,25 +64,12 @@ export function applyHead(head: Head, input: HeadInput): Float32Array {
   return logits;
 }
 
-/** Scores that add up to 1, for the logits of one input. */
-export function softmax(logits: Float32Array): Float32Array {
-  const largest = logits.reduce((a, b) => Math.max(a, b));
-  const exponentials = logits.map((x) => Math.exp(x - largest));
-  const sum = exponentials.reduce((a, b) => a + b);
-  return exponentials.map((x) => x / sum);
-}
-
-/** A score between 0 and 1 for each label by itself. */
-export function sigmoid(logits: Float32Array): Float32Array {
-  return logits.map((x) => 1 / (1 + Math.exp(-x)));
-}
-
 function pool(pooling: Pooling, input: HeadInput, row: number): Float32Array {
   const { hidden, tokens } = input;
   const part = (array: Float32Array, i: number, of: number): Float32Array =>
     array.subarray((i * array.length) / of, ((i + 1) * array.length) / of);
   const token = (i: number): Float32Array => part(hidden, row * tokens + i, input.batch * tokens);
-  const there = (i: number): boolean => Number(input.mask[row * tokens + i]) !== 0;
+  const there = (i: number): boolean => Number(input.mask?.[row * tokens + i] ?? 1) !== 0;
   switch (pooling) {
     case "none":
       return part(hidden, row, input.batch * tokens);

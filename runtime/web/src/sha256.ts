@@ -82,14 +82,7 @@ export class Sha256 {
       b = a;
       a = (t1 + t2) | 0;
     }
-    state[0]! += a;
-    state[1]! += b;
-    state[2]! += c;
-    state[3]! += d;
-    state[4]! += e;
-    state[5]! += f;
-    state[6]! += g;
-    state[7]! += h;
+    [a, b, c, d, e, f, g, h].forEach((x, i) => (state[i]! += x));
   }
 }
 
