@@ -37,6 +37,19 @@ export interface DecodedBundle {
 /** A head's layer before it is decoded. */
 export type LayerFacts = Pick<HeadLayer, "n" | "d" | "activation"> & { readonly rank: number };
 
+/**
+ * The part of a bundle with its numbers, coded or plain, read in the order of the checks: sites
+ * first, then the head's layers one by one, then `finish`. Each step throws BundleError.
+ */
+export interface Part {
+  readonly values: Bundle["values"];
+  readonly sites: readonly SiteFacts[];
+  addLayer(i: number, facts: LayerFacts): void;
+  finish(): void;
+  /** All factors and the head's layers; anew at every call. */
+  decode(): { factors: Factors[]; layers: HeadLayer[] };
+}
+
 /** A task bundle's content. `base` is the fingerprint of the base weights. */
 export interface Bundle {
   readonly task: string;

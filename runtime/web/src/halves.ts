@@ -33,10 +33,10 @@ export function halved(
 
 const INFINITY = 0x7c00;
 
-/** e of the largest magnitude m · 2ᵉ, 0.5 ≤ m < 1; 0 where all are zero. */
+/** e of the largest magnitude m · 2ᵉ, 1 ≤ m < 2; −1 where all are zero. */
 function exponent(values: Float32Array): number {
   const largest = values.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
-  return largest === 0 ? 0 : Math.floor(Math.log2(largest)) + 1;
+  return Math.floor(Math.log2(largest || 0.5));
 }
 
 /** The bits of the nearest half, ties to even; infinity beyond the largest. */

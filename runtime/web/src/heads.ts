@@ -1,7 +1,12 @@
 /** A head: what only the task has. Pooling, then linear layers, then a kind of answer. */
 
 export const POOLINGS = ["cls", "mean", "last", "pooler", "none"] as const;
-export const ACTIVATIONS = ["tanh", "relu", "gelu", "gelu-norm"] as const;
+export const ACTIVATIONS = {
+  tanh: Math.tanh,
+  relu: (x: number): number => Math.max(x, 0),
+  gelu,
+  "gelu-norm": gelu, // and then made to have mean 0 and variance 1
+};
 export const KINDS = [
   "labels",
   "multi-label",
@@ -13,7 +18,7 @@ export const KINDS = [
 const NORM_EPSILON = 1e-5;
 
 export type Pooling = (typeof POOLINGS)[number];
-export type Activation = (typeof ACTIVATIONS)[number];
+export type Activation = keyof typeof ACTIVATIONS;
 export type Kind = (typeof KINDS)[number];
 
 /** y = activation(W x + b): W is `weight` `[n, d]`, or Uᵀ V of `u` `[k, n]` and `v` `[k, d]`. */
@@ -104,7 +109,8 @@ function applyLayer(layer: HeadLayer, x: Float32Array): Float32Array {
     if (u === null) y[row] = along;
     else for (let i = 0; i < n; i++) y[i]! += along * (u[row * n + i] as number);
   }
-  const z = y.map((sum, i) => activate(layer.activation, sum + (bias?.[i] ?? 0)));
+  const apply = layer.activation === null ? Number : ACTIVATIONS[layer.activation];
+  const z = y.map((sum, i) => apply(sum + (bias?.[i] ?? 0)));
   if (layer.activation !== "gelu-norm") return Float32Array.from(z);
   const mean = z.reduce((a, b) => a + b) / n;
   const variance = z.reduce((sum, x) => sum + (x - mean) ** 2, 0) / n;
@@ -117,18 +123,8 @@ function dot(matrix: Float32Array, at: number, x: Float32Array): number {
   return sum;
 }
 
-function activate(name: Activation | null, x: number): number {
-  switch (name) {
-    case "tanh":
-      return Math.tanh(x);
-    case "relu":
-      return Math.max(x, 0);
-    case "gelu":
-    case "gelu-norm":
-      return 0.5 * x * (1 + erf(x / Math.SQRT2));
-    case null:
-      return x;
-  }
+function gelu(x: number): number {
+  return 0.5 * x * (1 + erf(x / Math.SQRT2));
 }
 
 /** The error function: 2/√π · e^(−x²) · Σ 2ⁿ x²ⁿ⁺¹ / (2n + 1)!!, whose terms all have one sign. */

@@ -52,7 +52,7 @@ export function baseInputs(
       );
     }
     tensors[name] = pixels
-      ? new ort.Tensor("float32", finite(values as ArrayLike<number>), dims)
+      ? new ort.Tensor("float32", finite(values as Float32Array), dims)
       : new ort.Tensor("int64", tokenIds(name, values, size), dims);
   }
   return tensors;
@@ -74,10 +74,7 @@ function tokenIds(
   return ids;
 }
 
-function finite(values: ArrayLike<number>): Float32Array {
-  const pixels = Float32Array.from(values);
-  if (!pixels.every(Number.isFinite)) {
-    throw inputError("shape", `${PIXELS} holds NaN or infinity`);
-  }
+function finite(pixels: Float32Array): Float32Array {
+  if (!pixels.every(Number.isFinite)) throw inputError("shape", `${PIXELS} holds NaN or infinity`);
   return pixels;
 }

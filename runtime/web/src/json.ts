@@ -81,6 +81,12 @@ export const isString = (value: unknown): value is string => typeof value === "s
 export const isList = (value: unknown): value is Json[] => Array.isArray(value);
 export const isObject = (value: unknown): value is JsonObject => value instanceof Map;
 
+/** A guard for one of `known`. */
+export const isOneOf =
+  <T extends string>(known: readonly T[]) =>
+  (value: unknown): value is T =>
+    known.includes(value as T);
+
 /** A guard for integers from `least` to below `end`. */
 export const isWithin =
   (least: number, end: number) =>

@@ -3,7 +3,7 @@
 import type { Bundle } from "./bundle.js";
 import { DIGEST } from "./container.js";
 import { baseError, bundleError, reasonOf, shown } from "./errors.js";
-import { isList, isObject, isString, isWithin, type Json, type JsonObject, parseJson } from "./json.js";
+import { isList, isObject, isOneOf, isString, isWithin, type Json, type JsonObject, parseJson } from "./json.js";
 
 export const MANIFEST = "manifest.json";
 export const MODEL = "model.onnx";
@@ -119,10 +119,8 @@ type Guard<T extends Json> = (value: Json | undefined) => value is T;
 const isName = (value: unknown): value is string | null => value === null || isString(value);
 const isObjectOrNull = (value: unknown): value is JsonObject | null => value === null || isObject(value);
 const isDigest = (value: unknown): value is string => isString(value) && DIGEST.test(value);
-const isInput = (value: unknown): value is Input =>
-  [...TOKEN_INPUTS, PIXELS].includes(value as Input);
-const isFactorType = (value: unknown): value is BaseManifest["factors"] =>
-  value === "fp32" || value === "fp16";
+const isInput = isOneOf([...TOKEN_INPUTS, PIXELS]);
+const isFactorType = isOneOf(["fp32", "fp16"] as const);
 const isCount = isWithin(1, 2 ** 48);
 const isTokenId = isWithin(0, 2 ** 31);
 
@@ -134,18 +132,6 @@ function as<T extends Json>(value: Json | undefined, guard: Guard<T>, key = "an 
 
 function get<T extends Json>(fields: JsonObject, key: string, guard: Guard<T>): T {
   return as(fields.get(key), guard, key);
-}
-
-/** Size and digest of a file that the package must have. Throws BaseError `base.manifest`. */
-export function fileFacts(
-  manifest: BaseManifest,
-  name: string,
-): { readonly bytes: number; readonly sha256: string } {
-  const facts = manifest.files.get(name);
-  if (facts === undefined) {
-    throw baseError("manifest", `${MANIFEST} does not list ${name}`);
-  }
-  return facts;
 }
 
 /** Refuse a bundle that was not made for this base: fingerprint, shapes, branches, head. */

@@ -12,7 +12,6 @@ import {
   type BaseManifest,
   checkFits,
   factorNames,
-  fileFacts,
   MANIFEST,
   MODEL,
   parseManifest,
@@ -90,7 +89,8 @@ export class EdgeSession {
   static async open(ort: Ort, files: BaseFiles, options: SessionOptions = {}): Promise<EdgeSession> {
     const manifest = parseManifest(await readText(files, MANIFEST));
     const read = async (name: string): Promise<Uint8Array> => {
-      const expected = fileFacts(manifest, name).bytes;
+      const expected = manifest.files.get(name)?.bytes;
+      if (expected === undefined) throw baseError("manifest", `${MANIFEST} does not list ${name}`);
       const bytes = await files(name);
       if (bytes.length !== expected) {
         throw baseError("file", `${name} has ${bytes.length} bytes, expected ${expected}`);
@@ -211,11 +211,9 @@ export class EdgeSession {
     this.#decoded.delete(name);
     this.#decoded.set(name, decoded);
     let bytes = 0;
-    for (const task of this.#decoded.values()) bytes += task.bytes;
-    for (const [oldest, task] of this.#decoded) {
-      if (bytes <= this.cacheBytes) break;
-      this.#decoded.delete(oldest);
-      bytes -= task.bytes;
+    for (const [kept, task] of [...this.#decoded].reverse()) {
+      bytes += task.bytes;
+      if (bytes > this.cacheBytes && kept !== name) this.#decoded.delete(kept);
     }
     return decoded;
   }
@@ -224,7 +222,7 @@ export class EdgeSession {
     const given = baseInputs(this.manifest, inputs, this.ort);
     const feeds: Feeds = { ...this.#empty, ...task?.feeds, ...given };
     const { hiddenOutput, poolerOutput } = this.manifest;
-    const outputs = poolerOutput === null ? [hiddenOutput] : [hiddenOutput, poolerOutput];
+    const outputs = outputNames(this.manifest);
     // onnxruntime for JavaScript runs a session once at a time; what is asked for meanwhile waits.
     const run = this.#last.catch(() => {}).then(() => this.session.run(feeds, outputs));
     this.#last = run;
@@ -276,17 +274,20 @@ async function openGraph(
   }
 }
 
+/** Hidden states and, where the base has one, the pooler's output. */
+function outputNames({ hiddenOutput, poolerOutput }: BaseManifest): string[] {
+  return poolerOutput === null ? [hiddenOutput] : [hiddenOutput, poolerOutput];
+}
+
 /** Refuse (`base.graph`) a graph that is not the one that the manifest describes. */
 function checkGraph(
   session: InferenceSession,
   manifest: BaseManifest,
   factors: readonly string[],
 ): void {
-  const sorted = (names: readonly string[]): string => JSON.stringify([...names].sort());
+  const sorted = (names: readonly string[]): string => [...names].sort().join("\n");
   const same = sorted([...manifest.inputs, ...factors]) === sorted(session.inputNames);
-  const { hiddenOutput, poolerOutput } = manifest;
-  const outputs = [hiddenOutput, poolerOutput ?? hiddenOutput];
-  if (!same || !outputs.every((name) => session.outputNames.includes(name))) {
+  if (!same || !outputNames(manifest).every((name) => session.outputNames.includes(name))) {
     throw baseError("graph", `${MODEL} and ${MANIFEST} differ`);
   }
 }

@@ -52,8 +52,8 @@ export function decodeTask(
     feeds[site.v as string] = tensor(ort, transposed(v, k, d), 1, d, k);
     bytes += u.byteLength + v.byteLength;
   });
-  for (const { weight, u, v, bias } of head.layers) {
-    for (const part of [weight, u, v, bias]) bytes += part?.byteLength ?? 0;
+  for (const layer of head.layers) {
+    for (const part of Object.values(layer)) bytes += part?.byteLength ?? 0;
   }
   return { name, labels: bundle.labels, feeds, head, bytes };
 }
