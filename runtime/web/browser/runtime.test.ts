@@ -2,71 +2,23 @@
 
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
-import { createServer, type Server } from "node:http";
-import { createRequire } from "node:module";
-import type { AddressInfo } from "node:net";
-import { dirname } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
-import type { Browser, Page } from "playwright-core";
-import { openBrowser } from "./phone.js";
+import type { Page } from "playwright-core";
+import { type Runtime, RuntimePage } from "./runtime-page.js";
 
 const TOLERANCE = 1e-4;
-const SOURCE = fileURLToPath(new URL("../../src/", import.meta.url));
 const FIXTURES = fileURLToPath(new URL("../fixtures/", import.meta.url));
-const ORT = `${dirname(createRequire(import.meta.url).resolve("onnxruntime-web"))}/`;
-const TYPES: Record<string, string> = {
-  ".js": "text/javascript",
-  ".mjs": "text/javascript",
-  ".wasm": "application/wasm",
-};
 
-/** What the page imports: the package, its text encoder, and onnxruntime to tell where its files are. */
-type Runtime = typeof import("../src/index.js") &
-  typeof import("../src/text.js") & { ort: { env: { wasm: { wasmPaths: string } } } };
-
-let server: Server;
-let browser: Browser;
+let opened: RuntimePage;
 let page: Page;
 
 before(async () => {
-  const entry = `
-    export * from "./index.js";
-    export { textEncoder } from "./text.js";
-    export * as ort from "onnxruntime-web/wasm";`;
-  const { outputFiles } = await build({
-    stdin: { contents: entry, resolveDir: SOURCE, loader: "ts" },
-    bundle: true,
-    write: false,
-    format: "esm",
-    target: "es2022",
-    conditions: ["onnxruntime-web-use-extern-wasm"],
-  });
-  const runtime = outputFiles[0]!.contents;
-  server = createServer(({ url }, response) => {
-    const path = url!.slice(1);
-    const type = TYPES[/\.\w+$/.exec(path)?.[0] ?? ""] ?? "text/html";
-    try {
-      response.setHeader("Content-Type", type);
-      if (path === "runtime.js") response.end(runtime);
-      else if (path.startsWith("ort/")) response.end(readFileSync(ORT + path.slice(4)));
-      else response.end(path === "" ? "<!doctype html>" : readFileSync(FIXTURES + path));
-    } catch {
-      response.writeHead(404).end();
-    }
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  browser = await openBrowser();
-  page = await browser.newPage();
-  await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+  opened = await RuntimePage.open(FIXTURES);
+  page = opened.page;
 });
 
-after(async () => {
-  await browser?.close();
-  server?.close();
-  server?.closeAllConnections();
-});
+after(() => opened?.close());
 
 interface Case {
   readonly text: string;
