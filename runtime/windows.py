@@ -43,8 +43,20 @@ class Windows:
         self._stride = min(stride, self._length // 2)
 
     def of_text(self, text: str) -> list[Any]:
-        """The windows (encodings of the tokenizers package) of one text."""
+        """The windows (encodings of the tokenizers package) of one text.
+
+        Raises InputError `input.max-length` where a window is too small for any but overlaps.
+        """
         check_texts([text])
+        special = self._tokenizer.num_special_tokens_to_add(False)
+        if special + self._stride >= self._length:
+            tokens = len(encoded(self._tokenizer, [text])[0].ids)
+            if tokens > self._length:
+                raise InputError(
+                    "input.max-length",
+                    f"{special} special tokens leave a text of {tokens} no room in windows of "
+                    f"{self._length}",
+                )
         return self._cut(text, "longest_first")
 
     def of_context(self, question: str, context: str) -> list[Any]:

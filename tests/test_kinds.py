@@ -220,6 +220,14 @@ def test_a_question_that_leaves_no_room_is_refused(session: EdgeSession) -> None
     assert caught.value.code == "input.max-length"
 
 
+def test_windows_without_room_are_refused_where_a_text_needs_several(session: EdgeSession) -> None:
+    (tags,) = session.tag(["a"], task="token-labels", max_length=4)
+    assert all(tag.text == "a" for tag in tags)
+    with pytest.raises(InputError) as caught:
+        session.tag(["a cat sat on the mat"], task="token-labels", max_length=4)
+    assert caught.value.code == "input.max-length"
+
+
 def test_the_command_line_answers_by_kind(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def ask(kind: str, *options: str) -> Any:
         bundle = folder / f"{kind}.osd.safetensors"

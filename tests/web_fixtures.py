@@ -1,8 +1,9 @@
 """Bases, bundles and Python's own answers, for the tests of the JavaScript runtime.
 
 `python -m tests.web_fixtures FOLDER` writes them: a small base, another one of the same shape,
-tasks over both, what Python's session answers; and MiniLM's base with tasks of made-up deltas,
-whose size and memory are those of a real one.
+tasks over both, what Python's session answers; tasks of every kind; packages of other kinds;
+tokenizers and windows; MiniLM's base with tasks of made-up deltas, whose size and memory are those
+of a real one; and, where real checkpoints are beside the project, tasks made of them.
 """
 
 import json
@@ -24,6 +25,9 @@ from osd_edge.exporters.demo.minilm import minilm_folder
 from osd_edge.exporters.quiet import quiet_libraries
 from osd_edge.runtime import EdgeSession
 from tests import tiny
+from tests.web_checkpoints import write_checkpoints
+from tests.web_kinds import write_halves, write_kinds, write_pictures
+from tests.web_texts import write_windows
 
 # Wide enough that the weights are several pieces of a download.
 _SHAPE: dict[str, Any] = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 3}
@@ -50,7 +54,13 @@ def main(folder: Path) -> None:
             plain |= {"values": ("fp32", "int8", "fp16")[i]}
             export_task(model, tuned, out, name=task, **(coded if i == 2 else plain))
     _expect(folder)
+    model = folder / "models" / "base"
+    write_kinds(folder, model, _word_pieces)
+    write_halves(folder, model, tuple(_TASKS))
+    write_pictures(folder)
+    write_windows(folder / "windows.json")
     _minilm(folder)
+    write_checkpoints(folder)
     shutil.rmtree(folder / "models")
 
 

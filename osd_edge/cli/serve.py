@@ -71,9 +71,11 @@ def serve(
         if not is_loopback(host):
             click.echo(qr_code(address))
             if certificate is None:
+                port = server.server_address[1]
                 click.echo(
-                    "Without --cert and --key a phone cannot keep the page for offline use: "
-                    "browsers allow that over https and at localhost alone (docs/phones.md).",
+                    "Over plain http a phone cannot keep the page for offline use: give --cert "
+                    f"and --key, or run 'adb reverse tcp:{port} tcp:{port}' and open "
+                    f"http://localhost:{port}/ on the phone (docs/phones.md).",
                     err=True,
                 )
         try:

@@ -3,26 +3,12 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { after, before, beforeEach, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { Browser } from "playwright-core";
+import { label, TASKS, TEXTS } from "./expected.js";
 import { openBrowser, Phone } from "./phone.js";
 import { Proxy, Served } from "./serve.js";
 
-const TASKS = ["first", "second", "third"];
-const LABELS: Record<string, string[]> = {
-  first: ["red", "green", "blue"],
-  second: ["yes", "no"],
-  third: ["north", "south"],
-};
 const SCREENSHOTS = fileURLToPath(new URL("../screenshots/", import.meta.url));
-const expected = JSON.parse(
-  readFileSync(new URL("../fixtures/expected.json", import.meta.url), "utf8"),
-) as { text: string; pair: string | null; logits: Record<string, number[]> }[];
-const [text, ...others] = [...new Set(expected.map((one) => one.text))] as [string, ...string[]];
-
-/** The label that Python's session gives to a text. */
-function label(task: string, of: string): string {
-  const { logits } = expected.find((one) => one.text === of && one.pair === null)!;
-  return LABELS[task]![logits[task]!.indexOf(Math.max(...logits[task]!))]!;
-}
+const [text, ...others] = TEXTS;
 
 let browser: Browser;
 let first: Served;

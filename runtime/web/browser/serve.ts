@@ -59,7 +59,12 @@ export class Proxy {
   constructor(public served: Served) {}
 
   get address(): string {
-    return `http://127.0.0.1:${this.#port}/`;
+    return this.addressAt("127.0.0.1");
+  }
+
+  /** The address for a browser that finds this machine by the name `host`. */
+  addressAt(host: string): string {
+    return `http://${host}:${this.#port}/`;
   }
 
   /** Listen, at the same port every time. */

@@ -5,13 +5,13 @@
  * same file: header, format version, layout, digest, keys, sites, labels, head.
  */
 
-import type { Bundle, LayerFacts, SiteFacts } from "./bundle.js";
-import { type CodedPart, PartReader } from "./coded-part.js";
-import { checkDigest, DIGEST_KEY, readHeader, readTensors, type Tensor } from "./container.js";
+import type { Bundle, LayerFacts, Part } from "./bundle.js";
+import { CodedPart } from "./coded-part.js";
+import { checkDigest, DIGEST, DIGEST_KEY, readHeader, readTensors } from "./container.js";
 import { bundleError, reasonOf, shown } from "./errors.js";
-import { type Activation, ACTIVATIONS, type Head, type Kind, KINDS, type Pooling, POOLINGS } from "./heads.js";
-import { type Json, parseJson, plain } from "./json.js";
-import { readLayer, readSites, take } from "./plain-part.js";
+import { type Activation, ACTIVATIONS, type Head, KINDS, POOLINGS } from "./heads.js";
+import { isList, isObject, isOneOf, isString, isWithin, type Json, parseJson } from "./json.js";
+import { plainPart, take } from "./plain-part.js";
 
 const FORMAT_VERSION = "1";
 const MAX_BUNDLE_BYTES = 2 ** 31;
@@ -23,11 +23,16 @@ const REQUIRED_KEYS = [
 ];
 const IGNORABLE = "info."; // keys and tensors so named may be unknown; any other must be understood
 const MAX_LAYERS = 16;
-/** What values must look like; a site count is at most 65535. */
+const isKind = isOneOf(KINDS);
+const isPooling = isOneOf(POOLINGS);
+const isActivation = isOneOf(Object.keys(ACTIVATIONS) as Activation[]);
+const isRank = isWithin(0, Infinity);
+const isCount = isWithin(1, Infinity);
+/** What values must look like. */
 const FORMS: readonly (readonly [string, RegExp])[] = [
   ["osd.task", TASK_NAME],
-  ["osd.base", /^[0-9a-f]{64}$/],
-  ["osd.site_count", /^(?:[0-5]?\d{1,4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])$/],
+  ["osd.base", DIGEST],
+  ["osd.site_count", /^\d{1,5}$/],
 ];
 
 /**
@@ -47,8 +52,12 @@ export function readBundle(data: Uint8Array): Bundle {
   const key = (name: string): string => header.metadata.get(name) as string;
   for (const name of [...tensors.keys()]) if (name.startsWith(IGNORABLE)) tensors.delete(name);
   const siteCount = Number(key("osd.site_count"));
-  const read = tensors.has("osd.coded") ? readCoded : readPlain;
-  const content = read(tensors, siteCount, key("osd.labels"), key("osd.head"));
+  const part: Part = tensors.has("osd.coded")
+    ? new CodedPart(take(tensors, "osd.coded", ["U8"], 1).bytes, siteCount)
+    : plainPart(tensors, siteCount);
+  const labels = readLabels(key("osd.labels"));
+  const head = parseHead(key("osd.head"), labels, (i, facts) => part.addLayer(i, facts));
+  part.finish();
   for (const name of tensors.keys()) {
     throw bundleError("tensor-unknown", `unknown tensor ${shown(name)}`);
   }
@@ -57,57 +66,15 @@ export function readBundle(data: Uint8Array): Bundle {
     taskVersion: key("osd.task_version"),
     base: key("osd.base"),
     siteCount,
-    ...content,
-    method: info(header.metadata.get("info.method")),
-    scores: info(header.metadata.get("info.scores")),
-    tool: header.metadata.get("info.tool") ?? "",
-  };
-}
-
-type Content = Pick<Bundle, "values" | "sites" | "labels" | "head" | "decode">;
-type ParsedHead<L> = Omit<Head, "layers"> & { readonly layers: readonly L[] };
-
-function readCoded(
-  tensors: Map<string, Tensor>,
-  siteCount: number,
-  labelsText: string,
-  headText: string,
-): Content {
-  const reader = new PartReader(take(tensors, "osd.coded", ["U8"], 1).bytes, siteCount);
-  const labels = readLabels(labelsText);
-  const head = parseHead(headText, labels, (_, facts) => facts);
-  const part: CodedPart = reader.finish(head.layers);
-  return {
-    values: "coded",
-    sites: reader.sites,
+    metadata: header.metadata,
+    values: part.values,
+    sites: part.sites,
     labels,
     head,
     decode: () => {
       const { factors, layers } = part.decode();
       return { factors, head: { ...head, layers } };
     },
-  };
-}
-
-function readPlain(
-  tensors: Map<string, Tensor>,
-  siteCount: number,
-  labelsText: string,
-  headText: string,
-): Content {
-  const part = readSites(tensors, siteCount);
-  const labels = readLabels(labelsText);
-  const head = parseHead(headText, labels, (i, facts) => readLayer(i, facts, tensors));
-  const sites: readonly SiteFacts[] = part.sites;
-  return {
-    values: part.values,
-    sites,
-    labels,
-    head,
-    decode: () => ({
-      factors: part.decode(),
-      head: { ...head, layers: head.layers.map((layer) => layer.decode()) },
-    }),
   };
 }
 
@@ -134,35 +101,38 @@ function checkKeys(metadata: ReadonlyMap<string, string>): void {
   }
   for (const [key, form] of FORMS) {
     const value = metadata.get(key) as string;
-    if (!form.test(value)) throw bundleError("key-value", `${key} is ${shown(value)}`);
+    // A site count is below 2¹⁶; names and digests are no numbers, or their size says nothing.
+    const over = key === "osd.site_count" && Number(value) > 65535;
+    if (!form.test(value) || over) throw bundleError("key-value", `${key} is ${shown(value)}`);
   }
 }
 
 function readLabels(text: string): string[] {
   const labels = parse(text, "osd.labels");
-  const names = Array.isArray(labels) ? labels : [];
-  const good = names.every((name): name is string => typeof name === "string" && name !== "");
-  if (!Array.isArray(labels) || !good || new Set(names).size !== names.length) {
+  const names = isList(labels) ? labels : [""];
+  const named = names.every((name): name is string => isString(name) && name !== "");
+  if (!named || new Set(names).size !== names.length) {
     throw bundleError("labels", "expected distinct names");
   }
   return names;
 }
 
-function parseHead<L extends LayerFacts>(
+/** The head in `text`; each of its layers is given to `add`, as it comes. */
+function parseHead(
   text: string,
   labels: readonly string[],
-  layerOf: (i: number, facts: LayerFacts) => L,
-): ParsedHead<L> {
+  add: (i: number, facts: LayerFacts) => void,
+): Omit<Head, "layers"> & { readonly layers: readonly LayerFacts[] } {
   const description = parse(text, "osd.head");
   const problem = bundleError("head", "osd.head is malformed");
-  if (!(description instanceof Map)) throw problem;
+  if (!isObject(description)) throw problem;
   const normalize = description.get("normalize");
   if (description.size !== (normalize === undefined ? 3 : 4)) throw problem;
   const kind = description.get("kind");
   const pooling = description.get("pooling");
   const layers = description.get("layers");
-  if (typeof kind !== "string" || typeof pooling !== "string" || layers === undefined) throw problem;
-  if (!oneOf<Kind>(kind, KINDS) || !oneOf<Pooling>(pooling, POOLINGS)) {
+  if (!isString(kind) || !isString(pooling) || layers === undefined) throw problem;
+  if (!isKind(kind) || !isPooling(pooling)) {
     throw bundleError("head-kind", `unknown: ${shown(kind, 40)} or ${shown(pooling, 40)}`);
   }
   const embeds = kind === "embedding";
@@ -170,14 +140,16 @@ function parseHead<L extends LayerFacts>(
   const judgesTokens = kind === "token-labels" || kind === "spans";
   if (!normalizes || judgesTokens !== (pooling === "none")) throw problem;
   const least = embeds ? 0 : 1;
-  if (!Array.isArray(layers) || layers.length < least || layers.length > MAX_LAYERS) throw problem;
-  const read = layers.map((layer, i) => layerOf(i, layerFacts(i, layer)));
-  read.slice(1).forEach((layer, i) => {
-    if (layer.d !== (read[i] as L).n) {
-      throw bundleError("head", "its layers do not fit each other");
-    }
+  if (!isList(layers) || layers.length < least || layers.length > MAX_LAYERS) throw problem;
+  const read = layers.map((layer, i) => {
+    const facts = layerFacts(i, layer);
+    add(i, facts);
+    return facts;
   });
-  const outputs = embeds ? 0 : (read.at(-1) as L).n;
+  if (read.some(({ d }, i) => i > 0 && d !== (read[i - 1] as LayerFacts).n)) {
+    throw bundleError("head", "its layers do not fit each other");
+  }
+  const outputs = embeds ? 0 : (read.at(-1) as LayerFacts).n;
   if (outputs !== labels.length || (kind === "spans" && labels.join() !== "start,end")) {
     throw bundleError("labels", `${labels.length} labels for ${kind} of ${outputs} outputs`);
   }
@@ -186,24 +158,17 @@ function parseHead<L extends LayerFacts>(
 
 function layerFacts(i: number, description: Json): LayerFacts {
   const problem = bundleError("head", `layer ${i} is malformed`);
-  if (!(description instanceof Map) || description.size !== 3) throw problem;
+  if (!isObject(description) || description.size !== 3) throw problem;
   const shape = description.get("shape");
   const rank = description.get("rank");
   const activation = description.get("activation");
-  if (!Array.isArray(shape) || shape.length !== 2 || typeof rank !== "number" || rank < 0) {
-    throw problem;
-  }
-  const [n, d] = shape as [Json, Json];
-  if (typeof n !== "number" || n < 1 || typeof d !== "number" || d < 1) throw problem;
-  if (activation !== null && typeof activation !== "string") throw problem;
-  if (activation !== null && !oneOf<Activation>(activation, ACTIVATIONS)) {
+  if (!isList(shape) || shape.length !== 2 || !shape.every(isCount) || !isRank(rank)) throw problem;
+  const [n, d] = shape as [number, number];
+  if (activation !== null && !isString(activation)) throw problem;
+  if (activation !== null && !isActivation(activation)) {
     throw bundleError("head-kind", `unknown activation ${shown(activation, 40)}`);
   }
   return { n, d, rank, activation };
-}
-
-function oneOf<T extends string>(value: string, known: readonly T[]): value is T {
-  return (known as readonly string[]).includes(value);
 }
 
 function parse(text: string, key: string): Json {
@@ -211,15 +176,5 @@ function parse(text: string, key: string): Json {
     return parseJson(text);
   } catch (error) {
     throw bundleError("key-value", `${key} is not JSON: ${reasonOf(error)}`);
-  }
-}
-
-/** What is only for people: unreadable is as good as absent. */
-function info(text: string | undefined): Record<string, unknown> {
-  try {
-    const value = parseJson(text ?? "{}");
-    return value instanceof Map ? (plain(value) as Record<string, unknown>) : {};
-  } catch {
-    return {};
   }
 }

@@ -1,7 +1,7 @@
 /** What a task bundle holds once it was read and checked; factors stay coded until asked for. */
 
 import { bundleError } from "./errors.js";
-import type { Head, HeadLayer } from "./heads.js";
+import type { Head, HeadLayer, Kind, Pooling } from "./heads.js";
 
 /** Factors of one site as float32: `u` `[k, n]`, scales applied, and `v` `[k, d]`. */
 export interface Factors {
@@ -37,6 +37,19 @@ export interface DecodedBundle {
 /** A head's layer before it is decoded. */
 export type LayerFacts = Pick<HeadLayer, "n" | "d" | "activation"> & { readonly rank: number };
 
+/**
+ * The part of a bundle with its numbers, coded or plain, read in the order of the checks: sites
+ * first, then the head's layers one by one, then `finish`. Each step throws BundleError.
+ */
+export interface Part {
+  readonly values: Bundle["values"];
+  readonly sites: readonly SiteFacts[];
+  addLayer(i: number, facts: LayerFacts): void;
+  finish(): void;
+  /** All factors and the head's layers; anew at every call. */
+  decode(): { factors: Factors[]; layers: HeadLayer[] };
+}
+
 /** A task bundle's content. `base` is the fingerprint of the base weights. */
 export interface Bundle {
   readonly task: string;
@@ -48,11 +61,13 @@ export interface Bundle {
   /** Type of the delta's values: fp32, fp16, int8 or coded. */
   readonly values: "fp32" | "fp16" | "int8" | "coded";
   readonly sites: readonly SiteFacts[];
-  readonly head: { readonly kind: string; readonly pooling: string; readonly layers: readonly LayerFacts[] };
-  /** For people: how it was compressed, what it scored, what wrote it. */
-  readonly method: Record<string, unknown>;
-  readonly scores: Record<string, unknown>;
-  readonly tool: string;
+  readonly head: {
+    readonly kind: Kind;
+    readonly pooling: Pooling;
+    readonly layers: readonly LayerFacts[];
+  };
+  /** All keys of the file; `info.method`, `info.scores` and `info.tool` are for people. */
+  readonly metadata: ReadonlyMap<string, string>;
   /** All factors and the head; anew at every call. */
   decode(): DecodedBundle;
 }

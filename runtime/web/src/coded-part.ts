@@ -5,7 +5,7 @@
  * the coded rows.
  */
 
-import { checkSite, type Factors, type LayerFacts, type SiteFacts } from "./bundle.js";
+import { checkSite, type Factors, type LayerFacts, type Part, type SiteFacts } from "./bundle.js";
 import { type BlockShape, decodeRows, type Integers } from "./coded-rows.js";
 import { type BundleError, bundleError } from "./errors.js";
 import type { HeadLayer } from "./heads.js";
@@ -21,18 +21,16 @@ interface ScaledLayer extends LayerFacts {
   readonly biasScale: number | null;
 }
 
-/** A part that was read and checked; `decode` gives what it holds. */
-export interface CodedPart {
-  decode(): { factors: Factors[]; layers: HeadLayer[] };
-}
-
 const NO_BIAS = -32768; // in the place of a bias's scale
 const MAX_DIMENSION = 65535;
 const ONE = Float32Array.of(1); // the scale of what has none
 
-/** Reads `osd.coded` in the order of the bundle's checks: sites first, the rest in `finish`. */
-export class PartReader {
+/** The tensor `osd.coded`, read in the order of the bundle's checks. */
+export class CodedPart implements Part {
+  readonly values = "coded";
   readonly sites: readonly ScaledSite[];
+  readonly #facts: LayerFacts[] = [];
+  readonly #layers: ScaledLayer[] = [];
   #at = 0;
 
   /** Throws BundleError `bundle.coded-table`, `bundle.site-order`, `bundle.site-rank`. */
@@ -43,33 +41,63 @@ export class PartReader {
     this.sites = this.#sites(siteCount);
   }
 
+  addLayer(_: number, facts: LayerFacts): void {
+    this.#facts.push(facts);
+  }
+
   /**
    * Read what the head needs, then decode all rows to see that they are well-formed.
    *
    * Throws BundleError `bundle.coded-table`, `bundle.coded-size`, `bundle.coded-stream`,
    * `bundle.coded-zero`.
    */
-  finish(layers: readonly LayerFacts[]): CodedPart {
-    const ready: ScaledLayer[] = layers.map((facts) => {
+  finish(): void {
+    for (const facts of this.#facts) {
       const scale = this.#scales(facts.rank || facts.n);
       const top = this.#int16();
       if (top !== NO_BIAS && !isPlace(top)) throw malformed("a scale");
-      return { ...facts, scale, biasScale: top === NO_BIAS ? null : scaleAt(top) };
-    });
-    const rows = this.tensor.subarray(this.#at);
-    if (this.sites.length + layers.length === 0) {
-      if (rows.length > 0) throw malformed("rows of nothing");
-      return { decode: () => ({ factors: [], layers: [] }) };
+      this.#layers.push({ ...facts, scale, biasScale: top === NO_BIAS ? null : scaleAt(top) });
     }
-    const shapes = blockShapes(this.sites, ready);
-    const blocks = decodeRows(rows, shapes);
+    const blocks = this.#blocks();
     this.sites.forEach(({ site, k }, i) => {
-      if (![0, 1].every((j) => noRowIsZero(blocks[2 * i + j] as Integers, k))) {
-        throw bundleError("coded-zero", `a zero column, site ${site}`);
+      for (const block of blocks.slice(2 * i, 2 * i + 2)) {
+        const width = block.length / k;
+        for (let at = 0; at < block.length; at += width) {
+          if (block.subarray(at, at + width).some(Boolean)) continue;
+          throw bundleError("coded-zero", `a zero column, site ${site}`);
+        }
       }
     });
-    const sites = this.sites;
-    return { decode: () => decode(sites, ready, decodeRows(rows, shapes)) };
+  }
+
+  decode(): { factors: Factors[]; layers: HeadLayer[] } {
+    const blocks = this.#blocks();
+    let at = 0;
+    const next = (scale: Float32Array = ONE): Float32Array =>
+      scaled(blocks[at++] as Integers, scale);
+    const factors = this.sites.map(({ scale }) => ({ u: next(scale), v: next() }));
+    const layers = this.#layers.map(({ n, d, rank, activation, scale, biasScale }) => {
+      const first = next(scale);
+      const v = rank > 0 ? next() : null;
+      const bias = biasScale === null ? null : next(Float32Array.of(biasScale));
+      return { n, d, activation, bias, weight: v ? null : first, u: v && first, v };
+    });
+    return { factors, layers };
+  }
+
+  /** Blocks of rows in the order of the file. */
+  #blocks(): Integers[] {
+    const rows = this.tensor.subarray(this.#at);
+    const shapes: BlockShape[] = [];
+    for (const { n, d, k } of this.sites) shapes.push({ rows: k, width: n }, { rows: k, width: d });
+    for (const { n, d, rank, biasScale } of this.#layers) {
+      if (rank > 0) shapes.push({ rows: rank, width: n }, { rows: rank, width: d });
+      else shapes.push({ rows: n, width: d });
+      if (biasScale !== null) shapes.push({ rows: 1, width: n });
+    }
+    if (shapes.length > 0) return decodeRows(rows, shapes);
+    if (rows.length > 0) throw malformed("rows of nothing");
+    return [];
   }
 
   #sites(siteCount: number): ScaledSite[] {
@@ -150,47 +178,6 @@ export class PartReader {
   }
 }
 
-/** Blocks of rows in the order of the file. */
-function blockShapes(
-  sites: readonly SiteFacts[],
-  layers: readonly ScaledLayer[],
-): BlockShape[] {
-  const shapes: BlockShape[] = [];
-  for (const { n, d, k } of sites) shapes.push({ rows: k, width: n }, { rows: k, width: d });
-  for (const { n, d, rank, biasScale } of layers) {
-    if (rank > 0) shapes.push({ rows: rank, width: n }, { rows: rank, width: d });
-    else shapes.push({ rows: n, width: d });
-    if (biasScale !== null) shapes.push({ rows: 1, width: n });
-  }
-  return shapes;
-}
-
-function decode(
-  sites: readonly ScaledSite[],
-  layers: readonly ScaledLayer[],
-  blocks: readonly Integers[],
-): { factors: Factors[]; layers: HeadLayer[] } {
-  let at = 0;
-  const next = (scale: Float32Array = ONE): Float32Array => scaled(blocks[at++] as Integers, scale);
-  const factors = sites.map(({ scale }) => ({ u: next(scale), v: next() }));
-  const decoded = layers.map(({ n, d, rank, activation, scale, biasScale }) => {
-    const first = next(scale);
-    const v = rank > 0 ? next() : null;
-    const bias = biasScale === null ? null : next(Float32Array.of(biasScale));
-    return { n, d, activation, bias, weight: v ? null : first, u: v && first, v };
-  });
-  return { factors, layers: decoded };
-}
-
-function noRowIsZero(block: Integers, rows: number): boolean {
-  const width = block.length / rows;
-  for (let row = 0; row < rows; row++) {
-    if (!block.subarray(row * width, (row + 1) * width).some((x) => x !== 0)) return false;
-  }
-  return true;
-}
-
 function malformed(what: string): BundleError {
   return bundleError("coded-table", `malformed: ${what}`);
 }
-

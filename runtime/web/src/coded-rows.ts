@@ -189,10 +189,9 @@ function split(integers: Integers, shapes: readonly BlockShape[]): Integers[] {
     const block = whole.slice(0, rows * width);
     for (let row = 0; row < rows; row++) {
       const begin = row * filled;
-      for (let i = begin + width; i < begin + filled; i++) {
-        if (whole[i] !== 0) throw malformed("a row is too long");
-      }
-      block.set(whole.subarray(begin, begin + width), row * width);
+      const own = begin + width;
+      if (whole.subarray(own, begin + filled).some(Boolean)) throw malformed("a row is too long");
+      block.set(whole.subarray(begin, own), row * width);
     }
     return block;
   });

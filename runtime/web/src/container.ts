@@ -5,7 +5,7 @@
  */
 
 import { bundleError, reasonOf, shown } from "./errors.js";
-import { type Json, type JsonObject, parseJson } from "./json.js";
+import { isList, isObject, isString, isWithin, type Json, type JsonObject, parseJson } from "./json.js";
 import { Sha256 } from "./sha256.js";
 import { decodeUtf8 } from "./utf8.js";
 import { ARRAYS } from "./values.js";
@@ -22,6 +22,7 @@ export interface Tensor {
 const MAX_HEADER_BYTES = 2 ** 20; // a header of ours is a few KiB; a larger one is not a bundle
 const MAX_NUMBER = 2 ** 48; // keeps every product below exact
 export const DIGEST_KEY = "osd.sha256";
+export const DIGEST = /^[0-9a-f]{64}$/;
 
 export interface Header {
   readonly metadata: ReadonlyMap<string, string>;
@@ -42,7 +43,7 @@ export function readHeader(data: Uint8Array): Header {
   }
   const entries = new Map(parseHeader(data.subarray(8, 8 + headerBytes)));
   const metadata = entries.get("__metadata__") ?? new Map<string, Json>();
-  const stringsOnly = metadata instanceof Map && [...metadata.values()].every(isString);
+  const stringsOnly = isObject(metadata) && [...metadata.values()].every(isString);
   if (!stringsOnly || entries.get("__metadata__") === null) {
     throw bundleError("header-json", "__metadata__ holds no strings");
   }
@@ -101,7 +102,7 @@ interface Span {
 
 function span(name: string, entry: Json): Span {
   const problem = bundleError("tensor-entry", `tensor ${shown(name)} is malformed`);
-  if (!(entry instanceof Map) || entry.size !== 3) throw problem;
+  if (!isObject(entry) || entry.size !== 3) throw problem;
   const dtype = entry.get("dtype");
   const shape = entry.get("shape");
   const offsets = entry.get("data_offsets");
@@ -115,13 +116,8 @@ function span(name: string, entry: Json): Span {
   return { name, begin, end, dtype: dtype as Dtype, shape };
 }
 
-function isString(value: unknown): value is string {
-  return typeof value === "string";
-}
-
 function isNumbers(value: Json | undefined): value is number[] {
-  const small = (x: Json): boolean => typeof x === "number" && x >= 0 && x < MAX_NUMBER;
-  return Array.isArray(value) && value.length <= 4 && value.every(small);
+  return isList(value) && value.length <= 4 && value.every(isWithin(0, MAX_NUMBER));
 }
 
 /**
@@ -133,7 +129,7 @@ export function checkDigest(data: Uint8Array, { metadata, start }: Header): void
   const digest = metadata.get(DIGEST_KEY) ?? "";
   // A character for each byte: the digits are ASCII, so their place is that of their bytes.
   const header = Array.from(data.subarray(8, start), (byte) => String.fromCharCode(byte)).join("");
-  const place = /^[0-9a-f]{64}$/.test(digest) ? header.indexOf(digest) : -1;
+  const place = DIGEST.test(digest) ? header.indexOf(digest) : -1;
   if (place < 0 || header.indexOf(digest, place + 1) >= 0) {
     throw bundleError("digest", `expected ${DIGEST_KEY} once`);
   }

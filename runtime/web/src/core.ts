@@ -1,19 +1,32 @@
 /** All of OSD Edge but an onnxruntime: for workers, React Native, and readers of bundles. */
 
+export { answer, type AnswerOptions, type Span } from "./answer.js";
 export { type BaseFiles, filesAt } from "./base-files.js";
 export type { Bundle, DecodedBundle, Factors, LayerFacts, SiteFacts } from "./bundle.js";
 export { readBundle } from "./bundle-reader.js";
+export { type Answer, chosen, classify, classifyImages } from "./classify.js";
+export { embed } from "./embed.js";
 export { BaseError, BundleError, InputError, OsdEdgeError, TaskError } from "./errors.js";
-export { applyHead, type Head, type HeadInput, type HeadLayer, sigmoid, softmax } from "./heads.js";
+export { applyHead, type Head, type HeadInput, type HeadLayer, type Kind } from "./heads.js";
+export type { PixelInputs, RunInputs, TokenInputs } from "./inputs.js";
 export { type BaseManifest, checkFits, parseManifest, type Site } from "./manifest.js";
+export type { Picture } from "./pictures.js";
+export { sigmoid, softmax } from "./scores.js";
 export {
-  type Answer,
   EdgeSession,
   type Ort,
   type Output,
-  type RunInputs,
   type RunOptions,
   type SessionOptions,
-  type TextEncoding,
 } from "./session.js";
 export { Sha256, sha256 } from "./sha256.js";
+export { tag, type Tag, type TagOptions } from "./tag.js";
+export type { DecodedTask } from "./task.js";
+export {
+  padded,
+  type PlacedToken,
+  type TextEncoding,
+  type TextWindow,
+  type TokenRow,
+  type WindowOptions,
+} from "./text-encoding.js";

@@ -43,6 +43,16 @@ export function baseError(reason: string, found: string): BaseError {
   return new BaseError(`base.${reason}`, `${found}: copy or export the base again`);
 }
 
+/** A refusal of what was given to a run, `reason` being its code without `input.`. */
+export function inputError(reason: string, found: string): InputError {
+  return new InputError(`input.${reason}`, found);
+}
+
+/** A refusal of a task, `reason` being its code without `task.`. */
+export function taskError(reason: string, found: string): TaskError {
+  return new TaskError(`task.${reason}`, found);
+}
+
 /** The message of whatever was thrown. */
 export function reasonOf(error: unknown): string {
   return shown(error instanceof Error ? error.message : String(error), 200);

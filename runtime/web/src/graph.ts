@@ -11,37 +11,33 @@
 import { type BaseError, baseError } from "./errors.js";
 import { decodeUtf8 } from "./utf8.js";
 
-const GRAPH = 7;
-const INITIALIZER = 5;
-const NAME = 8;
-const BYTES = 2; // wire type of what has a length
+// Tags of fields: their number, and the wire type of what has a length.
+const BYTES = 2;
+const GRAPH = 7 * 8 + BYTES;
+const INITIALIZER = 5 * 8 + BYTES;
+const NAME = 8 * 8 + BYTES;
 
-/** One field: its number, its wire type, where it begins, and where its content does and ends. */
+/** A message's part: a field as a whole, its tag, and its content. */
 interface Field {
-  readonly number: number;
-  readonly type: number;
-  readonly at: number;
-  readonly begin: number;
-  readonly end: number;
+  readonly tag: number;
+  readonly whole: Uint8Array;
+  readonly content: Uint8Array;
 }
 
 /** `model` without the initializers `names`. Throws BaseError `base.graph`. */
 export function requireInputs(model: Uint8Array, names: ReadonlySet<string>): Uint8Array {
-  const parts: Uint8Array[] = [];
-  for (const field of fields(model)) {
-    if (field.number !== GRAPH || field.type !== BYTES) {
-      parts.push(model.subarray(field.at, field.end));
-      continue;
-    }
-    const graph = model.subarray(field.begin, field.end);
-    const kept = concatenated(
-      [...fields(graph)]
-        .filter((inner) => !isInitializer(graph, inner, names))
-        .map((inner) => graph.subarray(inner.at, inner.end)),
-    );
-    parts.push(Uint8Array.of(GRAPH * 8 + BYTES, ...varint(kept.length)), kept);
-  }
-  return concatenated(parts);
+  const named = ({ tag, content }: Field): boolean =>
+    tag === NAME && names.has(decodeUtf8(content) ?? "");
+  return concatenated(
+    fields(model).flatMap(({ tag, whole, content }) => {
+      if (tag !== GRAPH) return [whole];
+      const kept = fields(content).filter(
+        (field) => field.tag !== INITIALIZER || !fields(field.content).some(named),
+      );
+      const graph = concatenated(kept.map((field) => field.whole));
+      return [Uint8Array.of(GRAPH, ...varint(graph.length)), graph];
+    }),
+  );
 }
 
 function concatenated(parts: readonly Uint8Array[]): Uint8Array {
@@ -54,29 +50,19 @@ function concatenated(parts: readonly Uint8Array[]): Uint8Array {
   return result;
 }
 
-function isInitializer(graph: Uint8Array, field: Field, names: ReadonlySet<string>): boolean {
-  if (field.number !== INITIALIZER || field.type !== BYTES) return false;
-  const tensor = graph.subarray(field.begin, field.end);
-  for (const { number, type, begin, end } of fields(tensor)) {
-    if (number === NAME && type === BYTES) {
-      return names.has(decodeUtf8(tensor.subarray(begin, end)) ?? "");
-    }
-  }
-  return false;
-}
-
-function* fields(message: Uint8Array): Generator<Field> {
-  let at = 0;
-  while (at < message.length) {
+function fields(message: Uint8Array): Field[] {
+  const result: Field[] = [];
+  for (let at = 0; at < message.length; ) {
     const [tag, begin] = readVarint(message, at);
     const type = tag % 8;
     // The messages that are walked here have numbers and things with a length alone.
     const [number, after] = readVarint(message, begin);
     const end = type === BYTES ? after + number : after;
     if (end > message.length || (type !== BYTES && type !== 0)) throw damaged();
-    yield { number: Math.floor(tag / 8), type, at, begin: after, end };
+    result.push({ tag, whole: message.subarray(at, end), content: message.subarray(after, end) });
     at = end;
   }
+  return result;
 }
 
 /** The number at `at`, and the place after it. Numbers above 2⁵³ are no lengths of ours. */

@@ -1,7 +1,12 @@
 /** A head: what only the task has. Pooling, then linear layers, then a kind of answer. */
 
 export const POOLINGS = ["cls", "mean", "last", "pooler", "none"] as const;
-export const ACTIVATIONS = ["tanh", "relu", "gelu", "gelu-norm"] as const;
+export const ACTIVATIONS = {
+  tanh: Math.tanh,
+  relu: (x: number): number => Math.max(x, 0),
+  gelu,
+  "gelu-norm": gelu, // and then made to have mean 0 and variance 1
+};
 export const KINDS = [
   "labels",
   "multi-label",
@@ -13,7 +18,7 @@ export const KINDS = [
 const NORM_EPSILON = 1e-5;
 
 export type Pooling = (typeof POOLINGS)[number];
-export type Activation = (typeof ACTIVATIONS)[number];
+export type Activation = keyof typeof ACTIVATIONS;
 export type Kind = (typeof KINDS)[number];
 
 /** y = activation(W x + b): W is `weight` `[n, d]`, or Uᵀ V of `u` `[k, n]` and `v` `[k, d]`. */
@@ -40,8 +45,8 @@ export interface HeadInput {
   readonly hidden: Float32Array;
   readonly batch: number;
   readonly tokens: number;
-  /** `[batch, tokens]`, not 0 where there is a token. */
-  readonly mask: ArrayLike<number | bigint>;
+  /** `[batch, tokens]`, not 0 where there is a token; null where there is one everywhere. */
+  readonly mask: ArrayLike<number | bigint> | null;
   /** The base's own pooler output `[batch, hidden]`, which the pooling `pooler` needs. */
   readonly pooled: Float32Array | null;
 }
@@ -64,25 +69,12 @@ export function applyHead(head: Head, input: HeadInput): Float32Array {
   return logits;
 }
 
-/** Scores that add up to 1, for the logits of one input. */
-export function softmax(logits: Float32Array): Float32Array {
-  const largest = logits.reduce((a, b) => Math.max(a, b));
-  const exponentials = logits.map((x) => Math.exp(x - largest));
-  const sum = exponentials.reduce((a, b) => a + b);
-  return exponentials.map((x) => x / sum);
-}
-
-/** A score between 0 and 1 for each label by itself. */
-export function sigmoid(logits: Float32Array): Float32Array {
-  return logits.map((x) => 1 / (1 + Math.exp(-x)));
-}
-
 function pool(pooling: Pooling, input: HeadInput, row: number): Float32Array {
   const { hidden, tokens } = input;
   const part = (array: Float32Array, i: number, of: number): Float32Array =>
     array.subarray((i * array.length) / of, ((i + 1) * array.length) / of);
   const token = (i: number): Float32Array => part(hidden, row * tokens + i, input.batch * tokens);
-  const there = (i: number): boolean => Number(input.mask[row * tokens + i]) !== 0;
+  const there = (i: number): boolean => Number(input.mask?.[row * tokens + i] ?? 1) !== 0;
   switch (pooling) {
     case "none":
       return part(hidden, row, input.batch * tokens);
@@ -117,7 +109,8 @@ function applyLayer(layer: HeadLayer, x: Float32Array): Float32Array {
     if (u === null) y[row] = along;
     else for (let i = 0; i < n; i++) y[i]! += along * (u[row * n + i] as number);
   }
-  const z = y.map((sum, i) => activate(layer.activation, sum + (bias?.[i] ?? 0)));
+  const apply = layer.activation === null ? Number : ACTIVATIONS[layer.activation];
+  const z = y.map((sum, i) => apply(sum + (bias?.[i] ?? 0)));
   if (layer.activation !== "gelu-norm") return Float32Array.from(z);
   const mean = z.reduce((a, b) => a + b) / n;
   const variance = z.reduce((sum, x) => sum + (x - mean) ** 2, 0) / n;
@@ -130,18 +123,8 @@ function dot(matrix: Float32Array, at: number, x: Float32Array): number {
   return sum;
 }
 
-function activate(name: Activation | null, x: number): number {
-  switch (name) {
-    case "tanh":
-      return Math.tanh(x);
-    case "relu":
-      return Math.max(x, 0);
-    case "gelu":
-    case "gelu-norm":
-      return 0.5 * x * (1 + erf(x / Math.SQRT2));
-    case null:
-      return x;
-  }
+function gelu(x: number): number {
+  return 0.5 * x * (1 + erf(x / Math.SQRT2));
 }
 
 /** The error function: 2/√π · e^(−x²) · Σ 2ⁿ x²ⁿ⁺¹ / (2n + 1)!!, whose terms all have one sign. */

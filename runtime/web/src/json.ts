@@ -77,12 +77,18 @@ export function parseJson(text: string): Json {
   return result;
 }
 
-/** `value` as plain JavaScript: objects for maps, numbers for decimals. */
-export function plain(value: Json): unknown {
-  if (value instanceof Decimal) return value.value;
-  if (Array.isArray(value)) return value.map(plain);
-  if (value instanceof Map) {
-    return Object.fromEntries([...value].map(([key, item]) => [key, plain(item)]));
-  }
-  return value;
-}
+export const isString = (value: unknown): value is string => typeof value === "string";
+export const isList = (value: unknown): value is Json[] => Array.isArray(value);
+export const isObject = (value: unknown): value is JsonObject => value instanceof Map;
+
+/** A guard for one of `known`. */
+export const isOneOf =
+  <T extends string>(known: readonly T[]) =>
+  (value: unknown): value is T =>
+    known.includes(value as T);
+
+/** A guard for integers from `least` to below `end`. */
+export const isWithin =
+  (least: number, end: number) =>
+  (value: unknown): value is number =>
+    typeof value === "number" && value >= least && value < end;

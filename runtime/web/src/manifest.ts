@@ -1,17 +1,19 @@
 /** The manifest of a base package, and whether a bundle fits the base. See docs/base-package.md. */
 
 import type { Bundle } from "./bundle.js";
+import { DIGEST } from "./container.js";
 import { baseError, bundleError, reasonOf, shown } from "./errors.js";
-import { type Json, type JsonObject, parseJson } from "./json.js";
+import { isList, isObject, isOneOf, isString, isWithin, type Json, type JsonObject, parseJson } from "./json.js";
 
 export const MANIFEST = "manifest.json";
 export const MODEL = "model.onnx";
 export const WEIGHTS = "model.onnx.data";
 export const TOKENIZER = "tokenizer.json";
-export const TOKEN_INPUTS = ["input_ids", "attention_mask", "token_type_ids"] as const;
+const TOKEN_INPUTS = ["input_ids", "attention_mask", "token_type_ids"] as const;
+export const PIXELS = "pixel_values"; // the one input of a base that takes pictures
 const FORMAT_VERSION = 1;
 
-export type TokenInput = (typeof TOKEN_INPUTS)[number];
+export type Input = (typeof TOKEN_INPUTS)[number] | typeof PIXELS;
 
 /** A linear layer of n outputs and d inputs; `u` and `v` name its factors in the graph, or null. */
 export interface Site {
@@ -27,12 +29,16 @@ export interface BaseManifest {
   /** Of the original backbone weights; a bundle names its base by it. */
   readonly fingerprint: string;
   readonly hiddenSize: number;
-  readonly inputs: readonly TokenInput[];
+  readonly inputs: readonly Input[];
   readonly hiddenOutput: string;
   readonly poolerOutput: string | null;
   readonly sites: readonly Site[];
   readonly files: ReadonlyMap<string, { readonly bytes: number; readonly sha256: string }>;
   readonly text: { readonly maxLength: number; readonly padId: number } | null;
+  /** How pictures are prepared, as it stands in the manifest; null where that is not said. */
+  readonly image: JsonObject | null;
+  /** The type in which the graph takes factors. */
+  readonly factors: "fp32" | "fp16";
 }
 
 /** The manifest in `text`, every field of the right type and range. Throws BaseError. */
@@ -63,9 +69,7 @@ function checked(fields: JsonObject): BaseManifest {
     family: get(fields, "family", isString),
     fingerprint: get(fields, "fingerprint", isDigest),
     hiddenSize: get(fields, "hidden_size", isCount),
-    inputs: get(fields, "inputs", isList).map((name) =>
-      as(name, (input): input is TokenInput => TOKEN_INPUTS.includes(input as TokenInput)),
-    ),
+    inputs: get(fields, "inputs", isList).map((name) => as(name, isInput)),
     hiddenOutput: get(fields, "hidden_output", isString),
     poolerOutput: get(fields, "pooler_output", isName),
     sites: get(fields, "sites", isList).map(site),
@@ -77,13 +81,16 @@ function checked(fields: JsonObject): BaseManifest {
       }),
     ),
     text: text === null ? null : textSettings(get(fields, "text", isObject)),
+    image: as(fields.get("image") ?? null, isObjectOrNull, "image"),
+    factors: as(fields.get("factors") ?? "fp32", isFactorType, "factors"),
   };
-  const names = [...manifest.inputs, ...factorNames(manifest)];
-  const needed: TokenInput[] = ["input_ids", "attention_mask"];
-  const whole = needed.every((name) => manifest.inputs.includes(name));
-  // Packages that take factors in fp16 say so; those are not for this runtime.
-  if ((fields.get("factors") ?? "fp32") !== "fp32") throw new Error("factors");
-  if (!whole || new Set(names).size !== names.length) throw new Error("inputs");
+  const { inputs, image } = manifest;
+  const names = [...inputs, ...factorNames(manifest)];
+  const pictures = inputs.join() === PIXELS;
+  const tokens = inputs.includes("input_ids") && inputs.includes("attention_mask");
+  if (!(pictures || (tokens && !inputs.includes(PIXELS)))) throw new Error("inputs");
+  if (new Set(names).size !== names.length) throw new Error("inputs");
+  if (image !== null && !pictures) throw new Error("image");
   return manifest;
 }
 
@@ -109,16 +116,13 @@ const FILE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/; // never a path
 
 type Guard<T extends Json> = (value: Json | undefined) => value is T;
 
-const isString = (value: unknown): value is string => typeof value === "string";
 const isName = (value: unknown): value is string | null => value === null || isString(value);
-const isList = (value: unknown): value is Json[] => Array.isArray(value);
-const isObject = (value: unknown): value is JsonObject => value instanceof Map;
-const isDigest = (value: unknown): value is string =>
-  isString(value) && /^[0-9a-f]{64}$/.test(value);
-const isCount = (value: unknown): value is number =>
-  typeof value === "number" && value > 0 && value < 2 ** 48;
-const isTokenId = (value: unknown): value is number =>
-  typeof value === "number" && value >= 0 && value < 2 ** 31;
+const isObjectOrNull = (value: unknown): value is JsonObject | null => value === null || isObject(value);
+const isDigest = (value: unknown): value is string => isString(value) && DIGEST.test(value);
+const isInput = isOneOf([...TOKEN_INPUTS, PIXELS]);
+const isFactorType = isOneOf(["fp32", "fp16"] as const);
+const isCount = isWithin(1, 2 ** 48);
+const isTokenId = isWithin(0, 2 ** 31);
 
 /** `value` where it is what `guard` asks for; throws Error otherwise. */
 function as<T extends Json>(value: Json | undefined, guard: Guard<T>, key = "an entry"): T {
@@ -128,18 +132,6 @@ function as<T extends Json>(value: Json | undefined, guard: Guard<T>, key = "an 
 
 function get<T extends Json>(fields: JsonObject, key: string, guard: Guard<T>): T {
   return as(fields.get(key), guard, key);
-}
-
-/** Size and digest of a file that the package must have. Throws BaseError `base.manifest`. */
-export function fileFacts(
-  manifest: BaseManifest,
-  name: string,
-): { readonly bytes: number; readonly sha256: string } {
-  const facts = manifest.files.get(name);
-  if (facts === undefined) {
-    throw baseError("manifest", `${MANIFEST} does not list ${name}`);
-  }
-  return facts;
 }
 
 /** Refuse a bundle that was not made for this base: fingerprint, shapes, branches, head. */

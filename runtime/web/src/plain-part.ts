@@ -1,6 +1,6 @@
 /** Sites and head layers of a bundle that is not coded: values, counts, positions and scales. */
 
-import { checkSite, type Factors, type LayerFacts, type SiteFacts } from "./bundle.js";
+import { checkSite, type LayerFacts, type Part, type SiteFacts } from "./bundle.js";
 import type { Dtype, Tensor } from "./container.js";
 import { bundleError } from "./errors.js";
 import type { HeadLayer } from "./heads.js";
@@ -13,22 +13,6 @@ interface StoredFactor {
   readonly code: Uint8Array;
   readonly begin: number;
   readonly end: number;
-}
-
-interface StoredSite extends SiteFacts {
-  readonly u: StoredFactor;
-  readonly v: StoredFactor;
-  readonly scale: Float32Array | null;
-}
-
-export interface PlainSites {
-  readonly values: "fp32" | "fp16" | "int8";
-  readonly sites: readonly StoredSite[];
-  decode(): Factors[];
-}
-
-export interface PlainLayer extends LayerFacts {
-  decode(): HeadLayer;
 }
 
 type Values = Float32Array | Int8Array;
@@ -54,22 +38,40 @@ export function take(
   return tensor;
 }
 
-/** Sites and their factors, still coded, from `tensors`. Throws BundleError. */
-export function readSites(tensors: Map<string, Tensor>, siteCount: number): PlainSites {
+/** As `take`, of numbers that must all be finite (`bundle.not-finite`). */
+function takeFinite(
+  tensors: Map<string, Tensor>,
+  name: string,
+  dtypes: readonly Dtype[],
+  dimensions: number,
+): Tensor {
+  const tensor = take(tensors, name, dtypes, dimensions);
+  checkFinite(name, tensor);
+  return tensor;
+}
+
+function checkFinite(name: string, tensor: Tensor): void {
+  if (!numbers(tensor).every(Number.isFinite)) {
+    throw bundleError("not-finite", `NaN or infinity in ${name}`);
+  }
+}
+
+/** The numbers of a bundle that is not coded, from `tensors`. Throws BundleError. */
+export function plainPart(tensors: Map<string, Tensor>, siteCount: number): Part {
   const table = take(tensors, "osd.sites", ["U16"], 2);
   if (table.shape[1] !== 4) {
     throw bundleError("tensor-type", "osd.sites");
   }
   const values = take(tensors, "osd.values", VALUES, 1);
-  const facts = siteFacts(elements(table) as Uint16Array, siteCount);
-  const slots = facts.flatMap(({ n, d, k }) => [k * n, k * d]);
+  const sites = siteFacts(elements(table) as Uint16Array, siteCount);
+  const slots = sites.flatMap(({ n, d, k }) => [k * n, k * d]);
   let counts: ArrayLike<number> = slots;
   let stream = new Uint8Array(0);
   if (tensors.has("osd.counts") || tensors.has("osd.positions")) {
     const stored = take(tensors, "osd.counts", ["U32"], 2);
     stream = take(tensors, "osd.positions", ["U8"], 1).bytes as Uint8Array<ArrayBuffer>;
     counts = elements(stored);
-    const fits = stored.shape[0] === facts.length && stored.shape[1] === 2;
+    const fits = stored.shape[0] === sites.length && stored.shape[1] === 2;
     const over = slots.some((s, i) => (counts[i] as number) > s);
     if (!fits || over || slots.every((s, i) => counts[i] === s)) {
       throw bundleError("counts", "osd.counts");
@@ -81,26 +83,28 @@ export function readSites(tensors: Map<string, Tensor>, siteCount: number): Plai
   if (bytes !== stream.length || count !== values.shape[0]) {
     throw bundleError("stream-length", `expected ${bytes} bytes and ${count} values`);
   }
-  const scales = readScales(tensors, values, sum(facts.map(({ k }) => k)));
+  const scales = readScales(tensors, values, sum(sites.map(({ k }) => k)));
   const factors = split(slots, counts, sizes, stream);
   const all = numbers(values);
   for (const factor of factors) checkFactor(factor, all);
-  let column = 0;
-  const sites = facts.map((site, i) => ({
-    ...site,
-    u: factors[2 * i] as StoredFactor,
-    v: factors[2 * i + 1] as StoredFactor,
-    scale: scales === null ? null : scales.subarray(column, (column += site.k)),
-  }));
+  const layers: (() => HeadLayer)[] = [];
   return {
     values: VALUE_NAMES[values.dtype as keyof typeof VALUE_NAMES],
     sites,
+    addLayer: (i, facts) => layers.push(readLayer(i, facts, tensors)),
+    finish: () => {},
     decode: () => {
       const all = numbers(values);
-      return sites.map(({ u, v, scale }) => {
-        const unscaled = decodeFactor(u, all);
-        return { u: scale ? scaled(unscaled, scale) : unscaled, v: decodeFactor(v, all) };
-      });
+      const parts = factors.map((factor) => decodeFactor(factor, all));
+      let column = 0;
+      return {
+        factors: sites.map(({ k }, i) => {
+          const [u, v] = parts.slice(2 * i) as [Float32Array, Float32Array];
+          const scale = scales?.subarray(column, (column += k));
+          return { u: scale ? scaled(u, scale) : u, v };
+        }),
+        layers: layers.map((layer) => layer()),
+      };
     },
   };
 }
@@ -167,67 +171,39 @@ function decodeFactor({ slots, code, begin, end }: StoredFactor, values: Values)
 }
 
 /** Layer `i` of the head from `tensors`, against its description. Throws BundleError. */
-export function readLayer(i: number, facts: LayerFacts, tensors: Map<string, Tensor>): PlainLayer {
-  const problem = bundleError("head", `layer ${i} is malformed`);
+function readLayer(i: number, facts: LayerFacts, tensors: Map<string, Tensor>): () => HeadLayer {
   const prefix = `osd.head.${i}.`;
-  const biasName = `${prefix}bias`;
-  const bias = tensors.has(biasName) ? take(tensors, biasName, ["F32"], 1) : null;
-  if (bias !== null) checkFinite(biasName, bias);
   const { n, d, rank, activation } = facts;
-  const [first, scale] = readMatrix(prefix, rank === 0 ? "weight" : "u", tensors);
-  const v = rank === 0 ? null : takeFinite(tensors, `${prefix}v`);
-  const expected = rank === 0 ? [n, d] : [rank, n];
-  const same = (tensor: Tensor, shape: readonly number[]): boolean =>
-    tensor.shape.every((x, j) => x === shape[j]);
-  if (!same(first, expected)) throw problem;
-  if (v !== null && (v.dtype !== first.dtype || !same(v, [rank, d]))) throw problem;
-  if (bias !== null && bias.shape[0] !== n) throw problem;
-  return {
-    ...facts,
-    decode: () => {
-      const matrix = scale ? scaled(numbers(first), scale) : floats(first);
-      return {
-        n,
-        d,
-        activation,
-        bias: bias && (elements(bias) as Float32Array),
-        weight: v ? null : matrix,
-        u: v && matrix,
-        v: v && floats(v),
-      };
-    },
+  const bias = tensors.has(`${prefix}bias`) ? takeFinite(tensors, `${prefix}bias`, ["F32"], 1) : null;
+  const first = takeFinite(tensors, prefix + (rank > 0 ? "u" : "weight"), VALUES, 2);
+  const scale =
+    first.dtype === "I8" ? takeFinite(tensors, `${prefix}scale`, ["F32"], 1) : null;
+  if (scale !== null && scale.shape[0] !== first.shape[0]) {
+    throw bundleError("head", `${prefix}scale`);
+  }
+  const v = rank > 0 ? takeFinite(tensors, `${prefix}v`, VALUES, 2) : null;
+  const found = [first.shape, v?.shape, v?.dtype, bias?.shape];
+  const expected =
+    v === null ? [[n, d], v, v] : [[rank, n], [rank, d], first.dtype];
+  if (`${found}` !== `${[...expected, bias && [n]]}`) {
+    throw bundleError("head", `layer ${i} is malformed`);
+  }
+  return () => {
+    const matrix = scale ? scaled(numbers(first), elements(scale) as Float32Array) : floats(first);
+    return {
+      n,
+      d,
+      activation,
+      bias: bias && (elements(bias) as Float32Array),
+      weight: v ? null : matrix,
+      u: v && matrix,
+      v: v && floats(v),
+    };
   };
 }
 
 function floats(tensor: Tensor): Float32Array {
   return Float32Array.from(numbers(tensor));
-}
-
-function readMatrix(
-  prefix: string,
-  part: string,
-  tensors: Map<string, Tensor>,
-): [Tensor, Float32Array | null] {
-  const values = takeFinite(tensors, prefix + part);
-  if (values.dtype !== "I8") return [values, null];
-  const scale = take(tensors, `${prefix}scale`, ["F32"], 1);
-  checkFinite(`${prefix}scale`, scale);
-  if (scale.shape[0] !== values.shape[0]) {
-    throw bundleError("head", `${prefix}scale`);
-  }
-  return [values, elements(scale) as Float32Array];
-}
-
-function takeFinite(tensors: Map<string, Tensor>, name: string): Tensor {
-  const values = take(tensors, name, VALUES, 2);
-  checkFinite(name, values);
-  return values;
-}
-
-function checkFinite(name: string, tensor: Tensor): void {
-  if (!numbers(tensor).every((x: number) => Number.isFinite(x))) {
-    throw bundleError("not-finite", `NaN or infinity in ${name}`);
-  }
 }
 
 function sum(numbers: ArrayLike<number>): number {

@@ -4,22 +4,22 @@ import type { InferenceSession, Tensor, TensorConstructor } from "onnxruntime-co
 import { type BaseFiles, fetchBytes } from "./base-files.js";
 import type { Bundle } from "./bundle.js";
 import { readBundle, TASK_NAME } from "./bundle-reader.js";
-import { baseError, bundleError, InputError, reasonOf, shown, TaskError } from "./errors.js";
+import { baseError, bundleError, inputError, reasonOf, shown, taskError } from "./errors.js";
 import { requireInputs } from "./graph.js";
-import { applyHead, type Kind, sigmoid, softmax } from "./heads.js";
+import { applyHead, type Kind } from "./heads.js";
+import { baseInputs, type RunInputs } from "./inputs.js";
 import {
   type BaseManifest,
   checkFits,
   factorNames,
-  fileFacts,
   MANIFEST,
   MODEL,
   parseManifest,
   TOKENIZER,
-  type TokenInput,
   WEIGHTS,
 } from "./manifest.js";
 import { type DecodedTask, decodeTask, emptyFeeds, type Feeds } from "./task.js";
+import type { TextEncoding } from "./text-encoding.js";
 import { decodeUtf8 } from "./utf8.js";
 
 /** What EdgeSession needs of onnxruntime-web, onnxruntime-node or onnxruntime-react-native. */
@@ -35,26 +35,16 @@ export interface SessionOptions {
   readonly cacheBytes?: number;
   /** Passed on to onnxruntime. */
   readonly ort?: InferenceSession.SessionOptions;
-  /** Turns texts into token inputs: needed by `classify`. `osd-edge/text` makes one. */
+  /** Turns texts into token inputs; `osd-edge/text` makes one. */
   readonly encoder?: (tokenizerJson: string, manifest: BaseManifest) => TextEncoding;
 }
 
-/** Token ids of texts; see `osd-edge/text`. */
-export interface TextEncoding {
-  encode(texts: readonly string[], pairs?: readonly string[], maxLength?: number): RunInputs;
-}
-
-/** Token inputs `[batch, tokens]`, flat; the mask defaults to ones, the types to zeros. */
-export interface RunInputs {
-  readonly dims: readonly [number, number];
-  readonly input_ids: ArrayLike<number | bigint>;
-  readonly attention_mask?: ArrayLike<number | bigint>;
-  readonly token_type_ids?: ArrayLike<number | bigint>;
-}
-
 export interface RunOptions {
-  /** A loaded task for this run only, or null for the base alone; else the active task. */
-  readonly task?: string | null;
+  /**
+   * For this run only: a loaded task by its name, or one that `decoded` gave, or null for the base
+   * alone. The active task where it is left out.
+   */
+  readonly task?: string | DecodedTask | null;
 }
 
 /** What a run gives, flat: `hidden` `[batch, tokens, hidden]`, `logits` as `applyHead` has them. */
@@ -63,18 +53,6 @@ export interface Output {
   readonly hidden: Float32Array;
   readonly pooled: Float32Array | null;
   readonly logits: Float32Array | null;
-}
-
-/**
- * The likeliest label of one text, its score, and the scores of all labels.
- *
- * Scores add up to 1 where one label applies; each stands for itself in a multi-label task, and
- * they are the numbers themselves in a regression.
- */
-export interface Answer {
-  readonly label: string;
-  readonly score: number;
-  readonly scores: Readonly<Record<string, number>>;
 }
 
 const CACHE_BYTES = 64 * 2 ** 20;
@@ -111,7 +89,8 @@ export class EdgeSession {
   static async open(ort: Ort, files: BaseFiles, options: SessionOptions = {}): Promise<EdgeSession> {
     const manifest = parseManifest(await readText(files, MANIFEST));
     const read = async (name: string): Promise<Uint8Array> => {
-      const expected = fileFacts(manifest, name).bytes;
+      const expected = manifest.files.get(name)?.bytes;
+      if (expected === undefined) throw baseError("manifest", `${MANIFEST} does not list ${name}`);
       const bytes = await files(name);
       if (bytes.length !== expected) {
         throw baseError("file", `${name} has ${bytes.length} bytes, expected ${expected}`);
@@ -145,6 +124,11 @@ export class EdgeSession {
     return this.#bundle(name).labels;
   }
 
+  /** Kind of a loaded task. Throws TaskError `task.unknown`. */
+  kind(name: string): Kind {
+    return this.#bundle(name).head.kind;
+  }
+
   /**
    * Check a bundle, given as its bytes or an address, and keep it, coded; returns its name.
    *
@@ -161,11 +145,11 @@ export class EdgeSession {
     const bundle = readBundle(bytes);
     checkFits(bundle, this.manifest);
     if (name !== undefined && !TASK_NAME.test(name)) {
-      throw new InputError("input.task-name", `expected a task name, found ${shown(name)}`);
+      throw inputError("task-name", `expected a task name, found ${shown(name)}`);
     }
     const task = name ?? bundle.task;
     if (this.#bundles.has(task)) {
-      throw new TaskError("task.taken", `unload ${task} first`);
+      throw taskError("taken", `unload ${task} first`);
     }
     this.#bundles.set(task, bundle);
     return task;
@@ -189,38 +173,19 @@ export class EdgeSession {
     this.#bundles.delete(name);
   }
 
-  /** Run token inputs through the base with a task. Throws InputError, TaskError. */
+  /** Run token inputs, or pictures, through the base with a task. Throws InputError, TaskError. */
   async run(inputs: RunInputs, options: RunOptions = {}): Promise<Output> {
-    return this.#forward(inputs, this.#resolve(options.task));
+    return this.#forward(inputs, this.decoded(options.task));
   }
 
   /**
-   * Label and scores of each text (or pair of texts), in one batch.
+   * A task as runs use it, null for none: what `run` resolves its option `task` to.
    *
-   * Throws TaskError `task.none` without a task, `task.kind` for a task without a score for each
-   * label (its logits come from `run`), BaseError `base.text` without an encoder.
+   * Runs that belong together hold on to it, whatever is loaded or activated meanwhile.
    */
-  async classify(
-    texts: readonly string[],
-    options: RunOptions & { readonly pairs?: readonly string[]; readonly maxLength?: number } = {},
-  ): Promise<Answer[]> {
-    if (this.encoder === null) {
-      throw baseError("text", "no tokenizer or no encoder");
-    }
-    const task = this.#resolve(options.task);
-    if (task === null) {
-      throw new TaskError("task.none", "no task is active");
-    }
-    const { kind } = task.head;
-    if (!["labels", "multi-label", "regression"].includes(kind)) {
-      throw new TaskError("task.kind", `${task.name} is of the kind ${kind}: see run`);
-    }
-    const inputs = this.encoder.encode(texts, options.pairs, options.maxLength);
-    const { logits } = await this.#forward(inputs, task);
-    const width = task.labels.length;
-    return texts.map((_, i) =>
-      answer(kind, task.labels, (logits as Float32Array).subarray(i * width, (i + 1) * width)),
-    );
+  decoded(task?: RunOptions["task"]): DecodedTask | null {
+    if (task === undefined) return this.#active;
+    return typeof task === "string" ? this.#decode(task) : task;
   }
 
   /** Give the memory back; the session is of no use afterwards. */
@@ -232,15 +197,10 @@ export class EdgeSession {
     await this.session.release();
   }
 
-  #resolve(task: string | null | undefined): DecodedTask | null {
-    if (task === undefined) return this.#active;
-    return task === null ? null : this.#decode(task);
-  }
-
   #bundle(name: string): Bundle {
     const bundle = this.#bundles.get(name);
     if (bundle === undefined) {
-      throw new TaskError("task.unknown", `no task ${shown(name)} among: ${this.tasks.join(", ")}`);
+      throw taskError("unknown", `no task ${shown(name)} among: ${this.tasks.join(", ")}`);
     }
     return bundle;
   }
@@ -251,20 +211,18 @@ export class EdgeSession {
     this.#decoded.delete(name);
     this.#decoded.set(name, decoded);
     let bytes = 0;
-    for (const task of this.#decoded.values()) bytes += task.bytes;
-    for (const [oldest, task] of this.#decoded) {
-      if (bytes <= this.cacheBytes) break;
-      this.#decoded.delete(oldest);
-      bytes -= task.bytes;
+    for (const [kept, task] of [...this.#decoded].reverse()) {
+      bytes += task.bytes;
+      if (bytes > this.cacheBytes && kept !== name) this.#decoded.delete(kept);
     }
     return decoded;
   }
 
   async #forward(inputs: RunInputs, task: DecodedTask | null): Promise<Output> {
-    const tokens = this.#tokenInputs(inputs);
-    const feeds: Feeds = { ...this.#empty, ...task?.feeds, ...tokens };
+    const given = baseInputs(this.manifest, inputs, this.ort);
+    const feeds: Feeds = { ...this.#empty, ...task?.feeds, ...given };
     const { hiddenOutput, poolerOutput } = this.manifest;
-    const outputs = poolerOutput === null ? [hiddenOutput] : [hiddenOutput, poolerOutput];
+    const outputs = outputNames(this.manifest);
     // onnxruntime for JavaScript runs a session once at a time; what is asked for meanwhile waits.
     const run = this.#last.catch(() => {}).then(() => this.session.run(feeds, outputs));
     this.#last = run;
@@ -272,61 +230,17 @@ export class EdgeSession {
     try {
       results = await run;
     } catch (error) {
-      throw new InputError("input.run", reasonOf(error));
+      throw inputError("run", reasonOf(error));
     }
-    const hidden = results[hiddenOutput]?.data as Float32Array;
+    const { data, dims } = results[hiddenOutput] as Tensor;
+    const hidden = data as Float32Array;
     const pooled = (poolerOutput && (results[poolerOutput]?.data as Float32Array)) || null;
     if (task === null) return { task: null, hidden, pooled, logits: null };
-    const [batch, length] = inputs.dims;
-    const mask = (tokens.attention_mask as Tensor).data as BigInt64Array;
-    const logits = applyHead(task.head, { hidden, batch, tokens: length, mask, pooled });
+    const [batch, tokens] = dims as [number, number];
+    const mask = (given.attention_mask?.data as BigInt64Array | undefined) ?? null;
+    const logits = applyHead(task.head, { hidden, batch, tokens, mask, pooled });
     return { task: task.name, hidden, pooled, logits };
   }
-
-  /** The base's own inputs as int64 tensors `[batch, tokens]`, defaults filled in. */
-  #tokenInputs(inputs: RunInputs): Partial<Record<TokenInput, Tensor>> {
-    const [batch, length] = inputs.dims;
-    const size = batch * length;
-    if (![batch, length].every((x) => Number.isInteger(x) && x > 0)) {
-      throw new InputError("input.shape", `dims are [${inputs.dims}]`);
-    }
-    const tensors: Partial<Record<TokenInput, Tensor>> = {};
-    for (const name of this.manifest.inputs) {
-      const given = inputs[name];
-      if (given === undefined && name === "input_ids") {
-        throw new InputError("input.names", "no input_ids");
-      }
-      if (given !== undefined && given.length !== size) {
-        throw new InputError(
-          "input.shape",
-          `${name}: expected [${batch}, ${length}], found ${given.length} numbers`,
-        );
-      }
-      const ids = new BigInt64Array(size).fill(name === "attention_mask" ? 1n : 0n);
-      for (let i = 0; given !== undefined && i < size; i++) ids[i] = tokenId(name, given[i]);
-      tensors[name] = new this.ort.Tensor("int64", ids, [batch, length]);
-    }
-    return tensors;
-  }
-}
-
-function tokenId(name: string, value: number | bigint | undefined): bigint {
-  const number = Number(value);
-  if (!Number.isInteger(number) || number < 0 || number >= 2 ** 31) {
-    throw new InputError("input.shape", `${name} holds ${shown(String(value))}, no token id`);
-  }
-  return BigInt(number);
-}
-
-function answer(kind: Kind, labels: readonly string[], logits: Float32Array): Answer {
-  const scored = { "multi-label": sigmoid, labels: softmax } as Partial<Record<Kind, typeof sigmoid>>;
-  const scores = scored[kind]?.(logits) ?? logits;
-  const best = scores.indexOf(scores.reduce((a, b) => Math.max(a, b)));
-  return {
-    label: labels[best] as string,
-    score: scores[best] as number,
-    scores: Object.fromEntries(labels.map((label, i) => [label, scores[i] as number])),
-  };
 }
 
 async function readText(files: BaseFiles, name: string): Promise<string> {
@@ -360,17 +274,20 @@ async function openGraph(
   }
 }
 
+/** Hidden states and, where the base has one, the pooler's output. */
+function outputNames({ hiddenOutput, poolerOutput }: BaseManifest): string[] {
+  return poolerOutput === null ? [hiddenOutput] : [hiddenOutput, poolerOutput];
+}
+
 /** Refuse (`base.graph`) a graph that is not the one that the manifest describes. */
 function checkGraph(
   session: InferenceSession,
   manifest: BaseManifest,
   factors: readonly string[],
 ): void {
-  const sorted = (names: readonly string[]): string => JSON.stringify([...names].sort());
+  const sorted = (names: readonly string[]): string => [...names].sort().join("\n");
   const same = sorted([...manifest.inputs, ...factors]) === sorted(session.inputNames);
-  const { hiddenOutput, poolerOutput } = manifest;
-  const outputs = [hiddenOutput, poolerOutput ?? hiddenOutput];
-  if (!same || !outputs.every((name) => session.outputNames.includes(name))) {
+  if (!same || !outputNames(manifest).every((name) => session.outputNames.includes(name))) {
     throw baseError("graph", `${MODEL} and ${MANIFEST} differ`);
   }
 }

@@ -2,10 +2,9 @@
 
 import type { OnnxValue, Tensor, TensorConstructor } from "onnxruntime-common";
 import type { Bundle } from "./bundle.js";
+import { halved } from "./halves.js";
 import type { Head } from "./heads.js";
 import type { BaseManifest, Site } from "./manifest.js";
-
-const NONE = new Float32Array(0);
 
 /** Tensors by the name of a graph input. */
 export type Feeds = Record<string, OnnxValue>;
@@ -20,11 +19,19 @@ export interface DecodedTask {
   readonly bytes: number;
 }
 
-interface Tensors {
+/** What is used of an onnxruntime here. */
+export interface Tensors {
   readonly Tensor: TensorConstructor;
 }
 
-/** Decode `bundle`, which must have been checked to fit `manifest`. */
+/** Floats, or halves as their bits. */
+type Values = Float32Array | Uint16Array;
+
+/**
+ * Decode `bundle`, which must have been checked to fit `manifest`.
+ *
+ * Throws TaskError `task.range` where a package takes fp16 factors and the task's are too large.
+ */
 export function decodeTask(
   name: string,
   bundle: Bundle,
@@ -36,13 +43,17 @@ export function decodeTask(
   let bytes = 0;
   bundle.sites.forEach(({ site: place, n, d, k }, i) => {
     const site = manifest.sites[place] as Site;
-    const { u, v } = factors[i] as (typeof factors)[number];
+    const decoded = factors[i] as (typeof factors)[number];
+    const [u, v] =
+      manifest.factors === "fp16"
+        ? halved(name, k, decoded.u, decoded.v)
+        : [decoded.u, decoded.v];
     feeds[site.u as string] = tensor(ort, u, 1, k, n);
     feeds[site.v as string] = tensor(ort, transposed(v, k, d), 1, d, k);
     bytes += u.byteLength + v.byteLength;
   });
-  for (const { weight, u, v, bias } of head.layers) {
-    for (const part of [weight, u, v, bias]) bytes += part?.byteLength ?? 0;
+  for (const layer of head.layers) {
+    for (const part of Object.values(layer)) bytes += part?.byteLength ?? 0;
   }
   return { name, labels: bundle.labels, feeds, head, bytes };
 }
@@ -50,22 +61,25 @@ export function decodeTask(
 /** Factors of rank 0 for every branch: what a session without a task is fed. */
 export function emptyFeeds(manifest: BaseManifest, ort: Tensors): Feeds {
   const feeds: Feeds = {};
+  const none = new (manifest.factors === "fp16" ? Uint16Array : Float32Array)(0);
   for (const { n, d, u, v } of manifest.sites) {
     if (u === null || v === null) continue;
-    feeds[u] = tensor(ort, NONE, 1, 0, n);
-    feeds[v] = tensor(ort, NONE, 1, d, 0);
+    feeds[u] = tensor(ort, none, 1, 0, n);
+    feeds[v] = tensor(ort, none, 1, d, 0);
   }
   return feeds;
 }
 
-function tensor(ort: Tensors, data: Float32Array, ...dims: number[]): Tensor {
-  return new ort.Tensor("float32", data, dims);
+function tensor(ort: Tensors, data: Values, ...dims: number[]): Tensor {
+  return data instanceof Float32Array
+    ? new ort.Tensor("float32", data, dims)
+    : new ort.Tensor("float16", data, dims);
 }
 
 /** A matrix `[k, d]` as `[d, k]`. */
-function transposed(matrix: Float32Array, k: number, d: number): Float32Array {
+function transposed(matrix: Values, k: number, d: number): Values {
   if (k === 1) return matrix;
-  const result = new Float32Array(matrix.length);
+  const result = matrix.slice();
   for (let row = 0; row < k; row++) {
     for (let i = 0; i < d; i++) result[i * k + row] = matrix[row * d + i] as number;
   }

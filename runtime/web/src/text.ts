@@ -5,17 +5,29 @@
  */
 
 import { Tokenizer } from "@huggingface/tokenizers";
-import { baseError, InputError, reasonOf } from "./errors.js";
+import { BaseError, baseError, inputError, reasonOf } from "./errors.js";
 import type { BaseManifest } from "./manifest.js";
-import type { RunInputs, TextEncoding } from "./session.js";
+import { placedTokens, wordRules } from "./placed.js";
+import {
+  padded,
+  type PlacedToken,
+  type TextEncoding,
+  type TextWindow,
+  type TokenRow,
+} from "./text-encoding.js";
 
-interface Encoded {
-  readonly tokens: readonly string[];
-  readonly token_type_ids?: readonly number[];
+/** What a tokenizer puts around a text, or around two of them. */
+interface Template {
+  readonly before: TokenRow;
+  readonly between: TokenRow;
+  readonly after: TokenRow;
+  /** Types of the two texts' tokens. */
+  readonly types: readonly [number, number];
+  /** Special tokens, in all. */
+  readonly special: number;
 }
 
-type Template = (first: string[], second: string[] | null, special: boolean) => Encoded;
-
+const STRIDE = 128;
 const LONE_SURROGATE = /\p{Surrogate}/u; // with the u flag, a pair is one code point
 
 /**
@@ -26,63 +38,183 @@ const LONE_SURROGATE = /\p{Surrogate}/u; // with the u flag, a pair is one code 
 export function textEncoder(tokenizerJson: string, manifest: BaseManifest): TextEncoding {
   const text = manifest.text;
   if (text === null) {
-    throw baseError("text", "the base was exported from a model without a tokenizer");
+    throw baseError("text", "it was exported from a model without a tokenizer");
   }
-  let tokenizer: Tokenizer;
   try {
-    tokenizer = new Tokenizer(JSON.parse(tokenizerJson) as object, {});
+    const json = JSON.parse(tokenizerJson) as object;
+    return new Encoder(new Tokenizer(json, {}), json, text.maxLength, text.padId);
   } catch (error) {
     throw baseError("text", `cannot read tokenizer.json (${reasonOf(error)})`);
   }
+}
+
+class Encoder implements TextEncoding {
+  readonly #single: Template;
+  readonly #pair: Template;
+
+  constructor(
+    readonly tokenizer: Tokenizer,
+    readonly json: Parameters<typeof wordRules>[0],
+    readonly limit: number,
+    readonly padId: number,
+  ) {
+    this.#single = this.#template(false);
+    this.#pair = this.#template(true);
+  }
+
+  encode(
+    texts: readonly string[],
+    pairs?: readonly string[],
+    maxLength: number = this.limit,
+  ): ReturnType<TextEncoding["encode"]> {
+    checkTexts(texts, pairs);
+    this.#checkLength(maxLength);
+    const rows = texts.map((one, i) => {
+      const first = this.#idsOf(one);
+      const pair = pairs?.[i];
+      if (pair === undefined) {
+        const room = Math.max(maxLength - this.#single.special, 0);
+        return joined(this.#single, first.slice(0, room), []);
+      }
+      const second = this.#idsOf(pair);
+      const room = Math.max(maxLength - this.#pair.special, 0);
+      const [a, b] =
+        first.length + second.length <= room
+          ? [first.length, second.length]
+          : cut(first.length, second.length, room);
+      return joined(this.#pair, first.slice(0, a), second.slice(0, b));
+    });
+    return padded(rows, this.padId);
+  }
+
+  windows(
+    text: string,
+    question: string | null,
+    options: { readonly maxLength?: number | undefined; readonly stride?: number | undefined },
+  ): TextWindow[] {
+    const { maxLength = this.limit, stride: wanted = STRIDE } = options;
+    checkTexts([text, ...(question === null ? [] : [question])]);
+    this.#checkLength(maxLength);
+    if (!(Number.isInteger(wanted) && wanted >= 0)) {
+      throw inputError("stride", `expected a stride of 0 or more, found ${wanted}`);
+    }
+    const stride = Math.min(wanted, Math.floor(maxLength / 2));
+    const template = question === null ? this.#single : this.#pair;
+    const asked = question === null ? [] : this.#idsOf(question);
+    const room = maxLength - template.special - asked.length;
+    const placed = placedTokens(this.tokenizer, wordRules(this.json), text);
+    const ids = placed.map(({ token }) => this.#id(token));
+    if (ids.join() !== this.#idsOf(text).join()) {
+      throw baseError("text", "tokens of this kind of tokenizer cannot be placed in a text");
+    }
+    if (question === null ? placed.length > room && room <= stride : room <= stride) {
+      throw inputError(
+        "max-length",
+        `${maxLength - room} tokens beside the text leave a window of ${maxLength} no room`,
+      );
+    }
+    const windows: TextWindow[] = [];
+    for (let begin = 0; ; begin += room - stride) {
+      const part = ids.slice(begin, begin + room);
+      const row = question === null ? joined(template, part, []) : joined(template, asked, part);
+      const at = row.ids.length - template.after.ids.length - part.length;
+      const tokens: (PlacedToken | null)[] = row.ids.map(() => null);
+      part.forEach((_, i) => {
+        const { start, end, word } = placed[begin + i] as PlacedToken;
+        tokens[(question === null ? template.before.ids.length : at) + i] = { start, end, word };
+      });
+      windows.push({ ...row, tokens });
+      if (begin + room >= ids.length) return windows;
+    }
+  }
+
+  #checkLength(maxLength: number): void {
+    if (!(Number.isInteger(maxLength) && maxLength >= 1 && maxLength <= this.limit)) {
+      throw inputError(
+        "max-length",
+        `expected 1 to ${this.limit} tokens, found ${maxLength}`,
+      );
+    }
+  }
+
+  #idsOf(text: string): number[] {
+    if (text === "") return [];
+    return this.#tokensOf(text).map((token) => this.#id(token));
+  }
+
+  /** Tokens of one text; with its template left out the package gives those of the text alone. */
+  #tokensOf(text: string): string[] {
+    return this.tokenizer.tokenize(text, { add_special_tokens: false });
+  }
+
+  #id(token: string): number {
+    const unknown = (this.tokenizer.model as { unk_token_id?: number } | null)?.unk_token_id;
+    return this.tokenizer.token_to_id(token) ?? unknown ?? this.padId;
+  }
+
+  /** What is put around texts, seen by what is put around two that are no tokens. */
+  #template(pair: boolean): Template {
+    const [first, second] = ["\u0000first", "\u0000second"];
+    const process = this.tokenizer.post_processor as unknown as
+      | ((
+          first: string[],
+          second: string[] | null,
+          special: boolean,
+        ) => { tokens: string[]; token_type_ids?: number[] })
+      | null;
+    const { tokens, token_type_ids } =
+      process === null
+        ? { tokens: pair ? [first, second] : [first], token_type_ids: [] }
+        : process([first], pair ? [second] : null, true);
+    // RoBERTa's knows one type alone; the package gives two.
+    const roberta = this.json.post_processor?.type === "RobertaProcessing";
+    const types = (roberta ? null : token_type_ids) ?? [];
+    const a = tokens.indexOf(first);
+    const b = pair ? tokens.indexOf(second) : a;
+    if (a < 0 || b < a) {
+      throw new BaseError("base.text", "a tokenizer with a template of another kind");
+    }
+    const part = (begin: number, end?: number): TokenRow => {
+      const ids = tokens.slice(begin, end).map((token) => this.#id(token));
+      return { ids, types: ids.map((_, i) => types[begin + i] ?? 0) };
+    };
+    return {
+      before: part(0, a),
+      between: part(a + 1, pair ? b : a + 1),
+      after: part(b + 1),
+      types: [types[a] ?? 0, types[b] ?? 0],
+      special: tokens.length - (pair ? 2 : 1),
+    };
+  }
+}
+
+function joined(
+  { before, between, after, types }: Template,
+  first: readonly number[],
+  second: readonly number[],
+): TokenRow {
+  const of = (ids: readonly number[], type: number): TokenRow => ({
+    ids,
+    types: ids.map(() => type),
+  });
+  const parts = [before, of(first, types[0]), between, of(second, types[1]), after];
   return {
-    encode(texts, pairs, maxLength = text.maxLength) {
-      check(texts, pairs, maxLength, text.maxLength);
-      const rows = texts.map((one, i) => encodeOne(tokenizer, one, pairs?.[i], maxLength));
-      return padded(tokenizer, rows, text.padId);
-    },
+    ids: parts.flatMap(({ ids }) => ids),
+    types: parts.flatMap((row) => row.types),
   };
 }
 
-function check(
-  texts: readonly string[],
-  pairs: readonly string[] | undefined,
-  maxLength: number,
-  limit: number,
-): void {
+function checkTexts(texts: readonly string[], pairs?: readonly string[]): void {
   const all = [...texts, ...(pairs ?? [])];
-  if (texts.length === 0 || all.some((one) => typeof one !== "string")) {
-    throw new InputError("input.texts", "expected a list of one or more texts");
+  if (!Array.isArray(texts) || texts.length === 0 || all.some((one) => typeof one !== "string")) {
+    throw inputError("texts", "expected a list of one or more texts");
   }
   if (all.some((one) => LONE_SURROGATE.test(one))) {
-    throw new InputError("input.texts", "a text is not valid Unicode");
+    throw inputError("texts", "a text is not valid Unicode");
   }
   if (pairs !== undefined && pairs.length !== texts.length) {
-    throw new InputError("input.texts", `${texts.length} texts, but ${pairs.length} second texts`);
+    throw inputError("texts", `${texts.length} texts, but ${pairs.length} second texts`);
   }
-  if (!(Number.isInteger(maxLength) && maxLength >= 1 && maxLength <= limit)) {
-    throw new InputError("input.max-length", `expected 1 to ${limit} tokens, found ${maxLength}`);
-  }
-}
-
-/** Tokens of a text or a pair, with the special ones, cut to `maxLength` from the longer text. */
-function encodeOne(
-  tokenizer: Tokenizer,
-  text: string,
-  pair: string | undefined,
-  maxLength: number,
-): Encoded {
-  const template: Template =
-    (tokenizer.post_processor as unknown as Template | null) ??
-    ((a, b) => ({ tokens: [...a, ...(b ?? [])] }));
-  const tokensOf = (one: string): string[] =>
-    one === "" ? [] : tokenizer.tokenize(one, { add_special_tokens: false });
-  const first = tokensOf(text);
-  const second = pair === undefined ? null : tokensOf(pair);
-  const whole = template(first, second, true);
-  if (whole.tokens.length <= maxLength) return whole;
-  const special = whole.tokens.length - first.length - (second?.length ?? 0);
-  const [a, b] = cut(first.length, second?.length ?? 0, Math.max(maxLength - special, 0));
-  return template(first.slice(0, a), second && second.slice(0, b), true);
 }
 
 /** How much of two lengths to keep, `room` together: the longer one is cut first. */
@@ -91,27 +223,4 @@ function cut(first: number, second: number, room: number): [number, number] {
   let [a, b] = [shorter, Math.max(shorter, room - shorter)];
   if (a + b > room) [a, b] = [Math.floor(room / 2), Math.ceil(room / 2)];
   return first <= second ? [a, b] : [b, a];
-}
-
-function padded(tokenizer: Tokenizer, rows: readonly Encoded[], padId: number): RunInputs {
-  const tokens = Math.max(1, ...rows.map((row) => row.tokens.length));
-  const size = rows.length * tokens;
-  const ids = new Int32Array(size).fill(padId);
-  const mask = new Int32Array(size);
-  const types = new Int32Array(size);
-  const unknown = (tokenizer.model as { unk_token_id?: number } | null)?.unk_token_id ?? padId;
-  rows.forEach((row, i) => {
-    row.tokens.forEach((token, j) => {
-      const at = i * tokens + j;
-      ids[at] = tokenizer.token_to_id(token) ?? unknown;
-      mask[at] = 1;
-      types[at] = row.token_type_ids?.[j] ?? 0;
-    });
-  });
-  return {
-    dims: [rows.length, tokens],
-    input_ids: ids,
-    attention_mask: mask,
-    token_type_ids: types,
-  };
 }

@@ -47,6 +47,7 @@ function halfValue(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >> 10) & 0x1f;
   const fraction = bits & 0x3ff;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  return exponent === 0x1f ? Number.NaN : sign * (1024 + fraction) * 2 ** (exponent - 25);
+  if (exponent === 0x1f) return Number.NaN;
+  const steps = exponent === 0 ? fraction : 1024 + fraction;
+  return sign * steps * 2 ** (Math.max(exponent, 1) - 25);
 }

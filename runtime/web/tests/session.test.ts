@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import * as web from "onnxruntime-web";
-import { EdgeSession as CoreSession, OsdEdgeError, type Ort } from "../src/core.js";
+import { classify, EdgeSession as CoreSession, OsdEdgeError, type Ort } from "../src/core.js";
 import { EdgeSession } from "../src/node.js";
 import { textEncoder } from "../src/text.js";
 import { expected, FIXTURES, fixture, TASKS } from "./fixtures.js";
@@ -84,9 +84,9 @@ test("a batch gives each text the answer it has alone", async () => {
   const session = await sessionWithTasks();
   session.activate("first");
   const texts = ["the cat", "a dog ran under the mat", "bird"];
-  const together = await session.classify(texts);
+  const together = await classify(session, texts);
   for (const [i, text] of texts.entries()) {
-    const [alone] = await session.classify([text]);
+    const [alone] = await classify(session, [text]);
     assert.equal(alone!.label, together[i]!.label);
     assert.ok(Math.abs(alone!.score - together[i]!.score) < TOLERANCE);
     const sum = Object.values(alone!.scores).reduce((a, b) => a + b);
@@ -129,7 +129,7 @@ test("loading, unloading and their refusals", async () => {
   assert.equal(session.active, null);
   assert.equal(await code(() => session.activate("again")), "task.unknown");
   assert.equal(await code(() => session.unload("again")), "task.unknown");
-  assert.equal(await code(() => session.classify(["a"])), "task.none");
+  assert.equal(await code(() => classify(session, ["a"])), "task.none");
   assert.equal(await code(() => session.load(bundle("second"), "../x")), "input.task-name");
   assert.equal(await code(() => session.load(bundle("first", "other"))), "bundle.base");
   const damaged = bundle("first");
@@ -191,7 +191,8 @@ test("a damaged base is refused, whatever is damaged", async () => {
     [{ "manifest.json": cut }, "base.manifest"],
     [{ "manifest.json": text('"format": 1', '"format": 2') }, "base.version"],
     [{ "manifest.json": text('"hidden_size"', '"hidden"') }, "base.manifest"],
-    [{ "manifest.json": text('"text"', '"factors": "fp16", "text"') }, "base.manifest"],
+    [{ "manifest.json": text('"factors": "fp32"', '"factors": "int8"') }, "base.manifest"],
+    [{ "manifest.json": text('"image": null', '"image": {}') }, "base.manifest"],
     [{ "manifest.json": text('query.u"', 'query.w"') }, "base.graph"],
     [{ "model.onnx": cut }, "base.file"],
     [{ "model.onnx": noise }, "base.graph"],

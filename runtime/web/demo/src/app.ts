@@ -5,7 +5,7 @@ import { byId } from "./dom.js";
 import { ms, size } from "./format.js";
 import { pageMemory, shareReport, showReport } from "./report.js";
 import type { Problem, State } from "./protocol.js";
-import { filesList, type Progress, showAnswer, showChoices } from "./view.js";
+import { filesList, type Progress, showAnswer, showChoices, showUnkept } from "./view.js";
 
 const WAIT_MS = 150; // after the last key, before a message is read
 const ROUNDS = 30;
@@ -68,7 +68,8 @@ function show(next: State): void {
 function draw(): void {
   if (state === null) return;
   const { online, lasting } = state;
-  const kept = lasting ? "works offline" : "needs https or localhost to work offline";
+  const kept = lasting ? "works offline" : "not kept, see below";
+  showUnkept(byId("unkept"), lasting);
   byId("status").textContent = online ? `Online · ${kept}` : `Offline · ${lasting ? "ready" : kept}`;
   const usable = state.tasks.filter((task) => task.installed && task.refused === null);
   const names = state.ready ? usable.map(({ task }) => task) : [];

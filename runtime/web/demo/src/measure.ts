@@ -113,7 +113,8 @@ export async function measure(session: EdgeSession, settings: Settings): Promise
 
 /** Token ids that the base knows whatever its vocabulary: those of a sentence, over and over. */
 function sampleInputs(session: EdgeSession): RunInputs {
-  const ids = session.encoder?.encode(["the quick brown fox jumps over the lazy dog"]).input_ids ?? [0];
+  const sentence = ["the quick brown fox jumps over the lazy dog"];
+  const ids = session.encoder?.encode(sentence).input_ids ?? [0];
   const input_ids = Array.from({ length: TOKENS }, (_, i) => ids[i % ids.length] as number);
   return { dims: [1, TOKENS], input_ids };
 }

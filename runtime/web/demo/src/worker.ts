@@ -1,7 +1,7 @@
 /** The worker: session, store and downloads, so that the page never waits. */
 
 import * as ort from "onnxruntime-web/wasm";
-import { EdgeSession, OsdEdgeError } from "../../src/core.js";
+import { classify, EdgeSession, OsdEdgeError } from "../../src/core.js";
 import { textEncoder } from "../../src/text.js";
 import { type Catalogue, fetchCatalogue } from "./catalogue.js";
 import * as installed from "./installed.js";
@@ -176,7 +176,7 @@ class App {
     const task = session.active;
     if (task === null) throw new OsdEdgeError("task.none", "No task is active.");
     const start = performance.now();
-    const [answer] = await session.classify([text], { maxLength: maxLength(session) });
+    const [answer] = await classify(session, [text], { maxLength: maxLength(session) });
     const ms = performance.now() - start;
     const { dims } = session.encoder!.encode([text], undefined, maxLength(session));
     return { task, answer: answer!, tokens: dims[1], ms };

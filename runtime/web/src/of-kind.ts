@@ -1,0 +1,41 @@
+/** What `classify`, `tag`, `answer` and `embed` ask of a session: a task of their kind, an encoder. */
+
+import { baseError, taskError } from "./errors.js";
+import type { Kind } from "./heads.js";
+import type { EdgeSession, RunOptions } from "./session.js";
+import type { DecodedTask } from "./task.js";
+import type { TextEncoding } from "./text-encoding.js";
+
+/** The task for `verb`. Throws TaskError `task.none`, `task.kind`, `task.unknown`. */
+export function taskOfKind(
+  session: EdgeSession,
+  task: RunOptions["task"],
+  verb: string,
+  ...kinds: Kind[]
+): DecodedTask {
+  const decoded = session.decoded(task);
+  if (decoded === null) {
+    throw taskError("none", "no task is active: activate one, or name it");
+  }
+  const { kind } = decoded.head;
+  if (!kinds.includes(kind)) {
+    throw taskError(
+      "kind",
+      `${verb} is for tasks of the kind ${kinds.join(", ")}; ${decoded.name} is of the kind ${kind}`,
+    );
+  }
+  return decoded;
+}
+
+/** The session's encoder. Throws BaseError `base.text` where there is none. */
+export function encoderOf({ encoder, manifest }: EdgeSession): TextEncoding {
+  if (encoder === null) {
+    throw baseError(
+      "text",
+      manifest.text === null
+        ? "it was exported from a model without a tokenizer"
+        : "the session was opened without the option encoder",
+    );
+  }
+  return encoder;
+}

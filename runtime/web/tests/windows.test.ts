@@ -1,0 +1,74 @@
+/** Windows of texts and where their tokens stand, for several kinds of tokenizer, against Python's. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type BaseManifest, OsdEdgeError, type TextWindow } from "../src/core.js";
+import { textEncoder } from "../src/text.js";
+import { fixture } from "./fixtures.js";
+
+interface Expected {
+  readonly ids: number[];
+  readonly types: number[];
+  readonly tokens: ([number, number, number] | null)[];
+}
+
+interface Made {
+  readonly name: string;
+  readonly tokenizer: object;
+  readonly cases: {
+    readonly text: string;
+    readonly question: string | null;
+    readonly max_length: number;
+    readonly stride: number;
+    readonly windows: Expected[];
+  }[];
+}
+
+const made = JSON.parse(new TextDecoder().decode(fixture("windows.json"))) as Made[];
+const manifest = { text: { maxLength: 64, padId: 0 } } as BaseManifest;
+
+/** Words by the order in which they come: their numbers are each tokenizer's own. */
+function ranked(words: readonly (number | null)[]): (number | null)[] {
+  const order = [...new Set(words.filter((word) => word !== null))];
+  return words.map((word) => (word === null ? null : order.indexOf(word)));
+}
+
+function shown(window: TextWindow): unknown {
+  const places = window.tokens.map((token) => token && [token.start, token.end]);
+  const words = ranked(window.tokens.map((token) => token && token.word));
+  return { ids: window.ids, types: window.types, places, words };
+}
+
+for (const { name, tokenizer, cases } of made) {
+  test(`${name}: windows, and where their tokens stand, are Python's`, () => {
+    const encoder = textEncoder(JSON.stringify(tokenizer), manifest);
+    for (const { text, question, max_length, stride, windows } of cases) {
+      const found = encoder.windows!(text, question, { maxLength: max_length, stride });
+      const wanted = windows.map(({ ids, types, tokens }) => ({
+        ids,
+        types,
+        places: tokens.map((token) => token && token.slice(0, 2)),
+        words: ranked(tokens.map((token) => token && token[2])),
+      }));
+      assert.deepEqual(found.map(shown), wanted, `${JSON.stringify(text)}, ${question}`);
+    }
+  });
+}
+
+test("windows too small for anything are refused, as are strides that make no sense", () => {
+  const encoder = textEncoder(JSON.stringify(made[0]!.tokenizer), manifest);
+  const code = (question: string | null, maxLength: number, stride: number): string => {
+    try {
+      encoder.windows!("the cat sat on the mat", question, { maxLength, stride });
+    } catch (error) {
+      return (error as OsdEdgeError).code;
+    }
+    return "";
+  };
+  assert.equal(code(null, 65, 8), "input.max-length");
+  assert.equal(code(null, 0, 8), "input.max-length");
+  assert.equal(code(null, 4, 8), "input.max-length");
+  assert.equal(code("who sat on the mat, and who did not?", 16, 8), "input.max-length");
+  assert.equal(code(null, 32, -1), "input.stride");
+  assert.equal(code(null, 32, 8), "");
+});
