@@ -106,7 +106,7 @@ class Checkpoint:
 
         Raises ModelError `model.not-finite` on NaN or infinity.
         """
-        tensor = self._value(name)
+        tensor = self.values(name)
         # NaN and infinity both come through the extremes, in one fast pass.
         if tensor.numel() and not torch.isfinite(torch.stack(torch.aminmax(tensor))).all():
             raise ModelError(
@@ -124,12 +124,17 @@ class Checkpoint:
         """Whether `name` is the weight of a linear layer that is stored as [d, n]."""
         return self._backbone.get(name, name) in self._transposed
 
-    def _value(self, name: str) -> torch.Tensor:
+    def values(self, name: str) -> torch.Tensor:
+        """The same, of a tensor whose values were checked before."""
         stored = self.stored(name)
         if not stored.is_floating_point():
             raise self._is_quantised(f"tensor {name} holds {stored.dtype}")
         tensor = stored.float()
         return tensor.T.contiguous() if self.is_transposed(name) else tensor
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process opens the checkpoint from: all but its open files."""
+        return self.__dict__ | {"_files": {}}
 
     def _is_quantised(self, how: str) -> ModelError:
         return ModelError(

@@ -4,9 +4,11 @@ import hashlib
 import mmap
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import onnx
-from onnx import TensorProto, external_data_helper
+from numpy.typing import NDArray
+from onnx import TensorProto, external_data_helper, numpy_helper
 
 _INLINE_BYTES = 1024  # smaller tensors stay in the graph file
 
@@ -58,6 +60,17 @@ def move_weights(
     # Cleared fields are only freed with the message that held them.
     light = onnx.ModelProto()
     light.ParseFromString(model.SerializeToString())
+    return light
+
+
+def append_weight(name: str, array: NDArray[Any], folder: Path, location: str) -> onnx.TensorProto:
+    """An initializer `name` whose values are appended to the file `folder / location`."""
+    tensor = numpy_helper.from_array(array, name)
+    external_data_helper.set_external_data(tensor, location)
+    external_data_helper.save_external_data(tensor, str(folder))
+    light = onnx.TensorProto(name=name, dims=array.shape, data_type=tensor.data_type)
+    light.data_location = TensorProto.EXTERNAL
+    light.external_data.extend(tensor.external_data)
     return light
 
 
