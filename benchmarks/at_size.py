@@ -123,10 +123,11 @@ def _work(stage: str, folder: Path, options: dict[str, Any], progress: Any) -> N
         if not (tuned / "model.safetensors").is_file():
             make_models(options["model"], options["layers"], base, tuned, progress)
         return
-    from osd_edge.exporters import export_base, export_task
+    from osd_edge.exporters import export_base, export_task, large
     from osd_edge.exporters.quiet import quiet_libraries
 
     quiet_libraries()
+    large.LARGE = 0  # with fewer layers too what is measured is the way of the large ones
     if stage == "base":
         export_base(base, package, weights=options["weights"], overwrite=True, progress=progress)
         return

@@ -12,9 +12,9 @@ from onnx import TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 _MOST_ELEMENTS = 65536  # of a result: larger ones are better computed than stored
-_FOLDED = frozenset(
-    ("Add", "Cast", "Concat", "ConstantOfShape", "Div", "Gather", "Mul", "Not", "Reshape")
-    + ("Slice", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze")
+_ARITHMETIC = frozenset(("Add", "Cast", "Div", "Mul", "Not", "Sqrt", "Sub"))
+_SHAPING = frozenset(
+    ("Concat", "ConstantOfShape", "Gather", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
 )
 
 
@@ -33,7 +33,7 @@ def fold_constants(model: onnx.ModelProto) -> None:
         if node.op_type == "Constant" and node.attribute[0].HasField("t"):
             known[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
         elif (
-            node.op_type in _FOLDED
+            node.op_type in _ARITHMETIC | _SHAPING
             and inputs
             and all(name in known for name in inputs)
             and node.output[0] not in outputs
