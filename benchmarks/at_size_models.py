@@ -125,7 +125,8 @@ def _delta(name: str, weight: torch.Tensor) -> torch.Tensor:
     delta = left @ torch.randn(_RANK, d, generator=generator)
     delta /= delta.norm()
     noise = torch.randn(n, d, generator=generator)
-    return (delta + noise * (_NOISE / noise.norm())) * (_SIZE * weight.norm())
+    scaled: torch.Tensor = (delta + noise * (_NOISE / noise.norm())) * (_SIZE * weight.norm())
+    return scaled
 
 
 def _head(name: str, width: int) -> dict[str, torch.Tensor]:

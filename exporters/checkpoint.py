@@ -22,6 +22,9 @@ _INDEX = "model.safetensors.index.json"
 _SINGLE = "model.safetensors"
 # What old BERT checkpoints call the two vectors of a LayerNorm.
 _RENAMED = {".gamma": ".weight", ".beta": ".bias"}
+# Bytes. Pages that were read count as this process's memory for as long as their file is open: a
+# larger one is opened for each tensor, which takes a millisecond.
+_LARGE_FILE = 2**30
 # What only quantised layers have: GPTQ's and AWQ's, then those of bitsandbytes.
 _QUANTISED = (".qweight", ".qzeros", ".g_idx", ".SCB", ".absmax", ".quant_map")
 
@@ -151,7 +154,10 @@ class Checkpoint:
 
     def _file(self, path: Path) -> Any:
         if path not in self._files:
-            self._files[path] = _open(path)
+            file = _open(path)
+            if path.stat().st_size >= _LARGE_FILE:
+                return file
+            self._files[path] = file
         return self._files[path]
 
     def _weight_files(self) -> Iterator[Path]:

@@ -70,8 +70,8 @@ def _computed(
     model: onnx.ModelProto, node: onnx.NodeProto, feeds: dict[str, NDArray[Any]]
 ) -> NDArray[Any]:
     opsets = {entry.domain: entry.version for entry in model.opset_import}
-    result: NDArray[Any] = ReferenceEvaluator(node, opsets=opsets).run(None, feeds)[0]
-    return np.asarray(result)
+    results: Any = ReferenceEvaluator(node, opsets=opsets).run(None, feeds)
+    return np.asarray(results[0])
 
 
 def _size(tensor: onnx.TensorProto) -> int:

@@ -48,7 +48,7 @@ def weight_of(layer: torch.nn.Module) -> torch.Tensor:
     """The weight `[n, d]` of a linear layer, streamed or not, as it is now."""
     if isinstance(layer, StreamedLinear):
         return layer.read()
-    weight: torch.Tensor = layer.weight.data  # type: ignore[union-attr,assignment]
+    weight: torch.Tensor = layer.weight.data  # type: ignore[assignment]
     return weight
 
 

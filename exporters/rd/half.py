@@ -56,13 +56,13 @@ def lowered(module: Any, dtype: torch.dtype, *, only_streamed: bool = False) -> 
         if rounds_inputs(layer):
             round_inputs(low)
         module.set_submodule(name, low)
-    streamed = [layer for layer in module.modules() if isinstance(layer, StreamedLinear)]
-    for layer in streamed:
-        layer.dtype = dtype
+    streamed = [part for part in module.modules() if isinstance(part, StreamedLinear)]
+    for part in streamed:
+        part.dtype = dtype
     try:
         yield
     finally:
-        for layer in streamed:
-            layer.dtype = torch.float32
+        for part in streamed:
+            part.dtype = torch.float32
         for name, layer in replaced:
             module.set_submodule(name, layer)
