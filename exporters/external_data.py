@@ -1,6 +1,5 @@
 """Moving an ONNX graph's weights out of memory into its data file, tensor by tensor."""
 
-import hashlib
 import mmap
 from collections.abc import Collection
 from pathlib import Path
@@ -19,28 +18,6 @@ def read_graph(path: Path) -> onnx.ModelProto:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         model.ParseFromString(memoryview(data))
     return model
-
-
-def merge_equal(model: onnx.ModelProto) -> None:
-    """Keep one of several large initializers with equal values: a layer used often is one."""
-    first: dict[tuple[int, tuple[int, ...], bytes], str] = {}
-    same = {}
-    for tensor in model.graph.initializer:
-        if tensor.HasField("raw_data") and len(tensor.raw_data) >= _INLINE_BYTES:
-            digest = hashlib.sha256(tensor.raw_data).digest()
-            key = tensor.data_type, tuple(tensor.dims), digest
-            if first.setdefault(key, tensor.name) != tensor.name:
-                same[tensor.name] = first[key]
-    if not same:
-        return
-    # Moved, not copied: an initializer may take hundreds of megabytes.
-    for i in reversed(range(len(model.graph.initializer))):
-        if model.graph.initializer[i].name in same:
-            del model.graph.initializer[i]
-    for node in model.graph.node:
-        for i, name in enumerate(node.input):
-            if name in same:
-                node.input[i] = same[name]
 
 
 def move_weights(

@@ -3,6 +3,7 @@
 Fusion looks for patterns in which shapes and masks' constants are values, not little graphs.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ def fold_constants(model: onnx.ModelProto) -> None:
                 made.append(node.output[0])
                 continue
         kept.append(node)
-    used = {name for node in kept for name in node.input}
+    used = names_read(kept)
     del graph.node[:]
     graph.node.extend(kept)
     graph.initializer.extend(
@@ -54,10 +55,21 @@ def fold_constants(model: onnx.ModelProto) -> None:
     )
 
 
+def names_read(nodes: Iterable[onnx.NodeProto]) -> set[str]:
+    """All that `nodes` read, and the graphs within them, which see the names around them."""
+    names: set[str] = set()
+    for node in nodes:
+        names.update(node.input)
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                names |= names_read(attribute.g.node)
+                names.update(output.name for output in attribute.g.output)
+    return names
+
+
 def drop_unused(graph: onnx.GraphProto) -> None:
     """Leave out constants and initializers that no node reads."""
-    used = {name for node in graph.node for name in node.input}
-    used |= {output.name for output in graph.output}
+    used = names_read(graph.node) | {output.name for output in graph.output}
     for i in reversed(range(len(graph.node))):
         if graph.node[i].op_type == "Constant" and graph.node[i].output[0] not in used:
             del graph.node[i]

@@ -19,7 +19,7 @@ from onnx import TensorProto, numpy_helper
 from osd_edge.errors import ModelError
 from osd_edge.exporters.backbone import Backbone
 from osd_edge.exporters.external_data import append_weight, read_graph
-from osd_edge.exporters.folding import drop_unused, fold_constants
+from osd_edge.exporters.folding import drop_unused, fold_constants, names_read
 
 _TURNED = "/transposed"  # a weight [n, d] as a MatMul takes it, [d, n]
 
@@ -74,7 +74,7 @@ def fill(
             del graph.input[i]
     turned = _without_transposes(graph, set(free))
     products = {n.input[1] for n in graph.node if n.op_type in ("MatMul", "Gemm")}
-    read = {name for node in graph.node for name in node.input}
+    read = names_read(graph.node)
     for name in free:
         for used in (name, turned.get(name)):
             if used is None or used not in read:
