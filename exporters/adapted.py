@@ -78,7 +78,8 @@ class AdaptedCheckpoint(Checkpoint):
         name = self._plain(name)
         return name in self._known or name in self._saved
 
-    def _value(self, name: str) -> torch.Tensor:
+    def values(self, name: str) -> torch.Tensor:
+        """Tensor `name` as float32."""
         name = self._plain(name)
         if name not in self._known:
             return self._whole(name).float()

@@ -10,7 +10,7 @@ from osd_edge.bundle import MAX_DIMENSION
 from osd_edge.errors import ModelError
 from osd_edge.exporters.checkpoint import Checkpoint
 from osd_edge.exporters.families import Family, family_of
-from osd_edge.exporters.linear import linear_shape, with_plain_linear_layers
+from osd_edge.exporters.linear import linear_shape
 
 
 @dataclass(frozen=True)
@@ -90,17 +90,6 @@ def check_parameters(checkpoint: Checkpoint, backbone: Backbone, names: Any) -> 
                 f"{checkpoint.folder}: {name} has shape {list(found)}, expected "
                 f"{list(expected)}{hint}",
             )
-
-
-def load_backbone(backbone: Backbone) -> torch.nn.Module:
-    """The backbone as a torch model in float32 with the attention that exports cleanly."""
-    model = AutoModel.from_pretrained(
-        backbone.checkpoint.folder,
-        attn_implementation="eager",
-        dtype=torch.float32,
-        **pooling_option(backbone.family, backbone.has_pooler),
-    )
-    return with_plain_linear_layers(model).eval()  # type: ignore[no-any-return]
 
 
 def pooling_option(family: Family, has_pooler: bool) -> dict[str, bool]:

@@ -22,6 +22,9 @@ _INDEX = "model.safetensors.index.json"
 _SINGLE = "model.safetensors"
 # What old BERT checkpoints call the two vectors of a LayerNorm.
 _RENAMED = {".gamma": ".weight", ".beta": ".bias"}
+# Bytes. Pages that were read count as this process's memory for as long as their file is open: a
+# larger one is opened for each tensor, which takes a millisecond.
+_LARGE_FILE = 2**30
 # What only quantised layers have: GPTQ's and AWQ's, then those of bitsandbytes.
 _QUANTISED = (".qweight", ".qzeros", ".g_idx", ".SCB", ".absmax", ".quant_map")
 
@@ -106,7 +109,7 @@ class Checkpoint:
 
         Raises ModelError `model.not-finite` on NaN or infinity.
         """
-        tensor = self._value(name)
+        tensor = self.values(name)
         # NaN and infinity both come through the extremes, in one fast pass.
         if tensor.numel() and not torch.isfinite(torch.stack(torch.aminmax(tensor))).all():
             raise ModelError(
@@ -124,12 +127,17 @@ class Checkpoint:
         """Whether `name` is the weight of a linear layer that is stored as [d, n]."""
         return self._backbone.get(name, name) in self._transposed
 
-    def _value(self, name: str) -> torch.Tensor:
+    def values(self, name: str) -> torch.Tensor:
+        """The same, of a tensor whose values were checked before."""
         stored = self.stored(name)
         if not stored.is_floating_point():
             raise self._is_quantised(f"tensor {name} holds {stored.dtype}")
         tensor = stored.float()
         return tensor.T.contiguous() if self.is_transposed(name) else tensor
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process opens the checkpoint from: all but its open files."""
+        return self.__dict__ | {"_files": {}}
 
     def _is_quantised(self, how: str) -> ModelError:
         return ModelError(
@@ -146,7 +154,10 @@ class Checkpoint:
 
     def _file(self, path: Path) -> Any:
         if path not in self._files:
-            self._files[path] = _open(path)
+            file = _open(path)
+            if path.stat().st_size >= _LARGE_FILE:
+                return file
+            self._files[path] = file
         return self._files[path]
 
     def _weight_files(self) -> Iterator[Path]:

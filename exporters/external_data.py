@@ -1,12 +1,13 @@
 """Moving an ONNX graph's weights out of memory into its data file, tensor by tensor."""
 
-import hashlib
 import mmap
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import onnx
-from onnx import TensorProto, external_data_helper
+from numpy.typing import NDArray
+from onnx import TensorProto, external_data_helper, numpy_helper
 
 _INLINE_BYTES = 1024  # smaller tensors stay in the graph file
 
@@ -17,28 +18,6 @@ def read_graph(path: Path) -> onnx.ModelProto:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         model.ParseFromString(memoryview(data))
     return model
-
-
-def merge_equal(model: onnx.ModelProto) -> None:
-    """Keep one of several large initializers with equal values: a layer used often is one."""
-    first: dict[tuple[int, tuple[int, ...], bytes], str] = {}
-    same = {}
-    for tensor in model.graph.initializer:
-        if tensor.HasField("raw_data") and len(tensor.raw_data) >= _INLINE_BYTES:
-            digest = hashlib.sha256(tensor.raw_data).digest()
-            key = tensor.data_type, tuple(tensor.dims), digest
-            if first.setdefault(key, tensor.name) != tensor.name:
-                same[tensor.name] = first[key]
-    if not same:
-        return
-    # Moved, not copied: an initializer may take hundreds of megabytes.
-    for i in reversed(range(len(model.graph.initializer))):
-        if model.graph.initializer[i].name in same:
-            del model.graph.initializer[i]
-    for node in model.graph.node:
-        for i, name in enumerate(node.input):
-            if name in same:
-                node.input[i] = same[name]
 
 
 def move_weights(
@@ -58,6 +37,17 @@ def move_weights(
     # Cleared fields are only freed with the message that held them.
     light = onnx.ModelProto()
     light.ParseFromString(model.SerializeToString())
+    return light
+
+
+def append_weight(name: str, array: NDArray[Any], folder: Path, location: str) -> onnx.TensorProto:
+    """An initializer `name` whose values are appended to the file `folder / location`."""
+    tensor = numpy_helper.from_array(array, name)
+    external_data_helper.set_external_data(tensor, location)
+    external_data_helper.save_external_data(tensor, str(folder))
+    light = onnx.TensorProto(name=name, dims=array.shape, data_type=tensor.data_type)
+    light.data_location = TensorProto.EXTERNAL
+    light.external_data.extend(tensor.external_data)
     return light
 
 

@@ -13,10 +13,15 @@ from osd_edge.exporters.checkpoint import Checkpoint
 from osd_edge.progress import Progress, silent
 
 
-def fingerprint(base: Checkpoint, names: list[str], progress: Progress = silent) -> str:
-    """64 hex digits for the backbone tensors `names` of `base`."""
+def fingerprint(
+    base: Checkpoint,
+    names: list[str],
+    progress: Progress = silent,
+    label: str = "Fingerprint of the base",
+) -> str:
+    """64 hex digits for the backbone tensors `names` of `base`; `label` names the bar."""
     digest = hashlib.sha256()
-    for name in progress(sorted(names), "Fingerprint of the base"):
+    for name in progress(sorted(names), label):
         tensor = base.stored(name).contiguous()
         dtype = str(tensor.dtype).removeprefix("torch.")
         shape = "x".join(map(str, tensor.shape))

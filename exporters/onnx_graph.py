@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import optimum.exporters.onnx.model_configs  # noqa: F401  (registers the configurations)
 import torch
-from optimum.exporters.onnx import export
 from optimum.exporters.tasks import TasksManager
 
-from osd_edge.exporters.backbone import Backbone, load_backbone
-from osd_edge.exporters.external_data import merge_equal, move_weights, read_graph
+from osd_edge.exporters.backbone import Backbone
+from osd_edge.exporters.external_data import move_weights
+from osd_edge.exporters.hollow import hollow_backbone
+from osd_edge.exporters.skeleton import fill, trace
 
 OPSET = 17
 HIDDEN_OUTPUT = "last_hidden_state"
@@ -37,21 +39,16 @@ def export_graph(
     Weights are in `folder / weights`, the graph refers to them there. Inputs are the token
     tensors `[batch, sequence]` (int64); outputs `last_hidden_state` `[batch, sequence, hidden]`
     and, with a pooler, `pooler_output` `[batch, hidden]`. Fused embeddings take fp32 tables, so
-    `fuse_embeddings` leaves them apart where the tables are to be stored otherwise. One copy of
-    the model is in memory.
+    `fuse_embeddings` leaves them apart where the tables are to be stored otherwise. Of the layers'
+    weights no more than one is in memory; embeddings all are.
     """
     with _quiet(), tempfile.TemporaryDirectory(dir=folder) as scratch:
-        path = Path(scratch) / "export.onnx"
-        model = load_backbone(backbone)
-        export(model, _onnx_config(model, backbone.has_pooler), path, opset=OPSET)
+        model = hollow_backbone(backbone)
+        config = _onnx_config(model, backbone.has_pooler)
+        graph = trace(model, config, Path(scratch) / "export.onnx", OPSET)
+        # Layers' weights go to the file at once: fusion would copy them several times.
+        fill(graph, backbone, dict(model.named_buffers()), folder, weights)
         del model
-        graph = read_graph(path)
-        merge_equal(graph)
-        # Out of the way first: fusion would copy the large matrices several times.
-        products = {
-            node.input[1] for node in graph.graph.node if node.op_type in ("MatMul", "Gemm")
-        }
-        graph = move_weights(graph, folder, weights, products)
         if fuse and backbone.family.fusion is not None:
             graph = _fused(graph, folder, backbone, fuse_embeddings)
     return move_weights(graph, folder, weights)

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,11 +19,13 @@ from osd_edge.exporters.base_package import choose_sites
 from osd_edge.exporters.budget import Budget
 from osd_edge.exporters.factorize import changed_layers
 from osd_edge.exporters.head import HeadOptions
+from osd_edge.exporters.large import is_large
 from osd_edge.exporters.measured import read_calibration
 from osd_edge.exporters.options import Options, check_base_weights, check_options
 from osd_edge.exporters.pair import Pair, open_pair
 from osd_edge.exporters.paper_task import PaperTask, labels_needed
 from osd_edge.exporters.rd.coded_task import CodedTask, calibration_needed
+from osd_edge.exporters.rd.work_folder import remove_work
 from osd_edge.exporters.report import TaskReport
 from osd_edge.exporters.task_model import TaskModel
 from osd_edge.files import write_file
@@ -43,13 +46,17 @@ class TaskExporter:
         kind: str | None = None,
         adapters: Sequence[tuple[str | Path, float]] = (),
         labels: Sequence[str] | None = None,
+        work: Path | None = None,
+        executor: Executor | None = None,
         progress: Progress = silent,
     ) -> None:
         """Open both models and the calibration set. Raises ModelError, DataError, InputError.
 
         `sites` are globs over the linear layers that may carry a delta. `base_weights` are those
         of the package that osd-rd tunes for; its bundles fit every package of the base. `kind`,
-        `adapters` and `labels` are as for `open_pair`.
+        `adapters` and `labels` are as for `open_pair`. What osd-rd has finished of a large
+        model is kept in the folder `work`, where there is one; `executor` (threads or
+        processes) may decompose several layers at once, to the same bytes.
         """
         check_base_weights(base_weights)
         self._base_weights = base_weights
@@ -64,6 +71,9 @@ class TaskExporter:
         if not self._layers:
             raise ModelError("model.same", "the chosen layers are the base's own: no delta")
         self._examples = examples or ()
+        self._large = is_large(self._pair.backbone)
+        self._work = work if self._large else None
+        self._executor = executor
         self._coded_tasks: dict[int, CodedTask] = {}
         self._progress = progress
 
@@ -82,12 +92,14 @@ class TaskExporter:
         """The task's torch model, whose weights are set as needed; None without calibration."""
         if not self._examples:
             return None
-        return TaskModel(self._pair.backbone, self._pair.tuned, self._pair.head, self._base_weights)
+        return self._task_model(streamed=self._large)
 
     @cached_property
     def paper_task(self) -> PaperTask:
         """What exports by the paper's methods share."""
-        return PaperTask(self._pair, self._layers, self._examples, self.model, self._progress)
+        # Their scores are gradients of weights, which have to be there.
+        model = self._task_model(streamed=False) if self._large and self._examples else self.model
+        return PaperTask(self._pair, self._layers, self._examples, model, self._progress)
 
     def export(
         self,
@@ -130,11 +142,24 @@ class TaskExporter:
             return replace(report, adapter_size=self._adapter_size)
         return self._coded(out, options, seed, progress)
 
+    def _task_model(self, *, streamed: bool) -> TaskModel:
+        pair = self._pair
+        return TaskModel(
+            pair.backbone, pair.tuned, pair.head, self._base_weights, streamed=streamed
+        )
+
     def coded_task(self, seed: int, progress: Progress = silent) -> CodedTask:
         """What exports of osd-rd with one `seed` share."""
         if seed not in self._coded_tasks:
             self._coded_tasks[seed] = CodedTask(
-                self._pair, self._layers, self._examples, self.model, seed, progress
+                self._pair,
+                self._layers,
+                self._examples,
+                self.model,
+                seed,
+                progress,
+                work=self._work,
+                executor=self._executor,
             )
         return self._coded_tasks[seed]
 
@@ -210,6 +235,7 @@ def export_task(
     kind: str | None = None,
     adapters: Sequence[tuple[str | Path, float]] = (),
     labels: Sequence[str] | None = None,
+    executor: Executor | None = None,
     progress: Progress = silent,
 ) -> TaskReport:
     """Write the bundle of the task model `tuned`, fine-tuned from `base`, to the file `out`.
@@ -217,8 +243,11 @@ def export_task(
     `adapters` are PEFT adapters in its place, each a folder with its weight. `kind` and `labels`
     are as for `open_pair`. `calibration` is a file of examples, or the examples; `osd` needs
     labelled ones, osd-rd any. `base_weights` is for what package osd-rd tunes it, as
-    `TaskExporter` takes it. The other options are those of `TaskExporter.export`. Raises an
-    OsdEdgeError that says what is wrong, and then writes no file.
+    `TaskExporter` takes it, and `executor`. The other options are those of `TaskExporter.export`.
+    Raises an OsdEdgeError that says what is wrong, and then writes no file.
+
+    Of a large model, finished layers are kept in a folder beside `out` until that is written: an
+    export that was broken off takes up from there.
     """
     # What needs no model is checked before minutes of work.
     check_options(
@@ -242,6 +271,7 @@ def export_task(
             raise calibration_needed("--base-weights", "leave it out")
         if keep is not None or (refine or "none") != "none":
             raise calibration_needed("--keep" if keep is not None else f"--refine {refine}")
+    work = out.with_name(f".{out.name}.work")
     exporter = TaskExporter(
         base,
         tuned,
@@ -251,9 +281,11 @@ def export_task(
         kind=kind,
         adapters=adapters,
         labels=labels,
+        work=work,
+        executor=executor,
         progress=progress,
     )
-    return exporter.export(
+    report = exporter.export(
         out,
         method=method,
         budget=budget,
@@ -266,3 +298,5 @@ def export_task(
         seed=seed,
         progress=progress,
     )
+    remove_work(work)
+    return report

@@ -1,6 +1,7 @@
 """The torch model of a task, whose weights can be set to what a device will have.
 
-One model is kept in memory; base and fine-tuned weights are read into it layer by layer.
+One model is kept in memory; base and fine-tuned weights are read into it layer by layer. Of a
+large model not even that: the weights of its layers are read when they are used (`streamed`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from osd_edge.exporters.checkpoint import Checkpoint
 from osd_edge.exporters.head_plan import HeadPlan, head_values, plan_head
 from osd_edge.exporters.headed_model import HeadedModel, parameters_by_backbone_name
 from osd_edge.exporters.rounding import as_stored
+from osd_edge.exporters.streamed import Read, StreamedLinear
 
 
 class TaskModel:
@@ -26,8 +28,12 @@ class TaskModel:
         tuned: Checkpoint,
         plan: HeadPlan | None = None,
         weights: str = "fp32",
+        *,
+        streamed: bool = False,
     ) -> None:
         """Load the fine-tuned model with the head of `plan` (its own unless given).
+
+        A `streamed` one has no parameters for the weights of the backbone's layers.
 
         `weights` (see `rounding`) is how the device's package stores the base: base weights are
         set to what it will have, and with `int8` the layers round what they take.
@@ -38,6 +44,9 @@ class TaskModel:
         self.plan = plan or plan_head(backbone, tuned)
         self.module: Any = HeadedModel(backbone, tuned, self.plan)
         self._prefix = f"{self.module.base_model_prefix}."
+        self._streamed: dict[str, StreamedLinear] = {}
+        if streamed:
+            self._stream_layers()
         self._parameters = dict(parameters_by_backbone_name(self.module))
         self._embeddings = {
             f"{name.removeprefix(self._prefix)}.weight"
@@ -56,14 +65,19 @@ class TaskModel:
 
     def has(self, name: str) -> bool:
         """Whether the task's model has this backbone parameter (its head may not use a pooler)."""
-        return name in self._parameters
+        return name in self._parameters or name in self._streamed
+
+    @property
+    def streamed(self) -> bool:
+        """Whether weights of layers are read when they are used."""
+        return bool(self._streamed)
 
     def set_tuned(self) -> None:
         """The fine-tuned weights, as they came."""
         self._round_inputs(False)
         for name in self._backbone.parameters:
             if self.has(name):
-                self._set(name, self._tuned.float32(name))
+                self._set_from(name, self._tuned)
         self._set_tuned_head()
 
     def set_midpoint(self, names: Iterable[str]) -> None:
@@ -84,7 +98,7 @@ class TaskModel:
         for layer in self._backbone.layers:
             name = f"{layer.name}.weight"
             if self.has(name):
-                self._set(name, self._tuned.float32(name))
+                self._set_from(name, self._tuned)
         self._set_tuned_head()
 
     def set_delta(self, sites: Sequence[AnySite], head: CodedHead | None = None) -> None:
@@ -94,8 +108,7 @@ class TaskModel:
             name = f"{self._backbone.layers[delta.site].name}.weight"
             if self.has(name):
                 u, v = (torch.from_numpy(factor) for factor in delta.decode())
-                with torch.no_grad():
-                    self.parameter(name).add_(u.T @ v)
+                self._add(name, lambda u=u, v=v: u.T @ v)  # type: ignore[misc]
         self._set_tuned_head()
         if head is not None:
             self._set_head(head)
@@ -107,8 +120,7 @@ class TaskModel:
         assert set(head) == self.head_parameters, "a head is set whole"
         self._set_base(skip_linear=False)
         for site, delta in deltas.items():
-            with torch.no_grad():
-                self.parameter(f"{site}.weight").add_(delta)
+            self._add(f"{site}.weight", lambda delta=delta: delta)  # type: ignore[misc]
         for name, value in head.items():
             self._set(name, value)
 
@@ -121,14 +133,17 @@ class TaskModel:
         self._round_inputs(self.weights == "int8" and not skip_linear)
         linear = {f"{layer.name}.weight" for layer in self._backbone.layers}
         for name in self._backbone.parameters:
-            if self.has(name) and not (skip_linear and name in linear):
-                value = self._backbone.checkpoint.float32(name)
-                if name in linear or name in self._embeddings:
-                    stored = as_stored(
-                        value.numpy(), self.weights, embedding=name in self._embeddings
-                    )
-                    value = torch.from_numpy(stored)
-                self._set(name, value)
+            if not self.has(name) or (skip_linear and name in linear):
+                continue
+            if self.weights == "fp32" or not (name in linear or name in self._embeddings):
+                self._set_from(name, self._backbone.checkpoint)
+            else:
+                self._set_read(name, lambda name=name: self._as_stored(name))  # type: ignore[misc]
+
+    def _as_stored(self, name: str) -> torch.Tensor:
+        """The base's weight `name` as a package of these weights has it."""
+        value = self._backbone.checkpoint.values(name).numpy()
+        return torch.from_numpy(as_stored(value, self.weights, embedding=name in self._embeddings))
 
     def _round_inputs(self, on: bool) -> None:
         if self.weights != "int8":
@@ -147,6 +162,35 @@ class TaskModel:
             self._set(f"{module.path}.weight", torch.from_numpy(decoded.dense()))
             if decoded.bias is not None:
                 self._set(f"{module.path}.bias", torch.from_numpy(decoded.bias.copy()))
+
+    def _stream_layers(self) -> None:
+        for layer in self._backbone.layers:
+            path = self.path(layer.name)
+            try:
+                linear = self.module.get_submodule(path)
+            except AttributeError:
+                continue  # a pooler that the task does without
+            streamed = StreamedLinear(linear)
+            self._streamed[f"{layer.name}.weight"] = streamed
+            self.module.set_submodule(path, streamed)
+
+    def _set_from(self, name: str, checkpoint: Checkpoint) -> None:
+        self._set_read(name, lambda: checkpoint.values(name))
+
+    def _set_read(self, name: str, read: Read) -> None:
+        """Set a parameter of the backbone to what `read` gives, now or when it is used."""
+        if name in self._streamed:
+            self._streamed[name].read = read
+        else:
+            self._set(name, read())
+
+    def _add(self, name: str, delta: Read) -> None:
+        if name in self._streamed:
+            before = self._streamed[name].read
+            self._streamed[name].read = lambda: before() + delta()
+        else:
+            with torch.no_grad():
+                self.parameter(name).add_(delta())
 
     def _set(self, name: str, value: torch.Tensor) -> None:
         with torch.no_grad():

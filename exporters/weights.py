@@ -22,6 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from osd_edge.exporters.branches import Place
 from osd_edge.exporters.checkpoint import Checkpoint
 from osd_edge.exporters.external_data import load_weights, move_weights
+from osd_edge.exporters.folding import drop_unused
 from osd_edge.exporters.rounding import (
     BLOCK,
     SMALL_TABLE,
@@ -64,7 +65,7 @@ def store_weights(
             model.graph.node.extend(writer.gather(node))
         else:
             model.graph.node.append(node)
-    _drop_unused(model.graph)
+    drop_unused(model.graph)
     load_weights(model, folder)
     (folder / location).unlink()
     if not any(opset.domain == _CONTRIB for opset in model.opset_import):
@@ -196,12 +197,3 @@ class _Writer:
 
     def _cast(self, source: str, to: str) -> onnx.NodeProto:
         return helper.make_node("Cast", [source], [to], f"{to}/cast", to=TensorProto.FLOAT)
-
-
-def _drop_unused(graph: onnx.GraphProto) -> None:
-    """Leave out initializers that no node reads any more."""
-    used = {name for node in graph.node for name in node.input}
-    used |= {output.name for output in graph.output}
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)

@@ -43,7 +43,7 @@ def some_statistics(n: int, d: int, seed: int) -> Statistics:
 
 def damage(error: torch.Tensor, statistics: Statistics) -> float:
     """tr(G E A Eᵀ), the long way."""
-    assert statistics.a is not None and statistics.g is not None
+    assert isinstance(statistics.a, torch.Tensor) and isinstance(statistics.g, torch.Tensor)
     return float(torch.trace(statistics.g @ error @ statistics.a @ error.T))
 
 
@@ -222,8 +222,8 @@ def test_statistics_are_second_moments_of_tokens_that_matter() -> None:
     slope = 1 - torch.tanh(model.first(x)) ** 2
     jacobians = model.second.weight[None] * slope[:, None]  # E over v of g gᵀ is Jᵀ J
     g = (jacobians.transpose(1, 2) @ jacobians).mean(0)
-    assert found.a is not None and found.g is not None
     for moment, expected in ((found.a, a), (found.g, g)):
+        assert isinstance(moment, torch.Tensor)
         mean = expected.diagonal().mean()
         assert torch.allclose(moment - 0.03 * torch.eye(len(moment)), expected / mean, atol=0.1)
     weight = float((a.diagonal().mean() * g.diagonal().mean()).sqrt())

@@ -9,13 +9,16 @@ themselves.
 
 import math
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import torch
 
 from osd_edge.exporters.rd.feedback import shaped
-from osd_edge.exporters.rd.latents import ROUNDING, Latent, Latents, nonzero_columns
+from osd_edge.exporters.rd.latents import ROUNDING, Latent, nonzero_columns
 from osd_edge.exporters.rd.whitening import Columns
 from osd_edge.progress import Progress, silent
+
+T = TypeVar("T")
 
 COARSER = 1.001  # than the step above which nothing is left: sure to leave nothing
 _FINER = 0.999  # sure to leave something
@@ -34,8 +37,8 @@ def columns_at(columns: Columns, step: float, *, feedback: bool = True) -> Laten
     )
     delta_u, delta_v = delta_u[alive], delta_v[alive]
     u, v = columns.u[alive] / delta_u[:, None], columns.v[alive] / delta_v[:, None]
-    if feedback and columns.metric_u is not None and columns.metric_v is not None:
-        u, v = shaped(u, columns.metric_u), shaped(v, columns.metric_v)
+    if feedback and columns.metric_u is not None and columns.metric_v is not None and len(u):
+        u, v = shaped(u, columns.metric_u.load()), shaped(v, columns.metric_v.load())
     return nonzero_columns(Latent(u, v, delta_u * delta_v))
 
 
@@ -60,14 +63,14 @@ def coarsest_step(sites: Mapping[str, Columns]) -> float:
 
 
 def finest_within(
-    at: Callable[[float], Latents],
-    fits: Callable[[Latents], bool],
+    at: Callable[[float], T],
+    fits: Callable[[T], bool],
     coarsest: float,
     progress: Progress = silent,
     *,
     octaves: float = 24.0,
     halvings: int = 18,
-) -> tuple[float, Latents] | None:
+) -> "tuple[float, T] | None":
     """The smallest Δ at which what `at` gives `fits`, and that; None if `coarsest` does not fit.
 
     It is searched down to `octaves` below `coarsest`. A coarser Δ takes fewer bytes, but for a

@@ -18,6 +18,7 @@ from osd_edge.exporters.rd.student import Student
 from osd_edge.progress import Progress, silent
 
 MOST_TEXTS = 256  # on which the factor is chosen
+MOST_TEXTS_STREAMED = 32  # of a large model, which takes a second a text for each factor
 _STEPS_AN_OCTAVE = 8
 _MOST = 16  # steps: a factor of 4
 _PATIENCE = 2  # factors in a row that are no better, after which larger ones are not tried

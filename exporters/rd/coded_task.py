@@ -1,8 +1,11 @@
 """Coded bundles of one task: by osd-rd within a budget or for a quality, or of a head alone."""
 
+import math
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from osd_edge.bundle import CODED, Bundle, CodedHead, write_bundle
@@ -16,8 +19,11 @@ from osd_edge.exporters.measured import Measured, batches_of, measure
 from osd_edge.exporters.pair import Pair
 from osd_edge.exporters.rd.compress import Change, Integers, RateDistortion
 from osd_edge.exporters.rd.frozen_head import fit_frozen_head, score_frozen_head
+from osd_edge.exporters.rd.half import lowered, training_dtype
 from osd_edge.exporters.rd.held_back import KEEP_ROWS, split
 from osd_edge.exporters.rd.keep import CurvePoint, Gain, smallest_that_keeps
+from osd_edge.exporters.rd.work_folder import WorkFolder
+from osd_edge.exporters.rd.work_key import work_key
 from osd_edge.exporters.task_model import TaskModel
 from osd_edge.progress import Progress, silent
 from osd_edge.sizes import format_size
@@ -50,12 +56,20 @@ class CodedTask:
         model: TaskModel | None,
         seed: int = 0,
         progress: Progress = silent,
+        *,
+        work: Path | None = None,
+        executor: Executor | None = None,
     ) -> None:
-        """Split `examples`; statistics and decompositions wait until they are needed."""
+        """Split `examples`; statistics and decompositions wait until they are needed.
+
+        What is finished is kept in the folder `work`, if there is one; `executor` may decompose
+        several layers at once.
+        """
         self._pair, self._layers, self._seed = pair, layers, seed
         self._tuning, self._held = split(examples, seed)
         self._model = model
         self._progress = progress
+        self._work, self._executor = work, executor
 
     @cached_property
     def measured(self) -> Measured | None:
@@ -70,7 +84,9 @@ class CodedTask:
         if self._model is None:
             return None
         decoder = self._pair.backbone.family.heads[SEQUENCE].pooling == "last"
-        return fit_frozen_head(self._model, batches_of(self._pair, self._tuning), decoder)
+        batches = batches_of(self._pair, self._tuning)
+        with lowered(self._model.module, training_dtype(), only_streamed=True):
+            return fit_frozen_head(self._model, batches, decoder)
 
     @cached_property
     def frozen_score(self) -> Score | None:
@@ -84,8 +100,19 @@ class CodedTask:
         """Statistics on the rows that tune, and whitened columns of every site."""
         order = {layer.name: i for i, layer in enumerate(self._pair.backbone.layers)}
         places = {layer.name: order[layer.name] for layer in self._layers}
+        work = None
+        if self._work is not None:
+            key = work_key(self._pair, list(places), self._tuning, self._seed, self._progress)
+            work = WorkFolder(self._work, key)
         return RateDistortion(
-            self._pair, places, self._model, self._tuning, self._seed, self._progress
+            self._pair,
+            places,
+            self._model,
+            self._tuning,
+            self._seed,
+            self._progress,
+            work=work,
+            executor=self._executor,
         )
 
     def head_only(self, task: str) -> Coded:
@@ -184,7 +211,10 @@ class CodedTask:
             head = self._placeholder(task, replace(integers, sites=()), refine)
             return whole - len(write_bundle(head)) <= allowed - _PADDING
 
-        integers = self.pipeline.compress(fits, refine, progress, change)
+        # A value other than zero takes a bit for its sign alone.
+        bytes_ = allowed if size is None else size
+        most = math.inf if bytes_ is None else 8 * bytes_
+        integers = self.pipeline.compress(fits, refine, progress, change, most)
         if integers is None:
             return None
         bundle = self._bundle(task, integers, "osd-rd", refine)

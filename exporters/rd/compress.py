@@ -3,7 +3,9 @@
 What does not depend on the budget is computed once and kept.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,16 +27,18 @@ from osd_edge.exporters.rd.allocate import (
     head_columns_at,
     matrix_at,
 )
-from osd_edge.exporters.rd.amplify import MOST_TEXTS, best_amplification
+from osd_edge.exporters.rd.amplify import MOST_TEXTS, MOST_TEXTS_STREAMED, best_amplification
 from osd_edge.exporters.rd.half import lowered, training_dtype
 from osd_edge.exporters.rd.integers import integer_layers, integer_sites
-from osd_edge.exporters.rd.latents import Latents, shrunk
+from osd_edge.exporters.rd.latents import ROUNDING, Latent, Latents, shrunk
 from osd_edge.exporters.rd.mixtures import mixtures
 from osd_edge.exporters.rd.refine import REFINEMENTS, Refinement, refine
 from osd_edge.exporters.rd.rescale import rescaled
+from osd_edge.exporters.rd.sites import columns_of, statistics_of
 from osd_edge.exporters.rd.statistics import Statistics, collect_statistics
 from osd_edge.exporters.rd.student import Student
 from osd_edge.exporters.rd.whitening import Columns, whitened_svd
+from osd_edge.exporters.rd.work_folder import WorkFolder
 from osd_edge.exporters.task_model import TaskModel
 from osd_edge.integers import IntegerLayer, IntegerSite
 from osd_edge.progress import Progress, silent
@@ -42,6 +46,7 @@ from osd_edge.progress import Progress, silent
 BATCH = 16  # texts of a step, at least
 _STEP_TOKENS = 512  # of a step: as many texts as make this up, few long or many short ones
 _STATISTICS_TEXTS = 512  # more change them little
+_STREAMED_BATCH = 4  # what a large model keeps for its backward pass grows with the batch
 _ROUNDS = 4  # a calibration text is trained on no more often; mixtures of them make up the rest
 _MOST_LEVELS = 4095  # integers of twelve bits lose nothing that an answer could show
 _OCTAVES = 0.75  # above the step of plain rounding, in which that with feedback is searched
@@ -71,8 +76,14 @@ class RateDistortion:
         examples: Sequence[Example],
         seed: int = 0,
         progress: Progress = silent,
+        *,
+        work: WorkFolder | None = None,
+        executor: Executor | None = None,
     ) -> None:
-        """Collect statistics on `examples` and decompose the deltas of the sites in `places`."""
+        """Collect statistics on `examples` and decompose the deltas of the sites in `places`.
+
+        What is finished stays in `work`; `executor` may decompose several layers at once.
+        """
         self._pair = pair
         self._places = places
         self._model = model
@@ -80,18 +91,14 @@ class RateDistortion:
         self._seed = seed
         self._modules = pair.head.modules
         values = head_values(pair.tuned, self._modules)
-        statistics = self._collect(progress)
-        self._deltas: dict[str, torch.Tensor] = {}
-        self._statistics = {name: statistics.get(name, Statistics()) for name in places}
-        self._columns: dict[str, Columns] = {}
-        for name in progress(list(places), "Whitened SVD"):
-            delta = site_delta(pair.backbone, pair.tuned, name)
-            assert delta is not None
-            self._deltas[name] = delta
-            self._columns[name] = whitened_svd(delta, self._statistics[name])
+        heads = [module.path for module in self._modules]
+        known = statistics_of([*places, *heads], lambda: self._collect(progress), work)
+        self._statistics = {name: known[name] for name in places}
+        self._columns = columns_of(
+            pair.backbone, pair.tuned, self._statistics, work, executor, progress
+        )
         self._head = [
-            self._head_layer(values[f"{module.path}.weight"], statistics.get(module.path))
-            for module in self._modules
+            self._head_layer(values[f"{path}.weight"], known[path].load()) for path in heads
         ]
         self._biases = tuple(values.get(f"{module.path}.bias") for module in self._modules)
 
@@ -101,14 +108,16 @@ class RateDistortion:
         refinement: str | Refinement,
         progress: Progress = silent,
         change: Change | None = None,
+        most: float = math.inf,
     ) -> Integers | None:
         """The best integers that `fits` accepts; None where nothing does.
 
         `refinement` is `none`, `scales` or `codes` (or its numbers); without calibration data
-        it must be `none`. `change` alters what refinement starts from, for controls.
+        it must be `none`. `change` alters what refinement starts from, for controls. `fits` is
+        sure to accept no more than `most` values of sites other than zero, which saves asking it.
         """
         how = REFINEMENTS[refinement] if isinstance(refinement, str) else refinement
-        latents = self.fitted(fits, progress)
+        latents = self.fitted(fits, progress, most)
         if latents is None:
             return None
         if how.steps:
@@ -116,14 +125,19 @@ class RateDistortion:
             return self.within(self.refined(start, how, progress), fits)
         return self.within(self.amplified(latents, progress), fits)
 
-    def fitted(self, fits: Fits, progress: Progress = silent) -> Latents | None:
+    def fitted(
+        self, fits: Fits, progress: Progress = silent, most: float = math.inf
+    ) -> Latents | None:
         """Quantised with the smallest step that `fits`, and rescaled; None where none does."""
 
-        def accepted(latents: Latents) -> bool:
-            return _largest(latents) <= _MOST_LEVELS and fits(self.integers(latents))
+        def accepted(latents: Latents | None) -> bool:
+            return latents is not None and fits(self.integers(latents))
 
         plain = finest_within(
-            lambda step: self._at(step, feedback=False), accepted, self._coarsest, progress
+            lambda step: self._at(step, feedback=False, most=most),
+            accepted,
+            self._coarsest,
+            progress,
         )
         if plain is None:
             return None
@@ -132,9 +146,15 @@ class RateDistortion:
             # Passing errors on takes bytes: a somewhat coarser step. Where nothing near fits, the
             # file is so small that plain rounding is as good.
             found = finest_within(
-                self._at, accepted, step * 2**_OCTAVES, progress, octaves=_OCTAVES, halvings=7
+                lambda step: self._at(step, most=most),
+                accepted,
+                step * 2**_OCTAVES,
+                progress,
+                octaves=_OCTAVES,
+                halvings=7,
             )
             latents = latents if found is None else found[1]
+        assert latents is not None, "nothing was accepted"
         return self._rescaled(latents)
 
     def refined(
@@ -156,7 +176,8 @@ class RateDistortion:
         """`latents` times one factor; as they are without calibration data."""
         if self._model is None or not latents.sites:
             return latents
-        batches = batches_of(self._pair, evenly_spaced(self._examples, MOST_TEXTS))
+        most = MOST_TEXTS_STREAMED if self._model.streamed else MOST_TEXTS
+        batches = batches_of(self._pair, evenly_spaced(self._examples, most))
         with self._student(latents) as (student, teacher):
             factor = best_amplification(student, teacher, batches, self._pair.head.kind, progress)
         sites = {n: replace(x, scale=factor * x.scale) for n, x in latents.sites.items()}
@@ -180,7 +201,9 @@ class RateDistortion:
 
     def smallest(self) -> Integers:
         """The least that a bundle of this task may hold: its head, as coarse as can be."""
-        return self.integers(self._at(COARSER * self._coarsest))
+        latents = self._at(COARSER * self._coarsest)
+        assert latents is not None
+        return self.integers(latents)
 
     def integers(self, latents: Latents) -> Integers:
         """What the bundle would store of `latents`."""
@@ -213,8 +236,13 @@ class RateDistortion:
         module = self._model.module
         layers = {name: module.get_submodule(self._model.path(name)) for name in self._places}
         layers |= {m.path: module.get_submodule(m.path) for m in self._modules}
-        batches = batches_of(self._pair, evenly_spaced(self._examples, _STATISTICS_TEXTS))
-        return collect_statistics(module, layers, batches, self._seed, progress)
+        texts = evenly_spaced(self._examples, _STATISTICS_TEXTS)
+        if not self._model.streamed:
+            batches = batches_of(self._pair, texts)
+            return collect_statistics(module, layers, batches, self._seed, progress)
+        batches = batches_of(self._pair, texts, _STREAMED_BATCH)
+        with lowered(module, training_dtype()):
+            return collect_statistics(module, layers, batches, self._seed, progress)
 
     def _head_layer(
         self, weight: torch.Tensor, statistics: Statistics | None
@@ -229,24 +257,34 @@ class RateDistortion:
         heads = {f"head {i}": x for i, x in enumerate(self._head) if isinstance(x, Columns)}
         return coarsest_step({**self._columns, **heads})
 
-    def _at(self, step: float, *, feedback: bool = True) -> Latents:
-        sites = {
-            name: columns_at(columns, step, feedback=feedback)
-            for name, columns in self._columns.items()
-        }
+    def _at(self, step: float, *, feedback: bool = True, most: float = math.inf) -> Latents | None:
+        """All layers at the global step.
+
+        None where an integer is too large, or sites have more than `most` that are not zero.
+        """
+        left = most
+        sites = {}
+        for name, columns in self._columns.items():
+            sites[name] = columns_at(columns, step, feedback=feedback)
+            left -= _count(sites[name])
+            if left < 0:
+                return None
         head = tuple(
             head_columns_at(x, step, feedback=feedback)
             if isinstance(x, Columns)
             else matrix_at(*x, step)
             for x in self._head
         )
+        if any(math.isinf(_count(layer)) for layer in head):
+            return None
         return shrunk(Latents(sites, head, self._biases), 0.0)
 
     def _rescaled(self, latents: Latents) -> Latents:
-        sites = {
-            name: rescaled(latent, self._deltas[name], self._statistics[name])
-            for name, latent in latents.sites.items()
-        }
+        sites = {}
+        for name, latent in latents.sites.items():
+            delta = site_delta(self._pair.backbone, self._pair.tuned, name)
+            assert delta is not None
+            sites[name] = rescaled(latent, delta, self._statistics[name].load())
         return Latents(sites, latents.head, latents.biases)
 
     @cached_property
@@ -261,7 +299,11 @@ class RateDistortion:
         return real + mixtures(self._examples, count - len(real), self._seed)
 
 
-def _largest(latents: Latents) -> float:
-    """The largest magnitude among all values, in steps."""
-    every = (*latents.sites.values(), *latents.head)
-    return max((float(x.abs().max()) for latent in every for x in latent.rows), default=0.0)
+def _count(latent: Latent) -> float:
+    """Values other than zero once quantised; infinitely many where one is too large to store."""
+    count = 0
+    for x in latent.rows:
+        if float(x.abs().max() if x.numel() else 0.0) > _MOST_LEVELS:
+            return math.inf
+        count += int((x.abs() >= 1 - ROUNDING).sum())
+    return count

@@ -9,35 +9,61 @@ lattice, Babai 1986).
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from osd_edge.exporters.rd.latents import ROUNDING
+from osd_edge.exporters.rd.moments import EXACT, Sketch, part
 
 # Share of an error that is passed on. All of it trusts the metric, an estimate, too far.
 PASSED_ON = 0.85
+WIDEST_PART = 2048
 _BLOCK = 64  # elements after which the rest of the row is corrected in one product
 
 
 @dataclass(frozen=True)
-class Metric:
-    """H `[n, n]` ready for rounding: `order` the elements are taken in, those that count most
-    first; `upper` is R in that order; `mean` the geometric mean of H's eigenvalues.
+class Part:
+    """Elements that pass errors on to one another: their places, in the `order` they are taken
+    in, those that count most first; and `upper`, R in that order.
     """
 
     order: torch.Tensor
     upper: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Metric:
+    """H `[n, n]` ready for rounding; `mean` is the geometric mean of its eigenvalues.
+
+    A wide H is cut into `parts`, between which no error is passed on.
+    """
+
+    parts: tuple[Part, ...]
     mean: float
 
+    def load(self) -> "Metric":
+        """Itself: the metric is in memory."""
+        return self
 
-def metric_of(h: torch.Tensor) -> Metric:
+
+def metric_of(h: "torch.Tensor | Sketch") -> Metric:
     """The metric of a symmetric positive definite H `[n, n]`."""
+    n = len(h)
+    count = 1 if n <= EXACT else -(-n // WIDEST_PART)
+    bounds = [n * i // count for i in range(count + 1)]
+    parts = tuple(_part(part(h, a, b), a) for a, b in pairwise(bounds))
+    logs = torch.cat([p.upper.diagonal().log() for p in parts])
+    return Metric(parts, float(logs.mean().mul(-2).exp()))
+
+
+def _part(h: torch.Tensor, start: int) -> Part:
     order = h.diagonal().argsort(descending=True, stable=True)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(h[order][:, order].double()))
     upper = torch.linalg.cholesky(inverse, upper=True)
-    mean = float(upper.diagonal().log().mean().mul(-2).exp())
-    return Metric(order, upper.float(), mean)
+    return Part(order + start, upper.float())
 
 
 def shaped(x: torch.Tensor, metric: Metric) -> torch.Tensor:
@@ -45,8 +71,15 @@ def shaped(x: torch.Tensor, metric: Metric) -> torch.Tensor:
 
     `quantize` of the result has the errors that this module is about.
     """
-    rows = x[:, metric.order].numpy().copy()
-    upper = metric.upper.numpy()
+    result = torch.empty_like(x)
+    for of_part in metric.parts:
+        result[:, of_part.order] = torch.from_numpy(_shaped_part(x, of_part))
+    return result
+
+
+def _shaped_part(x: torch.Tensor, of_part: Part) -> NDArray[np.float32]:
+    rows = x[:, of_part.order].numpy().copy()
+    upper = of_part.upper.numpy()
     diagonal = upper.diagonal().copy()
     for start in range(0, rows.shape[1], _BLOCK):
         end = min(start + _BLOCK, rows.shape[1])
@@ -60,6 +93,5 @@ def shaped(x: torch.Tensor, metric: Metric) -> torch.Tensor:
             if j + 1 < end:
                 rows[:, j + 1 : end] -= error[:, None] * upper[j, j + 1 : end]
         rows[:, end:] -= errors @ upper[start:end, end:]
-    result = torch.empty_like(x)
-    result[:, metric.order] = torch.from_numpy(rows)
+    result: NDArray[np.float32] = rows
     return result

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 
 from osd_edge.exporters.activations import round_inputs, rounds_inputs
+from osd_edge.exporters.streamed import StreamedLinear
 
 _LEAST = 128  # smaller layers stay as they are: nothing to win
 _MULTIPLIES = ("amx_bf16", "amx_tile", "avx512_bf16", "bf16", "sve_bf16")  # by name in torch
@@ -39,21 +40,29 @@ class LowLinear(torch.nn.Module):
 
 
 @contextmanager
-def lowered(module: Any, dtype: torch.dtype) -> Iterator[None]:
-    """Within this, the linear layers of `module` multiply in `dtype`; afterwards as before."""
+def lowered(module: Any, dtype: torch.dtype, *, only_streamed: bool = False) -> Iterator[None]:
+    """Within this, the linear layers of `module` multiply in `dtype`; afterwards as before.
+
+    With `only_streamed`, a model small enough to be in memory is left as it is.
+    """
     found = [
         (name, layer)
         for name, layer in module.named_modules()
         if isinstance(layer, torch.nn.Linear) and min(layer.weight.shape) >= _LEAST
     ]
-    replaced = found if dtype != torch.float32 else []
+    replaced = found if dtype != torch.float32 and not only_streamed else []
     for name, layer in replaced:
         low = LowLinear(layer, dtype)
         if rounds_inputs(layer):
             round_inputs(low)
         module.set_submodule(name, low)
+    streamed = [part for part in module.modules() if isinstance(part, StreamedLinear)]
+    for part in streamed:
+        part.dtype = dtype
     try:
         yield
     finally:
+        for part in streamed:
+            part.dtype = torch.float32
         for name, layer in replaced:
             module.set_submodule(name, layer)

@@ -3,6 +3,7 @@
 import torch
 
 from osd_edge.exporters.rd.latents import Latent, quantize
+from osd_edge.exporters.rd.moments import times
 from osd_edge.exporters.rd.statistics import Statistics
 
 _RIDGE = 1e-4  # of the diagonal: columns that became nearly equal keep finite scales
@@ -16,8 +17,7 @@ def rescaled(latent: Latent, delta: torch.Tensor, statistics: Statistics) -> Lat
     """
     assert latent.v is not None
     u, v = quantize(latent.u), quantize(latent.v)
-    gu = u if statistics.g is None else u @ statistics.g
-    av = v if statistics.a is None else v @ statistics.a
+    gu, av = times(u, statistics.g), times(v, statistics.a)
     system = (gu @ u.T) * (av @ v.T)
     target = ((gu @ delta) * av).sum(1)
     norm = system.diagonal().sqrt()

@@ -5,6 +5,7 @@ A = E[x xᵀ] `[d, d]` and G = E[g gᵀ] `[n, n]`. g is the gradient of ⟨v, lo
 so no labels are needed and one backward pass does: E over v of that is the gradient's second
 moment under the logits' Euclidean metric. To second order an error E in the weight then costs
 tr(G E A Eᵀ), the Kronecker-factored approximation of Martens and Grosse (arXiv 1503.05671).
+Of wide layers A or G are sketches (`moments`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 
 from osd_edge.exporters.calibration import Batch
+from osd_edge.exporters.rd.moments import Moment, RunningMoment
 from osd_edge.progress import Progress, silent
 
 DAMPING = 0.03  # of the mean diagonal, added to it: directions the set never showed count a little
@@ -27,9 +29,13 @@ class Statistics:
     A and G are identities, given as None, and the weight is 1.
     """
 
-    a: torch.Tensor | None = None
-    g: torch.Tensor | None = None
+    a: Moment = None
+    g: Moment = None
     weight: float = 1.0
+
+    def load(self) -> "Statistics":
+        """Itself: the statistics are in memory."""
+        return self
 
 
 class _Moments:
@@ -37,24 +43,20 @@ class _Moments:
 
     def __init__(self) -> None:
         self.inputs: list[torch.Tensor] = []
-        self.a: torch.Tensor | None = None
-        self.g: torch.Tensor | None = None
-        self.tokens = 0
+        self.a, self.g = RunningMoment(seed=0), RunningMoment(seed=1)
 
     def take(self, gradient: torch.Tensor) -> None:
         x, g = self.inputs.pop(), gradient.detach().reshape(-1, gradient.shape[-1])
         # In the last layer of a classifier only the pooled token has a gradient at all.
         live = g.abs().sum(1) > 0
-        x, g = x[live], g[live]
-        self.a = x.T @ x if self.a is None else self.a.addmm_(x.T, x)
-        self.g = g.T @ g if self.g is None else self.g.addmm_(g.T, g)
-        self.tokens += len(x)
+        self.a.add(x[live])
+        self.g.add(g[live])
 
     def statistics(self) -> Statistics:
-        if self.a is None or self.g is None or not self.tokens:
+        a, g = self.a.normalized(DAMPING), self.g.normalized(DAMPING)
+        if a is None or g is None:
             return Statistics()
-        (a, mean_a), (g, mean_g) = (_normalized(m / self.tokens) for m in (self.a, self.g))
-        return Statistics(a, g, (mean_a * mean_g) ** 0.5)
+        return Statistics(a[0], g[0], (a[1] * g[1]) ** 0.5)
 
 
 def collect_statistics(
@@ -93,9 +95,3 @@ def _watch(moments: _Moments) -> Any:
         output.register_hook(moments.take)  # type: ignore[no-untyped-call]
 
     return forward
-
-
-def _normalized(moment: torch.Tensor) -> tuple[torch.Tensor, float]:
-    """The moment with mean diagonal 1, damped; and its mean diagonal."""
-    mean = max(float(moment.diagonal().mean()), 1e-30)
-    return moment / mean + DAMPING * torch.eye(len(moment)), mean

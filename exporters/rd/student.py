@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from osd_edge.exporters.activations import rounded, rounds_inputs
 from osd_edge.exporters.rd.latents import Latent, Latents, quantize
+from osd_edge.exporters.streamed import weight_of
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -110,7 +111,7 @@ class Student:
         self.sites: dict[str, LatentLinear] = {}
         for name, latent in latents.sites.items():
             linear = self.module.get_submodule(paths[name])
-            weight = linear.weight.data.to(dtype)
+            weight = weight_of(linear).to(dtype)
             rounds = rounds_inputs(linear)
             layer = LatentLinear(latent, weight, linear.bias, quantized=quantized, rounds=rounds)
             self.sites[name] = self._put(paths[name], layer)

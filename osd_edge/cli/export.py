@@ -1,5 +1,6 @@
 """`osd-edge export base` and `osd-edge export task`: the workstation's commands."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -174,6 +175,13 @@ def export_base_command(
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Draws the rows held back; osd-rd."
 )
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="osd-rd: layers decomposed at once. The bundle is the same whatever their number.",
+)
 @click.option("--name", help="Name of the task. Default: that of the file.")
 @click.option(
     "-o",
@@ -202,6 +210,7 @@ def export_task_command(
     base_weights: str,
     sites: tuple[str, ...],
     seed: int,
+    jobs: int,
     name: str | None,
     out: Path,
     as_json: bool,
@@ -216,27 +225,29 @@ def export_task_command(
     head = None
     if head_values or head_rank:
         head = HeadOptions(values=head_values or "fp16", rank=head_rank)
-    report = export_task(
-        base,
-        tuned,
-        out,
-        method=method,
-        budget=budget,
-        keep=keep,
-        refine=refine,
-        values=values,
-        calibration=calibration,
-        sites=sites or ("*",),
-        name=name,
-        head=head,
-        extra_rank=extra_rank,
-        base_weights=base_weights,
-        seed=seed,
-        kind=kind,
-        adapters=[_weighted(adapter) for adapter in adapters],
-        labels=labels.split(",") if labels else None,
-        progress=bar,
-    )
+    with ThreadPoolExecutor(jobs) as executor:
+        report = export_task(
+            base,
+            tuned,
+            out,
+            method=method,
+            budget=budget,
+            keep=keep,
+            refine=refine,
+            values=values,
+            calibration=calibration,
+            sites=sites or ("*",),
+            name=name,
+            head=head,
+            extra_rank=extra_rank,
+            base_weights=base_weights,
+            seed=seed,
+            kind=kind,
+            adapters=[_weighted(adapter) for adapter in adapters],
+            labels=labels.split(",") if labels else None,
+            executor=executor,
+            progress=bar,
+        )
     if as_json:
         print_json(report.as_dict())
     else:
