@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from benchmarks.at_size_models import MODELS, make_models, write_calibration
+from osd_edge.files import write_file
 
 STAGES = ("models", "base", "task", "task-calibrated")
 _TITLES = {
@@ -65,9 +66,11 @@ def main(
     with tempfile.TemporaryDirectory(prefix="osd-edge-at-size-") as name:
         folder = work or Path(name)
         folder.mkdir(parents=True, exist_ok=True)
-        stages = STAGES if calibration else STAGES[:-1]
-        found = {stage: in_process(stage, folder, options) for stage in stages}
-    report = {"options": options, "stages": found}
+        report: dict[str, Any] = {"options": options, "stages": {}}
+        for step in STAGES if calibration else STAGES[:-1]:
+            report["stages"][step] = in_process(step, folder, options)
+            # Kept as it grows: a stage that is stopped takes the others' figures with it else.
+            write_file(folder / "report.json", json.dumps(report, indent=1).encode())
     print(json.dumps(report, indent=1) if as_json else markdown(report))
 
 

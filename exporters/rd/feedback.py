@@ -54,16 +54,17 @@ def metric_of(h: "torch.Tensor | Sketch") -> Metric:
     n = len(h)
     count = 1 if n <= EXACT else -(-n // WIDEST_PART)
     bounds = [n * i // count for i in range(count + 1)]
-    parts = tuple(_part(part(h, a, b), a) for a, b in pairwise(bounds))
-    logs = torch.cat([p.upper.diagonal().log() for p in parts])
-    return Metric(parts, float(logs.mean().mul(-2).exp()))
+    made = [_part(part(h, a, b), a) for a, b in pairwise(bounds)]
+    logs = torch.cat([logs for _, logs in made])
+    return Metric(tuple(of_part for of_part, _ in made), float(logs.mean().mul(-2).exp()))
 
 
-def _part(h: torch.Tensor, start: int) -> Part:
+def _part(h: torch.Tensor, start: int) -> tuple[Part, torch.Tensor]:
+    """H of one part, which begins at `start`; and the logarithms of R's diagonal."""
     order = h.diagonal().argsort(descending=True, stable=True)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(h[order][:, order].double()))
     upper = torch.linalg.cholesky(inverse, upper=True)
-    return Part(order + start, upper.float())
+    return Part(order + start, upper.float()), upper.diagonal().log()
 
 
 def shaped(x: torch.Tensor, metric: Metric) -> torch.Tensor:

@@ -3,7 +3,7 @@
 Up to `EXACT` features M is kept whole. A wider one is kept as a sketch: rows R `[m, n]`, each
 the sum of some tokens with random signs, so that Rᵀ R is M on average over the signs (count
 sketch; Charikar, Chen and Farach-Colton 2002). It takes m n numbers and not n², and adding a
-token to it takes n operations and not n². What that costs is in docs/at-size.md.
+token to it takes n operations and not n².
 """
 
 from dataclasses import dataclass
