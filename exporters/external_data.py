@@ -1,7 +1,6 @@
 """Moving an ONNX graph's weights out of memory into its data file, tensor by tensor."""
 
 import mmap
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +19,13 @@ def read_graph(path: Path) -> onnx.ModelProto:
     return model
 
 
-def move_weights(
-    model: onnx.ModelProto, folder: Path, location: str, names: Collection[str] | None = None
-) -> onnx.ModelProto:
-    """Append initializers (those in `names`, else all) to the file `folder / location`.
+def move_weights(model: onnx.ModelProto, folder: Path, location: str) -> onnx.ModelProto:
+    """Append initializers, but for the smallest, to the file `folder / location`.
 
     Returns the model with references to them; `model` itself must not be used any more.
     """
     for tensor in model.graph.initializer:
-        wanted = names is None or tensor.name in names
-        if wanted and tensor.HasField("raw_data") and len(tensor.raw_data) >= _INLINE_BYTES:
+        if tensor.HasField("raw_data") and len(tensor.raw_data) >= _INLINE_BYTES:
             external_data_helper.set_external_data(tensor, location)
             external_data_helper.save_external_data(tensor, str(folder))
             tensor.ClearField("raw_data")

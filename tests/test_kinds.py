@@ -11,9 +11,7 @@ import pytest
 import torch
 from transformers import (
     AutoModel,
-    AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
     AutoTokenizer,
     pipeline,
 )
@@ -24,22 +22,13 @@ from osd_edge.exporters import HeadOptions, export_base, export_task
 from osd_edge.runtime import EdgeSession
 from tests import tiny
 from tests.cli import run_cli
+from tests.kinds import KINDS
 
-TAGS = ("O", "B-ANIMAL", "I-ANIMAL", "B-PLACE", "I-PLACE")
 QUESTION = "a cat on the mat"
 LENGTH, STRIDE = 32, 8  # so that a text of a hundred words is several windows
 MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "labels": (AutoModelForSequenceClassification, {}),
-    "multi-label": (
-        AutoModelForSequenceClassification,
-        {"problem_type": "multi_label_classification"},
-    ),
-    "regression": (
-        AutoModelForSequenceClassification,
-        {"labels": ("score",), "problem_type": "regression"},
-    ),
-    "token-labels": (AutoModelForTokenClassification, {"labels": TAGS}),
-    "spans": (AutoModelForQuestionAnswering, {"labels": ("a", "b")}),
+    **KINDS,
 }
 
 

@@ -11,9 +11,6 @@ import numpy as np
 from transformers import (
     AutoModel,
     AutoModelForImageClassification,
-    AutoModelForQuestionAnswering,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
     ViTImageProcessor,
 )
 
@@ -22,21 +19,9 @@ from osd_edge.exporters import HeadOptions, export_base, export_task
 from osd_edge.runtime import EdgeSession
 from osd_edge.runtime.task import decode_task
 from tests import tiny
+from tests.kinds import KINDS
 from tests.web_texts import in_units
 
-TAGS = ("O", "B-ANIMAL", "I-ANIMAL", "B-PLACE", "I-PLACE")
-_KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
-    "multi-label": (
-        AutoModelForSequenceClassification,
-        {"problem_type": "multi_label_classification"},
-    ),
-    "regression": (
-        AutoModelForSequenceClassification,
-        {"labels": ("score",), "problem_type": "regression"},
-    ),
-    "token-labels": (AutoModelForTokenClassification, {"labels": TAGS}),
-    "spans": (AutoModelForQuestionAnswering, {"labels": ("a", "b")}),
-}
 _QUESTION = "a cat on the mat"
 _CONTEXT = ("the bird flew", "Ünder 😀 the mats a cat sat, dogs", "  a dog  ran!  over the cat ")
 
@@ -47,14 +32,14 @@ def write_kinds(folder: Path, model: Path, prepare: Callable[[Path], None]) -> N
     `prepare` gives a fine-tuned model the tokenizer of its base.
     """
     models = folder / "models"
-    for seed, (kind, (task, settings)) in enumerate(_KINDS.items(), 11):
+    for seed, (kind, (task, settings)) in enumerate(KINDS.items(), 11):
         tuned = tiny.make_tuned(
             model, models / kind, task=task, seed=seed, size=0.05, linear_only=True, **settings
         )
         prepare(tuned)
     _make_embedding(model, models / "embedding", prepare)
     session = EdgeSession(folder / "base", threads=1)
-    for kind in (*_KINDS, "embedding"):
+    for kind in (*KINDS, "embedding"):
         bundle = folder / f"kind-{kind}.osd.safetensors"
         export_task(model, models / kind, bundle, name=kind, method="truncsvd", budget="r=16")
         session.load(bundle)

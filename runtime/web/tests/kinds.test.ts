@@ -14,7 +14,6 @@ import {
   EdgeSession as CoreSession,
   embed,
   type Ort,
-  OsdEdgeError,
   type Picture,
   type Span,
   type Tag,
@@ -24,6 +23,7 @@ import { halved } from "../src/halves.js";
 import { EdgeSession } from "../src/node.js";
 import { textEncoder } from "../src/text.js";
 import { FIXTURES, fixture, TASKS } from "./fixtures.js";
+import { code } from "./refusal.js";
 
 const TOLERANCE = 1e-4;
 const KINDS = ["multi-label", "regression", "token-labels", "spans", "embedding"];
@@ -98,16 +98,6 @@ function samePlaces<T extends Tag | Span>(found: readonly T[], wanted: readonly 
   const place = ({ score, ...rest }: T): unknown => rest;
   assert.deepEqual(found.map(place), wanted.map(place));
   close(found.map(({ score }) => score), wanted.map(({ score }) => score));
-}
-
-async function code(action: () => unknown): Promise<string> {
-  try {
-    await action();
-  } catch (error) {
-    if (error instanceof OsdEdgeError) return error.code;
-    throw error;
-  }
-  assert.fail("it was not refused");
 }
 
 const { texts, question } = expected;

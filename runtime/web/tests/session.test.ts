@@ -4,10 +4,11 @@ import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import * as web from "onnxruntime-web";
-import { classify, EdgeSession as CoreSession, OsdEdgeError, type Ort } from "../src/core.js";
+import { classify, EdgeSession as CoreSession, type Ort } from "../src/core.js";
 import { EdgeSession } from "../src/node.js";
 import { textEncoder } from "../src/text.js";
 import { expected, FIXTURES, fixture, TASKS } from "./fixtures.js";
+import { code } from "./refusal.js";
 
 const BASE = fileURLToPath(new URL("base", FIXTURES));
 const TOLERANCE = 1e-4;
@@ -21,16 +22,6 @@ async function sessionWithTasks(cacheBytes?: number): Promise<CoreSession> {
   const session = await EdgeSession.create(BASE, { encoder: textEncoder, ...options });
   for (const task of TASKS) await session.load(bundle(task));
   return session;
-}
-
-async function code(action: () => unknown): Promise<string> {
-  try {
-    await action();
-  } catch (error) {
-    if (error instanceof OsdEdgeError) return error.code;
-    throw error;
-  }
-  assert.fail("it was not refused");
 }
 
 function close(found: Float32Array, wanted: readonly number[]): void {
