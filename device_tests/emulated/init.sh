@@ -23,7 +23,11 @@ $bb mount -t sysfs none /root/sys
 set --
 while IFS= read -r line; do set -- "$@" "$line"; done < /root/job/argv
 while IFS= read -r line; do export "$line"; done < /root/job/environment
-$bb chroot /root "$@" > /root/job/out/stdout
+: > /root/job/out/stdout
+# A file that nothing was written to yet has no inode on the disk before this, even so; without
+# it, a machine that stops early looks like one that did not start.
+$bb sync
+$bb chroot /root "$@" >> /root/job/out/stdout
 echo $? > /root/job/out/status
 $bb umount /root/job
 $bb poweroff -f
