@@ -23,12 +23,9 @@ export async function fetchBytes(address: string | URL): Promise<Uint8Array> {
 /** Files below the address `base`, with or without a slash at its end. */
 export function filesAt(base: string | URL): BaseFiles {
   const folder = String(base).replace(/\/?$/, "/");
-  return async (name) => {
-    try {
-      return await fetchBytes(folder + name);
-    } catch (error) {
+  return (name) =>
+    fetchBytes(folder + name).catch((error: unknown) => {
       const reason = name === "manifest.json" ? "missing" : "file";
       throw baseError(reason, `cannot read ${shown(folder + name, 200)} (${reasonOf(error)})`);
-    }
-  };
+    });
 }

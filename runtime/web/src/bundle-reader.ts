@@ -10,7 +10,7 @@ import { CodedPart } from "./coded-part.js";
 import { checkDigest, DIGEST, DIGEST_KEY, readHeader, readTensors } from "./container.js";
 import { bundleError, reasonOf, shown } from "./errors.js";
 import { type Activation, ACTIVATIONS, type Head, KINDS, POOLINGS } from "./heads.js";
-import { isList, isObject, isOneOf, isString, isWithin, type Json, parseJson } from "./json.js";
+import { isList, isOneOf, isString, isWithin, type Json, parseJson, valuesOf } from "./json.js";
 import { plainPart, take } from "./plain-part.js";
 
 const FORMAT_VERSION = "1";
@@ -125,13 +125,11 @@ function parseHead(
 ): Omit<Head, "layers"> & { readonly layers: readonly LayerFacts[] } {
   const description = parse(text, "osd.head");
   const problem = bundleError("head", "osd.head is malformed");
-  if (!isObject(description)) throw problem;
-  const normalize = description.get("normalize");
-  if (description.size !== (normalize === undefined ? 3 : 4)) throw problem;
-  const kind = description.get("kind");
-  const pooling = description.get("pooling");
-  const layers = description.get("layers");
-  if (!isString(kind) || !isString(pooling) || layers === undefined) throw problem;
+  const keys = ["kind", "pooling", "layers"];
+  const three = valuesOf(description, ...keys);
+  const [kind, pooling, layers, normalize] =
+    three.length > 0 ? three : valuesOf(description, ...keys, "normalize");
+  if (!isString(kind) || !isString(pooling)) throw problem;
   if (!isKind(kind) || !isPooling(pooling)) {
     throw bundleError("head-kind", `unknown: ${shown(kind, 40)} or ${shown(pooling, 40)}`);
   }
@@ -158,10 +156,7 @@ function parseHead(
 
 function layerFacts(i: number, description: Json): LayerFacts {
   const problem = bundleError("head", `layer ${i} is malformed`);
-  if (!isObject(description) || description.size !== 3) throw problem;
-  const shape = description.get("shape");
-  const rank = description.get("rank");
-  const activation = description.get("activation");
+  const [shape, rank, activation] = valuesOf(description, "shape", "rank", "activation");
   if (!isList(shape) || shape.length !== 2 || !shape.every(isCount) || !isRank(rank)) throw problem;
   const [n, d] = shape as [number, number];
   if (activation !== null && !isString(activation)) throw problem;

@@ -17,6 +17,13 @@ export interface SiteFacts {
   readonly k: number;
 }
 
+/** Refuse more sites than the base has. */
+export function checkCount(count: number, siteCount: number): void {
+  if (count > siteCount) {
+    throw bundleError("site-order", `${count} sites of ${siteCount}`);
+  }
+}
+
 /** Refuse a site whose place is not between `previous` and the last, or whose rank is too large. */
 export function checkSite(facts: SiteFacts, previous: number, siteCount: number): void {
   const { site, n, d, k } = facts;

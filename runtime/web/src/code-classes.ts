@@ -54,20 +54,22 @@ export function patternFrequencies(code: number): number[] {
   return starts.map((start, i) => (starts[i + 1] ?? TOTAL) - start);
 }
 
-/** Frequencies of the 16 tails in a class; they add up to 4096. */
+/** Frequencies of the 16 tails in a class by its lowest three bits, `0 … 7`; they add up to 4096. */
 export function tailFrequencies(code: number): number[] {
-  const first = TAIL_FREQUENCIES[Math.max(code & 7, 1) - 1] as number[];
+  const first = TAIL_FREQUENCIES[Math.max(code, 1) - 1] as number[];
   return Array.from({ length: TAILS }, (_, tail) => first[tail] ?? 1);
 }
 
 /**
- * What each of 4096 places decodes to, written to `table` from `at` on: frequency · 2²⁰ +
- * symbol · 2¹² + place − first place of the symbol.
+ * What each of 4096 places decodes to: frequency · 2²⁰ + symbol · 2¹² + place − first place of the
+ * symbol.
  */
-export function fillTable(table: Uint32Array, at: number, frequencies: readonly number[]): void {
-  let place = at;
+export function decodingTable(frequencies: readonly number[]): Uint32Array {
+  const table = new Uint32Array(TOTAL);
+  let place = 0;
   frequencies.forEach((frequency, symbol) => {
     const entry = frequency * 2 ** 20 + symbol * 2 ** 12;
     for (let i = 0; i < frequency; i++) table[place++] = entry + i;
   });
+  return table;
 }

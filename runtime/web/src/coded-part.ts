@@ -5,12 +5,12 @@
  * the coded rows.
  */
 
-import { checkSite, type Factors, type LayerFacts, type Part, type SiteFacts } from "./bundle.js";
+import { checkCount, checkSite, type Factors, type LayerFacts, type Part, type SiteFacts } from "./bundle.js";
 import { type BlockShape, decodeRows, type Integers } from "./coded-rows.js";
 import { type BundleError, bundleError } from "./errors.js";
 import type { HeadLayer } from "./heads.js";
 import { isPlace, scaleAt } from "./scales.js";
-import { scaled } from "./values.js";
+import { scaled, sum } from "./values.js";
 
 interface ScaledSite extends SiteFacts {
   readonly scale: Float32Array;
@@ -89,11 +89,11 @@ export class CodedPart implements Part {
   #blocks(): Integers[] {
     const rows = this.tensor.subarray(this.#at);
     const shapes: BlockShape[] = [];
-    for (const { n, d, k } of this.sites) shapes.push({ rows: k, width: n }, { rows: k, width: d });
+    for (const { n, d, k } of this.sites) shapes.push([k, n], [k, d]);
     for (const { n, d, rank, biasScale } of this.#layers) {
-      if (rank > 0) shapes.push({ rows: rank, width: n }, { rows: rank, width: d });
-      else shapes.push({ rows: n, width: d });
-      if (biasScale !== null) shapes.push({ rows: 1, width: n });
+      if (rank > 0) shapes.push([rank, n], [rank, d]);
+      else shapes.push([n, d]);
+      if (biasScale !== null) shapes.push([1, n]);
     }
     if (shapes.length > 0) return decodeRows(rows, shapes);
     if (rows.length > 0) throw malformed("rows of nothing");
@@ -102,9 +102,7 @@ export class CodedPart implements Part {
 
   #sites(siteCount: number): ScaledSite[] {
     const count = this.#varint();
-    if (count > siteCount) {
-      throw bundleError("site-order", `${count} sites of ${siteCount}`);
-    }
+    checkCount(count, siteCount);
     if (count === 0) return [];
     const shapes = this.#shapes(this.#varint());
     const facts: SiteFacts[] = [];
@@ -123,7 +121,7 @@ export class CodedPart implements Part {
       facts.push(site);
     }
     if (used !== shapes.length) throw malformed("unused shape");
-    const scales = this.#scales(facts.reduce((sum, { k }) => sum + k, 0));
+    const scales = this.#scales(sum(facts.map(({ k }) => k)));
     let at = 0;
     return facts.map((site) => ({ ...site, scale: scales.subarray(at, (at += site.k)) }));
   }

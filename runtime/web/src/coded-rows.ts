@@ -6,24 +6,21 @@
  */
 
 import {
+  decodingTable,
   DIGITS,
   ESCAPE,
-  fillTable,
   patternFrequencies,
   tailFrequencies,
   TAILS,
-  TOTAL,
 } from "./code-classes.js";
 import { type BundleError, bundleError } from "./errors.js";
 import { LaneDecoder, LOWEST, MAX_LANES_LOG2 } from "./rans.js";
+import { sum } from "./values.js";
 
 export type Integers = Int8Array | Int32Array;
 
-/** A block of `rows` rows of `width` integers. */
-export interface BlockShape {
-  readonly rows: number;
-  readonly width: number;
-}
+/** How many rows a block has, and how many integers each of them. */
+export type BlockShape = readonly [rows: number, width: number];
 
 const GROUP = 4;
 const MAX_GROUPS_PER_BYTE = 512; // a symbol takes at least 0.026 bits
@@ -36,12 +33,8 @@ const MAX_STEPS = 1024; // of patterns, where more lanes are possible
  * is allocated for them, `bundle.coded-stream` where it is malformed.
  */
 export function decodeRows(data: Uint8Array, shapes: readonly BlockShape[]): Integers[] {
-  let rows = 0;
-  let groups = 0;
-  for (const shape of shapes) {
-    rows += shape.rows;
-    groups += shape.rows * Math.ceil(shape.width / GROUP);
-  }
+  const rows = sum(shapes.map(([count]) => count));
+  const groups = sum(shapes.map(([count, width]) => count * groupsOf(width)));
   if (rows >= data.length || groups > MAX_GROUPS_PER_BYTE * data.length) {
     throw bundleError("coded-size", `${data.length} bytes for ${rows} rows, ${groups} groups`);
   }
@@ -63,18 +56,27 @@ export function decodeRows(data: Uint8Array, shapes: readonly BlockShape[]): Int
   return split(integers, shapes);
 }
 
-/** Call `each` with the class of every row and its groups `begin` to `end`. */
+/** Groups of a row of `width` integers. */
+function groupsOf(width: number): number {
+  return Math.ceil(width / GROUP);
+}
+
+/** Call `each` with every row's groups `begin` to `end`, and the table of its class's `bits`. */
 function eachRow(
   classes: Uint8Array,
   shapes: readonly BlockShape[],
-  each: (code: number, begin: number, end: number) => void,
+  bits: number,
+  frequencies: (code: number) => number[],
+  each: (table: Uint32Array, begin: number, end: number) => void,
 ): void {
+  const tables: Uint32Array[] = [];
   let row = 0;
   let group = 0;
-  for (const { rows, width } of shapes) {
-    const groups = Math.ceil(width / GROUP);
+  for (const [rows, width] of shapes) {
+    const groups = groupsOf(width);
     for (let i = 0; i < rows; i++, group += groups) {
-      each(classes[row++] as number, group, group + groups);
+      const code = (classes[row++] as number) & bits;
+      each((tables[code] ??= decodingTable(frequencies(code))), group, group + groups);
     }
   }
 }
@@ -86,19 +88,11 @@ function takePatterns(
   shapes: readonly BlockShape[],
   slots: Int8Array,
 ): number {
-  const used = [...new Set(classes)];
-  const table = new Uint32Array(TOTAL * used.length);
-  const bases = new Int32Array(256);
-  used.forEach((code, i) => {
-    bases[code] = TOTAL * i;
-    fillTable(table, TOTAL * i, patternFrequencies(code));
-  });
   let nonzeros = 0;
   decoder.restart();
-  eachRow(classes, shapes, (code, begin, end) => {
-    const base = bases[code] as number;
+  eachRow(classes, shapes, 255, patternFrequencies, (table, begin, end) => {
     for (let group = begin; group < end; group++) {
-      const pattern = (decoder.next(table, base) >>> 12) & 127;
+      const pattern = (decoder.next(table) >>> 12) & 127;
       if (pattern === 0) continue;
       for (let i = 0; i < GROUP; i++) {
         const digit = DIGITS[GROUP * pattern + i] as number;
@@ -117,19 +111,12 @@ function takeTails(
   shapes: readonly BlockShape[],
   slots: Int8Array,
 ): number {
-  const tables = new Map<number, Uint32Array>();
   let escapes = 0;
   decoder.restart();
-  eachRow(classes, shapes, (code, begin, end) => {
-    let table = tables.get(code & 7);
-    if (table === undefined) {
-      table = new Uint32Array(TOTAL);
-      fillTable(table, 0, tailFrequencies(code));
-      tables.set(code & 7, table);
-    }
+  eachRow(classes, shapes, 7, tailFrequencies, (table, begin, end) => {
     for (let slot = GROUP * begin; slot < GROUP * end; slot++) {
       if (slots[slot] !== 2) continue;
-      const tail = (decoder.next(table, 0) >>> 12) & (TAILS - 1);
+      const tail = (decoder.next(table) >>> 12) & (TAILS - 1);
       if (tail === ESCAPE) escapes++;
       slots[slot] = 2 + tail;
     }
@@ -146,7 +133,7 @@ function applyRaw(
   rest: Uint8Array,
 ): void {
   const count = nonzeros + 16 * escapes;
-  const held = states.reduce((sum, state) => sum + topBit(state), 0);
+  const held = sum(states.map(topBit));
   if (rest.length !== Math.ceil(Math.max(count - held, 0) / 8)) throw malformed("its length");
   const raw = rawBits(states, rest, held);
   if (raw.subarray(count).includes(1)) throw malformed("its last bits");
@@ -181,8 +168,8 @@ function topBit(state: number): number {
 /** Each block without the slots that fill up its rows. */
 function split(integers: Integers, shapes: readonly BlockShape[]): Integers[] {
   let at = 0;
-  return shapes.map(({ rows, width }) => {
-    const filled = GROUP * Math.ceil(width / GROUP);
+  return shapes.map(([rows, width]) => {
+    const filled = GROUP * groupsOf(width);
     const whole = integers.subarray(at, at + rows * filled);
     at += rows * filled;
     if (filled === width) return whole;

@@ -5,7 +5,7 @@
  */
 
 import { bundleError, reasonOf, shown } from "./errors.js";
-import { isList, isObject, isString, isWithin, type Json, type JsonObject, parseJson } from "./json.js";
+import { isList, isObject, isString, isWithin, type Json, type JsonObject, parseJson, valuesOf } from "./json.js";
 import { Sha256 } from "./sha256.js";
 import { decodeUtf8 } from "./utf8.js";
 import { ARRAYS } from "./values.js";
@@ -37,7 +37,7 @@ export function readHeader(data: Uint8Array): Header {
     throw bundleError("too-short", `${data.length} bytes`);
   }
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  const headerBytes = view.getUint32(0, true) + view.getUint32(4, true) * 2 ** 32;
+  const headerBytes = Number(view.getBigUint64(0, true));
   if (headerBytes > MAX_HEADER_BYTES || headerBytes > data.length - 8) {
     throw bundleError("header-length", `a header of ${headerBytes} bytes in ${data.length}`);
   }
@@ -67,8 +67,10 @@ export function readTensors(data: Uint8Array, header: Header): Map<string, Tenso
   const spans = [...header.entries]
     .map(([name, entry]) => span(name, entry))
     .sort((a, b) => a.begin - b.begin || a.end - b.end);
+  const content = data.subarray(header.start);
+  const tensors = new Map<string, Tensor>();
   let position = 0;
-  for (const { name, begin, end } of spans) {
+  for (const { name, begin, end, dtype, shape } of spans) {
     if (begin !== position) {
       throw bundleError(
         "tensor-layout",
@@ -76,20 +78,15 @@ export function readTensors(data: Uint8Array, header: Header): Map<string, Tenso
       );
     }
     position = end;
+    tensors.set(name, { dtype, shape, bytes: content.subarray(begin, end) });
   }
-  const expected = `expected ${header.start + position} bytes, found ${data.length}`;
-  if (header.start + position > data.length) {
-    throw bundleError("truncated", expected);
+  if (position !== content.length) {
+    throw bundleError(
+      position > content.length ? "truncated" : "trailing-bytes",
+      `expected ${position} bytes of tensors, found ${content.length}`,
+    );
   }
-  if (header.start + position < data.length) {
-    throw bundleError("trailing-bytes", expected);
-  }
-  return new Map(
-    spans.map(({ name, begin, end, dtype, shape }) => [
-      name,
-      { dtype, shape, bytes: data.subarray(header.start + begin, header.start + end) },
-    ]),
-  );
+  return tensors;
 }
 
 interface Span {
@@ -102,10 +99,7 @@ interface Span {
 
 function span(name: string, entry: Json): Span {
   const problem = bundleError("tensor-entry", `tensor ${shown(name)} is malformed`);
-  if (!isObject(entry) || entry.size !== 3) throw problem;
-  const dtype = entry.get("dtype");
-  const shape = entry.get("shape");
-  const offsets = entry.get("data_offsets");
+  const [dtype, shape, offsets] = valuesOf(entry, "dtype", "shape", "data_offsets");
   if (!isString(dtype) || !Object.hasOwn(ARRAYS, dtype)) throw problem;
   if (!isNumbers(shape) || !isNumbers(offsets) || offsets.length !== 2) throw problem;
   // Zero dimensions apart, so that no array library overflows on the others.

@@ -10,6 +10,7 @@
 
 import { type BaseError, baseError } from "./errors.js";
 import { decodeUtf8 } from "./utf8.js";
+import { sum } from "./values.js";
 
 // Tags of fields: their number, and the wire type of what has a length.
 const BYTES = 2;
@@ -28,26 +29,24 @@ interface Field {
 export function requireInputs(model: Uint8Array, names: ReadonlySet<string>): Uint8Array {
   const named = ({ tag, content }: Field): boolean =>
     tag === NAME && names.has(decodeUtf8(content) ?? "");
-  return concatenated(
-    fields(model).flatMap(({ tag, whole, content }) => {
-      if (tag !== GRAPH) return [whole];
-      const kept = fields(content).filter(
-        (field) => field.tag !== INITIALIZER || !fields(field.content).some(named),
-      );
-      const graph = concatenated(kept.map((field) => field.whole));
-      return [Uint8Array.of(GRAPH, ...varint(graph.length)), graph];
-    }),
-  );
-}
-
-function concatenated(parts: readonly Uint8Array[]): Uint8Array {
-  const result = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  const parts = fields(model).flatMap(({ tag, whole, content }) => {
+    if (tag !== GRAPH) return [whole];
+    const kept = fields(content)
+      .filter((field) => field.tag !== INITIALIZER || !fields(field.content).some(named))
+      .map((field) => field.whole);
+    return [Uint8Array.of(GRAPH, ...varint(bytesOf(kept))), ...kept];
+  });
+  const result = new Uint8Array(bytesOf(parts));
   let at = 0;
   for (const part of parts) {
     result.set(part, at);
     at += part.length;
   }
   return result;
+}
+
+function bytesOf(parts: readonly Uint8Array[]): number {
+  return sum(parts.map((part) => part.length));
 }
 
 function fields(message: Uint8Array): Field[] {

@@ -81,6 +81,12 @@ export const isString = (value: unknown): value is string => typeof value === "s
 export const isList = (value: unknown): value is Json[] => Array.isArray(value);
 export const isObject = (value: unknown): value is JsonObject => value instanceof Map;
 
+/** The values of `keys` where `value` is an object that has just these; else none. */
+export function valuesOf(value: Json, ...keys: string[]): Json[] {
+  const exact = isObject(value) && value.size === keys.length && keys.every((key) => value.has(key));
+  return exact ? keys.map((key) => value.get(key) as Json) : [];
+}
+
 /** A guard for one of `known`. */
 export const isOneOf =
   <T extends string>(known: readonly T[]) =>

@@ -75,7 +75,7 @@ function checked(fields: JsonObject): BaseManifest {
     sites: get(fields, "sites", isList).map(site),
     files: new Map(
       [...get(fields, "files", isObject)].map(([name, entry]) => {
-        if (!FILE_NAME.test(name)) throw new Error("files");
+        check(FILE_NAME.test(name), "files");
         const facts = as(entry, isObject);
         return [name, { bytes: get(facts, "bytes", isCount), sha256: get(facts, "sha256", isDigest) }];
       }),
@@ -88,9 +88,9 @@ function checked(fields: JsonObject): BaseManifest {
   const names = [...inputs, ...factorNames(manifest)];
   const pictures = inputs.join() === PIXELS;
   const tokens = inputs.includes("input_ids") && inputs.includes("attention_mask");
-  if (!(pictures || (tokens && !inputs.includes(PIXELS)))) throw new Error("inputs");
-  if (new Set(names).size !== names.length) throw new Error("inputs");
-  if (image !== null && !pictures) throw new Error("image");
+  check(pictures || (tokens && !inputs.includes(PIXELS)), "inputs");
+  check(new Set(names).size === names.length, "inputs");
+  check(image === null || pictures, "image");
   return manifest;
 }
 
@@ -103,9 +103,14 @@ function site(value: Json): Site {
   const fields = as(value, isObject);
   const u = get(fields, "u", isName);
   const v = get(fields, "v", isName);
-  if ((u === null) !== (v === null)) throw new Error("one factor");
-  const [n, d] = [get(fields, "n", isCount), get(fields, "d", isCount)];
-  return { name: get(fields, "name", isString), n, d, u, v };
+  check((u === null) === (v === null), "one factor");
+  return {
+    name: get(fields, "name", isString),
+    n: get(fields, "n", isCount),
+    d: get(fields, "d", isCount),
+    u,
+    v,
+  };
 }
 
 function textSettings(fields: JsonObject): BaseManifest["text"] {
@@ -124,9 +129,14 @@ const isFactorType = isOneOf(["fp32", "fp16"] as const);
 const isCount = isWithin(1, 2 ** 48);
 const isTokenId = isWithin(0, 2 ** 31);
 
+/** Throws Error that names `what` unless it `holds`. */
+function check(holds: boolean, what: string): asserts holds {
+  if (!holds) throw new Error(what);
+}
+
 /** `value` where it is what `guard` asks for; throws Error otherwise. */
 function as<T extends Json>(value: Json | undefined, guard: Guard<T>, key = "an entry"): T {
-  if (!guard(value)) throw new Error(key);
+  check(guard(value), key);
   return value;
 }
 

@@ -1,11 +1,11 @@
 /** Sites and head layers of a bundle that is not coded: values, counts, positions and scales. */
 
-import { checkSite, type LayerFacts, type Part, type SiteFacts } from "./bundle.js";
+import { checkCount, checkSite, type LayerFacts, type Part, type SiteFacts } from "./bundle.js";
 import type { Dtype, Tensor } from "./container.js";
 import { bundleError } from "./errors.js";
 import type { HeadLayer } from "./heads.js";
 import { codedBytes, eachPosition } from "./positions.js";
-import { elements, numbers, scaled } from "./values.js";
+import { elements, numbers, scaled, sum } from "./values.js";
 
 /** One factor as stored: where its non-zeros stand, and their places among all values. */
 interface StoredFactor {
@@ -65,12 +65,12 @@ export function plainPart(tensors: Map<string, Tensor>, siteCount: number): Part
   const values = take(tensors, "osd.values", VALUES, 1);
   const sites = siteFacts(elements(table) as Uint16Array, siteCount);
   const slots = sites.flatMap(({ n, d, k }) => [k * n, k * d]);
-  let counts: ArrayLike<number> = slots;
+  let counts: readonly number[] | Uint32Array = slots;
   let stream = new Uint8Array(0);
   if (tensors.has("osd.counts") || tensors.has("osd.positions")) {
     const stored = take(tensors, "osd.counts", ["U32"], 2);
     stream = take(tensors, "osd.positions", ["U8"], 1).bytes as Uint8Array<ArrayBuffer>;
-    counts = elements(stored);
+    counts = elements(stored) as Uint32Array;
     const fits = stored.shape[0] === sites.length && stored.shape[1] === 2;
     const over = slots.some((s, i) => (counts[i] as number) > s);
     if (!fits || over || slots.every((s, i) => counts[i] === s)) {
@@ -111,9 +111,7 @@ export function plainPart(tensors: Map<string, Tensor>, siteCount: number): Part
 
 function siteFacts(table: Uint16Array, siteCount: number): SiteFacts[] {
   const rows = table.length / 4;
-  if (rows > siteCount) {
-    throw bundleError("site-order", `${rows} sites of ${siteCount}`);
-  }
+  checkCount(rows, siteCount);
   let previous = -1;
   return Array.from({ length: rows }, (_, i) => {
     const [site, n, d, k] = table.subarray(4 * i) as unknown as [number, number, number, number];
@@ -204,10 +202,4 @@ function readLayer(i: number, facts: LayerFacts, tensors: Map<string, Tensor>): 
 
 function floats(tensor: Tensor): Float32Array {
   return Float32Array.from(numbers(tensor));
-}
-
-function sum(numbers: ArrayLike<number>): number {
-  let total = 0;
-  for (let i = 0; i < numbers.length; i++) total += numbers[i] as number;
-  return total;
 }

@@ -28,16 +28,12 @@ export class LaneDecoder {
     this.#lane = 0;
   }
 
-  /**
-   * The next symbol's entry of `table`, in which its class begins at `base`.
-   *
-   * Throws BundleError `bundle.coded-stream` where the words do not suffice.
-   */
-  next(table: Uint32Array, base: number): number {
+  /** The next symbol's entry of `table`. Throws BundleError `bundle.coded-stream` at the end. */
+  next(table: Uint32Array): number {
     const lane = this.#lane;
     this.#lane = lane + 1 === this.states.length ? 0 : lane + 1;
     const state = this.states[lane] as number;
-    const entry = table[base + (state & (TOTAL - 1))] as number;
+    const entry = table[state & (TOTAL - 1)] as number;
     // Below 2³² for a valid state; a hostile one wraps, as in a decoder of 32-bit numbers.
     let x = (Math.imul(entry >>> 20, state >>> 12) + (entry & (TOTAL - 1))) >>> 0;
     if (x < LOWEST) {

@@ -226,12 +226,9 @@ export class EdgeSession {
     // onnxruntime for JavaScript runs a session once at a time; what is asked for meanwhile waits.
     const run = this.#last.catch(() => {}).then(() => this.session.run(feeds, outputs));
     this.#last = run;
-    let results: Awaited<typeof run>;
-    try {
-      results = await run;
-    } catch (error) {
+    const results = await run.catch((error: unknown) => {
       throw inputError("run", reasonOf(error));
-    }
+    });
     const { data, dims } = results[hiddenOutput] as Tensor;
     const hidden = data as Float32Array;
     const pooled = (poolerOutput && (results[poolerOutput]?.data as Float32Array)) || null;
@@ -249,12 +246,10 @@ async function readText(files: BaseFiles, name: string): Promise<string> {
   return text;
 }
 
-async function fetchBundle(address: string | URL): Promise<Uint8Array> {
-  try {
-    return await fetchBytes(address);
-  } catch (error) {
+function fetchBundle(address: string | URL): Promise<Uint8Array> {
+  return fetchBytes(address).catch((error: unknown) => {
     throw bundleError("missing", `${shown(String(address))}: ${reasonOf(error)}`);
-  }
+  });
 }
 
 async function openGraph(

@@ -41,9 +41,7 @@ export class Sha256 {
     const bits = this.#bytes * 8;
     const end = new Uint8Array(this.#filled < 56 ? 64 - this.#filled : 128 - this.#filled);
     end[0] = 0x80;
-    const view = new DataView(end.buffer, end.length - 8);
-    view.setUint32(0, Math.floor(bits / 2 ** 32));
-    view.setUint32(4, bits % 2 ** 32);
+    new DataView(end.buffer).setBigUint64(end.length - 8, BigInt(bits));
     this.update(end);
     return Array.from(this.#state, (x) => (x >>> 0).toString(16).padStart(8, "0")).join("");
   }

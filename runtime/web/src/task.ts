@@ -71,9 +71,7 @@ export function emptyFeeds(manifest: BaseManifest, ort: Tensors): Feeds {
 }
 
 function tensor(ort: Tensors, data: Values, ...dims: number[]): Tensor {
-  return data instanceof Float32Array
-    ? new ort.Tensor("float32", data, dims)
-    : new ort.Tensor("float16", data, dims);
+  return new ort.Tensor(data instanceof Float32Array ? "float32" : "float16", data, dims);
 }
 
 /** A matrix `[k, d]` as `[d, k]`. */

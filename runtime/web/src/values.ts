@@ -26,6 +26,12 @@ export function numbers(tensor: Tensor): Float32Array | Int8Array {
   return tensor.dtype === "F16" ? Float32Array.from(values, halfValue) : values;
 }
 
+export function sum(numbers: Iterable<number>): number {
+  let total = 0;
+  for (const number of numbers) total += number;
+  return total;
+}
+
 /**
  * Rows of `values`, as many as there are scales, each times its scale.
  *
