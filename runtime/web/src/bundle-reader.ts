@@ -36,11 +36,13 @@ const FORMS: readonly (readonly [string, RegExp])[] = [
 ];
 
 /**
- * The bundle in `data`, wholly checked but for its base; factors stay coded, as views of `data`.
+ * The bundle in `file`, wholly checked but for its base; factors stay coded, as views of `file`.
  *
  * Throws BundleError with the code that docs/bundle-format.md lists.
  */
-export function readBundle(data: Uint8Array): Bundle {
+export function readBundle(file: Uint8Array): Bundle {
+  // Node's Buffer is a Uint8Array whose slices are views, where those of others are copies.
+  const data = new Uint8Array(file.buffer, file.byteOffset, file.length);
   if (data.length > MAX_BUNDLE_BYTES) {
     throw bundleError("header-length", `${data.length} bytes`);
   }

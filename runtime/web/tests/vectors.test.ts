@@ -32,7 +32,8 @@ function refusal(action: () => unknown): BundleError {
 for (const vector of cases.filter(({ result }) => result === "valid")) {
   test(`${vector.id} decodes to its hashes`, () => {
     const { sites, head, ...facts } = vector.expected!;
-    const bundle: Bundle = readBundle(dataOf(vector));
+    // A Buffer, whose slices are views, at an odd place among other bytes.
+    const bundle: Bundle = readBundle(Buffer.concat([Buffer.of(0), dataOf(vector)]).subarray(1));
     const { task, labels, base, values } = bundle;
     const found = { task, labels, base, values };
     const rest = { task_version: bundle.taskVersion, site_count: bundle.siteCount };
