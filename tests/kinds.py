@@ -8,7 +8,7 @@ from transformers import (
     AutoModelForTokenClassification,
 )
 
-TAGS = ("O", "B-ANIMAL", "I-ANIMAL", "B-PLACE", "I-PLACE")
+_TAGS = ("O", "B-ANIMAL", "I-ANIMAL", "B-PLACE", "I-PLACE")
 KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
     "multi-label": (
         AutoModelForSequenceClassification,
@@ -18,6 +18,6 @@ KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
         AutoModelForSequenceClassification,
         {"labels": ("score",), "problem_type": "regression"},
     ),
-    "token-labels": (AutoModelForTokenClassification, {"labels": TAGS}),
+    "token-labels": (AutoModelForTokenClassification, {"labels": _TAGS}),
     "spans": (AutoModelForQuestionAnswering, {"labels": ("a", "b")}),
 }

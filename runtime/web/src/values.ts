@@ -26,6 +26,7 @@ export function numbers(tensor: Tensor): Float32Array | Int8Array {
   return tensor.dtype === "F16" ? Float32Array.from(values, halfValue) : values;
 }
 
+/** All of `numbers` together; 0 of none. */
 export function sum(numbers: Iterable<number>): number {
   let total = 0;
   for (const number of numbers) total += number;
