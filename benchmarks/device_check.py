@@ -20,18 +20,25 @@ _BATCH = 8
 
 @dataclass(frozen=True)
 class DeviceCheck:
-    """The largest difference of a logit, and rows of `rows` with another answer."""
+    """The largest difference of a logit, and rows of `rows` with another answer.
 
-    file: str
+    `what` is the method and budget of the bundle, `size` its bytes.
+    """
+
+    what: str
+    size: int
     rows: int
     largest_difference: float
     other_answers: int
 
 
 def check_device(
-    package: Path, base: Path, tuned: Path, bundle: Path, examples: Sequence[Example]
+    package: Path, base: Path, tuned: Path, bundle: Path, examples: Sequence[Example], what: str
 ) -> DeviceCheck:
-    """Logits of EdgeSession over `package`, beside torch over `base`, on the first rows."""
+    """Logits of EdgeSession over `package`, beside torch over `base`, on the first rows.
+
+    `what` names the bundle in the report.
+    """
     chosen = examples[:ROWS]
     pair = open_pair(base, tuned)
     model = TaskModel(pair.backbone, pair.tuned)
@@ -48,7 +55,8 @@ def check_device(
         found.append(output.logits)
     logits = np.concatenate(found)
     return DeviceCheck(
-        bundle.name,
+        what,
+        bundle.stat().st_size,
         len(chosen),
         float(np.abs(logits - expected).max()),
         int((logits.argmax(-1) != expected.argmax(-1)).sum()),

@@ -17,7 +17,8 @@ from pathlib import Path
 import click
 
 from benchmarks.device_check import DeviceCheck, check_device
-from benchmarks.results_page import Results, page
+from benchmarks.results_data import Results
+from benchmarks.results_page import page
 from osd_edge.cli.compare import as_csv
 from osd_edge.cli.output import bar
 from osd_edge.cli.plot import plot_outcomes
@@ -29,9 +30,8 @@ from osd_edge.exporters.quiet import quiet_libraries
 from osd_edge.files import write_file
 
 CHECKPOINTS = ("trec", "mr", "goemotions", "banking77")
-# Our methods do not look at their labels; the paper's take 512 of them. With 77 classes, 4,000 rows
-# would be 50 of each.
-CALIBRATION_ROWS = {"trec": 4000, "mr": 4000, "goemotions": 4000, "banking77": 8000}
+# Or as many as the training set has. Our methods do not look at their labels; the paper's take 512.
+CALIBRATION_ROWS = 8000
 
 Plan = Mapping[str, tuple[str | None, ...]]  # budgets by method
 
@@ -40,6 +40,7 @@ OURS: Plan = {
     "osd-rd-none": ("16KiB", "32KiB", "64KiB"),
     "osd-rd": ("8KiB", "16KiB", "48KiB"),
     "osd-rd-codes": ("8KiB", "16KiB", "48KiB"),
+    "head": _OWN_SIZE,
 }
 PEERS: Plan = {
     "truncsvd": ("r=1", "r=2"),
@@ -54,15 +55,11 @@ PEERS: Plan = {
     "compeft": ("64KiB", "r=1", "r=4"),
     "zstd": _OWN_SIZE,
 }
-# The same refinement of other starts: it would do as well if it retrained the task.
-CONTROLS: Plan = {
-    "control-random": ("16KiB",),
-    "control-zero": ("16KiB",),
-    "control-truncsvd": ("64KiB",),
-    "control-lora": ("r=0.5",),
-}
+# Peers with the refinement that ours get.
+REFINED: Plan = {"control-truncsvd": ("64KiB",), "control-lora": ("r=0.5",)}
+# The same refinement without the delta: it would do as well if it retrained the task.
+CONTROLS: Plan = {"control-random": ("16KiB",), "control-zero": ("16KiB",)}
 # A hard task of many classes needs larger files, and has the largest test set: fewer peers.
-# One task has every control.
 INSTEAD: Mapping[str, Plan] = {
     "banking77": {
         "osd-rd-none": ("64KiB",),
@@ -77,11 +74,12 @@ INSTEAD: Mapping[str, Plan] = {
         "axis-sign": (),
         "compeft": ("64KiB",),
         "zstd": (),
+        **dict.fromkeys(REFINED, ()),
     },
     "goemotions": CONTROLS,
-    "trec": {"control-random": ("16KiB",)},
+    "trec": CONTROLS,
 }
-AGAIN: Plan = {"osd-rd-codes": ("8KiB", "16KiB")}  # in the other draws
+AGAIN: Plan = {"osd-rd-codes": ("16KiB", "48KiB")}  # in the other draws
 AGAIN_INSTEAD: Mapping[str, Plan] = {"banking77": {"osd-rd-codes": ("64KiB",)}}
 
 
@@ -119,12 +117,17 @@ def main(
     """Measure, and write REPORT with a picture and a CSV beside it; files stay in OUT."""
     if not (shared / "checkpoints").is_dir():
         raise click.ClickException(f"{shared} has no folder checkpoints: name one with --shared")
+    listed = tasks.split(",")
+    if unknown := set(listed) - set(CHECKPOINTS):
+        raise click.ClickException(
+            f"expected tasks among {', '.join(CHECKPOINTS)}, found {', '.join(sorted(unknown))}"
+        )
     start = time.monotonic()
     chosen = None if methods == "all" else methods.split(",")
     plan = [
         (name, draw, cells)
         for draw in range(draws)
-        for name in tasks.split(",")
+        for name in listed
         if (cells := planned(name, draw, chosen))
     ]
     outcomes: dict[str, list[Outcome]] = {}
@@ -145,7 +148,7 @@ def main(
     results = Results(
         outcomes,
         tuple(OURS),
-        CALIBRATION_ROWS,
+        tuple(REFINED),
         checks,
         tuple(left_out),
         (time.monotonic() - start) / 60,
@@ -171,7 +174,7 @@ def planned(task: str, draw: int, chosen: list[str] | None) -> tuple[Cell, ...]:
     """The cells of one draw: the first has all, the others what is spread by the draw most."""
     plan = AGAIN_INSTEAD.get(task, AGAIN)
     if draw == 0:
-        plan = {**OURS, **PEERS, **INSTEAD.get(task, {})}
+        plan = {**OURS, **PEERS, **REFINED, **INSTEAD.get(task, {})}
     return tuple(
         (method, budget)
         for method, budgets in plan.items()
@@ -185,7 +188,8 @@ def _job(base: Path, shared: Path, name: str, draw: int, cells: tuple[Cell, ...]
     test = read_examples(shared / "data" / name / "test.tsv")
     tuned = shared / "checkpoints" / name
     training = json.loads((tuned / "training.json").read_text("utf-8"))
-    calibration = tuple(random.Random(draw).sample(train, CALIBRATION_ROWS[name]))
+    rows = min(CALIBRATION_ROWS, len(train))
+    calibration = tuple(random.Random(draw).sample(train, rows))
     return Comparison(
         base,
         tuned,
@@ -201,24 +205,20 @@ def _job(base: Path, shared: Path, name: str, draw: int, cells: tuple[Cell, ...]
 def _device_checks(
     base: Path, shared: Path, out: Path, outcomes: Mapping[str, list[Outcome]]
 ) -> dict[str, DeviceCheck]:
-    """The largest bundle of each task, on the device runtime and in torch."""
+    """The largest file of refined codes of each task, on the device runtime and in torch."""
     export_base(base, out / "base", overwrite=True, progress=bar)
     checks = {}
     for name, drawn in outcomes.items():
-        bundles = [
-            (point.size or 0, file)
-            for point in drawn[0].points
-            for file in point.files
-            if file.endswith(".osd.safetensors")
-        ]
-        if bundles:
-            test = read_examples(shared / "data" / name / "test.tsv")
+        made = [p for p in drawn[0].points if p.method == "osd-rd-codes" and p.files]
+        if made:
+            largest = max(made, key=lambda point: point.size or 0)
             checks[name] = check_device(
                 out / "base",
                 base,
                 shared / "checkpoints" / name,
-                out / name / max(bundles)[1],
-                test,
+                out / name / largest.files[0],
+                read_examples(shared / "data" / name / "test.tsv"),
+                f"{largest.method} {largest.budget}",
             )
     return checks
 

@@ -1,17 +1,18 @@
 """Results kept on disk one by one, so that an interrupted comparison goes on where it stopped.
 
 A cell is a JSON file named for what it holds and for a hash of everything the result depends
-on: other inputs look for another file. It is written atomically; a file that is damaged is
-computed anew.
+on, the code included: other inputs, or changed code, look for another file. It is written
+atomically; a file that is damaged is computed anew.
 """
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from osd_edge import __version__
+import osd_edge
 from osd_edge.examples import Example
 from osd_edge.files import make_folder, write_file
 
@@ -37,7 +38,7 @@ class Cells:
 
     def put(self, name: str, inputs: Mapping[str, Any], value: Mapping[str, Any]) -> None:
         """Keep the result of `inputs`; raises OutputError."""
-        cell = {"tool": __version__, "inputs": inputs, "value": value, "sha256": _digest(value)}
+        cell = {"tool": _tool(), "inputs": inputs, "value": value, "sha256": _digest(value)}
         text = json.dumps(cell, indent=1, sort_keys=True)
         write_file(self._path(name, inputs), (text + "\n").encode())
 
@@ -46,8 +47,18 @@ class Cells:
 
 
 def cell_name(name: str, inputs: Mapping[str, Any]) -> str:
-    """`name` and a hash of `inputs` and of the tool's version."""
-    return f"{name}-{_digest({'tool': __version__, 'inputs': inputs})[:12]}"
+    """`name` and a hash of `inputs` and of the tool's version and code."""
+    return f"{name}-{_digest({'tool': _tool(), 'inputs': inputs})[:12]}"
+
+
+@functools.cache
+def _tool() -> str:
+    """Version, and a hash of the source that a result is computed with."""
+    root = Path(osd_edge.__file__).parent
+    digest = hashlib.sha256()
+    for file in sorted([*root.glob("*.py"), *(root / "exporters").rglob("*.py")]):
+        digest.update(file.read_bytes())
+    return f"{osd_edge.__version__} {digest.hexdigest()[:12]}"
 
 
 def examples_digest(examples: Sequence[Example]) -> str:

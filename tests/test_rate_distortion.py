@@ -23,7 +23,7 @@ from osd_edge.exporters.rd.held_back import split
 from osd_edge.exporters.rd.integers import integer_layers, integer_sites
 from osd_edge.exporters.rd.keep import CurvePoint, Gain, smallest_that_keeps
 from osd_edge.exporters.rd.latents import Latent, Latents, quantize, shrunk
-from osd_edge.exporters.rd.mixtures import mixtures
+from osd_edge.exporters.rd.mixtures import mixtures, training_texts
 from osd_edge.exporters.rd.rescale import rescaled
 from osd_edge.exporters.rd.statistics import Statistics, collect_statistics
 from osd_edge.exporters.rd.whitening import roots, whitened_svd
@@ -255,6 +255,15 @@ def test_no_row_both_tunes_and_scores(rows: int, seed: int) -> None:
     assert not {e.text for e in tuning} & {e.text for e in held}
     assert tuning and len(held) >= (100 if rows >= 200 else rows // 5)
     assert split(examples, seed) == (tuning, held)
+
+
+def test_a_file_sorted_by_label_trains_on_all_its_classes() -> None:
+    """Where there are more rows than are trained on, the first of them are not all that counts."""
+    rows = [Example(f"{label} {i}", label) for label in "abcd" for i in range(100)]
+    few = training_texts(rows, 40, seed=0)
+    assert len(set(few)) == 40 and {e.label for e in few} == set("abcd")
+    many = training_texts(rows, 2_000, seed=0)
+    assert len(many) == 2_000 and sum(e.label is not None for e in many) == 1_600
 
 
 def test_mixtures_are_made_of_the_words_there_are() -> None:

@@ -32,8 +32,7 @@ class BundleMethod:
     sized: bool = True
 
     def compress(self, source: Source, budget: Budget | None) -> Compressed:
-        """The bundle within `budget`."""
-        assert budget is not None
+        """The bundle within `budget`, or of its own size."""
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / f"{source.task}.osd.safetensors"
             report = source.exporter.export(

@@ -16,7 +16,7 @@ from osd_edge.exporters.budget import SCALE_BITS, Budget
 from osd_edge.exporters.peers import flat, nibbles
 from osd_edge.exporters.peers.fitting import largest_within
 from osd_edge.exporters.peers.peer import Compressed, Files, Restored
-from osd_edge.exporters.peers.source import MAX_RANK, Source
+from osd_edge.exporters.peers.source import Source
 
 _FILE = "truncsvd-int4.safetensors"
 
@@ -28,7 +28,7 @@ class TruncSvdInt4:
     sized = True
 
     def compress(self, source: Source, budget: Budget | None) -> Compressed:
-        """As many columns as `budget` holds; equally many a site where it is `r=…`."""
+        """As many columns as `budget` holds, wherever they are worth most."""
         assert budget is not None
         head = _code_head(source)
         coded = {
@@ -53,10 +53,6 @@ class TruncSvdInt4:
             }
             return Compressed({_FILE: flat.pack(tensors)}, {"columns": sum(kept)}), bits
 
-        if budget.rank is not None:
-            return largest_within(
-                budget, source.layers, MAX_RANK, lambda k: build(dict.fromkeys(coded, k))
-            )
         order = _columns_by_worth(source)
         return largest_within(
             budget, source.layers, len(order), lambda count: build(dict(Counter(order[:count])))

@@ -32,6 +32,7 @@ _CODED = (
     BundleMethod("osd-rd", "osd-rd"),
     BundleMethod("osd-rd-none", "osd-rd", options={"refine": "none"}),
     BundleMethod("osd-rd-codes", "osd-rd", options={"refine": "codes"}),
+    BundleMethod("head", "head", sized=False),
 )
 
 _ALL: tuple[Peer, ...] = (

@@ -31,7 +31,7 @@ from osd_edge.exporters.rd.amplify import MOST_TEXTS, MOST_TEXTS_STREAMED, best_
 from osd_edge.exporters.rd.half import lowered, training_dtype
 from osd_edge.exporters.rd.integers import integer_layers, integer_sites
 from osd_edge.exporters.rd.latents import ROUNDING, Latent, Latents, shrunk
-from osd_edge.exporters.rd.mixtures import mixtures
+from osd_edge.exporters.rd.mixtures import training_texts
 from osd_edge.exporters.rd.refine import REFINEMENTS, Refinement, refine
 from osd_edge.exporters.rd.rescale import rescaled
 from osd_edge.exporters.rd.sites import columns_of, statistics_of
@@ -47,7 +47,6 @@ BATCH = 16  # texts of a step, at least
 _STEP_TOKENS = 512  # of a step: as many texts as make this up, few long or many short ones
 _STATISTICS_TEXTS = 512  # more change them little
 _STREAMED_BATCH = 4  # what a large model keeps for its backward pass grows with the batch
-_ROUNDS = 4  # a calibration text is trained on no more often; mixtures of them make up the rest
 _MOST_LEVELS = 4095  # integers of twelve bits lose nothing that an answer could show
 _OCTAVES = 0.75  # above the step of plain rounding, in which that with feedback is searched
 _SHRINKINGS = 12  # of the interval in which the last fit to the budget is searched
@@ -167,7 +166,8 @@ class RateDistortion:
     ) -> Latents:
         """`latents` trained to follow the fine-tuned model on the calibration texts."""
         texts = max(BATCH, round(_STEP_TOKENS / self._usual_length))
-        batches = batches_of(self._pair, self._training_texts(how.steps * texts), texts)
+        chosen = training_texts(self._examples, how.steps * texts, self._seed)
+        batches = batches_of(self._pair, chosen, texts)
         head = self._pair.head
         with self._student(latents, quantized=quantized) as (student, teacher):
             return refine(student, teacher, batches, how, head, seed=self._seed, progress=progress)
@@ -293,10 +293,6 @@ class RateDistortion:
         some = batches_of(self._pair, evenly_spaced(self._examples, _STATISTICS_TEXTS))
         tokens = sum(int(batch.mask.sum()) for batch in some if batch.mask is not None)
         return tokens / sum(len(batch.rows) for batch in some)
-
-    def _training_texts(self, count: int) -> list[Example]:
-        real = (list(self._examples) * _ROUNDS)[:count]
-        return real + mixtures(self._examples, count - len(real), self._seed)
 
 
 def _count(latent: Latent) -> float:

@@ -1,4 +1,4 @@
-"""More texts to distil on, made of the few that there are.
+"""Texts to distil on: those that there are, and more made of them.
 
 On the texts that it was trained on a fine-tuned model is sure of itself; between them its
 answers say more about where its boundaries are. A mixture joins the beginning of one text to the
@@ -12,7 +12,19 @@ from dataclasses import replace
 
 from osd_edge.examples import Example
 
+_ROUNDS = 4  # a text is trained on no more often; mixtures make up the rest
 _DROPPED = 0.15  # share of words left out where words are left out
+
+
+def training_texts(examples: Sequence[Example], count: int, seed: int) -> list[Example]:
+    """`count` of `examples`, in a drawn order and up to four times each, then mixtures of them.
+
+    In a drawn order, since a file sorted by label would show some of its classes alone where it
+    has more rows than are needed.
+    """
+    drawn = random.Random(seed).sample(examples, len(examples))
+    real = (drawn * _ROUNDS)[:count]
+    return real + mixtures(examples, count - len(real), seed)
 
 
 def mixtures(examples: Sequence[Example], count: int, seed: int) -> list[Example]:
