@@ -19,6 +19,7 @@ from osd_edge.coded_reader import CodedReader
 from osd_edge.container import DIGEST_KEY, check_digest, parse_json, read_header, read_tensors
 from osd_edge.errors import BundleError
 from osd_edge.plain_part import PlainReader, take
+from osd_edge.reading import read_regular
 
 MAX_BUNDLE_BYTES = 1 << 31
 
@@ -46,18 +47,19 @@ def read_bundle_file(path: Path) -> Bundle:
 
 
 def read_bundle_bytes(path: Path) -> bytes:
-    """The bytes of the file `path`, unchecked; raises BundleError `bundle.missing`."""
+    """The bytes of the file `path`, unchecked.
+
+    Raises BundleError `bundle.missing`, or `bundle.header-length` above 2 GiB.
+    """
     try:
-        size = path.stat().st_size
-        if not path.is_file():
-            raise BundleError("bundle.missing", f"{path} is not a file")
-        if size > MAX_BUNDLE_BYTES:
-            raise BundleError("bundle.header-length", f"{path} has {size} bytes: not a task bundle")
-        return path.read_bytes()
+        data = read_regular(path, MAX_BUNDLE_BYTES)
     except OSError as error:
         raise BundleError(
             "bundle.missing", f"cannot read {path}: {error.strerror or error}"
         ) from error
+    if data is None:
+        raise BundleError("bundle.header-length", f"{path} is too large: not a task bundle")
+    return data
 
 
 @contextmanager
