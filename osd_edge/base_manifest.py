@@ -7,6 +7,7 @@ A base package is a folder with `manifest.json`, `model.onnx`, `model.onnx.data`
 import hashlib
 import json
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from osd_edge.bundle import Bundle
 from osd_edge.container import parse_json
 from osd_edge.errors import BaseError, BundleError
 from osd_edge.progress import Progress, silent
+from osd_edge.reading import read_regular
 
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
@@ -103,15 +105,17 @@ def read_manifest(folder: Path) -> BaseManifest:
     """
     path = folder / MANIFEST
     try:
-        if path.stat().st_size > _MAX_MANIFEST_BYTES or not path.is_file():
-            raise BaseError("base.manifest", f"{path} is not a manifest: export the base again")
-        text = path.read_text("utf-8")
+        data = read_regular(path, _MAX_MANIFEST_BYTES)
     except OSError as error:
         raise BaseError(
             "base.missing",
             f"{folder} is not a base package: cannot read {MANIFEST} ({error.strerror}); "
             "make one with 'osd-edge export base'",
         ) from error
+    if data is None:
+        raise BaseError("base.manifest", f"{path} is not a manifest: export the base again")
+    try:
+        text = data.decode()
     except ValueError as error:
         raise BaseError("base.manifest", f"{path} is not UTF-8") from error
     manifest = parse_manifest(text, str(path))
@@ -120,7 +124,7 @@ def read_manifest(folder: Path) -> BaseManifest:
         raise BaseError("base.manifest", f"{path} does not list {', '.join(sorted(needed))}")
     for name, entry in manifest.files.items():
         file = folder / name
-        found = file.stat().st_size if file.is_file() else None
+        found = _size(file)
         if found != entry["bytes"]:
             state = "is missing" if found is None else f"has {found} bytes"
             raise BaseError(
@@ -128,6 +132,14 @@ def read_manifest(folder: Path) -> BaseManifest:
                 f"{file} {state}, expected {entry['bytes']} bytes: copy the base package again",
             )
     return manifest
+
+
+def _size(file: Path) -> int | None:
+    try:
+        status = file.stat()
+    except OSError:  # a link may lead anywhere, also to where nobody may look
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def parse_manifest(text: str, path: str = MANIFEST) -> BaseManifest:

@@ -14,15 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osd_edge.coded_rows import decode_rows, encode_rows
-from osd_edge.errors import BundleError
 from osd_edge.heads import HeadLayer
 from osd_edge.integers import Floats, IntegerLayer, IntegerMatrix, Integers, IntegerSite
-from osd_edge.scales import DEEPEST, LARGEST, scale_indices, scale_values
+from osd_edge.scales import scale_indices, scale_values
 
 Bytes = NDArray[np.uint8]
 
 NO_BIAS = -(1 << 15)  # in the place of a bias's scale
-_VARINT_BYTES = 4
+_NO_BIAS_BYTES = struct.pack("<h", NO_BIAS)
 
 
 @dataclass(frozen=True)
@@ -84,6 +83,11 @@ class CodedPart:
                 layers.append(IntegerLayer(facts.activation, bias, weight=first))
         return sites, tuple(layers)
 
+    def coded(self) -> "tuple[tuple[CodedSite, ...], tuple[CodedLayer, ...]]":
+        """Every site and every layer of the head, not decoded."""
+        sites = tuple(CodedSite(self, i) for i in range(len(self.sites)))
+        return sites, tuple(CodedLayer(self, i) for i in range(len(self.layers)))
+
 
 # One task's integers: for callers that ask for its sites one after the other, and for a task that
 # is put to use as soon as it was read and checked.
@@ -100,7 +104,7 @@ def forget_decoded() -> None:
     _decoded.cache_clear()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class CodedSite:
     """A site of a bundle that was read: coded, in `part`, until `decode` is called.
 
@@ -143,7 +147,7 @@ class CodedSite:
         self.integers().write(u, v)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class CodedLayer:
     """A head's layer of a bundle that was read: coded, in `part`, until `decode` is called."""
 
@@ -213,15 +217,8 @@ def coded_size(sites: Sequence[AnySite], layers: Sequence[AnyLayer]) -> int:
 def _whole(sites: Sequence[AnySite], layers: Sequence[AnyLayer]) -> CodedPart | None:
     """The part of which these are all sites and layers, still coded, where there is one."""
     part = next((x.part for x in (*layers, *sites) if isinstance(x, (CodedLayer, CodedSite))), None)
-    if part is None or (len(sites), len(layers)) != (len(part.sites), len(part.layers)):
-        return None
-    same = [
-        isinstance(x, CodedSite) and (x.part, x.index) == (part, i) for i, x in enumerate(sites)
-    ]
-    same += [
-        isinstance(x, CodedLayer) and (x.part, x.index) == (part, i) for i, x in enumerate(layers)
-    ]
-    return part if all(same) else None
+    same = part is not None and (tuple(sites), tuple(layers)) == part.coded()
+    return part if same else None
 
 
 def _varint(number: int) -> bytes:
@@ -252,119 +249,3 @@ def _scales(scales: Floats) -> bytes:
         raise ValueError("scales are not on the grid: see snap_scales")
     top = int(indices.max())
     return struct.pack("<h", top) + bytes((top - indices).tolist())
-
-
-_NO_BIAS_BYTES = struct.pack("<h", NO_BIAS)
-
-
-class PartReader:
-    """Reads `osd.coded` in the order of the bundle's checks: sites, the head's scales, rows."""
-
-    def __init__(self, tensor: Bytes, site_count: int) -> None:
-        """Read the sites.
-
-        Raises BundleError `bundle.coded-table`, `bundle.site-order`, `bundle.site-rank`.
-        """
-        self._tensor = tensor
-        self._at = 0
-        self.sites = self._sites(site_count)
-
-    def finish(self, layers: Sequence[LayerFacts]) -> CodedPart:
-        """Read what the head needs, then decode all rows to see that they are well-formed.
-
-        Raises BundleError `bundle.coded-table`, `bundle.coded-size`, `bundle.coded-stream`,
-        `bundle.coded-zero`.
-        """
-        if not self.sites and not layers and self._at != self._tensor.size:
-            raise _malformed("rows of neither sites nor a head")
-        ready = []
-        for facts in layers:
-            scale = self._scales(self._top(), facts.rank or facts.shape[0])
-            top = int(self._take(2).view("<i2")[0])
-            bias = None if top == NO_BIAS else scale_values(np.array([self._checked(top)]))
-            ready.append(LayerFacts(facts.activation, facts.shape, facts.rank, scale, bias))
-        part = CodedPart(self._tensor, self._at, self.sites, tuple(ready))
-        for site in _decoded(part)[0]:
-            if not (site.u.any(axis=1).all() and site.v.any(axis=1).all()):
-                raise BundleError(
-                    "bundle.coded-zero", f"a column of the factors of site {site.site} is all zeros"
-                )
-        return part
-
-    def _sites(self, site_count: int) -> tuple[SiteFacts, ...]:
-        count = self._varint()
-        if count > site_count:
-            raise BundleError("bundle.site-order", f"{count} sites of {site_count}")
-        if count == 0:
-            return ()
-        shapes = self._shapes(self._varint())
-        rows, place, used = [], -1, 0
-        for _ in range(count):
-            place += 1 + self._varint()
-            rank, shape = divmod(self._varint(), len(shapes))
-            if place >= site_count:
-                raise BundleError("bundle.site-order", f"site {place} of {site_count}")
-            if rank >= min(shapes[shape]):
-                n, d = shapes[shape]
-                raise BundleError(
-                    "bundle.site-rank", f"site {place} has rank {rank + 1} for [{n}, {d}]"
-                )
-            if shape > used:
-                raise _malformed("a shape before its turn")
-            used = max(used, shape + 1)
-            rows.append((place, *shapes[shape], rank + 1))
-        if used != len(shapes):
-            raise _malformed("a shape of no site")
-        scales = self._scales(self._top(), sum(row[3] for row in rows))
-        ends = np.cumsum([row[3] for row in rows])
-        return tuple(
-            SiteFacts(*row, scale)
-            for row, scale in zip(rows, np.split(scales, ends[:-1]), strict=True)
-        )
-
-    def _shapes(self, count: int) -> list[tuple[int, int]]:
-        # A dict, since looking through a list of many shapes would take a hostile file's time.
-        shapes: dict[tuple[int, int], None] = {}
-        for _ in range(count):
-            shape = (self._varint(), self._varint())
-            if not all(0 < x < 1 << 16 for x in shape) or shape in shapes:
-                raise _malformed(f"the shape {list(shape)}")
-            shapes[shape] = None
-        if not shapes:
-            raise _malformed("no shapes")
-        return list(shapes)
-
-    def _take(self, count: int) -> Bytes:
-        if count > self._tensor.size - self._at:
-            raise _malformed("it ends too early")
-        self._at += count
-        return self._tensor[self._at - count : self._at]
-
-    def _varint(self) -> int:
-        number = 0
-        for i in range(_VARINT_BYTES):
-            byte = int(self._take(1)[0])
-            number |= (byte & 127) << 7 * i
-            if byte < 128:
-                if i and not byte:
-                    break
-                return number
-        raise _malformed("a number is not in its shortest form")
-
-    def _top(self) -> int:
-        return self._checked(int(self._take(2).view("<i2")[0]))
-
-    def _checked(self, top: int) -> int:
-        if not DEEPEST - LARGEST <= top <= LARGEST:
-            raise _malformed(f"a scale of 2^({top}/16)")
-        return top
-
-    def _scales(self, top: int, count: int) -> Floats:
-        below = self._take(count)
-        if below.min() != 0:
-            raise _malformed("no scale is the largest")
-        return scale_values(top - below.astype(np.int64))
-
-
-def _malformed(what: str) -> BundleError:
-    return BundleError("bundle.coded-table", f"the table of osd.coded is malformed: {what}")

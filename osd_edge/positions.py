@@ -81,7 +81,11 @@ def decode(data: NDArray[np.uint8], slots: int, count: int) -> NDArray[np.int64]
     else:
         planes = data.reshape(index_bits(slots), -1)
         bits = np.unpackbits(planes, axis=1, bitorder="little")
-        indices = (np.int64(1) << np.arange(len(bits))) @ bits[:, :count].astype(np.int64)
+        # Packed the other way: as numbers of 64 bits, the planes would take 64 times the file.
+        packed = np.packbits(bits[:, :count], axis=0, bitorder="little")
+        indices = np.zeros(count, np.int64)
+        for place, eight in enumerate(packed):
+            indices |= eight.astype(np.int64) << 8 * place
         good = not bits[:, count:].any() and bool((np.diff(indices) > 0).all())
         good = good and int(indices[-1]) < slots
     if not good:

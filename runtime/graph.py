@@ -1,13 +1,15 @@
 """Opening a base package's graph in onnxruntime, and checking that it is the one described."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import onnxruntime as ort
+from numpy.typing import NDArray
 
 from osd_edge.base_manifest import MODEL, PIXELS, BaseManifest
 from osd_edge.errors import BaseError, InputError, shown
 
+Array = NDArray[Any]
 Memory = Literal["default", "low"]
 MEMORY: tuple[Memory, ...] = ("default", "low")
 
@@ -58,13 +60,28 @@ def check_graph(session: ort.InferenceSession, manifest: BaseManifest, folder: P
     }
     outputs = {node.name: node.type for node in session.get_outputs()}
     named = [manifest.hidden_output, manifest.pooler_output or manifest.hidden_output]
-    hidden = session.get_outputs()[0]
+    first = [(node.name, node.shape[2:]) for node in session.get_outputs()[:1]]
     if (
         found != expected
         or any(outputs.get(name) != "tensor(float)" for name in named)
-        or hidden.name != manifest.hidden_output
-        or hidden.shape[2:] != [manifest.hidden_size]
+        or first != [(manifest.hidden_output, [manifest.hidden_size])]
     ):
         raise BaseError(
             "base.graph", f"{folder / MODEL} is not what its manifest describes: copy it again"
         )
+
+
+def check_results(
+    manifest: BaseManifest, given: tuple[int, ...], hidden: Array, pooled: Array | None
+) -> None:
+    """Refuse (`base.graph`) results that are not of the shape that an input `given` leads to.
+
+    onnxruntime holds no graph to the shapes that it declares.
+    """
+    size = manifest.hidden_size
+    # Pictures become as many tokens as the base makes of them.
+    tokens = hidden.shape[1:2] if manifest.inputs == (PIXELS,) else given[1:2]
+    if hidden.shape != (given[0], *tokens, size) or (
+        pooled is not None and pooled.shape != (given[0], size)
+    ):
+        raise BaseError("base.graph", "the graph's results are not of the shape it declares")

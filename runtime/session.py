@@ -14,7 +14,7 @@ from osd_edge.base_manifest import MODEL, BaseManifest, read_manifest
 from osd_edge.errors import InputError, TaskError, shown
 from osd_edge.heads import Floats, apply_head
 from osd_edge.runtime.answering import Span, answer
-from osd_edge.runtime.graph import Memory, check_graph, open_graph
+from osd_edge.runtime.graph import Memory, check_graph, check_results, open_graph
 from osd_edge.runtime.images import normalised
 from osd_edge.runtime.inputs import base_inputs
 from osd_edge.runtime.mixed import Rows, Stack, row_logits, stack, task_by_task
@@ -345,7 +345,9 @@ class EdgeSession:
         except Exception as error:  # onnxruntime's exceptions have no common base
             reason = shown(str(error), 200)
             raise InputError("input.run", f"onnxruntime refused the inputs: {reason}") from error
-        return results[0], results[1] if len(results) > 1 else None
+        hidden, pooled = results[0], results[1] if len(results) > 1 else None
+        check_results(self.manifest, inputs[self.manifest.inputs[0]].shape, hidden, pooled)
+        return hidden, pooled
 
 
 def _check_kind(decoded: DecodedTask, verb: str, kinds: Sequence[str]) -> None:

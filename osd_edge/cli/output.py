@@ -19,8 +19,9 @@ def bar(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]
 
 
 def print_json(value: object) -> None:
-    """Print `value` as indented JSON."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=True))
+    """Print `value` as indented JSON; null stands for NaN and infinity, which JSON has not."""
+    finite = json.loads(json.dumps(value), parse_constant=lambda _: None)
+    click.echo(json.dumps(finite, indent=2, ensure_ascii=True))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
