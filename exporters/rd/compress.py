@@ -44,7 +44,7 @@ from osd_edge.integers import IntegerLayer, IntegerSite
 from osd_edge.progress import Progress, silent
 
 BATCH = 16  # texts of a step, at least
-_STEP_TOKENS = 512  # of a step: as many texts as make this up, few long or many short ones
+_STEP_TOKENS = 400  # of a step: as many texts as make this up, few long or many short ones
 _STATISTICS_TEXTS = 512  # more change them little
 _STREAMED_BATCH = 4  # what a large model keeps for its backward pass grows with the batch
 _MOST_LEVELS = 4095  # integers of twelve bits lose nothing that an answer could show

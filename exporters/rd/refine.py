@@ -27,6 +27,7 @@ SCALE_RATE = 0.02  # as a share of the scale
 BIAS_RATE = 2e-3
 BETAS = (0.9, 0.99)
 WARM_UP = 8
+DECAY = 1.5  # power with which rates fall to zero: the last steps settle what rounding left
 _SPREAD_BATCHES = 16  # from which the variance of hidden states is taken
 _MEASURED_EVERY = 4
 _GAIN = 2.0  # of the logarithm of the strength, for each measured excess
@@ -76,7 +77,7 @@ def refine(
     spread = hidden_spread(teacher, sample, head.pooling)
     for step in progress(range(refinement.steps), f"Refining {_what(refinement)}"):
         tokens = batches[order[step % len(order)]].tokens
-        pace = min(1.0, (step + 1) / WARM_UP) * (1 - step / refinement.steps)
+        pace = min(1.0, (step + 1) / WARM_UP) * (1 - step / refinement.steps) ** DECAY
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * pace
         with torch.no_grad():
