@@ -279,6 +279,8 @@ def export_task(
     )
     if isinstance(calibration, Path):
         read_examples(calibration)
+        if out.exists() and out.samefile(calibration):
+            raise OutputError("output.exists", f"{out} is the calibration set: name another file")
     if calibration is None:
         if method == "osd":
             raise labels_needed()

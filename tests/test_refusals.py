@@ -556,6 +556,10 @@ def test_folders_that_cannot_be_written(models: Path, capsys: Capture) -> None:
     a_file = models / "examples.tsv" / "task.osd.safetensors"
     assert_refused(export(capsys, models, "-o", a_file), "output.unwritable")
     assert_refused(export(capsys, models, "-o", models / "out"), "output.unwritable", "folder")
+    rows = (models / "examples.tsv").read_bytes()
+    same = export(capsys, models, "-o", models / "examples.tsv", "--name", "t")
+    assert_refused(same, "output.exists", "calibration set")
+    assert (models / "examples.tsv").read_bytes() == rows
     base = run_cli(capsys, "export", "base", models / "base", "-o", models / "examples.tsv" / "b")
     assert_refused(base, "output.unwritable")
 
