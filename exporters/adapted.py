@@ -5,6 +5,7 @@ tensor is made when it is asked for, so that comparing needs memory for one laye
 """
 
 import copy
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,8 +38,11 @@ class AdaptedCheckpoint(Checkpoint):
         adapters: Sequence[tuple[str | Path, float]],
         labels: Sequence[str] | None = None,
     ) -> None:
-        """Read the adapters. Raises ModelError, InputError `input.labels`."""
+        """Read the adapters. Raises ModelError, InputError `input.labels`, `input.number`."""
         self._base = base
+        for folder, weight in adapters:
+            if not math.isfinite(weight):
+                raise InputError("input.number", f"the weight of adapter {folder} is {weight}")
         self._adapters = [(read_adapter(Path(folder)), weight) for folder, weight in adapters]
         first = self._adapters[0][0]
         self.folder = first.folder

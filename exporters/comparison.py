@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from osd_edge.bundle import task_name
-from osd_edge.errors import BudgetError, DataError, ModelError
-from osd_edge.examples import Example, check_labels
+from osd_edge.errors import BudgetError, DataError, InputError, ModelError
+from osd_edge.examples import Example, check_labels, check_pairs
 from osd_edge.exporters.budget import parse_budget
 from osd_edge.exporters.cells import Cells, cell_name, examples_digest
 from osd_edge.exporters.checkpoint import find_model
 from osd_edge.exporters.evaluation import TextSet
 from osd_edge.exporters.fine_tuned import fp32_bytes
 from osd_edge.exporters.fingerprint import fingerprint
+from osd_edge.exporters.options import check_seed
 from osd_edge.exporters.pair import Pair, open_pair
 from osd_edge.exporters.peers import METHODS, Compressed, Peer, Source, find_methods
 from osd_edge.files import make_folder, write_file
@@ -129,10 +130,18 @@ def compare(job: Comparison, out: Path, progress: Progress = silent) -> Outcome:
     """
     find_methods([method for method, _ in job.cells])
     task_name(job.task)
+    check_seed(job.seed)
+    if job.probe is not None and job.probe_train:
+        raise InputError(
+            "input.options", "give a probe's accuracy or rows to train one on, not both"
+        )
+    if job.probe is not None and not 0 <= job.probe <= 1:
+        raise InputError("input.number", f"a probe's accuracy is 0 to 1, found {job.probe:g}")
+    labelled = {"test set": job.test, "probe's training set": job.probe_train}
+    check_pairs({"calibration set": job.calibration} | labelled)
     pair = open_pair(job.base, job.tuned, progress)
-    if any(example.label is None for example in job.test):
-        raise DataError("data.unlabelled", "the test set needs labels: expected a .tsv file")
-    check_labels(Path("test set"), job.test, pair.labels)
+    for name, examples in labelled.items():
+        check_labels(Path(name), examples, pair.labels)
     work = _Work(job, pair, out, progress)
     references = work.references()
     # The largest first: factors and scores that it needs serve the others too.

@@ -87,7 +87,9 @@ def check_differs(backbone: Backbone, tuned: Checkpoint) -> None:
         ):
             return
     raise ModelError(
-        "model.same", f"{tuned.folder} has the base's own linear layers: there is no delta"
+        "model.same",
+        f"{tuned.folder} has the base's own linear layers: there is no delta. Where its head alone "
+        "was trained, export task --method head makes a bundle of that",
     )
 
 

@@ -1,5 +1,6 @@
 """The best delta that a method finds within a budget."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,7 +10,7 @@ from osd_edge.bundle import SiteDelta
 from osd_edge.errors import BudgetError
 from osd_edge.exporters import methods
 from osd_edge.exporters.backbone import LinearLayer
-from osd_edge.exporters.budget import VALUE_BITS, Budget, column_bits, element_bits
+from osd_edge.exporters.budget import SCALE_BITS, VALUE_BITS, Budget, column_bits, element_bits
 from osd_edge.exporters.factorize import Factors, Spectrum
 from osd_edge.exporters.quantize import code_site
 from osd_edge.progress import Progress, silent
@@ -79,7 +80,7 @@ def fit_truncated(problem: Problem) -> Sites:
     if p.budget.rank is not None:
         sites = methods.truncate_by_rank(p.factors, p.places, p.budget.rank, p.values)
         if not sites:
-            raise _too_small(p.budget, f"r={VALUE_BITS[p.values] / 32:g}")
+            raise _too_small(p, f"column of {p.values}", VALUE_BITS[p.values] / 32)
         return sites
     columns = methods.columns_by_worth(p.factors, p.values)
     fits, fails = 0, len(columns) + 1
@@ -115,7 +116,7 @@ def fit_sparse(problem: Problem, extra: int, progress: Progress = silent) -> Sit
     if p.budget.rank is not None:
         sites = attempt(1)
         if not sites:
-            raise _too_small(p.budget, f"r={_smallest_rank(p):.2g}")
+            raise _too_small(p, f"element of each factor in {p.values}", _smallest_rank(p, extra))
         return sites
     best: Sites = []
     low, high = 0.0, _BITMAP_SAVING
@@ -139,7 +140,11 @@ def _if_it_fits(problem: Problem, smallest: Sites) -> Sites:
     if _fits(problem, smallest):
         return smallest
     size = problem.size_of(smallest)
-    raise _too_small(problem.budget, f"{format_size(size)} ({size} bytes)")
+    raise BudgetError(
+        "budget.too-small",
+        f"a budget of {problem.budget} is less than the head and any delta by {problem.method} "
+        f"take; the smallest possible is {format_size(size)} ({size} bytes)",
+    )
 
 
 def _nominal_rank(problem: Problem) -> float:
@@ -153,11 +158,16 @@ def rank_of_bytes(budget: Budget, total: int) -> float:
     return 8 * budget.size / (32 * total)
 
 
-def _smallest_rank(problem: Problem) -> float:
-    return min(
-        sum(element_bits(f.n, f.d, 1, problem.values)) / (32 * (f.n + f.d))
-        for f in problem.factors.values()
-    )
+def _smallest_rank(problem: Problem, extra: int) -> float:
+    """An r that pays for one element of U and of V among 1 + `extra` columns, rounded up."""
+    values = problem.values
+    least = math.inf
+    for f in problem.factors.values():
+        columns = min(1 + extra, len(f.singular))
+        bits = sum(element_bits(f.n, f.d, columns, values))
+        bits += SCALE_BITS * columns if values == "int8" else 0
+        least = min(least, bits / (32 * (f.n + f.d)))
+    return math.ceil(1e4 * least) / 1e4
 
 
 def _smallest_sites(problem: Problem) -> Sites:
@@ -172,8 +182,9 @@ def _peak(row: torch.Tensor) -> torch.Tensor:
     return torch.where(row.abs() == row.abs().max(), row, 0)
 
 
-def _too_small(budget: Budget, smallest: str) -> BudgetError:
+def _too_small(problem: Problem, unit: str, smallest: float) -> BudgetError:
     return BudgetError(
         "budget.too-small",
-        f"a budget of {budget} holds not one column; the smallest possible is {smallest}",
+        f"a budget of {problem.budget} holds nothing of any linear layer: one {unit} takes "
+        f"r={smallest:g} at least; give more",
     )

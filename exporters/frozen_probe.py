@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from transformers import AutoModel
 
 from osd_edge.errors import DataError
-from osd_edge.examples import Example
+from osd_edge.examples import Example, check_pairs
 from osd_edge.exporters.calibration import MAX_TOKENS
 from osd_edge.exporters.checkpoint import Checkpoint
 from osd_edge.exporters.families import family_of
@@ -40,8 +40,10 @@ def frozen_probe_accuracy(
     `base` is a Hugging Face folder. A text's features are its token states of the last layer,
     averaged over the text, next to the state of its first token. The regularisation is chosen by
     cross-validation within `train`. Raises DataError
-    `data.probe` where a label has fewer than three texts to train on.
+    `data.probe` where a label has fewer than three texts to train on, `data.pairs` for pairs of
+    texts beside single ones.
     """
+    check_pairs({"the probe's training set": train, "the test set": test})
     labels = np.array([example.label for example in train])
     names, counts = np.unique(labels, return_counts=True)
     if counts.min() < _FOLDS or len(names) < 2:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from osd_edge.bundle import AnySite, CodedHead
 from osd_edge.errors import DataError
-from osd_edge.examples import Example, check_labels, read_examples
+from osd_edge.examples import Example, check_labels, check_pairs, read_examples
 from osd_edge.exporters.calibration import BATCH, Batch, Calibration, Score, make_batches
 from osd_edge.exporters.pair import Pair
 from osd_edge.exporters.task_model import TaskModel
@@ -43,6 +43,7 @@ def read_calibration(
     examples = read_examples(source) if isinstance(source, Path) else tuple(source)
     if not examples:
         raise DataError("data.empty", "the calibration set holds no examples")
+    check_pairs({"the calibration set": examples})
     if labels and any(example.label is not None for example in examples):
         check_labels(path, examples, labels)
     return examples

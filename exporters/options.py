@@ -1,5 +1,6 @@
 """Options of an export, checked before anything is loaded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,8 @@ def check_options(
     head: HeadOptions | None,
     extra_rank: int | None,
     base_weights: str = "fp32",
+    seed: int = 0,
+    sites: Sequence[str] = ("*",),
 ) -> Options:
     """Raises InputError, BudgetError or OutputError."""
     if method not in methods.METHODS:
@@ -66,6 +69,7 @@ def check_options(
     if keep is not None and budget is not None:
         raise InputError("input.options", "give --budget or --keep, not both")
     check_base_weights(base_weights)
+    check_seed(seed)
     given = {
         "--base-weights": base_weights != "fp32",
         "--values": values is not None,
@@ -74,6 +78,7 @@ def check_options(
         "--budget": budget is not None,
         "--refine": refine is not None,
         "--keep": keep is not None,
+        "--sites": tuple(sites) != ("*",),
     }
     for option in _foreign(method):
         if given[option]:
@@ -93,9 +98,16 @@ def check_base_weights(kind: str) -> None:
         )
 
 
+def check_seed(seed: int) -> None:
+    """Raises InputError `input.number` for a seed that not every generator takes."""
+    if not 0 <= seed < 2**63:
+        raise InputError("input.number", f"a seed is a number from 0 to 2**63 - 1, found {seed}")
+
+
 def _foreign(method: str) -> tuple[str, ...]:
     """Options that mean nothing to a method."""
     if method in methods.PAPER_METHODS:
-        return ("--refine", "--keep", "--base-weights")
+        dense = ("--extra-rank",) if method == "truncsvd" else ()
+        return ("--refine", "--keep", "--base-weights", *dense)
     own = ("--values", "--extra-rank", "--head-values or --head-rank")
-    return own if method == methods.OSD_RD else (*own, "--budget", "--refine", "--keep")
+    return own if method == methods.OSD_RD else (*own, "--budget", "--refine", "--keep", "--sites")

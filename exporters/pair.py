@@ -43,11 +43,12 @@ def open_pair(
     kind: str | None = None,
     adapters: Sequence[tuple[str | Path, float]] = (),
     labels: Sequence[str] | None = None,
+    head_only: bool = False,
 ) -> Pair:
     """Open both checkpoints (folders or hub ids); `kind` of task, if not as configured.
 
     In the place of `tuned`, `adapters` are PEFT folders with their weights, and `labels` names
-    their head's outputs.
+    their head's outputs. With `head_only` a model whose linear layers are the base's own is taken.
 
     Raises InputError; ModelError where the fine-tuned model is not a task over this base: another
     architecture, shape, vocabulary, tokenizer, no known head, or values that are not finite.
@@ -67,6 +68,7 @@ def open_pair(
     check_same_backbone(backbone, checkpoint, plan)
     check_finite(backbone.checkpoint, list(backbone.parameters), progress)
     check_finite(checkpoint, used_parameters(backbone, checkpoint, plan), progress)
-    check_differs(backbone, checkpoint)
+    if not head_only:
+        check_differs(backbone, checkpoint)
     digest = fingerprint(backbone.checkpoint, list(backbone.parameters), progress)
     return Pair(backbone, checkpoint, plan, digest)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from osd_edge.bundle import Bundle, SiteDelta, write_bundle
-from osd_edge.errors import DataError
+from osd_edge.errors import DataError, ModelError
 from osd_edge.examples import Example
 from osd_edge.exporters import methods
 from osd_edge.exporters.backbone import LinearLayer
@@ -79,10 +79,15 @@ class PaperTask:
     ) -> TaskReport:
         """Write one bundle; raises BudgetError, DataError, OutputError."""
         method, budget, values = chosen.method, chosen.budget, chosen.values
+        kind = self._pair.head.kind
+        if method == "osd" and kind != "labels":
+            raise ModelError(
+                "model.head",
+                f"osd ranks by gradients of a classifier's loss on one label, and this task is "
+                f"{kind}: use osd-rd, truncsvd or magtruncsvd",
+            )
         if method == "osd" and (
-            self._model is None
-            or self._pair.head.kind != "labels"
-            or any(e.label is None for e in self._examples)
+            self._model is None or any(e.label is None for e in self._examples)
         ):
             raise labels_needed()
         options = head or HeadOptions()

@@ -10,13 +10,14 @@ from functools import cached_property
 from pathlib import Path
 
 from osd_edge.bundle import write_bundle
-from osd_edge.errors import ModelError
-from osd_edge.examples import Example
+from osd_edge.errors import ModelError, OsdEdgeError, OutputError
+from osd_edge.examples import Example, read_examples
 from osd_edge.exporters import methods
 from osd_edge.exporters.adapted import AdaptedCheckpoint
 from osd_edge.exporters.backbone import LinearLayer
 from osd_edge.exporters.base_package import choose_sites
 from osd_edge.exporters.budget import Budget
+from osd_edge.exporters.compatibility import check_differs
 from osd_edge.exporters.factorize import changed_layers
 from osd_edge.exporters.head import HeadOptions
 from osd_edge.exporters.large import is_large
@@ -60,16 +61,22 @@ class TaskExporter:
         """
         check_base_weights(base_weights)
         self._base_weights = base_weights
-        self._pair = open_pair(base, tuned, progress, kind=kind, adapters=adapters, labels=labels)
+        # What has no delta is taken here, for a bundle of its head; `export` refuses it the others.
+        self._pair = open_pair(
+            *(base, tuned, progress),
+            kind=kind,
+            adapters=adapters,
+            labels=labels,
+            head_only=True,
+        )
         examples = None
         if calibration is not None:
             # Only a classifier of one label has labels that a row of a file could hold.
             single = self._pair.head.kind == "labels"
             examples = read_calibration(calibration, self._pair.labels if single else ())
+        self._sites = tuple(sites)
         chosen = choose_sites(self._pair.backbone, sites)
         self._layers = changed_layers(self._pair.backbone, self._pair.tuned, chosen)
-        if not self._layers:
-            raise ModelError("model.same", "the chosen layers are the base's own: no delta")
         self._examples = examples or ()
         self._large = is_large(self._pair.backbone)
         self._work = work if self._large else None
@@ -123,7 +130,7 @@ class TaskExporter:
         `codes`; `seed` draws the rows held back. For the paper's methods: `budget` (r=1 unless
         given), `values` (fp32 unless given), `head`, and `extra_rank`, which fixes c in
         k = r + c, otherwise chosen by calibration loss. Raises BudgetError, DataError,
-        InputError, OutputError.
+        InputError, OutputError; ModelError `model.same` where there is no delta, but for `head`.
         """
         options = check_options(
             out,
@@ -136,7 +143,12 @@ class TaskExporter:
             head=head,
             extra_rank=extra_rank,
             base_weights=self._base_weights,
+            seed=seed,
+            sites=self._sites,
         )
+        if method != methods.HEAD and not self._layers:
+            check_differs(self._pair.backbone, self._pair.tuned)
+            raise ModelError("model.same", "the chosen layers are the base's own: no delta")
         if method in methods.PAPER_METHODS:
             report = self.paper_task.export(out, options, head, extra_rank, progress)
             return replace(report, adapter_size=self._adapter_size)
@@ -247,7 +259,8 @@ def export_task(
     Raises an OsdEdgeError that says what is wrong, and then writes no file.
 
     Of a large model, finished layers are kept in a folder beside `out` until that is written: an
-    export that was broken off takes up from there.
+    export that was broken off, or found the disk full, takes up from there. A refusal of what was
+    asked for leaves no such folder.
     """
     # What needs no model is checked before minutes of work.
     check_options(
@@ -261,7 +274,13 @@ def export_task(
         head=head,
         extra_rank=extra_rank,
         base_weights=base_weights,
+        seed=seed,
+        sites=sites,
     )
+    if isinstance(calibration, Path):
+        read_examples(calibration)
+        if out.exists() and out.samefile(calibration):
+            raise OutputError("output.exists", f"{out} is the calibration set: name another file")
     if calibration is None:
         if method == "osd":
             raise labels_needed()
@@ -272,31 +291,39 @@ def export_task(
         if keep is not None or (refine or "none") != "none":
             raise calibration_needed("--keep" if keep is not None else f"--refine {refine}")
     work = out.with_name(f".{out.name}.work")
-    exporter = TaskExporter(
-        base,
-        tuned,
-        calibration=calibration,
-        sites=sites,
-        base_weights=base_weights,
-        kind=kind,
-        adapters=adapters,
-        labels=labels,
-        work=work,
-        executor=executor,
-        progress=progress,
-    )
-    report = exporter.export(
-        out,
-        method=method,
-        budget=budget,
-        keep=keep,
-        refine=refine,
-        values=values,
-        name=name,
-        head=head,
-        extra_rank=extra_rank,
-        seed=seed,
-        progress=progress,
-    )
+    resumed = work.exists()
+    try:
+        exporter = TaskExporter(
+            base,
+            tuned,
+            calibration=calibration,
+            sites=sites,
+            base_weights=base_weights,
+            kind=kind,
+            adapters=adapters,
+            labels=labels,
+            work=work,
+            executor=executor,
+            progress=progress,
+        )
+        report = exporter.export(
+            out,
+            method=method,
+            budget=budget,
+            keep=keep,
+            refine=refine,
+            values=values,
+            name=name,
+            head=head,
+            extra_rank=extra_rank,
+            seed=seed,
+            progress=progress,
+        )
+    except OutputError:
+        raise  # the place is at fault, a full disk: what is finished will be of use
+    except OsdEdgeError:
+        if not resumed:  # an earlier export's work is not this mistake's to delete
+            remove_work(work)
+        raise
     remove_work(work)
     return report

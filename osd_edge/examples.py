@@ -5,7 +5,7 @@ labels `text<TAB>text_pair` (a question and its context, say). UTF-8.
 Anything else is refused with the number of its line, never guessed at.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,8 +75,16 @@ def write_tsv(examples: Iterable[Example], path: Path) -> None:
 
 
 def check_labels(path: Path, examples: Sequence[Example], labels: Sequence[str]) -> None:
-    """Refuse (`data.label`) an example whose label is none of `labels`, by its line."""
+    """Refuse an example whose label is none of `labels`, by its line (DataError `data.label`).
+
+    Examples without a label are refused as `data.unlabelled`.
+    """
     known = set(labels)
+    if any(example.label is None for example in examples):
+        raise DataError(
+            "data.unlabelled",
+            f"{path} has rows without a label: expected a .tsv that begins with label<TAB>text",
+        )
     for number, example in enumerate(examples, 2):
         if example.label not in known:
             some = ", ".join(shown(label, 30) for label in list(labels)[:8])
@@ -88,6 +96,20 @@ def check_labels(path: Path, examples: Sequence[Example], labels: Sequence[str])
             )
 
 
+def check_pairs(sets: Mapping[str, Sequence[Example]]) -> None:
+    """Refuse (`data.pairs`) pairs of texts beside single ones, in or across the named sets."""
+    found: dict[bool, str] = {}
+    for name, examples in sets.items():
+        for example in examples:
+            found.setdefault(example.text_pair is not None, name)
+    if len(found) == 2:
+        raise DataError(
+            "data.pairs",
+            f"{found[True]} holds pairs of texts, {found[False]} single texts: expected a "
+            "text_pair in every row of all examples of a task, or in none",
+        )
+
+
 def _labelled(path: Path, lines: list[str]) -> tuple[Example, ...]:
     header = lines[0].split("\t") if lines else []
     if header not in _HEADERS:
@@ -95,7 +117,8 @@ def _labelled(path: Path, lines: list[str]) -> tuple[Example, ...]:
             raise DataError("data.empty", f"{path} is empty")
         raise DataError(
             "data.header",
-            f"{path} line 1: expected the header label<TAB>text, found {lines[0][:60]!r}",
+            f"{path} line 1: expected the header label<TAB>text, found {lines[0][:60]!r}; texts "
+            "alone, one a line, are a .txt",
         )
     examples = []
     for number, line in enumerate(lines[1:], 2):

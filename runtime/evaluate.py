@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from osd_edge.errors import DataError, TaskError
-from osd_edge.examples import Example
+from osd_edge.examples import Example, check_pairs
 from osd_edge.progress import Progress, silent
 from osd_edge.runtime.session import EdgeSession
 
@@ -30,8 +30,8 @@ def evaluate(
 ) -> Evaluation:
     """Accuracy of loaded `task` on labelled `examples`; the active task stays as it is.
 
-    Raises DataError `data.unlabelled` where an example has no label, TaskError `task.kind` for a
-    task whose answer is not one label.
+    Raises DataError `data.unlabelled` where an example has no label, `data.pairs` for pairs of
+    texts beside single ones, TaskError `task.kind` for a task whose answer is not one label.
     """
     if session.kind(task) != "labels":
         raise TaskError(
@@ -39,6 +39,7 @@ def evaluate(
         )
     if any(example.label is None for example in examples):
         raise DataError("data.unlabelled", "accuracy needs labelled examples: a .tsv file")
+    check_pairs({"the test set": examples})
     # Texts of like length share a batch, so that little is padding.
     order = sorted(examples, key=lambda e: len(e.text) + len(e.text_pair or ""))
     batches = [order[i : i + _BATCH] for i in range(0, len(order), _BATCH)]

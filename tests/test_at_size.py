@@ -15,8 +15,8 @@ import torch
 
 from benchmarks import at_size, at_size_models
 from osd_edge.bundle_reader import read_bundle_file
-from osd_edge.errors import ModelError, OutputError
-from osd_edge.exporters import export_task, export_tasks
+from osd_edge.errors import BudgetError, ModelError, OutputError
+from osd_edge.exporters import export_task, export_tasks, task_bundle
 from osd_edge.exporters import large as large_models
 from osd_edge.exporters.backbone import backbone_of
 from osd_edge.exporters.checkpoint import Checkpoint
@@ -175,6 +175,36 @@ def test_a_folder_of_someone_else_is_left_alone(
         _exported(tiny_models, tmp_path)
     assert refusal.value.code == "output.exists"
     assert (other / "notes").read_text("utf-8") == "mine"
+
+
+def test_a_refusal_leaves_no_work_but_deletes_none(
+    tiny_models: Path, tmp_path: Path, large: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "t.osd.safetensors"
+    models = (tiny_models / "base", tiny_models / "first", out)
+    with pytest.raises(BudgetError):
+        export_task(*models, budget="100")
+    assert not any(tmp_path.iterdir())
+    work = tmp_path / f".{out.name}.work"
+    work.mkdir()
+    (work / "osd-edge-work").touch()  # of an export that was broken off
+    (work / "columns-x.safetensors").write_bytes(b"hours")
+    with pytest.raises(BudgetError):
+        export_task(*models, budget="100")
+    assert (work / "columns-x.safetensors").read_bytes() == b"hours"
+
+
+def test_a_full_disk_keeps_finished_work(
+    tiny_models: Path, tmp_path: Path, large: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OutputError("output.disk-full", f"no space left to write {path}")
+
+    large.setattr(task_bundle, "write_file", full)
+    with pytest.raises(OutputError):
+        _exported(tiny_models, tmp_path)
+    (work,) = tmp_path.iterdir()
+    assert any(work.glob("columns-*"))
 
 
 @pytest.mark.parametrize("whitened", [False, True])

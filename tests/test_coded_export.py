@@ -188,6 +188,9 @@ def test_what_is_too_small_is_named(exporter: TaskExporter, tmp_path: Path) -> N
     with pytest.raises(BudgetError, match=r"smallest bundle of this task, .*\d+ bytes") as refused:
         exporter.export(tmp_path / "x.osd.safetensors", budget="300")
     assert refused.value.code == "budget.too-small"
+    with pytest.raises(BudgetError, match=r"linear layers \d bytes.*larger r") as refused:
+        exporter.export(tmp_path / "x.osd.safetensors", budget="r=0.0001", refine="none")
+    assert refused.value.code == "budget.too-small"
 
 
 @pytest.mark.parametrize(
@@ -199,6 +202,11 @@ def test_what_is_too_small_is_named(exporter: TaskExporter, tmp_path: Path) -> N
         ({"values": "int8"}, "input.options"),
         ({"method": "osd", "refine": "codes"}, "input.options"),
         ({"method": "head", "budget": "4KiB"}, "input.options"),
+        ({"method": "head", "sites": ("*.attention.*",)}, "input.options"),
+        ({"method": "truncsvd", "extra_rank": 1}, "input.options"),
+        ({"keep": float("nan")}, "budget.malformed"),
+        ({"seed": -1}, "input.number"),
+        ({"seed": 2**63}, "input.number"),
     ],
 )
 def test_options_that_do_not_belong_together(

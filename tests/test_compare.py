@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from osd_edge.examples import read_examples
+from osd_edge.cli.compare import describe
+from osd_edge.errors import OsdEdgeError
+from osd_edge.examples import Example, read_examples
 from osd_edge.exporters.cells import Cells
 from osd_edge.exporters.comparison import Comparison, Outcome, compare, grid
 from osd_edge.exporters.evaluation import TextSet
@@ -170,6 +172,9 @@ def test_shares_of_the_gain() -> None:
     assert outcome.gain(0.7) == pytest.approx(0.5)
     assert outcome.gain(None) is None
     assert replace(outcome, frozen_probe=0.89).gain(0.895) is None
+    assert " 100.0 " in describe(outcome)
+    never_right = describe(replace(outcome, fine_tuned=0.0))  # there is nothing to share out
+    assert all("–" in line for line in never_right.splitlines() if "head, zero delta" in line)
 
 
 def test_the_device_gives_the_logits_that_were_scored(
@@ -213,6 +218,41 @@ def test_refusals_in_one_line(
     )
     assert done.code == 1
     assert done.err.splitlines()[-1].startswith("osd-edge: ") and f"[{code}]" in done.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--seed", "-1"), ("--seed", 2**63), ("--probe", "nan"), ("--probe", "inf")],
+)
+def test_numbers_out_of_range_are_wrong_usage(
+    tiny_models: Path, tmp_path: Path, capsys: Capture, option: str, value: object
+) -> None:
+    done = run_cli(capsys, *arguments(tiny_models, tmp_path / "out", option, value))
+    assert done.code == 2 and option in done.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"probe_train": (Example("the cat"),)}, "data.unlabelled"),
+        ({"probe_train": (Example("the cat", "mauve"),)}, "data.label"),
+        ({"probe_train": (Example("the cat", "red", "a dog"),)}, "data.pairs"),
+        ({"calibration": (Example("the cat", None, "a dog"),)}, "data.pairs"),
+        ({"calibration": (Example("cat"), Example("cat", None, "dog"))}, "data.pairs"),
+        ({"probe": 0.2, "probe_train": (Example("the cat", "red"),)}, "input.options"),
+        ({"probe": float("nan")}, "input.number"),
+        ({"seed": -1}, "input.number"),
+    ],
+)
+def test_rows_and_numbers_that_do_not_fit(
+    job: Comparison, tmp_path: Path, changes: dict[str, object], code: str
+) -> None:
+    with pytest.raises(OsdEdgeError) as refused:
+        compare(replace(job, **({"probe": None} | changes)), tmp_path)  # type: ignore[arg-type]
+    assert refused.value.code == code
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_cell_is_found_by_all_of_its_inputs(tmp_path: Path) -> None:

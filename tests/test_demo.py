@@ -40,3 +40,36 @@ def test_the_demo_refuses_what_does_not_go_together(
     (tmp_path / "file").write_text("")
     done = run_cli(capsys, "demo", "-o", tmp_path / "file" / "out")
     assert done.code == 1 and "[output.unwritable]" in done.err
+    rows = ("--calibration", tiny_models / "examples.tsv", "--test", tiny_models / "examples.tsv")
+    done = run_cli(capsys, "demo", "-o", tmp_path / "out", *rows)
+    assert done.code == 1 and "[input.models]" in done.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["results.json", "accuracy.png", "bundles/mine", "data/mine"])
+def test_an_earlier_demo_is_not_replaced_unasked(
+    tiny_models: Path, tmp_path: Path, capsys: Capture, name: str
+) -> None:
+    file = tmp_path / "out" / name
+    file.parent.mkdir(parents=True)
+    file.write_text("mine")
+    models = ("--base", tiny_models / "base", "--tuned", tiny_models / "first")
+    rows = ("--calibration", tiny_models / "examples.tsv", "--test", tiny_models / "examples.tsv")
+    done = run_cli(capsys, "demo", "-o", tmp_path / "out", *models, *rows)
+    assert done.code == 1 and "[output.exists]" in done.err and "--overwrite" in done.err
+    assert file.read_text() == "mine" and not (tmp_path / "out" / "base").exists()
+
+
+def test_a_budget_that_is_too_small_is_a_dash_of_the_demo(
+    tiny_models: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    out = tmp_path / "out"
+    models = ("--base", tiny_models / "base", "--tuned", tiny_models / "first")
+    rows = ("--calibration", tiny_models / "examples.tsv", "--test", tiny_models / "examples.tsv")
+    done = run_cli(capsys, "demo", "-o", out, "--budget", "100", "--budget", "r=1", *models, *rows)
+    assert done.code == 0, done.err
+    assert "first: osd-rd at 100: a budget of 100 bytes is less than" in done.out
+    (task,) = json.loads((out / "results.json").read_text())["tasks"]
+    by_budget = {point["budget"]: point["size"] for point in task["points"]}
+    assert by_budget["100"] is None and by_budget["r=1"] > 0
+    assert len(list((out / "bundles").iterdir())) == 4

@@ -16,8 +16,10 @@ from osd_edge.base_manifest import MANIFEST, WEIGHTS
 from osd_edge.bundle import write_bundle
 from osd_edge.bundle_reader import read_bundle_file
 from osd_edge.exporters import export_base
+from osd_edge.runtime import EdgeSession
 from tests import tiny
 from tests.cli import Result, run_cli
+from tests.kinds import KINDS
 
 Capture = pytest.CaptureFixture[str]
 
@@ -133,6 +135,7 @@ def test_mistakes_that_need_no_model_are_told_at_once(models: Path, capsys: Capt
     for option, value, code in (
         ("--name", "a b", "input.task-name"),
         ("--budget", "nonsense", "budget.malformed"),
+        ("--calibration", models / "nowhere.tsv", "data.missing"),
     ):
         result = export(capsys, models, option, value)
         assert_refused(result, code)
@@ -169,7 +172,34 @@ def test_another_tokenizer(models: Path, capsys: Capture) -> None:
 def test_the_base_itself_as_tuned(models: Path, capsys: Capture) -> None:
     base = load_file(models / "base" / "model.safetensors")
     spoil(models / "first", lambda t: t.update({f"bert.{k}": v for k, v in base.items()}))
-    assert_refused(export(capsys, models), "model.same")
+    result = export(capsys, models)
+    assert_refused(result, "model.same", "--method head")
+    assert export(capsys, models, "--method", "osd").code == 1
+
+
+def test_a_model_of_which_the_head_alone_was_trained(
+    models: Path, tiny_base: Path, capsys: Capture
+) -> None:
+    base = load_file(models / "base" / "model.safetensors")
+    spoil(models / "first", lambda t: t.update({f"bert.{k}": v for k, v in base.items()}))
+    texts = tiny.sentences(200)
+    (models / "texts.txt").write_text("\n".join(texts) + "\n")
+    options = ("--method", "head", "--calibration", models / "texts.txt", "--json")
+    done = export(capsys, models, *options)
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    assert report["sites"] == 0 and report["compressed"]["loss"] < 0.01  # nats
+    session = EdgeSession(tiny_base)
+    task = session.load(models / "out" / "task.osd.safetensors")
+    model = AutoModelForSequenceClassification.from_pretrained(models / "first").eval()
+    tokens = AutoTokenizer.from_pretrained(models / "first")(
+        texts, padding=True, return_tensors="pt"
+    )
+    with torch.inference_mode():
+        own = model(**tokens).logits.softmax(-1)
+    answers = session.classify(texts, task=task)
+    found = torch.tensor([[answer.scores[label] for label in tiny.LABELS] for answer in answers])
+    assert float((found - own).abs().max()) < 0.05
 
 
 def test_a_model_without_a_classifier(models: Path, capsys: Capture) -> None:
@@ -313,6 +343,30 @@ def test_osd_without_calibration(models: Path, capsys: Capture) -> None:
         *("--method", "osd", "-o", models / "out" / "task.osd.safetensors"),
     )
     assert_refused(result, "data.labels-needed", "osd-rd")
+
+
+def test_osd_for_a_task_without_one_label(models: Path, tmp_path: Path, capsys: Capture) -> None:
+    kind, settings = KINDS["token-labels"]
+    tuned = tiny.make_tuned(models / "base", tmp_path / "tagger", task=kind, **settings)
+    result = export(capsys, models, "--method", "osd", tuned=tuned)
+    assert_refused(result, "model.head", "token-labels", "osd-rd")
+
+
+@pytest.mark.parametrize(
+    ("method", "option", "value"),
+    [
+        ("truncsvd", "--extra-rank", 1),
+        ("truncsvd", "--seed", 1),
+        ("osd", "--jobs", 2),
+        ("head", "--jobs", 2),
+        ("head", "--sites", "*.attention.*"),
+    ],
+)
+def test_options_that_mean_nothing_to_a_method(
+    models: Path, capsys: Capture, method: str, option: str, value: object
+) -> None:
+    result = export(capsys, models, "--method", method, option, value)
+    assert_refused(result, "input.options", method, option)
 
 
 # Budgets
@@ -484,6 +538,10 @@ def test_evaluation_data(device: Path, tmp_path: Path, capsys: Capture) -> None:
     assert_refused(
         run_cli(capsys, "evaluate", *arguments, "--data", data), "data.label", "line 2", "mauve"
     )
+    asked = run_cli(capsys, "run", *arguments, "--text", "a cat", "--question", "who?")
+    assert_refused(asked, "input.options", "--question")
+    data.write_text("text\ttext_pair\na cat\ta dog\n")
+    assert_refused(run_cli(capsys, "evaluate", *arguments, "--data", data), "data.unlabelled")
     assert_refused(
         run_cli(capsys, "evaluate", *arguments, "--data", tmp_path / "x.txt"), "input.data"
     )
@@ -498,6 +556,10 @@ def test_folders_that_cannot_be_written(models: Path, capsys: Capture) -> None:
     a_file = models / "examples.tsv" / "task.osd.safetensors"
     assert_refused(export(capsys, models, "-o", a_file), "output.unwritable")
     assert_refused(export(capsys, models, "-o", models / "out"), "output.unwritable", "folder")
+    rows = (models / "examples.tsv").read_bytes()
+    same = export(capsys, models, "-o", models / "examples.tsv", "--name", "t")
+    assert_refused(same, "output.exists", "calibration set")
+    assert (models / "examples.tsv").read_bytes() == rows
     base = run_cli(capsys, "export", "base", models / "base", "-o", models / "examples.tsv" / "b")
     assert_refused(base, "output.unwritable")
 
@@ -514,4 +576,8 @@ def test_an_existing_folder_is_not_overwritten(models: Path, capsys: Capture) ->
 def test_wrong_usage_exits_with_2(capsys: Capture) -> None:
     assert run_cli(capsys, "export", "task").code == 2
     assert run_cli(capsys, "no-such-command").code == 2
+    device = ("--base", "x", "--bundle", "y")
+    assert run_cli(capsys, "run", *device, "--text", "a", "--threads", 10**11).code == 2
+    assert run_cli(capsys, "bench", *device, "--threads", 10**11).code == 2
+    assert run_cli(capsys, "bench", *device, "--seconds", "inf").code == 2
     assert run_cli(capsys, "export", "task", "--method", "magic").code == 2

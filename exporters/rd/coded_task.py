@@ -148,13 +148,32 @@ class CodedTask:
             allowed = sum(layer_bits(rank, layer.n, layer.d) for layer in self._layers) // 8
         made = self._attempt(task, budget.size, allowed, refine, progress, change)
         if made is None:
-            smallest = len(write_bundle(self._placeholder(task, self.pipeline.smallest(), refine)))
-            raise BudgetError(
-                "budget.too-small",
-                f"a budget of {budget} is less than the smallest bundle of this task, "
-                f"{format_size(smallest)} ({smallest} bytes)",
-            )
+            raise self._too_small(task, budget, allowed, refine)
         return made
+
+    def _too_small(
+        self, task: str, budget: Budget, allowed: int | None, refine: str
+    ) -> BudgetError:
+        """The refusal of a budget; `allowed` are the bytes of the linear layers alone."""
+        if allowed is not None:
+            why = (
+                f"{budget} leaves the linear layers {allowed} bytes, and a delta takes more: give "
+                "a larger r, or bytes of the whole file such as 16KiB"
+            )
+        else:
+            smallest = len(write_bundle(self._placeholder(task, self.pipeline.smallest(), refine)))
+            named = f"{format_size(smallest)} ({smallest} bytes)"
+            if budget.size is not None and smallest <= budget.size:
+                why = (
+                    f"a budget of {budget} holds this task's smallest bundle, {named}, but not "
+                    f"what --refine {refine} makes of it: give some more bytes, or --refine none"
+                )
+            else:
+                why = (
+                    f"a budget of {budget} is less than the smallest bundle of this task, "
+                    f"{named}, of which its head takes most: give at least that"
+                )
+        return BudgetError("budget.too-small", why)
 
     def keeping(self, task: str, keep: float, refine: str, progress: Progress = silent) -> Coded:
         """The smallest osd-rd bundle that keeps the share `keep` of the gain on held-back rows.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from osd_edge.cli.options import THREADS, FiniteRange
 from osd_edge.cli.output import bar, table
 
 if TYPE_CHECKING:
@@ -50,9 +51,9 @@ def _number(
 )
 @_number("--tokens", 128, "Tokens of an input.", click.IntRange(min=1))
 @_number("--batch", 1, "Rows of an input.", click.IntRange(min=1))
-@_number("--threads", 1, "Threads of a session; 0: all cores.", click.IntRange(min=0))
+@_number("--threads", 1, "Threads of a session; 0: all cores.", THREADS)
 @_number("--runs", 50, "Timed runs of each thing, at least.", click.IntRange(min=1))
-@_number("--seconds", 2.0, "Timed seconds of each thing, at least.", click.FloatRange(min=0))
+@_number("--seconds", 2.0, "Timed seconds of each thing, at least.", FiniteRange(min=0))
 @_number("--repeats", 5, "Processes for the figures of a start.", click.IntRange(min=1))
 @_number("--tasks", 8, "Tasks where many are loaded; bundles repeat.", click.IntRange(min=1))
 @_number("--soak-swaps", 2000, "Swaps of the soak.", click.IntRange(min=1))

@@ -1,5 +1,6 @@
 """`osd-edge compare`: accuracy against real bytes, for many methods at many budgets."""
 
+import contextlib
 import csv
 import io
 import json
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from osd_edge.cli.options import json_option
+from osd_edge.cli.options import SEED, FiniteRange, json_option
 from osd_edge.cli.output import bar, percent, print_json, table
+from osd_edge.errors import OsdEdgeError
 
 if TYPE_CHECKING:
     from osd_edge.exporters.comparison import Outcome
@@ -58,7 +60,7 @@ _COLUMNS = (
 )
 @click.option(
     "--probe",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     metavar="ACC",
     help="Test accuracy of a frozen probe, 0 to 1, where you know it.",
 )
@@ -70,7 +72,13 @@ _COLUMNS = (
     "the floor that a delta has to beat, and a probe from few rows is a low one: give it all the "
     "rows that the model was fine-tuned on.",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=SEED,
+    default=0,
+    show_default=True,
+    help="Of what methods draw: rows held back, vectors, controls. Most of them draw nothing.",
+)
 @click.option("-o", "--out", type=_PATH, required=True, metavar="DIR")
 @json_option
 def compare(
@@ -115,8 +123,16 @@ def compare(
         probe=probe,
         probe_train=() if probe_train is None else read_examples(probe_train),
     )
+    kept = (out,) if out.is_dir() else ()
     make_folder(out)
-    outcome = run(job, out, bar)
+    try:
+        outcome = run(job, out, bar)
+    except OsdEdgeError:
+        for folder in (out / "cells", out):
+            with contextlib.suppress(OSError):  # what is not empty stays
+                if folder not in kept:
+                    folder.rmdir()
+        raise
     write_file(out / "comparison.csv", as_csv([outcome]).encode())
     text = json.dumps(outcome.as_dict(), indent=1) + "\n"
     write_file(out / "comparison.json", text.encode())
@@ -190,7 +206,8 @@ def share(value: float | None) -> str:
 def _row(
     outcome: "Outcome", what: str, budget: str, size: int | None, accuracy: float | None
 ) -> tuple[str, ...]:
-    of_tuned = None if accuracy is None else accuracy / outcome.fine_tuned
+    tuned = outcome.fine_tuned  # 0 where not one test row is right: there are no shares of it
+    of_tuned = None if accuracy is None or not tuned else accuracy / tuned
     shown = "–" if size is None else f"{size:,}"
     return what, budget, shown, share(accuracy), share(of_tuned), share(outcome.gain(accuracy))
 

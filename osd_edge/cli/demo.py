@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from osd_edge.cli.compare import share
-from osd_edge.cli.options import PAPER_METHODS, VALUES, json_option
+from osd_edge.cli.options import PAPER_METHODS, SEED, VALUES, json_option
 from osd_edge.cli.output import bar, percent, print_json, table
-from osd_edge.errors import BudgetError, InputError
+from osd_edge.errors import InputError, OutputError
 from osd_edge.sizes import format_size
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _SMALL, _LARGE = ("16KiB", "48KiB"), ("160KiB",)  # budgets of osd-rd, and of the paper's methods
 _CACHE_BYTES = 2**30  # every bundle of the demo stays decoded, so that swaps can be timed
 _SWAPS = 10
+_FILES = ("results.json", "results.txt", "accuracy.png")
+_FOLDERS = ("bundles", "data", "tuned")
 _SHOWN = 3  # test sentences that are shown as they go through each task
 
 
@@ -43,8 +45,14 @@ _SHOWN = 3  # test sentences that are shown as they go through each task
     metavar="BUDGET",
     help="For every method; may be repeated. Default: 16KiB and 48KiB for osd-rd, else 160KiB.",
 )
-@click.option("--values", type=click.Choice(VALUES), default="int8", show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--values",
+    type=click.Choice(VALUES),
+    default="int8",
+    show_default=True,
+    help="Of the paper's methods.",
+)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--base", metavar="MODEL", help="Your own base, in place of all-MiniLM-L6-v2.")
 @click.option("--tuned", multiple=True, metavar="MODEL", help="Your own classifier; repeat.")
 @click.option(
@@ -96,15 +104,18 @@ def demo(
     small, large = (budgets, budgets) if budgets else (_SMALL, _LARGE)
     for budget in budgets:
         parse_budget(budget)
+    if (base is None) != (not tuned) or (base is None and (calibrations or tests)):
+        raise InputError("input.models", "--base, --tuned, --calibration and --test go together")
     package, bundles = out / "base", out / "bundles"
-    make_folder(bundles)
     check_folder_free(package, overwrite=overwrite)
-    if base is not None or tuned:
-        if base is None or not tuned:
-            raise InputError("input.models", "--base and --tuned go together")
+    if not overwrite:
+        _check_free(out)
+    if base is not None:
         folder = find_model(base)
         tasks = _own_tasks(folder, tuned, calibrations, tests)
+        make_folder(bundles)
     else:
+        make_folder(bundles)
         folder, tasks = _generated_tasks(out, seed)
     methods = tuple(bundle_name(method, values) for method in PAPER_METHODS)
     cells = grid(("osd-rd",), small) + grid(methods, large)
@@ -138,6 +149,19 @@ def demo(
     click.echo(f"figures       {out / 'results.json'}, {out / 'results.txt'}")
 
 
+def _check_free(out: Path) -> None:
+    """Refuse (`output.exists`) a folder with anything that a demo would replace."""
+    taken = [out / name for name in _FILES if (out / name).exists()]
+    for folder in (out / name for name in _FOLDERS):
+        taken += [folder] if folder.is_dir() and any(folder.iterdir()) else []
+    if taken:
+        raise OutputError(
+            "output.exists",
+            f"{taken[0]} is there already: name another folder with -o, or use --overwrite to "
+            "replace an earlier demo",
+        )
+
+
 def _compared(task: "Comparison", bundles: Path) -> "Outcome":
     """The comparison of one task, made anew; its bundles are kept in `bundles`."""
     from osd_edge.exporters.comparison import compare
@@ -148,7 +172,8 @@ def _compared(task: "Comparison", bundles: Path) -> "Outcome":
         points = []
         for point in outcome.points:
             if point.refused is not None:
-                raise BudgetError("budget.too-small", f"{point.method}: {point.refused}")
+                points.append(point)
+                continue
             (file,) = point.files
             size = "".join(c for c in point.budget or "" if c not in "= ")
             name = f"{outcome.task}-{point.method}-{size}.osd.safetensors"
@@ -194,10 +219,9 @@ def _own_tasks(
 ) -> "list[Comparison]":
     from osd_edge.bundle import task_name
     from osd_edge.cli.compare import plain_name
-    from osd_edge.examples import check_labels, read_examples
+    from osd_edge.examples import check_labels, check_pairs, read_examples
     from osd_edge.exporters.checkpoint import Checkpoint, find_model
     from osd_edge.exporters.comparison import Comparison
-    from osd_edge.exporters.frozen_probe import frozen_probe_accuracy
     from osd_edge.exporters.head_plan import classification_labels
 
     if not len(tuned) == len(calibrations) == len(tests):
@@ -217,9 +241,9 @@ def _own_tasks(
             examples = read_examples(path)
             check_labels(path, examples, labels)
             parts.append(examples)
-        probe = frozen_probe_accuracy(base, *parts, progress=bar)
         seen, unseen = parts
-        tasks.append(Comparison(base, folder, seen, unseen, task=task_name(name), probe=probe))
+        check_pairs({str(calibration): seen, str(test): unseen})
+        tasks.append(Comparison(base, folder, seen, unseen, task=task_name(name)))
     return tasks
 
 
@@ -245,7 +269,7 @@ def _swap_and_latency(
     inputs = session.encode([example])
     files = {}
     for result in results:
-        for point in result.points:
+        for point in _measured(result):
             path = bundles / point.files[0]
             files[session.load(path, _session_name(point))] = path
     names = list(files)
@@ -265,6 +289,11 @@ def _swap_and_latency(
     return costs
 
 
+def _measured(result: "Outcome") -> "list[Point]":
+    """The points that have a bundle."""
+    return [point for point in result.points if point.size is not None]
+
+
 def _session_name(point: "Point") -> str:
     """What its bundle is called in the session."""
     return point.files[0].removesuffix(".osd.safetensors")
@@ -277,8 +306,10 @@ def _alternate(
     rows = []
     for i in range(min(_SHOWN, *(len(task.test) for task in tasks))):
         for task, result in zip(tasks, results, strict=True):
+            if not _measured(result):
+                continue
             example = task.test[i]
-            name = _session_name(result.points[-1])
+            name = _session_name(_measured(result)[-1])
             session.activate(name)
             answer = session.classify([example.text])[0]
             verdict = "right" if answer.label == example.label else f"wrong: {example.label}"
@@ -295,7 +326,7 @@ def _report(
 ) -> str:
     """The tables at the end."""
     cost = {c.task: c for c in costs}
-    rows = []
+    rows, refused = [], []
     for result in results:
         size = format_size(result.fp32_bytes)
         rows += [
@@ -312,11 +343,15 @@ def _report(
             (f"{result.task}: zero delta", percent(result.zero_delta), "", "", "", "", ""),
         ]
         for point in result.points:
-            assert point.size is not None
+            what = f"{result.task}: {point.method}"
+            if point.size is None:
+                rows.append((f"{what} at {point.budget}", share(None), "", "", "", "", ""))
+                refused.append(f"{what} at {point.budget}: {point.refused}")
+                continue
             spent = cost[_session_name(point)]
             rows.append(
                 (
-                    f"{result.task}: {point.method}",
+                    what,
                     share(point.accuracy),
                     format_size(point.size),
                     f"{result.fp32_bytes / point.size:.0f}×",
@@ -334,5 +369,6 @@ def _report(
             "",
             "swap: a decoded task becomes active; cold: read, checked, decoded and active.",
             "latency: with the task active over without, medians of one process, one sentence.",
+            *refused,
         ]
     )

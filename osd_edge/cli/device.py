@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from osd_edge.cli.options import base_option, bundles_option, json_option, memory_option
+from osd_edge.cli.options import THREADS, base_option, bundles_option, json_option, memory_option
 from osd_edge.cli.output import bar, percent, print_json, table
 from osd_edge.errors import InputError
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 max_length_option = click.option(
     "--max-length", type=click.IntRange(min=1), metavar="TOKENS", help="Default: the base's limit."
 )
-threads_option = click.option("--threads", type=click.IntRange(min=0), default=0, metavar="N")
+threads_option = click.option("--threads", type=THREADS, default=0, metavar="N")
 
 
 @click.command()
@@ -47,9 +47,12 @@ def run(
     session = EdgeSession(base, threads=threads, memory=memory)
     for path in bundles:
         session.load(path)
+    asked = names or session.tasks
+    if question is not None and all(session.kind(name) != "spans" for name in asked):
+        raise InputError("input.options", "--question is for tasks that find answers: none here")
     results = [
         row
-        for name in names or session.tasks
+        for name in asked
         for row in answer_rows(session, name, texts, question=question, max_length=max_length)
     ]
     if as_json:

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from osd_edge.cli.options import FACTORS, KINDS, METHODS, REFINEMENTS, VALUES, WEIGHTS, json_option
+from osd_edge.cli.options import (
+    FACTORS,
+    KINDS,
+    METHODS,
+    REFINEMENTS,
+    SEED,
+    VALUES,
+    WEIGHTS,
+    json_option,
+)
 from osd_edge.cli.output import bar, percent, print_json
 from osd_edge.sizes import format_size
 
@@ -173,14 +182,15 @@ def export_base_command(
 )
 @sites_option
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="Draws the rows held back; osd-rd."
+    "--seed",
+    type=SEED,
+    help="osd-rd, head: draws the rows held back; osd-rd: and the order of training. Default: 0.",
 )
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
-    default=2,
-    show_default=True,
-    help="osd-rd: layers decomposed at once. The bundle is the same whatever their number.",
+    help="osd-rd: layers decomposed at once. The bundle is the same whatever their number. "
+    "Default: 2.",
 )
 @click.option("--name", help="Name of the task. Default: that of the file.")
 @click.option(
@@ -209,13 +219,14 @@ def export_task_command(
     extra_rank: int | None,
     base_weights: str,
     sites: tuple[str, ...],
-    seed: int,
-    jobs: int,
+    seed: int | None,
+    jobs: int | None,
     name: str | None,
     out: Path,
     as_json: bool,
 ) -> None:
     """Compress what a model learned over its base into a task bundle."""
+    from osd_edge.errors import InputError
     from osd_edge.exporters import HeadOptions, export_task
     from osd_edge.exporters.quiet import quiet_libraries
 
@@ -225,7 +236,13 @@ def export_task_command(
     head = None
     if head_values or head_rank:
         head = HeadOptions(values=head_values or "fp16", rank=head_rank)
-    with ThreadPoolExecutor(jobs) as executor:
+    for option, given, takers in (
+        ("--jobs", jobs is not None, ("osd-rd",)),
+        ("--seed", seed is not None, ("osd-rd", "head")),
+    ):
+        if given and method not in takers:
+            raise InputError("input.options", f"--method {method} does not take {option}")
+    with ThreadPoolExecutor(jobs or 2) as executor:
         report = export_task(
             base,
             tuned,
@@ -241,7 +258,7 @@ def export_task_command(
             head=head,
             extra_rank=extra_rank,
             base_weights=base_weights,
-            seed=seed,
+            seed=seed or 0,
             kind=kind,
             adapters=[_weighted(adapter) for adapter in adapters],
             labels=labels.split(",") if labels else None,

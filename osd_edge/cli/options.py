@@ -1,5 +1,6 @@
 """Options that several commands take, in the same words."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,23 @@ from typing import Any
 import click
 
 Option = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+SEED = click.IntRange(0, 2**63 - 1)  # what every generator of random numbers takes
+THREADS = click.IntRange(0, 1024)  # 0: all cores; onnxruntime would try to make any number
+
+
+class FiniteRange(click.FloatRange):
+    """A range that refuses `nan` and `inf`: the first is neither below nor above any bound."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number, where it is finite and in the range."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
 
 PAPER_METHODS = ("truncsvd", "magtruncsvd", "osd")
 METHODS = ("osd-rd", *PAPER_METHODS, "head")
