@@ -22,6 +22,7 @@ from osd_edge.exporters.fingerprint import fingerprint
 from osd_edge.exporters.options import check_seed
 from osd_edge.exporters.pair import Pair, open_pair
 from osd_edge.exporters.peers import METHODS, Compressed, Peer, Source, find_methods
+from osd_edge.exporters.rd.frozen_head import HeadOverBase
 from osd_edge.files import make_folder, write_file
 from osd_edge.progress import Progress, silent
 
@@ -225,8 +226,12 @@ class _Work:
             return Point(method.name, budget, refused=f"{error} [{error.code}]")
         seconds = time.process_time() - start
         restored = method.restore(compressed.files, self._pair.backbone)
-        source.model.set_weights(restored.deltas, restored.head)
-        accuracy = test.accuracy(test.logits(source.model.module))
+        model: Any = source.model.module
+        if restored.over_base is None:
+            source.model.set_weights(restored.deltas, restored.head)
+        else:
+            model = HeadOverBase(source.model, restored.over_base)
+        accuracy = test.accuracy(test.logits(model))
         return Point(
             method.name,
             budget,

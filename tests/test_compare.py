@@ -193,6 +193,18 @@ def test_the_device_gives_the_logits_that_were_scored(
     assert abs(output.logits - expected).max() < 1e-4
 
 
+def test_a_head_alone_scores_as_it_does_on_the_device(
+    job: Comparison, tiny_base: Path, tmp_path: Path
+) -> None:
+    """It may read other states than the fine-tuned model's own head, which has its place."""
+    (point,) = compare(replace(job, cells=grid(("head",), ("2KiB",))), tmp_path).points
+    session = EdgeSession(tiny_base)
+    task = session.load(tmp_path / point.files[0])
+    answers = session.classify([e.text for e in job.test], task=task)
+    right = [a.label == e.label for a, e in zip(answers, job.test, strict=True)]
+    assert point.budget is None and point.accuracy == sum(right) / len(right)
+
+
 @pytest.mark.parametrize(
     ("wrong", "code"),
     [

@@ -38,6 +38,9 @@ def test_files_alone_give_the_weights_back(source: Source, name: str) -> None:
         method.restore({n: bytes(d) for n, d in compressed.files.items()}, source.pair.backbone)
         for _ in range(2)
     )
+    if name == "head":  # which leaves the base as it is
+        assert not first.deltas and first.over_base is not None
+        return
     assert set(first.head) == source.model.head_parameters
     assert set(first.deltas) <= {layer.name for layer in source.layers}
     left = total = 0.0

@@ -32,7 +32,8 @@ class BundleMethod:
     sized: bool = True
 
     def compress(self, source: Source, budget: Budget | None) -> Compressed:
-        """The bundle within `budget`, or of its own size."""
+        """The bundle within `budget`."""
+        assert budget is not None
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / f"{source.task}.osd.safetensors"
             report = source.exporter.export(

@@ -8,6 +8,7 @@ import torch
 
 from osd_edge.exporters.backbone import Backbone
 from osd_edge.exporters.budget import Budget
+from osd_edge.heads import Head
 
 if TYPE_CHECKING:
     from osd_edge.exporters.peers.source import Source
@@ -30,10 +31,14 @@ class Compressed:
 
 @dataclass(frozen=True)
 class Restored:
-    """What a receiver gets from the files: ΔW `[n, d]` by site, and the head's parameters."""
+    """What a receiver gets from the files: ΔW `[n, d]` by site, and the head's parameters.
+
+    Or `over_base`, a head with its own pooling over the base as it is, and nothing else.
+    """
 
     deltas: Mapping[str, torch.Tensor]
     head: Mapping[str, torch.Tensor]
+    over_base: Head | None = None
 
 
 class Peer(Protocol):

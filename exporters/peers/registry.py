@@ -9,6 +9,7 @@ from osd_edge.exporters.peers.bitdelta import BitDelta
 from osd_edge.exporters.peers.bundles import BundleMethod
 from osd_edge.exporters.peers.compeft import ComPeft
 from osd_edge.exporters.peers.controls import CONTROLS
+from osd_edge.exporters.peers.head_only import HeadOnly
 from osd_edge.exporters.peers.int4 import TruncSvdInt4
 from osd_edge.exporters.peers.lora import LoraExtraction
 from osd_edge.exporters.peers.peer import Peer
@@ -32,11 +33,11 @@ _CODED = (
     BundleMethod("osd-rd", "osd-rd"),
     BundleMethod("osd-rd-none", "osd-rd", options={"refine": "none"}),
     BundleMethod("osd-rd-codes", "osd-rd", options={"refine": "codes"}),
-    BundleMethod("head", "head", sized=False),
 )
 
 _ALL: tuple[Peer, ...] = (
     *_CODED,
+    HeadOnly(),
     *_BUNDLES,
     TruncSvdInt4(),
     LoraExtraction(),

@@ -18,7 +18,7 @@ from osd_edge.exporters.families import SEQUENCE
 from osd_edge.exporters.measured import Measured, batches_of, measure
 from osd_edge.exporters.pair import Pair
 from osd_edge.exporters.rd.compress import Change, Integers, RateDistortion
-from osd_edge.exporters.rd.frozen_head import fit_frozen_head, score_frozen_head
+from osd_edge.exporters.rd.frozen_head import HeadOverBase, fit_frozen_head
 from osd_edge.exporters.rd.half import lowered, training_dtype
 from osd_edge.exporters.rd.held_back import KEEP_ROWS, split
 from osd_edge.exporters.rd.keep import CurvePoint, Gain, smallest_that_keeps
@@ -93,7 +93,8 @@ class CodedTask:
         """What the frozen head scores on held-back rows."""
         if self.measured is None or self.frozen_head is None or self._model is None:
             return None
-        return score_frozen_head(self.frozen_head, self._model, self.measured.calibration)
+        over_base = HeadOverBase(self._model, self.frozen_head.decode())
+        return self.measured.calibration.score(over_base, "Frozen head on calibration set")
 
     @cached_property
     def pipeline(self) -> RateDistortion:

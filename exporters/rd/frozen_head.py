@@ -13,11 +13,12 @@ import torch
 from torch.nn import functional
 
 from osd_edge.bundle import CodedHead
-from osd_edge.exporters.calibration import Batch, Calibration, Score
+from osd_edge.exporters.calibration import Batch
+from osd_edge.exporters.headed_model import HeadedOutput
 from osd_edge.exporters.rd.integers import integer_layers
 from osd_edge.exporters.rd.latents import Latent, Latents
 from osd_edge.exporters.task_model import TaskModel
-from osd_edge.heads import TOKEN_KINDS, apply_head
+from osd_edge.heads import TOKEN_KINDS, Head, apply_head
 
 POOLINGS = ("mean", "cls", "last")  # of a decoder's tokens only the last has seen the whole text
 _DECAYS = (1e-4, 1e-3, 1e-2, 1e-1)  # L2 on standardised features, of the mean loss
@@ -73,17 +74,19 @@ def fit_frozen_head(model: TaskModel, batches: Sequence[Batch], decoder: bool) -
     return _fit(kind, pooling, features[pooling], targets, decay).coded()
 
 
-def score_frozen_head(head: CodedHead, model: TaskModel, calibration: Calibration) -> Score:
-    """The score of the frozen base with this head; leaves `model` at base weights."""
-    decoded = head.decode()
-    model.set_delta(())
-    logits = []
-    with torch.inference_mode():
-        for batch in calibration.batches:
-            states = model.module.base_model(**batch.tokens).last_hidden_state.numpy()
-            mask = batch.tokens["attention_mask"].numpy()
-            logits.append(torch.from_numpy(apply_head(decoded, states, mask, None)))
-    return calibration.score_logits(logits)
+class HeadOverBase:
+    """The base as it is with a bundle's head over it, called as a task's model is."""
+
+    def __init__(self, model: TaskModel, head: Head) -> None:
+        """Set `model` to base weights, where it must stay."""
+        model.set_delta(())
+        self._backbone, self._head = model.module.base_model, head
+
+    def __call__(self, **tokens: torch.Tensor) -> HeadedOutput:
+        """The answers to a batch of tokens."""
+        states = self._backbone(**tokens).last_hidden_state.numpy()
+        mask = tokens["attention_mask"].numpy()
+        return HeadedOutput(torch.from_numpy(apply_head(self._head, states, mask, None)))
 
 
 def frozen_features(
