@@ -46,7 +46,7 @@ def _opening(results: Results, picture: str) -> list[str]:
         "(CPU s below; statistics and decompositions are in the first row that needs them).",
         "",
         "All tasks have the same settings, and no method sees a test row. How the settings were "
-        "chosen, and the one time that a test figure was in sight, is in "
+        "chosen, and where a test figure was in sight, is in "
         "[method-choices.md](method-choices.md).",
         "",
         "Bytes are those of the files one would ship, head and headers included, and the weights "
