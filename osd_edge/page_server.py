@@ -1,17 +1,20 @@
 """The server of the phone page: a base package, task bundles and the page itself, over HTTP.
 
 Only what it was given is reachable: every address is looked up in a table, so no path of a
-request ever becomes a path of the disk. Whole files and single ranges, an ETag of each file's
-digest, cross-origin isolation (for threads and memory figures), many requests at once. Standard
-library only.
+request ever becomes a path of the disk. On loopback it answers to loopback's names alone, so that
+no web page reaches it by a name of its own that was made to lead here. Whole files and single
+ranges, an ETag of each file's digest, cross-origin isolation (for threads and memory figures),
+many requests at once. Standard library only.
 """
 
 import hashlib
 import http.server
+import ipaddress
 import json
 import re
 import socket
 import ssl
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -19,9 +22,16 @@ from pathlib import Path
 from typing import Any
 
 from osd_edge import __version__
-from osd_edge.base_manifest import MANIFEST, TOKENIZER, WEIGHTS, check_fits, read_manifest
+from osd_edge.base_manifest import (
+    MANIFEST,
+    TOKENIZER,
+    WEIGHTS,
+    check_digests,
+    check_fits,
+    read_manifest,
+)
 from osd_edge.base_manifest import MODEL as GRAPH
-from osd_edge.bundle_reader import read_bundle_file
+from osd_edge.bundle_reader import read_bundle, read_bundle_bytes, refusals_of
 from osd_edge.errors import InputError
 
 CATALOGUE_VERSION = 1
@@ -55,37 +65,55 @@ _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 class Entry:
     """What an address gives: a file of the disk, or bytes; `tag` is the digest of either.
 
-    `fixed` entries have their digest in the address, so they never change.
+    `fixed` entries have their digest in the address, so they never change. `written` is when a
+    file was, in nanoseconds: one that was replaced since is not what the digest says.
     """
 
     source: Path | bytes
     size: int
     tag: str
     fixed: bool = False
+    written: int = 0
+
+    def is_there(self) -> bool:
+        """Whether the file is the one that was hashed."""
+        if isinstance(self.source, bytes):
+            return True
+        try:
+            status = self.source.stat()
+        except OSError:
+            return False
+        return (status.st_size, status.st_mtime_ns) == (self.size, self.written)
 
 
 def entry_of(source: Path | bytes, digest: str | None = None, *, fixed: bool = False) -> Entry:
     """An entry, hashed unless its sha256 `digest` is known already."""
     if isinstance(source, bytes):
         return Entry(source, len(source), digest or hashlib.sha256(source).hexdigest(), fixed)
+    status = source.stat()
     if digest is None:
         with source.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Entry(source, source.stat().st_size, digest, fixed)
+    return Entry(source, status.st_size, digest, fixed, status.st_mtime_ns)
 
 
 def site_entries(page: Path, base: Path, bundles: Sequence[Path]) -> dict[str, Entry]:
     """Every address of a site: the built page in folder `page`, `base`, `bundles`, a catalogue.
 
     Raises BaseError, BundleError where a package or a bundle is damaged, or they do not fit;
-    InputError `input.task-name` where two bundles have one task's name.
+    InputError `input.task-name` where two bundles have one task's name, `input.page` where a file
+    of the page cannot be read.
     """
     manifest = read_manifest(base)
-    entries = {
-        f"/{path.relative_to(page).as_posix()}": entry_of(path)
-        for path in sorted(page.rglob("*"))
-        if path.is_file()
-    }
+    check_digests(base, manifest)  # else every phone would find it out, after all its bytes
+    try:
+        entries = {
+            f"/{path.relative_to(page).as_posix()}": entry_of(path)
+            for path in sorted(page.rglob("*"))
+            if path.is_file()
+        }
+    except OSError as error:
+        raise InputError("input.page", f"cannot read the page: {error}") from error
     entries["/"] = entries["/index.html"]
     manifest_entry = entry_of(base / MANIFEST, fixed=True)
     folder = f"base/{manifest_entry.tag[:16]}/"
@@ -96,13 +124,15 @@ def site_entries(page: Path, base: Path, bundles: Sequence[Path]) -> dict[str, E
         entries[f"/{folder}{name}"] = entry_of(base / name, digest, fixed=True)
     tasks: dict[str, dict[str, Any]] = {}
     for path in bundles:
-        bundle = read_bundle_file(path)
+        data = read_bundle_bytes(path)
+        with refusals_of(path):
+            bundle = read_bundle(data)
         check_fits(bundle, manifest)
         if bundle.task in tasks:
             raise InputError(
                 "input.task-name", f"{path}: a task {bundle.task!r} is among the bundles already"
             )
-        entry = entry_of(path.read_bytes(), fixed=True)
+        entry = entry_of(data, fixed=True)
         url = f"tasks/{entry.tag[:16]}/{bundle.task}.osd.safetensors"
         entries[f"/{url}"] = entry
         tasks[bundle.task] = {
@@ -144,6 +174,7 @@ class PageServer(http.server.ThreadingHTTPServer):
     ) -> None:
         """Bind; raises InputError `input.address` where that cannot be done."""
         self.entries = dict(entries)
+        self.loopback = is_loopback(host)
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             super().__init__((host, port), _Handler)
@@ -154,13 +185,24 @@ class PageServer(http.server.ThreadingHTTPServer):
                 self.socket = context.wrap_socket(
                     self.socket, server_side=True, do_handshake_on_connect=False
                 )
-        except (OSError, OverflowError, ssl.SSLError) as error:
+        except (OSError, OverflowError, UnicodeError) as error:
             raise InputError(
                 "input.address", f"cannot serve at {host} port {port}: {error}"
             ) from error
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A phone that goes out of reach breaks connections; that is nothing to report."""
+        """One line; none for a phone that goes out of reach and breaks its connection."""
+        error = sys.exception()
+        if not isinstance(error, ConnectionError | TimeoutError | ssl.SSLError):
+            print(f"a request from {client_address[0]} failed: {error}", file=sys.stderr)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches `host`, an address or a name."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -180,9 +222,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Quiet: a page asks for dozens of pieces."""
 
     def _answer(self, *, body: bool) -> None:
+        named = self.headers.get("Host", "localhost")
+        host = re.sub(r":\d*$", "", named).strip("[]")
+        if self.server.loopback and not is_loopback(host):
+            self._send_head(HTTPStatus.MISDIRECTED_REQUEST, {"Content-Length": "0"})
+            return
         path = self.path.partition("?")[0]
         entry = self.server.entries.get(path)
-        if entry is None:
+        if entry is None or not entry.is_there():
             self._send_head(HTTPStatus.NOT_FOUND, {"Content-Length": "0"})
             return
         headers = {
@@ -213,8 +260,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         headers["Content-Length"] = str(end - begin)
         self._send_head(status, headers)
         if body:
+            sent = 0
             for chunk in _chunks(entry.source, begin, end):
                 self.wfile.write(chunk)
+                sent += len(chunk)
+            if sent < end - begin:  # the file was cut short: no more bytes are to be waited for
+                self.close_connection = True
 
     def _send_head(self, status: HTTPStatus, headers: Mapping[str, str]) -> None:
         self.send_response(status)
@@ -255,6 +306,6 @@ def _chunks(source: Path | bytes, begin: int, end: int) -> Iterable[bytes]:
         while begin < end:
             chunk = file.read(min(_CHUNK, end - begin))
             if not chunk:
-                return  # the file was cut short meanwhile; the client sees it by the length
+                return
             yield chunk
             begin += len(chunk)

@@ -3,16 +3,19 @@
 import hashlib
 import http.client
 import json
+import shutil
 import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from osd_edge.cli.serve import is_loopback, page_address, qr_code
-from osd_edge.page_server import PageServer, parse_range, site_entries
+from osd_edge.cli.serve import page_address, qr_code
+from osd_edge.errors import BaseError
+from osd_edge.page_server import Entry, PageServer, is_loopback, parse_range, site_entries
 from tests.cli import run_cli
 
 
@@ -26,12 +29,22 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@contextmanager
+def running(
+    entries: dict[str, Entry],
+    host: str = "127.0.0.1",
+    certificate: tuple[Path, Path] | None = None,
+) -> Iterator[PageServer]:
+    with PageServer(entries, host, 0, certificate) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
 @pytest.fixture(scope="module")
 def server(page: Path, tiny_base: Path, tiny_bundles: tuple[Path, Path]) -> Iterator[PageServer]:
-    with PageServer(site_entries(page, tiny_base, tiny_bundles), "127.0.0.1", 0) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield running
-        running.shutdown()
+    with running(site_entries(page, tiny_base, tiny_bundles)) as serving:
+        yield serving
 
 
 Reply = tuple[int, dict[str, str], bytes]
@@ -111,12 +124,48 @@ def test_no_address_reaches_another_file(server: PageServer, page: Path) -> None
     assert get(server, "/", "POST")[0] == 501
 
 
-def test_one_slow_reader_does_not_hold_up_another(server: PageServer) -> None:
-    slow = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=30)
-    slow.request("GET", "/ort/ort.wasm")
-    slow.getresponse()  # and its body is left unread
-    assert get(server, "/catalogue.json")[0] == 200
-    slow.close()
+def test_one_slow_reader_does_not_hold_up_another(
+    page: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    own = shutil.copytree(page, tmp_path / "page")
+    (own / "large").write_bytes(bytes(1 << 25))  # more than the buffers between both ends hold
+    with running(site_entries(own, tiny_base, [])) as server:
+        slow = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=30)
+        slow.request("GET", "/large")
+        slow.getresponse()  # and its body is left unread
+        assert get(server, "/catalogue.json")[0] == 200
+        slow.close()
+
+
+def test_on_loopback_it_has_no_other_name(server: PageServer, page: Path, tiny_base: Path) -> None:
+    """A web page elsewhere, whose name was made to lead here, is told nothing."""
+    port = server.server_address[1]
+    for host in (f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}"):
+        assert get(server, "/catalogue.json", Host=host)[0] == 200
+    for host in (f"rebound.example:{port}", "127.0.0.1.example", ""):
+        assert get(server, "/catalogue.json", Host=host)[::2] == (421, b"")
+    with running(site_entries(page, tiny_base, []), "0.0.0.0") as open_to_all:
+        assert get(open_to_all, "/", Host="workstation.example")[0] == 200
+
+
+def test_a_file_replaced_under_the_server_is_not_there(
+    page: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    """Its address is that of other bytes, which a phone would keep for ever."""
+    own = shutil.copytree(page, tmp_path / "page")
+    with running(site_entries(own, tiny_base, [])) as server:
+        assert get(server, "/ort/ort.wasm")[0] == 200
+        (own / "ort" / "ort.wasm").write_bytes(b"another build")
+        assert get(server, "/ort/ort.wasm")[::2] == (404, b"")
+
+
+def test_a_damaged_base_is_not_served(page: Path, tiny_base: Path, tmp_path: Path) -> None:
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    weights = base / "model.onnx.data"
+    weights.write_bytes(bytes(weights.stat().st_size))
+    with pytest.raises(BaseError) as refused:
+        site_entries(page, base, [])
+    assert refused.value.code == "base.digest"
 
 
 def test_with_a_certificate_it_speaks_tls(page: Path, tiny_base: Path, tmp_path: Path) -> None:
@@ -127,15 +176,13 @@ def test_with_a_certificate_it_speaks_tls(page: Path, tiny_base: Path, tmp_path:
         subprocess.run([*command, "-keyout", key, "-out", cert], check=True, capture_output=True)
     except FileNotFoundError:
         pytest.skip("needs openssl to make a certificate")
-    with PageServer(site_entries(page, tiny_base, []), "127.0.0.1", 0, (cert, key)) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
+    with running(site_entries(page, tiny_base, []), certificate=(cert, key)) as server:
         context = ssl.create_default_context(cafile=str(cert))
-        port = running.server_address[1]
+        port = server.server_address[1]
         connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=30, context=context)
         connection.request("GET", "/")
         assert connection.getresponse().status == 200
         connection.close()
-        running.shutdown()
 
 
 def test_refusals_of_the_command(
@@ -154,6 +201,8 @@ def test_refusals_of_the_command(
     assert result.code == 1 and "[input.task-name]" in result.err
     port = server.server_address[1]
     result = run_cli(capsys, *usual, "--page", page, "--port", port)
+    assert result.code == 1 and "[input.address]" in result.err
+    result = run_cli(capsys, *usual, "--page", page, "--host", "a..b")
     assert result.code == 1 and "[input.address]" in result.err
     assert run_cli(capsys, *usual, "--page", page, "--cert", "x").code == 2
 

@@ -1,9 +1,9 @@
 """`osd-edge serve`: the phone page with a base and its tasks, for a browser near by."""
 
 import importlib.util
-import ipaddress
 import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
@@ -54,7 +54,7 @@ def serve(
     page: Path | None,
 ) -> None:
     """Serve a page that runs BASE and its tasks in a phone's browser, offline after a visit."""
-    from osd_edge.page_server import PageServer, site_entries
+    from osd_edge.page_server import PageServer, is_loopback, site_entries
 
     if (cert is None) != (key is None):
         raise click.UsageError("--cert and --key go together")
@@ -69,13 +69,16 @@ def serve(
         )
         click.echo(f"{address}  base and {count} tasks, {format_size(size)}; Ctrl+C stops")
         if not is_loopback(host):
-            click.echo(qr_code(address))
+            if is_loopback(urlsplit(address).hostname or ""):
+                click.echo("This machine is in no network that a phone could reach.", err=True)
+            else:
+                click.echo(qr_code(address))
             if certificate is None:
                 port = server.server_address[1]
                 click.echo(
                     "Over plain http a phone cannot keep the page for offline use: give --cert "
-                    f"and --key, or run 'adb reverse tcp:{port} tcp:{port}' and open "
-                    f"http://localhost:{port}/ on the phone (docs/phones.md).",
+                    f"and --key, or serve on loopback, run 'adb reverse tcp:{port} tcp:{port}' and "
+                    f"open http://localhost:{port}/ on the phone (docs/phones.md).",
                     err=True,
                 )
         try:
@@ -119,14 +122,6 @@ def network_address(family: socket.AddressFamily) -> str:
             return str(probe.getsockname()[0])
     except OSError:
         return "::1" if family == socket.AF_INET6 else "127.0.0.1"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches `host`."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def qr_code(text: str) -> str:

@@ -87,7 +87,9 @@ export class Proxy {
   #pass(ask: IncomingMessage, answer: ServerResponse): void {
     const path = ask.url!;
     this.asked.push({ path, range: ask.headers.range });
-    const { headers, method } = ask;
+    const { method } = ask;
+    // As a proxy before a server on loopback has to: it answers to its own names alone.
+    const headers = { ...ask.headers, host: `127.0.0.1:${this.served.port}` };
     const fault = this.fault !== null && path.includes(this.fault.path) ? this.fault : null;
     const onward = request({ port: this.served.port, path, method, headers }, (found) => {
       answer.writeHead(found.statusCode!, found.headers);
