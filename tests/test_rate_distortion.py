@@ -19,6 +19,7 @@ from osd_edge.exporters.rd.allocate import (
 )
 from osd_edge.exporters.rd.distillation import distillation_loss
 from osd_edge.exporters.rd.feedback import metric_of, shaped
+from osd_edge.exporters.rd.frozen_head import fit_to
 from osd_edge.exporters.rd.held_back import split
 from osd_edge.exporters.rd.integers import integer_layers, integer_sites
 from osd_edge.exporters.rd.keep import CurvePoint, Gain, smallest_that_keeps
@@ -255,6 +256,17 @@ def test_no_row_both_tunes_and_scores(rows: int, seed: int) -> None:
     assert not {e.text for e in tuning} & {e.text for e in held}
     assert tuning and len(held) >= (100 if rows >= 200 else rows // 5)
     assert split(examples, seed) == (tuning, held)
+
+
+def test_a_state_that_never_moves_costs_the_frozen_head_nothing() -> None:
+    """Its weight was enormous, and so was the step of all the others once coded."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(300, 16, generator=generator)
+    x[:, 3] = 0.2 + 2e-9 * torch.randn(300, generator=generator)
+    targets = (4 * x @ torch.randn(16, 5, generator=generator)).softmax(-1)
+    layer = fit_to("labels", "mean", x, targets, 1e-3).coded().decode().layers[0]
+    given = x @ torch.from_numpy(layer.dense().copy()).T + torch.from_numpy(layer.bias.copy())
+    assert (given.argmax(1) == targets.argmax(1)).float().mean() > 0.95
 
 
 def test_a_file_sorted_by_label_trains_on_all_its_classes() -> None:

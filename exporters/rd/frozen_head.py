@@ -25,6 +25,7 @@ _DECAYS = (1e-4, 1e-3, 1e-2, 1e-1)  # L2 on standardised features, of the mean l
 _ITERATIONS = 100
 _FOLD = 4  # one row in four chooses pooling and decay
 _MOST_ROWS = 8192  # tokens are many, and more of them change the fit little
+_STILL = 0.02  # of the median spread of a state: below it one is left out
 _LEVELS = 8  # integers to a root mean square of the weight: near lossless
 
 
@@ -65,13 +66,13 @@ def fit_frozen_head(model: TaskModel, batches: Sequence[Batch], decoder: bool) -
     fits = ~chooses if chooses.any() else chooses | True
 
     def loss(pooling: str, decay: float) -> float:
-        head = _fit(kind, pooling, features[pooling][fits], targets[fits], decay)
+        head = fit_to(kind, pooling, features[pooling][fits], targets[fits], decay)
         given = features[pooling][~fits] @ head.weight.T + head.bias
         return float(_loss(kind, given, targets[~fits]))
 
     tried = [(p, d) for p in poolings for d in _DECAYS]
     pooling, decay = min(tried, key=lambda pair: loss(*pair)) if chooses.any() else tried[-1]
-    return _fit(kind, pooling, features[pooling], targets, decay).coded()
+    return fit_to(kind, pooling, features[pooling], targets, decay).coded()
 
 
 class HeadOverBase:
@@ -143,11 +144,16 @@ def _loss(kind: str, given: torch.Tensor, targets: torch.Tensor) -> torch.Tensor
     return functional.mse_loss(given, targets)
 
 
-def _fit(
+def fit_to(
     kind: str, pooling: str, x: torch.Tensor, targets: torch.Tensor, decay: float
 ) -> FrozenHead:
-    mean, spread = x.mean(0), x.std(0, correction=0).clamp_min(1e-6)
-    z = (x - mean) / spread
+    """The head with L2 `decay` whose answers to states x `[rows, hidden]` are nearest `targets`."""
+    mean, spread = x.mean(0), x.std(0, correction=0)
+    # A state that hardly moves says nothing, and its weight would be as large as it is still: the
+    # step of all the others. MiniLM has one that never moves.
+    moves = spread > _STILL * spread.median()
+    inverse = torch.where(moves, 1 / spread, 0.0)
+    z = (x - mean) * inverse
     weight = torch.zeros(targets.shape[1], x.shape[1], requires_grad=True)
     bias = torch.zeros(targets.shape[1], requires_grad=True)
     optimizer = torch.optim.LBFGS(
@@ -162,5 +168,5 @@ def _fit(
         return loss
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
-    scaled = (weight / spread).detach()
+    scaled = (weight * inverse).detach()
     return FrozenHead(kind, pooling, scaled, (bias - scaled @ mean).detach())
