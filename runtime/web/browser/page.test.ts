@@ -137,6 +137,20 @@ test("with the server stopped, a reload finds page, base and tasks", async () =>
   await phone.close();
 });
 
+test("a server that takes connections and never answers holds nothing up", async () => {
+  const phone = await ready("first", "second");
+  await phone.type(text);
+  await phone.choose("second");
+  await phone.answers(label("second", text));
+  proxy.fault = { path: "catalogue.json", silent: true };
+  await phone.page.reload();
+  await phone.answers(label("second", text));
+  await phone.choose("first");
+  await phone.answers(label("first", text));
+  await phone.page.getByText("Offline · ready").waitFor(); // it was given up
+  await phone.close();
+});
+
 test("a download that breaks off goes on where it broke, and is checked as a whole", async () => {
   const phone = await Phone.with(browser);
   await phone.visit(proxy.address);

@@ -40,12 +40,14 @@ export class Served {
   }
 }
 
-/** What to do to an answer: pass its bytes through `change`, or cut it after so many bytes. */
+/** What to do to an answer: pass its bytes through `change`, cut it after so many, or hold it. */
 export interface Fault {
   /** Part of the address that it is for. */
   readonly path: string;
   readonly change?: (bytes: Buffer) => void;
   readonly cutAfter?: number;
+  /** Never answer, with the connection left open. */
+  readonly silent?: boolean;
   /** Stop the whole proxy when it cuts. */
   readonly thenStop?: boolean;
 }
@@ -89,6 +91,7 @@ export class Proxy {
     this.asked.push({ path, range: ask.headers.range });
     const { headers, method } = ask;
     const fault = this.fault !== null && path.includes(this.fault.path) ? this.fault : null;
+    if (fault?.silent === true) return;
     const onward = request({ port: this.served.port, path, method, headers }, (found) => {
       answer.writeHead(found.statusCode!, found.headers);
       let passed = 0;

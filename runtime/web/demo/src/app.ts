@@ -53,6 +53,15 @@ async function change(what: string, work: () => Promise<State>): Promise<void> {
   if (state !== null) show(state);
 }
 
+/** Show what is here and what the server offers, once it has answered or is given up. */
+async function refresh(): Promise<void> {
+  try {
+    show(await client.ask("refresh", null));
+  } catch (error) {
+    complain(problemOf(error));
+  }
+}
+
 function show(next: State): void {
   state = next;
   const usable = next.tasks.filter((task) => task.installed && task.refused === null);
@@ -70,7 +79,8 @@ function draw(): void {
   const { online, lasting } = state;
   const kept = lasting ? "works offline" : "not kept, see below";
   showUnkept(byId("unkept"), lasting);
-  byId("status").textContent = online ? `Online · ${kept}` : `Offline · ${lasting ? "ready" : kept}`;
+  const reached = online === null ? "Connecting" : online ? "Online" : "Offline";
+  byId("status").textContent = `${reached} · ${online === false && lasting ? "ready" : kept}`;
   const usable = state.tasks.filter((task) => task.installed && task.refused === null);
   const names = state.ready ? usable.map(({ task }) => task) : [];
   showChoices(byId("choices"), names, chosen, choose);
@@ -156,12 +166,12 @@ message.addEventListener("input", () => {
 measureButton.addEventListener("click", () => void measure());
 shareButton.addEventListener("click", () => void shareReport(report).catch(() => {}));
 measured.classList.add("idle");
-for (const name of ["online", "offline"]) {
-  window.addEventListener(name, () => void client.ask("refresh", null).then(show));
-}
+for (const name of ["online", "offline"]) window.addEventListener(name, () => void refresh());
 document.addEventListener("visibilitychange", () => {
-  if (document.visibilityState === "visible") void client.ask("refresh", null).then(show);
+  if (document.visibilityState === "visible") void refresh();
 });
 
 if ("serviceWorker" in navigator) void navigator.serviceWorker.register("sw.js").catch(() => {});
+// What is here opens at once; what the server offers is added when it answers.
 void client.ask("start", null).then(show, (error: unknown) => complain(problemOf(error)));
+void refresh();

@@ -20,7 +20,8 @@ export interface Problem {
 }
 
 export interface State {
-  readonly online: boolean;
+  /** Whether the server answers; null before it did, or was given up. */
+  readonly online: boolean | null;
   /** Whether the browser keeps files after the page was closed. */
   readonly lasting: boolean;
   readonly base: { readonly name: string; readonly bytes: number } | null;
@@ -54,7 +55,9 @@ export interface MeasureSettings {
 
 /** Requests by name: what is sent, what comes back. */
 export interface Requests {
+  /** Open what is installed. */
   start: { send: null; give: State };
+  /** The same once the server was asked what it offers. */
   refresh: { send: null; give: State };
   installBase: { send: null; give: State };
   installTask: { send: string; give: State };

@@ -117,7 +117,7 @@ export function filesList(
       const rows = [];
       if (state.base !== null || state.offeredBase !== null) rows.push(baseRow(state, progress));
       rows.push(...state.tasks.map((task) => taskRow(task, progress, state.base !== null)));
-      if (rows.length === 0) {
+      if (rows.length === 0 && state.online === false) {
         const note = element("small", { textContent: "The server cannot be reached." });
         rows.push(row("", "Nothing yet", note));
       }

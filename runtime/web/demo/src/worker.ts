@@ -29,7 +29,9 @@ ort.env.logLevel = "error";
 const others = "BroadcastChannel" in self ? new BroadcastChannel("osd-edge") : null;
 
 class App {
-  catalogue: Catalogue | null = null;
+  /** What the server offers: null where it does not answer, undefined before it was asked. */
+  catalogue: Catalogue | null | undefined;
+  asked = 0;
   base: installed.InstalledBase | null = null;
   session: EdgeSession | null = null;
   problem: Problem | null = null;
@@ -39,10 +41,12 @@ class App {
 
   constructor(readonly store: Store) {}
 
-  /** Look at what the server offers and what is installed; open what is not open yet. */
+  /** Ask the server what it offers, outside the queue: its silence must not hold up an answer. */
   async refresh(): Promise<State> {
-    this.catalogue = await fetchCatalogue();
-    return this.follow();
+    const mine = ++this.asked;
+    const catalogue = await fetchCatalogue();
+    if (mine === this.asked) this.catalogue = catalogue; // an answer that came late is not news
+    return inTurn(() => this.follow());
   }
 
   /** Bring the session in line with what is installed, whoever changed that. */
@@ -110,7 +114,7 @@ class App {
     const offeredBase = this.catalogue?.base;
     const newBase = offeredBase !== undefined && offeredBase.sha256 !== this.base?.sha256;
     return {
-      online: this.catalogue !== null,
+      online: this.catalogue === undefined ? null : this.catalogue !== null,
       lasting: this.store.lasting,
       base: this.base && { name: this.base.name, bytes: this.base.bytes },
       offeredBase: newBase ? { name: offeredBase.name, bytes: offeredBase.bytes } : null,
@@ -144,7 +148,7 @@ class App {
   }
 
   #online(): Catalogue {
-    if (this.catalogue === null) {
+    if (!this.catalogue) {
       throw new OsdEdgeError("download.broken", "The server cannot be reached. Try again.");
     }
     return this.catalogue;
@@ -211,8 +215,8 @@ function say(message: Message): void {
   self.postMessage(message);
 }
 
-/** Requests that wait for nothing: a download must not hold up an answer. */
-const AT_ONCE: readonly RequestName[] = ["installBase", "installTask", "removeTask"];
+/** Requests that wait for nothing: what comes over the network must not hold up an answer. */
+const AT_ONCE: readonly RequestName[] = ["refresh", "installBase", "installTask", "removeTask"];
 
 type Handlers = {
   [N in RequestName]: (
@@ -222,7 +226,7 @@ type Handlers = {
 };
 
 const handlers: Handlers = {
-  start: (app) => app.refresh(),
+  start: (app) => app.follow(),
   refresh: (app) => app.refresh(),
   installBase: (app) => app.installBase(),
   installTask: (app, name) => app.installTask(name),
