@@ -223,8 +223,14 @@ test("a new base: tasks of the old one are refused by its fingerprint and offere
   await phone.answers(label("second", text));
   proxy.served = other;
   await phone.page.reload();
-  await phone.answers(label("second", text)); // until it is updated, all works as before
-  await phone.page.getByRole("button", { name: /^Update the base/ }).click();
+  const update = phone.page.getByRole("button", { name: /^Update the base/ });
+  await update.waitFor();
+  // Until it is updated, all works as before, and no task of the new base takes an old one's place.
+  await phone.answers(label("second", text));
+  assert.equal(await phone.page.getByRole("button", { name: /^Update (first|second)/ }).count(), 0);
+  assert.ok(await phone.page.getByRole("button", { name: "Add third" }).isDisabled());
+  await phone.page.getByRole("button", { name: "Remove second" }).waitFor();
+  await update.click();
   const refused = phone.page.locator("small.refused", { hasText: "[bundle.base]" });
   await refused.nth(1).waitFor();
   assert.equal(await phone.page.locator("#choices button").count(), 0);

@@ -12,6 +12,8 @@ export interface TaskState {
   readonly refused: Problem | null;
   /** Whether the server has it: not installed yet, or another version than the installed one. */
   readonly offered: boolean;
+  /** Whether what is offered was made for the base that is open. */
+  readonly fits: boolean;
 }
 
 export interface Problem {

@@ -92,7 +92,7 @@ export function filesList(
     return row("", name, note, get);
   };
 
-  const taskRow = (task: TaskState, progress: Progress, haveBase: boolean): HTMLElement => {
+  const taskRow = (task: TaskState, progress: Progress): HTMLElement => {
     const note = element("small", { textContent: `${size(task.bytes)}, ${task.labels.length} labels` });
     if (task.refused !== null) {
       note.textContent = `Not usable: ${task.refused.message} [${task.refused.code}]`;
@@ -103,7 +103,7 @@ export function filesList(
     if (task.offered) {
       const text = task.installed ? "Update" : "Add";
       const act = (): void => actions.getTask(task.task);
-      buttons.push(button(text, `${text} ${task.task}`, busy || !haveBase, act));
+      buttons.push(button(text, `${text} ${task.task}`, busy || !task.fits, act));
     }
     if (task.installed && !(task.offered && task.refused === null)) {
       const act = (): void => actions.removeTask(task.task);
@@ -116,7 +116,7 @@ export function filesList(
     show(state, progress) {
       const rows = [];
       if (state.base !== null || state.offeredBase !== null) rows.push(baseRow(state, progress));
-      rows.push(...state.tasks.map((task) => taskRow(task, progress, state.base !== null)));
+      rows.push(...state.tasks.map((task) => taskRow(task, progress)));
       if (rows.length === 0 && state.online === false) {
         const note = element("small", { textContent: "The server cannot be reached." });
         rows.push(row("", "Nothing yet", note));

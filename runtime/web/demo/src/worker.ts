@@ -3,7 +3,7 @@
 import * as ort from "onnxruntime-web/wasm";
 import { classify, EdgeSession, OsdEdgeError } from "../../src/core.js";
 import { textEncoder } from "../../src/text.js";
-import { type Catalogue, fetchCatalogue } from "./catalogue.js";
+import { type Catalogue, fetchCatalogue, type OfferedTask } from "./catalogue.js";
 import * as installed from "./installed.js";
 import { measure } from "./measure.js";
 import type {
@@ -108,8 +108,11 @@ class App {
       const offer = offers.find(({ task }) => task === name);
       const { labels, bytes } = (here ?? offer) as installed.InstalledTask;
       const refused = this.seen.get(name)?.refused ?? null;
-      const offered = offer !== undefined && offer.sha256 !== here?.sha256;
-      return { task: name, labels, bytes, installed: here !== undefined, refused, offered };
+      const fits = offer !== undefined && this.#fits(offer);
+      // A task that works is not replaced by one for a base that is not here yet.
+      const offered =
+        offer !== undefined && offer.sha256 !== here?.sha256 && (here === undefined || fits);
+      return { task: name, labels, bytes, installed: here !== undefined, refused, offered, fits };
     });
     const offeredBase = this.catalogue?.base;
     const newBase = offeredBase !== undefined && offeredBase.sha256 !== this.base?.sha256;
@@ -136,6 +139,9 @@ class App {
   async installTask(name: string): Promise<State> {
     const offer = this.#online().tasks.find(({ task }) => task === name);
     if (offer === undefined) throw new OsdEdgeError("task.unknown", `The server has no ${name}.`);
+    if (!this.#fits(offer)) {
+      throw new OsdEdgeError("bundle.base", `${name} is for another base: update the base first.`);
+    }
     await installed.installTask(this.store, offer, (done) =>
       say({ progress: { what: name, done, total: offer.bytes } }),
     );
@@ -145,6 +151,10 @@ class App {
   async removeTask(name: string): Promise<State> {
     await installed.removeTask(this.store, name);
     return this.#changed();
+  }
+
+  #fits({ base }: OfferedTask): boolean {
+    return base === this.session?.manifest.fingerprint;
   }
 
   #online(): Catalogue {
