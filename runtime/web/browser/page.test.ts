@@ -137,6 +137,27 @@ test("with the server stopped, a reload finds page, base and tasks", async () =>
   await phone.close();
 });
 
+test("it says that it works offline when that is so, and not before", async () => {
+  const phone = await Phone.with(browser);
+  proxy.fault = { path: "sw.js", status: 404 };
+  await phone.visit(proxy.address);
+  await phone.page.getByText("Online · not kept, see below").waitFor();
+  await phone.page.getByRole("region", { name: "Not kept on this device" }).waitFor();
+  await phone.getBase(); // it works while it is open
+  proxy.fault = null;
+  await phone.visit(proxy.address);
+  await phone.page.getByText("Online · works offline").waitFor();
+  await phone.close();
+});
+
+test("a file of the page that cannot be kept: it is not said to work offline", async () => {
+  const phone = await Phone.with(browser);
+  proxy.fault = { path: "icon-512.png", status: 404 };
+  await phone.visit(proxy.address);
+  await phone.page.getByText("Online · not kept, see below").waitFor();
+  await phone.close();
+});
+
 test("a server that takes connections and never answers holds nothing up", async () => {
   const phone = await ready("first", "second");
   await phone.type(text);

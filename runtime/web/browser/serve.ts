@@ -46,6 +46,8 @@ export interface Fault {
   readonly path: string;
   readonly change?: (bytes: Buffer) => void;
   readonly cutAfter?: number;
+  /** Answer with this status, once and again. */
+  readonly status?: number;
   /** Never answer, with the connection left open. */
   readonly silent?: boolean;
   /** Stop the whole proxy when it cuts. */
@@ -92,6 +94,7 @@ export class Proxy {
     const { headers, method } = ask;
     const fault = this.fault !== null && path.includes(this.fault.path) ? this.fault : null;
     if (fault?.silent === true) return;
+    if (fault?.status !== undefined) return void answer.writeHead(fault.status).end();
     const onward = request({ port: this.served.port, path, method, headers }, (found) => {
       answer.writeHead(found.statusCode!, found.headers);
       let passed = 0;

@@ -19,6 +19,7 @@ let chosen: string | null = localStorage.getItem("task");
 let active: string | null = null;
 let report: unknown = null;
 let busy = false; // measuring
+let kept: boolean | null = null; // whether the page itself opens without a network; null: not known
 const progress: Progress = new Map();
 
 const client = new Client({
@@ -76,11 +77,13 @@ function show(next: State): void {
 
 function draw(): void {
   if (state === null) return;
-  const { online, lasting } = state;
-  const kept = lasting ? "works offline" : "not kept, see below";
-  showUnkept(byId("unkept"), lasting);
-  const reached = online === null ? "Connecting" : online ? "Online" : "Offline";
-  byId("status").textContent = `${reached} · ${online === false && lasting ? "ready" : kept}`;
+  const { online, lasting, ready } = state;
+  const unkept = !lasting || kept === false;
+  showUnkept(byId("unkept"), unkept);
+  const words = [online === null ? "Connecting" : online ? "Online" : "Offline"];
+  if (unkept) words.push("not kept, see below");
+  else if (kept && ready) words.push(online === false ? "ready" : "works offline");
+  byId("status").textContent = words.join(" · ");
   const usable = state.tasks.filter((task) => task.installed && task.refused === null);
   const names = state.ready ? usable.map(({ task }) => task) : [];
   showChoices(byId("choices"), names, chosen, choose);
@@ -171,7 +174,28 @@ document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible") void refresh();
 });
 
-if ("serviceWorker" in navigator) void navigator.serviceWorker.register("sw.js").catch(() => {});
+/** Have the browser keep the page itself; false where it does not. */
+async function keepPage(): Promise<boolean> {
+  if (!("serviceWorker" in navigator)) return false;
+  if (navigator.serviceWorker.controller !== null) kept = true; // it came from there
+  try {
+    const { installing } = await navigator.serviceWorker.register("sw.js");
+    // `ready` waits for ever where a file of the page could not be kept.
+    const failed = new Promise<false>((resolve) => {
+      installing?.addEventListener("statechange", () => {
+        if (installing.state === "redundant") resolve(false);
+      });
+    });
+    return await Promise.race([navigator.serviceWorker.ready.then(() => true), failed]);
+  } catch {
+    return kept === true;
+  }
+}
+
+void keepPage().then((is) => {
+  kept = is;
+  draw();
+});
 // What is here opens at once; what the server offers is added when it answers.
 void client.ask("start", null).then(show, (error: unknown) => complain(problemOf(error)));
 void refresh();

@@ -22,7 +22,11 @@ export interface Store {
 }
 
 export async function openStore(): Promise<Store> {
-  return "caches" in self ? new CacheStore(await caches.open(CACHE)) : new MemoryStore();
+  try {
+    return new CacheStore(await caches.open(CACHE));
+  } catch {
+    return new MemoryStore(); // there is none over plain http, nor where a site's data is blocked
+  }
 }
 
 class CacheStore implements Store {

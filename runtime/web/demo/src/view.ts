@@ -43,8 +43,8 @@ export function showAnswer(answer: Answer | null): void {
 }
 
 /** Say how to have the page kept, where the browser keeps nothing for it. */
-export function showUnkept(box: HTMLElement, lasting: boolean): void {
-  box.hidden = lasting;
+export function showUnkept(box: HTMLElement, unkept: boolean): void {
+  box.hidden = !unkept;
   const port = location.port || "80";
   byId("unkept-adb").textContent = `adb reverse tcp:${port} tcp:${port}`;
   byId("unkept-local").textContent = `http://localhost:${port}/`;
