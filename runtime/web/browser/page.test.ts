@@ -203,6 +203,37 @@ test("a download that broke off for good goes on after a reload", async () => {
   await phone.close();
 });
 
+test("a file of which the browser dropped a piece is got again, from there on", async () => {
+  const phone = await ready("first");
+  /** Drop what is kept under a key that ends so. */
+  const drop = (end: string): Promise<number> =>
+    phone.page.evaluate(async (end) => {
+      const cache = await caches.open("osd-edge-files-1");
+      const lost = (await cache.keys()).filter(({ url }) => url.endsWith(end));
+      for (const key of lost) await cache.delete(key);
+      return lost.length;
+    }, end);
+  assert.equal(await drop("/1"), 1, "one file has more than a piece: the weights");
+  await phone.page.reload();
+  await phone.refuses("storage.lost");
+  proxy.asked.length = 0;
+  await phone.getBase();
+  const asked = proxy.asked.filter(({ path }) => /model|tokenizer/.test(path));
+  assert.deepEqual(asked.map(({ range }) => range), [`bytes=${4 * 2 ** 20}-`]);
+  const record = await phone.page.evaluate(async () => {
+    const cache = await caches.open("osd-edge-files-1");
+    return (await (await cache.match("/-/record/task/first"))!.json()) as { sha256: string };
+  });
+  assert.equal(await drop(`/piece/${record.sha256}/0`), 1);
+  await phone.page.reload();
+  await phone.page.locator("small.refused", { hasText: "[storage.lost]" }).waitFor();
+  await phone.page.getByRole("button", { name: "Update first" }).click();
+  await phone.type(text);
+  await phone.answers(label("first", text));
+  assert.equal(await phone.page.locator("small.refused").count(), 0);
+  await phone.close();
+});
+
 test("a damaged task is not used, and nothing of it stays", async () => {
   const phone = await ready("first");
   const before = await phone.stored();

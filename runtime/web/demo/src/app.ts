@@ -46,12 +46,14 @@ async function change(what: string, work: () => Promise<State>): Promise<void> {
   complain(null);
   draw();
   try {
-    state = await work();
+    const next = await work();
+    progress.delete(what);
+    show(next);
   } catch (error) {
+    progress.delete(what);
     complain(problemOf(error));
+    draw();
   }
-  progress.delete(what);
-  if (state !== null) show(state);
 }
 
 /** Show what is here and what the server offers, once it has answered or is given up. */
@@ -64,10 +66,10 @@ async function refresh(): Promise<void> {
 }
 
 function show(next: State): void {
+  if (next.problem !== null || state?.problem) complain(next.problem); // a new one, or none any more
   state = next;
   const usable = next.tasks.filter((task) => task.installed && task.refused === null);
   if (!usable.some(({ task }) => task === chosen)) chosen = usable[0]?.task ?? null;
-  if (next.problem !== null) complain(next.problem);
   draw();
   void storage();
   // What was active may have been replaced: activate it anew.

@@ -23,12 +23,17 @@ export async function isWhole(store: Store, sha256: string): Promise<boolean> {
   return (await store.get(wholeKey(sha256))) !== null;
 }
 
-/** The bytes of a file that is here. Throws OsdEdgeError `storage.lost` where a piece is not. */
+/**
+ * The bytes of a file that is here. Throws OsdEdgeError `storage.lost` where a piece is not; what
+ * comes before it stays, and a download goes on from there.
+ */
 export async function readFile(store: Store, sha256: string, bytes: number): Promise<Uint8Array> {
   const result = new Uint8Array(bytes);
   for (let at = 0, i = 0; at < bytes; i++) {
     const piece = await store.get(pieceKey(sha256, i));
     if (piece === null || at + piece.length > bytes) {
+      // Without its mark it may be on its way just now.
+      if (await isWhole(store, sha256)) await forget(store, sha256, i);
       throw new OsdEdgeError("storage.lost", "The browser dropped a file: get it again.");
     }
     result.set(piece, at);
@@ -139,18 +144,21 @@ async function fetchFrom(
   }
 }
 
-/** Delete a file, or what there is of it. */
-export async function forget(store: Store, sha256: string): Promise<void> {
+/** Delete what there is of a file from piece `from` on; its mark first, lest it vouch for a part. */
+async function forget(store: Store, sha256: string, from = 0): Promise<void> {
+  await store.delete(wholeKey(sha256));
   for (const key of await store.keys()) {
-    const [kind, digest] = key.split("/");
-    if ((kind === "piece" || kind === "whole") && digest === sha256) await store.delete(key);
+    const [kind, digest, i] = key.split("/");
+    if (kind === "piece" && digest === sha256 && Number(i) >= from) await store.delete(key);
   }
 }
 
 /** Delete every file but those of the digests `wanted`. */
 export async function forgetOthers(store: Store, wanted: ReadonlySet<string>): Promise<void> {
+  const unwanted = new Set<string>();
   for (const key of await store.keys()) {
     const [kind, digest = ""] = key.split("/");
-    if ((kind === "piece" || kind === "whole") && !wanted.has(digest)) await store.delete(key);
+    if ((kind === "piece" || kind === "whole") && !wanted.has(digest)) unwanted.add(digest);
   }
+  for (const digest of unwanted) await forget(store, digest);
 }

@@ -10,7 +10,7 @@ export interface TaskState {
   readonly installed: boolean;
   /** Why an installed task cannot be used: a code and a message. */
   readonly refused: Problem | null;
-  /** Whether the server has it: not installed yet, or another version than the installed one. */
+  /** Whether the server has it: not installed yet or lost, or another version than that. */
   readonly offered: boolean;
   /** Whether what is offered was made for the base that is open. */
   readonly fits: boolean;
@@ -27,7 +27,7 @@ export interface State {
   /** Whether the browser keeps files after the page was closed. */
   readonly lasting: boolean;
   readonly base: { readonly name: string; readonly bytes: number } | null;
-  /** A base to get: none is installed, or the server has another. */
+  /** A base to get: none is installed or it cannot be opened, or the server has another. */
   readonly offeredBase: { readonly name: string; readonly bytes: number } | null;
   readonly ready: boolean;
   readonly tasks: readonly TaskState[];

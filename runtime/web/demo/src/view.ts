@@ -79,14 +79,14 @@ export function filesList(
     return made;
   };
 
-  const baseRow = ({ base, offeredBase }: State, progress: Progress): HTMLElement => {
+  const baseRow = ({ base, offeredBase, ready }: State, progress: Progress): HTMLElement => {
     const name = `Base ${offeredBase?.name ?? base?.name ?? ""}`;
     const bytes = size(offeredBase?.bytes ?? base?.bytes ?? 0);
-    const words = base === null ? `${bytes}, once for all tasks` : `${bytes}, shared by all tasks`;
-    const note = element("small", { textContent: offeredBase && base ? `New: ${words}` : words });
+    const words = ready ? `${bytes}, shared by all tasks` : `${bytes}, once for all tasks`;
+    const note = element("small", { textContent: offeredBase && ready ? `New: ${words}` : words });
     if (offeredBase === null) return row("", name, note);
     const busy = progress.has("");
-    const text = base === null ? "Get" : "Update";
+    const text = ready ? "Update" : "Get";
     const get = button(text, `${text} the base, ${bytes}`, busy, actions.getBase);
     get.classList.add("main");
     return row("", name, note, get);

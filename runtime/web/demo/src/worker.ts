@@ -28,6 +28,8 @@ ort.env.logLevel = "error";
 
 const others = "BroadcastChannel" in self ? new BroadcastChannel("osd-edge") : null;
 
+const LOST = "storage.lost"; // a file that can be got again
+
 class App {
   /** What the server offers: null where it does not answer, undefined before it was asked. */
   catalogue: Catalogue | null | undefined;
@@ -56,8 +58,9 @@ class App {
     this.base = base;
     if (base !== null && this.session === null) await this.open(base);
     const tasks = await installed.installedTasks(this.store);
-    for (const [name, { sha256 }] of this.seen) {
-      if (!tasks.some((task) => task.task === name && task.sha256 === sha256)) this.drop(name);
+    for (const [name, { sha256, refused }] of this.seen) {
+      const same = tasks.some((task) => task.task === name && task.sha256 === sha256);
+      if (!same || refused?.code === LOST) this.drop(name); // it may be here again
     }
     for (const task of tasks) if (!this.seen.has(task.task)) await this.take(task);
     return this.state(tasks);
@@ -110,12 +113,14 @@ class App {
       const refused = this.seen.get(name)?.refused ?? null;
       const fits = offer !== undefined && this.#fits(offer);
       // A task that works is not replaced by one for a base that is not here yet.
-      const offered =
-        offer !== undefined && offer.sha256 !== here?.sha256 && (here === undefined || fits);
+      const news = offer?.sha256 !== here?.sha256 || refused?.code === LOST;
+      const offered = offer !== undefined && news && (here === undefined || fits);
       return { task: name, labels, bytes, installed: here !== undefined, refused, offered, fits };
     });
     const offeredBase = this.catalogue?.base;
-    const newBase = offeredBase !== undefined && offeredBase.sha256 !== this.base?.sha256;
+    const newBase =
+      offeredBase !== undefined &&
+      (this.session === null || offeredBase.sha256 !== this.base?.sha256);
     return {
       online: this.catalogue === undefined ? null : this.catalogue !== null,
       lasting: this.store.lasting,
