@@ -187,6 +187,17 @@ test("a download that breaks off goes on where it broke, and is checked as a who
   await phone.close();
 });
 
+test("a download over which nothing comes any more goes on as one that breaks off", async () => {
+  const phone = await Phone.with(browser);
+  await phone.visit(proxy.address);
+  proxy.fault = { path: "model.onnx.data", cutAfter: 5_000_000, silent: true };
+  await phone.getBase();
+  const asked = proxy.asked.filter(({ path }) => path.endsWith("model.onnx.data"));
+  assert.equal(asked.length, 2);
+  assert.match(asked[1]!.range!, /^bytes=[1-9]/);
+  await phone.close();
+});
+
 test("a download that broke off for good goes on after a reload", async () => {
   const phone = await Phone.with(browser);
   await phone.visit(proxy.address);

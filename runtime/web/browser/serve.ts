@@ -48,7 +48,7 @@ export interface Fault {
   readonly cutAfter?: number;
   /** Answer with this status, once and again. */
   readonly status?: number;
-  /** Never answer, with the connection left open. */
+  /** Fall silent in the place of a cut, or at once, with the connection left open. */
   readonly silent?: boolean;
   /** Stop the whole proxy when it cuts. */
   readonly thenStop?: boolean;
@@ -93,7 +93,7 @@ export class Proxy {
     this.asked.push({ path, range: ask.headers.range });
     const { headers, method } = ask;
     const fault = this.fault !== null && path.includes(this.fault.path) ? this.fault : null;
-    if (fault?.silent === true) return;
+    if (fault?.silent === true && fault.cutAfter === undefined) return;
     if (fault?.status !== undefined) return void answer.writeHead(fault.status).end();
     const onward = request({ port: this.served.port, path, method, headers }, (found) => {
       answer.writeHead(found.statusCode!, found.headers);
@@ -103,7 +103,7 @@ export class Proxy {
         passed += bytes.length;
         if (fault?.cutAfter !== undefined && passed > fault.cutAfter) {
           this.fault = null; // once: the next attempt gets through
-          answer.destroy();
+          if (fault.silent !== true) answer.destroy();
           onward.destroy();
           if (fault.thenStop === true) void this.stop();
           return;
@@ -112,7 +112,9 @@ export class Proxy {
       });
       found.on("end", () => answer.end());
     });
-    onward.on("error", () => answer.destroy());
+    onward.on("error", () => {
+      if (fault?.silent !== true) answer.destroy();
+    });
     onward.end();
   }
 }

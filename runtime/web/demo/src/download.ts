@@ -14,6 +14,8 @@ export type OnProgress = (bytes: number) => void;
 
 const RETRIES = 4; // of a connection that breaks, each after a pause twice as long
 const FIRST_PAUSE_MS = 250;
+/** A connection over which nothing comes for so long counts as broken. */
+export const STALL_MS = 20_000;
 
 const pieceKey = (sha256: string, i: number): string => `piece/${sha256}/${i}`;
 const wholeKey = (sha256: string): string => `whole/${sha256}`;
@@ -110,7 +112,13 @@ async function fetchFrom(
 ): Promise<void> {
   // The HTTP cache is passed by: what it held would be a second copy, or a damaged one again.
   const headers: HeadersInit = have > 0 ? { Range: `bytes=${have}-` } : {};
-  const response = await fetch(file.url, { headers, cache: "no-store" });
+  const stalled = new AbortController();
+  const inTime = async <T>(wait: Promise<T>): Promise<T> => {
+    const timer = setTimeout(() => stalled.abort(), STALL_MS);
+    return wait.finally(() => clearTimeout(timer));
+  };
+  const { signal } = stalled;
+  const response = await inTime(fetch(file.url, { headers, cache: "no-store", signal }));
   if (!response.ok || response.body === null) throw new Error(`status ${response.status}`);
   let skip = response.status === 206 ? 0 : have; // a server without ranges sends all of it
   let piece = new Uint8Array(Math.min(PIECE_BYTES, file.bytes - have));
@@ -118,7 +126,7 @@ async function fetchFrom(
   const reader = response.body.getReader();
   try {
     for (let left = file.bytes - have; left > 0; ) {
-      const { done, value } = await reader.read();
+      const { done, value } = await inTime(reader.read());
       if (done) throw new Error("the connection ended early");
       let chunk = value.subarray(Math.min(skip, value.length));
       skip -= value.length - chunk.length;

@@ -2,7 +2,7 @@
 
 import { type BaseManifest, OsdEdgeError, parseManifest, sha256 } from "../../src/core.js";
 import type { Catalogue, OfferedTask } from "./catalogue.js";
-import { download, forgetOthers, isWhole, type OnProgress, readFile } from "./download.js";
+import { download, forgetOthers, isWhole, type OnProgress, readFile, STALL_MS } from "./download.js";
 import { getRecord, putRecord, type Store } from "./store.js";
 
 const BASE = "record/base";
@@ -139,7 +139,8 @@ async function cleanUpNow(store: Store): Promise<void> {
 
 async function fetchSmall(url: string): Promise<Uint8Array> {
   try {
-    const response = await fetch(url, { cache: "no-store" });
+    const signal = AbortSignal.timeout(STALL_MS);
+    const response = await fetch(url, { cache: "no-store", signal });
     if (!response.ok) throw new Error(`status ${response.status}`);
     return new Uint8Array(await response.arrayBuffer());
   } catch {
