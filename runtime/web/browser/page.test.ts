@@ -340,6 +340,56 @@ test("sent to the background and called back, it goes on", async () => {
   await phone.close();
 });
 
+test("what is typed and removed while it measures", async () => {
+  const phone = await ready(...TASKS);
+  await phone.choose("first");
+  await phone.page.getByRole("button", { name: "Measure" }).click();
+  await phone.type(text);
+  await phone.page.locator('#measured:not([value="0"])').waitFor({ state: "attached" });
+  await phone.page.getByRole("button", { name: "Remove third" }).click();
+  await phone.page.locator("#report table").waitFor();
+  await phone.answers(label("first", text));
+  await phone.page.getByRole("button", { name: "Add third" }).waitFor();
+  assert.equal(await phone.page.textContent("#problem"), "");
+  await phone.choose("second");
+  await phone.answers(label("second", text));
+  // The measurement has decoded it.
+  assert.doesNotMatch((await phone.page.textContent("#swap-cost"))!, /cold/);
+  await phone.close();
+});
+
+test("a server with other files than the page knows of: the list is brought up to date", async () => {
+  const phone = await ready("first");
+  proxy.served = other;
+  proxy.asked.length = 0;
+  await phone.page.getByRole("button", { name: "Add second" }).click();
+  await phone.refuses("download.gone");
+  assert.equal(proxy.asked.filter(({ path }) => path.startsWith("/tasks/")).length, 1);
+  await phone.page.getByRole("button", { name: /^Update the base/ }).waitFor();
+  await phone.type(text);
+  await phone.answers(label("first", text));
+  await phone.close();
+});
+
+test("where the browser blocks a site's data, the page works while it is open", async () => {
+  const phone = await Phone.with(browser);
+  await phone.page.addInitScript(() => {
+    Object.defineProperty(window, "localStorage", {
+      get() {
+        throw new DOMException("The operation is insecure.", "SecurityError");
+      },
+    });
+  });
+  await phone.visit(proxy.address);
+  await phone.getBase();
+  await phone.add("first", "second");
+  await phone.type(text);
+  await phone.choose("second");
+  await phone.answers(label("second", text));
+  assert.deepEqual(phone.mistakes, []);
+  await phone.close();
+});
+
 test("the measurement's report can be shared", async () => {
   const phone = await ready("first", "second");
   await phone.page.getByRole("button", { name: "Measure" }).click();

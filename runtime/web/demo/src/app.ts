@@ -5,6 +5,7 @@ import { byId } from "./dom.js";
 import { ms, size } from "./format.js";
 import { pageMemory, shareReport, showReport } from "./report.js";
 import type { Problem, State } from "./protocol.js";
+import { recall, remember } from "./remembered.js";
 import { filesList, type Progress, showAnswer, showChoices, showUnkept } from "./view.js";
 
 const WAIT_MS = 150; // after the last key, before a message is read
@@ -15,7 +16,7 @@ const shareButton = byId<HTMLButtonElement>("share");
 const measured = byId<HTMLProgressElement>("measured");
 
 let state: State | null = null;
-let chosen: string | null = localStorage.getItem("task");
+let chosen: string | null = recall("task");
 let active: string | null = null;
 let report: unknown = null;
 let busy = false; // measuring
@@ -95,7 +96,7 @@ function draw(): void {
 
 function choose(name: string): void {
   chosen = name;
-  localStorage.setItem("task", name);
+  remember("task", name);
   draw();
   void answer();
 }
@@ -145,10 +146,12 @@ async function measure(): Promise<void> {
   measured.classList.add("idle");
   busy = false;
   draw();
+  void answer(); // what was typed or chosen meanwhile
 }
 
 async function storage(): Promise<void> {
-  const estimate = await (navigator as { storage?: StorageManager }).storage?.estimate?.();
+  const { storage } = navigator as { storage?: StorageManager };
+  const estimate = await storage?.estimate?.().catch(() => undefined);
   if (estimate?.usage !== undefined) byId("stored").textContent = size(estimate.usage);
 }
 
@@ -162,9 +165,9 @@ function problemOf(error: unknown): Problem {
 }
 
 let timer = 0;
-message.value = localStorage.getItem("message") ?? "";
+message.value = recall("message") ?? "";
 message.addEventListener("input", () => {
-  localStorage.setItem("message", message.value);
+  remember("message", message.value);
   clearTimeout(timer);
   timer = window.setTimeout(answer, WAIT_MS);
 });

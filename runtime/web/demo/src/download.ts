@@ -1,7 +1,7 @@
 /** Files from the server into the store: resumed where they broke off, used only when whole. */
 
 import { OsdEdgeError, Sha256 } from "../../src/core.js";
-import { PIECE_BYTES, type Store } from "./store.js";
+import { locksOf, PIECE_BYTES, type Store } from "./store.js";
 
 /** A file that the server offers. */
 export interface RemoteFile {
@@ -48,12 +48,13 @@ export async function readFile(store: Store, sha256: string, bytes: number): Pro
  * Get `file`, going on from the pieces that are here; two tabs that want it take turns.
  *
  * Throws OsdEdgeError: `download.broken` where the server cannot be reached (what came stays, and
- * the next call goes on from there), `download.digest` where the bytes are not those that were
- * promised, `storage.full`. After the last two nothing of the file is left.
+ * the next call goes on from there), `download.gone` where it has no such file, `download.digest`
+ * where the bytes are not those that were promised, `storage.full`. After the last three nothing of
+ * the file is left.
  */
 export function download(store: Store, file: RemoteFile, progress: OnProgress): Promise<void> {
   const work = (): Promise<void> => downloadNow(store, file, progress);
-  const locks = (navigator as { locks?: LockManager }).locks; // https and localhost alone
+  const locks = locksOf(store);
   return locks === undefined ? work() : locks.request(`osd-edge ${file.sha256}`, work);
 }
 
@@ -103,6 +104,17 @@ async function downloadNow(store: Store, file: RemoteFile, progress: OnProgress)
   }
 }
 
+/** Throws OsdEdgeError `download.gone` where the file is not there, Error for any other failure. */
+export function checkAnswer({ ok, status }: Response): void {
+  if (status === 404) {
+    throw new OsdEdgeError(
+      "download.gone",
+      "The server has other files by now: look at the list again.",
+    );
+  }
+  if (!ok) throw new Error(`status ${status}`);
+}
+
 /** Ask for the rest of `file` from `have` on, and `keep` it piece by piece. */
 async function fetchFrom(
   file: RemoteFile,
@@ -119,7 +131,8 @@ async function fetchFrom(
   };
   const { signal } = stalled;
   const response = await inTime(fetch(file.url, { headers, cache: "no-store", signal }));
-  if (!response.ok || response.body === null) throw new Error(`status ${response.status}`);
+  checkAnswer(response);
+  if (response.body === null) throw new Error("an answer without a body");
   let skip = response.status === 206 ? 0 : have; // a server without ranges sends all of it
   let piece = new Uint8Array(Math.min(PIECE_BYTES, file.bytes - have));
   let filled = 0;

@@ -8,7 +8,8 @@ export interface Settings {
   readonly threads: number;
   readonly memory: number | null;
   readonly base: { readonly name: string; readonly bytes: number };
-  readTask(name: string): Promise<Uint8Array>;
+  /** The bytes of a task's file, null where it was removed meanwhile. */
+  readTask(name: string): Promise<Uint8Array | null>;
   /** Called with the share that is done, 0 to 1. */
   progress(share: number): void;
 }
@@ -36,7 +37,12 @@ interface Part {
 export async function measure(session: EdgeSession, settings: Settings): Promise<unknown> {
   const created = new Date().toISOString();
   const active = session.active;
-  const tasks = session.tasks;
+  const files = new Map<string, Uint8Array>();
+  for (const task of session.tasks) {
+    const bytes = await settings.readTask(task);
+    if (bytes !== null) files.set(task, bytes);
+  }
+  const tasks = [...files.keys()];
   const inputs = sampleInputs(session);
   const steps = settings.rounds + WARM_UP + tasks.length;
   let step = 0;
@@ -58,8 +64,7 @@ export async function measure(session: EdgeSession, settings: Settings): Promise
   });
   const swapRows = [];
   const facts = [];
-  for (const task of tasks) {
-    const bytes = await settings.readTask(task);
+  for (const [task, bytes] of files) {
     const swap = measureSwap(session, task, bytes);
     facts.push({ task, file_bytes: bytes.length, decoded_bytes: swap.decodedBytes });
     swapRows.push(row({ task }, swap.figures));

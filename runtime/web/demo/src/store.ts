@@ -86,6 +86,11 @@ function full(): OsdEdgeError {
   );
 }
 
+/** Locks between tabs: https and localhost alone have them. A store of one tab needs none. */
+export function locksOf({ lasting }: Store): LockManager | undefined {
+  return lasting ? (navigator as { locks?: LockManager }).locks : undefined;
+}
+
 /** A record: JSON under a key. */
 export async function getRecord<T>(store: Store, key: string): Promise<T | null> {
   const bytes = await store.get(key);

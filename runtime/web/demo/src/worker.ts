@@ -1,7 +1,7 @@
 /** The worker: session, store and downloads, so that the page never waits. */
 
 import * as ort from "onnxruntime-web/wasm";
-import { classify, EdgeSession, OsdEdgeError } from "../../src/core.js";
+import { classify, type DecodedTask, EdgeSession, OsdEdgeError } from "../../src/core.js";
 import { textEncoder } from "../../src/text.js";
 import { type Catalogue, fetchCatalogue, type OfferedTask } from "./catalogue.js";
 import * as installed from "./installed.js";
@@ -39,7 +39,8 @@ class App {
   problem: Problem | null = null;
   /** Digest of each installed task as it was last seen, and why it cannot be used. */
   readonly seen = new Map<string, { sha256: string; refused: Problem | null }>();
-  readonly decoded = new Set<string>();
+  /** Tasks that were decoded; one that the session dropped and decoded anew is another object. */
+  readonly decoded = new WeakSet<DecodedTask>();
 
   constructor(readonly store: Store) {}
 
@@ -83,7 +84,6 @@ class App {
     await this.session?.release();
     this.session = null;
     this.seen.clear();
-    this.decoded.clear();
   }
 
   /** Load an installed task; one that is refused stays, with its reason. */
@@ -100,7 +100,6 @@ class App {
   drop(name: string): void {
     if (this.session?.tasks.includes(name)) this.session.unload(name);
     this.seen.delete(name);
-    this.decoded.delete(name);
   }
 
   state(tasks: readonly installed.InstalledTask[]): State {
@@ -135,8 +134,10 @@ class App {
   async installBase(): Promise<State> {
     const catalogue = this.#online();
     const total = catalogue.base.bytes;
-    await installed.installBase(this.store, catalogue, (done) =>
-      say({ progress: { what: "", done, total } }),
+    await this.#got(
+      installed.installBase(this.store, catalogue, (done) =>
+        say({ progress: { what: "", done, total } }),
+      ),
     );
     return this.#changed();
   }
@@ -147,8 +148,10 @@ class App {
     if (!this.#fits(offer)) {
       throw new OsdEdgeError("bundle.base", `${name} is for another base: update the base first.`);
     }
-    await installed.installTask(this.store, offer, (done) =>
-      say({ progress: { what: name, done, total: offer.bytes } }),
+    await this.#got(
+      installed.installTask(this.store, offer, (done) =>
+        say({ progress: { what: name, done, total: offer.bytes } }),
+      ),
     );
     return this.#changed();
   }
@@ -156,6 +159,16 @@ class App {
   async removeTask(name: string): Promise<State> {
     await installed.removeTask(this.store, name);
     return this.#changed();
+  }
+
+  /** Wait for a download; where its file is gone, show what the server has now. */
+  async #got(download: Promise<void>): Promise<void> {
+    try {
+      await download;
+    } catch (error) {
+      if (problemOf(error).code === "download.gone") say({ state: await this.refresh() });
+      throw error;
+    }
   }
 
   #fits({ base }: OfferedTask): boolean {
@@ -181,13 +194,18 @@ class App {
 
   activate(name: string | null): Swap {
     const session = this.opened();
-    const cold = name !== null && !this.decoded.has(name);
     const start = performance.now();
     if (name === null) session.deactivate();
     else session.activate(name);
     const ms = performance.now() - start;
-    if (name !== null) this.decoded.add(name);
-    return { task: name, ms, cold };
+    return { task: name, ms, cold: this.#isNew(session.decoded()) };
+  }
+
+  /** Whether `task` is not known to be decoded; it is from now on. */
+  #isNew(task: DecodedTask | null): boolean {
+    const isNew = task !== null && !this.decoded.has(task);
+    if (task !== null) this.decoded.add(task);
+    return isNew;
   }
 
   async classify(text: string): Promise<Classified> {
@@ -201,18 +219,21 @@ class App {
     return { task, answer: answer!, tokens: dims[1], ms };
   }
 
-  measure(settings: Requests["measure"]["send"]): Promise<unknown> {
+  async measure(settings: Requests["measure"]["send"]): Promise<unknown> {
     const { base } = this;
-    return measure(this.opened(), {
+    const session = this.opened();
+    const report = await measure(session, {
       ...settings,
       threads: THREADS,
       base: { name: base!.name, bytes: base!.bytes },
       readTask: async (name) => {
         const task = (await installed.installedTasks(this.store)).find((t) => t.task === name);
-        return installed.readTask(this.store, task as installed.InstalledTask);
+        return task === undefined ? null : installed.readTask(this.store, task).catch(() => null);
       },
       progress: (measured) => say({ measured }),
     });
+    for (const task of session.tasks) this.#isNew(session.decoded(task)); // as it left them
+    return report;
   }
 }
 
