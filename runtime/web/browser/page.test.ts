@@ -158,6 +158,21 @@ test("a file of the page that cannot be kept: it is not said to work offline", a
   await phone.close();
 });
 
+test("below a path of its server it is kept as well", async () => {
+  const phone = await Phone.with(browser);
+  proxy.below = "/sub";
+  await phone.visit(`${proxy.address}sub/`);
+  await phone.getBase();
+  await phone.add("first");
+  await phone.page.getByText("Online · works offline").waitFor();
+  await proxy.stop();
+  await phone.page.reload();
+  await phone.page.getByText("Offline · ready").waitFor();
+  await phone.type(text);
+  await phone.answers(label("first", text));
+  await phone.close();
+});
+
 test("a server that takes connections and never answers holds nothing up", async () => {
   const phone = await ready("first", "second");
   await phone.type(text);
@@ -388,6 +403,61 @@ test("where the browser blocks a site's data, the page works while it is open", 
   await phone.answers(label("second", text));
   assert.deepEqual(phone.mistakes, []);
   await phone.close();
+});
+
+test("with keys alone: the focus stays where it was when a task comes or goes", async () => {
+  const phone = await Phone.with(browser);
+  await phone.visit(proxy.address);
+  const press = async (name: RegExp): Promise<void> => {
+    await phone.page.getByRole("button", { name }).focus();
+    await phone.page.keyboard.press("Enter");
+  };
+  const focused = (name: string): Promise<void> =>
+    phone.page.locator(`button[aria-label="${name}"]:focus`).waitFor();
+  await press(/^Get the base/);
+  await phone.page.locator("#files:focus").waitFor(); // its button is gone
+  await press(/^Add second/);
+  await focused("Remove second");
+  await phone.page.keyboard.press("Enter");
+  await focused("Add second");
+  await phone.close();
+});
+
+test("once a task is here, the browser is asked to keep what is here", async () => {
+  const phone = await Phone.with(browser);
+  await phone.page.addInitScript(() => {
+    StorageManager.prototype.persisted = async () => false;
+    StorageManager.prototype.persist = async () => {
+      document.documentElement.dataset.asked = "yes";
+      return false;
+    };
+  });
+  const asked = phone.page.locator("html[data-asked]");
+  await phone.visit(proxy.address);
+  await phone.getBase();
+  assert.equal(await asked.count(), 0);
+  await phone.add("first");
+  await asked.waitFor();
+  await phone.close();
+});
+
+test("a task that gives no labels says so, and the others work", async () => {
+  const kinds = await Served.start("base", ["first", "kind-spans"]);
+  try {
+    proxy.served = kinds;
+    const phone = await ready("first", "spans");
+    await phone.page.locator("small.refused", { hasText: "[task.kind]" }).waitFor();
+    assert.equal(await phone.page.locator("#choices button").count(), 1);
+    await phone.type(text);
+    await phone.answers(label("first", text));
+    await phone.page.getByRole("button", { name: "Measure" }).click();
+    await phone.page.locator("#report table").waitFor();
+    await phone.page.getByRole("button", { name: "Remove spans" }).click();
+    await phone.page.getByRole("button", { name: "Add spans" }).waitFor();
+    await phone.close();
+  } finally {
+    kinds.stop();
+  }
 });
 
 test("the measurement's report can be shared", async () => {

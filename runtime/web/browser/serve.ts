@@ -16,11 +16,12 @@ export class Served {
     readonly process: ChildProcess,
   ) {}
 
-  /** Serve fixture base `name`, with tasks `tasks`. */
+  /** Serve fixture base `name`, with tasks `tasks`, of which `kind-…` are over "base" alone. */
   static start(name: string, tasks: readonly string[]): Promise<Served> {
+    const of = name === "base" || name === "other" ? name : "minilm";
     const bundles = tasks.flatMap((task) => [
       "--bundle",
-      `${FIXTURES}${name === "base" || name === "other" ? name : "minilm"}-${task}.osd.safetensors`,
+      `${FIXTURES}${task.startsWith("kind-") ? task : `${of}-${task}`}.osd.safetensors`,
     ]);
     const child = spawn(COMMAND, ["serve", "--base", FIXTURES + name, ...bundles, "--port", "0"]);
     return new Promise((resolve, reject) => {
@@ -59,6 +60,8 @@ export class Proxy {
   #port = 0;
   readonly asked: { path: string; range: string | undefined }[] = [];
   fault: Fault | null = null;
+  /** Where the site is, for example "/sub". */
+  below = "";
 
   constructor(public served: Served) {}
 
@@ -89,7 +92,8 @@ export class Proxy {
   }
 
   #pass(ask: IncomingMessage, answer: ServerResponse): void {
-    const path = ask.url!;
+    if (!ask.url!.startsWith(`${this.below}/`)) return void answer.writeHead(404).end();
+    const path = ask.url!.slice(this.below.length);
     this.asked.push({ path, range: ask.headers.range });
     const { headers, method } = ask;
     const fault = this.fault !== null && path.includes(this.fault.path) ? this.fault : null;

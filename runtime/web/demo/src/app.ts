@@ -36,7 +36,7 @@ const client = new Client({
 
 const files = filesList(byId("files"), {
   getBase: () => change("", () => client.ask("installBase", null)),
-  getTask: (name) => change(name, () => client.ask("installTask", name)),
+  getTask: (name) => change(name, () => client.ask("installTask", name)).then(persist).catch(() => {}),
   removeTask: (name) => change(name, () => client.ask("removeTask", name)),
 });
 
@@ -147,6 +147,13 @@ async function measure(): Promise<void> {
   busy = false;
   draw();
   void answer(); // what was typed or chosen meanwhile
+}
+
+/** With the first task, ask the browser not to drop what is here when room gets short. */
+async function persist(): Promise<void> {
+  const { storage } = navigator as { storage?: StorageManager };
+  if (!state?.lasting || state.tasks.filter((task) => task.installed).length !== 1) return;
+  if (!(await storage?.persisted?.())) await storage?.persist?.();
 }
 
 async function storage(): Promise<void> {

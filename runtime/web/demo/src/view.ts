@@ -47,7 +47,7 @@ export function showUnkept(box: HTMLElement, unkept: boolean): void {
   box.hidden = !unkept;
   const port = location.port || "80";
   byId("unkept-adb").textContent = `adb reverse tcp:${port} tcp:${port}`;
-  byId("unkept-local").textContent = `http://localhost:${port}/`;
+  byId("unkept-local").textContent = `http://localhost:${port}${location.pathname}`;
   byId("unkept-origin").textContent = location.origin;
 }
 
@@ -69,12 +69,16 @@ export function filesList(
     bar.setAttribute("aria-label", `Getting ${name}`);
     bars.set(what, bar);
     const text = element("div", {}, element("b", { textContent: name }), note);
-    return element("li", {}, text, element("div", {}, ...buttons), bar);
+    const made = element("li", {}, text, element("div", {}, ...buttons), bar);
+    made.dataset.what = what;
+    return made;
   };
 
-  const button = (text: string, label: string, disabled: boolean, act: () => void): HTMLElement => {
-    const made = element("button", { type: "button", textContent: text, disabled });
+  const button = (text: string, label: string, busy: boolean, act: () => void): HTMLButtonElement => {
+    const made = element("button", { type: "button", textContent: text });
     made.setAttribute("aria-label", label);
+    // Not `disabled`, which would take the focus from who has just pressed it.
+    made.setAttribute("aria-disabled", String(busy));
     made.addEventListener("click", act);
     return made;
   };
@@ -103,7 +107,9 @@ export function filesList(
     if (task.offered) {
       const text = task.installed ? "Update" : "Add";
       const act = (): void => actions.getTask(task.task);
-      buttons.push(button(text, `${text} ${task.task}`, busy || !task.fits, act));
+      const get = button(text, `${text} ${task.task}`, busy, act);
+      get.disabled = !task.fits;
+      buttons.push(get);
     }
     if (task.installed && !(task.offered && task.refused === null)) {
       const act = (): void => actions.removeTask(task.task);
@@ -112,17 +118,28 @@ export function filesList(
     return row(task.task, task.task, note, ...buttons);
   };
 
+  /** Put the focus where it was: on the row's button of that name, else its first, else the list. */
+  const refocus = (rows: readonly HTMLElement[], what: string | undefined, text: string | null): void => {
+    const row = rows.find((one) => one.dataset.what === what);
+    const buttons = [...(row?.querySelectorAll("button") ?? [])].filter(({ disabled }) => !disabled);
+    const next = buttons.find(({ textContent }) => textContent === text) ?? buttons[0] ?? list;
+    next.focus({ preventScroll: true });
+  };
+
   return {
     show(state, progress) {
-      const rows = [];
+      const focused = list.querySelector(":focus");
+      const rows: HTMLElement[] = [];
       if (state.base !== null || state.offeredBase !== null) rows.push(baseRow(state, progress));
       rows.push(...state.tasks.map((task) => taskRow(task, progress)));
       if (rows.length === 0 && state.online === false) {
         const note = element("small", { textContent: "The server cannot be reached." });
         rows.push(row("", "Nothing yet", note));
       }
+      const what = focused?.closest("li")?.dataset.what;
       list.replaceChildren(...rows);
       this.progress(progress);
+      if (focused !== null) refocus(rows, what, focused.textContent);
     },
     progress(progress) {
       for (const [what, bar] of bars) {

@@ -1,7 +1,7 @@
 /** The worker: session, store and downloads, so that the page never waits. */
 
 import * as ort from "onnxruntime-web/wasm";
-import { classify, type DecodedTask, EdgeSession, OsdEdgeError } from "../../src/core.js";
+import { classify, type DecodedTask, EdgeSession, type Kind, OsdEdgeError } from "../../src/core.js";
 import { textEncoder } from "../../src/text.js";
 import { type Catalogue, fetchCatalogue, type OfferedTask } from "./catalogue.js";
 import * as installed from "./installed.js";
@@ -29,6 +29,9 @@ ort.env.logLevel = "error";
 const others = "BroadcastChannel" in self ? new BroadcastChannel("osd-edge") : null;
 
 const LOST = "storage.lost"; // a file that can be got again
+
+/** Kinds of tasks that `classify` is for. */
+const SHOWN_KINDS: readonly Kind[] = ["labels", "multi-label", "regression"];
 
 class App {
   /** What the server offers: null where it does not answer, undefined before it was asked. */
@@ -91,6 +94,12 @@ class App {
     let refused: Problem | null = null;
     try {
       this.session?.loadBytes(await installed.readTask(this.store, task), task.task);
+      const kind = this.session?.kind(task.task) ?? "labels";
+      if (!SHOWN_KINDS.includes(kind)) {
+        this.session?.unload(task.task);
+        const message = `This page shows labels and numbers, and ${task.task} gives ${kind}.`;
+        refused = { code: "task.kind", message };
+      }
     } catch (error) {
       refused = problemOf(error);
     }
