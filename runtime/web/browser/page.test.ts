@@ -3,10 +3,12 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { after, before, beforeEach, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { Browser } from "playwright-core";
+import { readBundle } from "../src/core.js";
 import { label, TASKS, TEXTS } from "./expected.js";
 import { openBrowser, Phone } from "./phone.js";
 import { Proxy, Served } from "./serve.js";
 
+const FIXTURES = fileURLToPath(new URL("../fixtures/", import.meta.url));
 const SCREENSHOTS = fileURLToPath(new URL("../screenshots/", import.meta.url));
 const [text, ...others] = TEXTS;
 
@@ -470,6 +472,15 @@ test("the measurement's report can be shared", async () => {
   assert.equal(report.schema, "osd-edge-bench/1");
   assert.equal(report.machine.kind, "browser");
   assert.deepEqual(report.tasks.map(({ task }: { task: string }) => task), ["first", "second"]);
+  for (const { task, file_bytes, decoded_bytes } of report.tasks) {
+    const file = readFileSync(`${FIXTURES}base-${task}.osd.safetensors`);
+    assert.equal(file_bytes, file.length);
+    const { factors, head } = readBundle(file).decode();
+    const parts = [...factors, ...head.layers].flatMap((one) => Object.values(one));
+    const bytes = parts.reduce((sum, part) => sum + ((part as Float32Array | null)?.byteLength ?? 0), 0);
+    assert.equal(decoded_bytes, bytes, "factors and head");
+  }
+  assert.ok(report.notes.some((note: string) => note.includes("with the task first active")));
   const ids = report.scenarios.map(({ id }: { id: string }) => id);
   assert.deepEqual(ids, ["base", "task", "swap"]);
   const parts = report.scenarios.flatMap((one: { rows: unknown[] }) => [one, ...one.rows]);

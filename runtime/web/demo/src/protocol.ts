@@ -51,7 +51,7 @@ export interface Classified {
 export interface MeasureSettings {
   /** Rounds of each thing that is timed. */
   readonly rounds: number;
-  /** Memory of the page with a task active, where the browser tells; bytes. */
+  /** Memory of the page as it was before, where the browser tells; bytes. */
   readonly memory: number | null;
 }
 
