@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { relative } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import * as web from "onnxruntime-web";
 import { classify, EdgeSession as CoreSession, type Ort } from "../src/core.js";
 import { EdgeSession } from "../src/node.js";
+import { onnxruntime } from "../src/node-ort.js";
 import { textEncoder } from "../src/text.js";
 import { expected, FIXTURES, fixture, TASKS } from "./fixtures.js";
 import { code } from "./refusal.js";
@@ -166,6 +168,31 @@ test("a base and a bundle come over HTTP too", async () => {
   assert.equal(await code(() => EdgeSession.create(`${address}/none`)), "base.missing");
   server.close();
   server.closeAllConnections();
+});
+
+test("in Node a base and a bundle come from the disk, by path or file: address", async () => {
+  const session = await EdgeSession.create(new URL("base", FIXTURES));
+  const path = fileURLToPath(new URL("base-first.osd.safetensors", FIXTURES));
+  assert.equal(await session.load(path), "first");
+  assert.equal(await session.load(relative(process.cwd(), path), "relative"), "relative");
+  assert.equal(await session.load(new URL("base-second.osd.safetensors", FIXTURES)), "second");
+  assert.equal(await code(() => session.load("none.osd.safetensors")), "bundle.missing");
+  assert.equal(await code(() => session.load(BASE)), "bundle.missing");
+  assert.deepEqual(session.tasks, ["first", "relative", "second"]);
+});
+
+test("onnxruntime-web takes the place of an onnxruntime-node that is not there, not of a broken one", async () => {
+  const failed = (name: string) => (): Promise<Ort> => import(name);
+  const absent = await failed("not-there-at-all")().catch((error: NodeJS.ErrnoException) => error);
+  const { code: found, message } = absent as NodeJS.ErrnoException;
+  const missing = (): never => {
+    const said = message.replaceAll("not-there-at-all", "onnxruntime-node");
+    throw Object.assign(new Error(said), { code: found });
+  };
+  assert.equal((await onnxruntime(async () => missing())).Tensor, web.Tensor);
+  const broken = Object.assign(new Error("cannot open libonnxruntime.so"), { code: "ERR_DLOPEN_FAILED" });
+  await assert.rejects(onnxruntime(async () => Promise.reject(broken)), broken);
+  await assert.rejects(onnxruntime(failed("not-there-at-all")), { code: "ERR_MODULE_NOT_FOUND" });
 });
 
 test("a damaged base is refused, whatever is damaged", async () => {
