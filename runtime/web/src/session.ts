@@ -1,6 +1,6 @@
 /** EdgeSession: one onnxruntime session over one base, and tasks swapped in by what is fed. */
 
-import type { InferenceSession, Tensor, TensorConstructor } from "onnxruntime-common";
+import type { InferenceSession, Tensor, TensorConstructor } from "onnxruntime-web";
 import { type BaseFiles, fetchBytes } from "./base-files.js";
 import type { Bundle } from "./bundle.js";
 import { readBundle, TASK_NAME } from "./bundle-reader.js";
