@@ -151,6 +151,28 @@ test("inputs of the wrong shape or kind are refused", async () => {
   assert.equal(await code(() => encode(["a"], 65)), "input.max-length");
 });
 
+test("results that are not of the shape and type that the manifest tells are refused", async () => {
+  const session = await EdgeSession.create(BASE);
+  const inner = session.session;
+  const { hiddenOutput, poolerOutput, hiddenSize } = session.manifest;
+  const run = inner.run.bind(inner) as (...given: unknown[]) => Promise<Record<string, unknown>>;
+  const asked = { dims: [1, 2], input_ids: [1, 2] } as const;
+  const giving = (name: string, type: "float32" | "int32", ...dims: number[]): Promise<unknown> => {
+    const data = new (type === "float32" ? Float32Array : Int32Array)(dims.reduce((a, b) => a * b));
+    const tensor = new (web.Tensor as unknown as new (...given: unknown[]) => unknown)(type, data, dims);
+    Object.assign(inner, {
+      run: async (...given: unknown[]) => ({ ...(await run(...given)), [name]: tensor }),
+    });
+    return session.run(asked);
+  };
+  await giving(hiddenOutput, "float32", 1, 2, hiddenSize);
+  for (const dims of [[1, 3, hiddenSize], [2, 2, hiddenSize], [1, 2, hiddenSize - 1], [2, hiddenSize]]) {
+    assert.equal(await code(() => giving(hiddenOutput, "float32", ...dims)), "base.graph");
+  }
+  assert.equal(await code(() => giving(hiddenOutput, "int32", 1, 2, hiddenSize)), "base.graph");
+  assert.equal(await code(() => giving(poolerOutput!, "float32", 1, 1, hiddenSize)), "base.graph");
+});
+
 test("a base and a bundle come over HTTP too", async () => {
   const server = createServer((request, response) => {
     try {
