@@ -309,6 +309,7 @@ test("a new base: tasks of the old one are refused by its fingerprint and offere
   await phone.answers(label("second", text));
   assert.equal(await phone.page.getByRole("button", { name: /^Update (first|second)/ }).count(), 0);
   assert.ok(await phone.page.getByRole("button", { name: "Add third" }).isDisabled());
+  assert.match(await phone.page.locator("#files").innerText(), /for the new base/);
   await phone.page.getByRole("button", { name: "Remove second" }).waitFor();
   await update.click();
   const refused = phone.page.locator("small.refused", { hasText: "[bundle.base]" });

@@ -96,8 +96,9 @@ export function filesList(
     return row("", name, note, get);
   };
 
-  const taskRow = (task: TaskState, progress: Progress): HTMLElement => {
+  const taskRow = (task: TaskState, progress: Progress, ready: boolean): HTMLElement => {
     const note = element("small", { textContent: `${size(task.bytes)}, ${task.labels.length} labels` });
+    if (ready && task.offered && !task.fits) note.textContent += ", for the new base";
     if (task.refused !== null) {
       note.textContent = `Not usable: ${task.refused.message} [${task.refused.code}]`;
       note.className = "refused";
@@ -131,7 +132,7 @@ export function filesList(
       const focused = list.querySelector(":focus");
       const rows: HTMLElement[] = [];
       if (state.base !== null || state.offeredBase !== null) rows.push(baseRow(state, progress));
-      rows.push(...state.tasks.map((task) => taskRow(task, progress)));
+      rows.push(...state.tasks.map((task) => taskRow(task, progress, state.ready)));
       if (rows.length === 0 && state.online === false) {
         const note = element("small", { textContent: "The server cannot be reached." });
         rows.push(row("", "Nothing yet", note));
