@@ -2,8 +2,9 @@
 
 `python -m tests.web_fixtures FOLDER` writes them: a small base, another one of the same shape,
 tasks over both, what Python's session answers; tasks of every kind; packages of other kinds;
-tokenizers and windows; MiniLM's base with tasks of made-up deltas, whose size and memory are those
-of a real one; and, where real checkpoints are beside the project, tasks made of them.
+tokenizers and windows; MiniLM's base, in fp32 and int8, with tasks of made-up deltas, whose size
+and memory are those of a real one; and, where real checkpoints are beside the project, tasks made
+of them.
 """
 
 import json
@@ -111,9 +112,10 @@ def _expect(folder: Path) -> None:
 
 
 def _minilm(folder: Path) -> None:
-    """The real base, and tasks whose deltas are random: for sizes, times and memory alone."""
+    """The real base in fp32 and int8, and tasks whose deltas are random: for sizes and memory."""
     source = minilm_folder()
     export_base(source, folder / "minilm")
+    export_base(source, folder / "minilm-int8", weights="int8")
     for seed, (task, labels) in enumerate(_TASKS.items()):
         tuned = tiny.make_tuned(
             source, folder / "models" / f"minilm-{task}", labels=labels, seed=seed, size=0.0
@@ -129,6 +131,27 @@ def _minilm(folder: Path) -> None:
         save_file(weights, tuned / "model.safetensors", metadata={"format": "pt"})
         out = folder / f"minilm-{task}.osd.safetensors"
         export_task(source, tuned, out, name=task, method="truncsvd", values="int8")
+    _expect_int8(folder)
+
+
+def _expect_int8(folder: Path) -> None:
+    """Write `int8.json`: logits over MiniLM in int8, and how far fp32 is from them at most."""
+    session, exact = (EdgeSession(folder / name, threads=1) for name in ("minilm-int8", "minilm"))
+    cases = []
+    moved = 0.0
+    for one in (session, exact):
+        for task in _TASKS:
+            one.load(folder / f"minilm-{task}.osd.safetensors")
+    for text in (*tiny.sentences(6), "a film of real charm", "When was the telegraph invented?"):
+        inputs = session.encode([text])
+        logits = {}
+        for task in _TASKS:
+            found, wanted = (one.run(inputs, task=task).logits for one in (session, exact))
+            assert found is not None and wanted is not None
+            logits[task] = found[0].tolist()
+            moved = max(moved, float(abs(found - wanted).max()))
+        cases.append({"text": text, "ids": inputs["input_ids"][0].tolist(), "logits": logits})
+    (folder / "int8.json").write_text(json.dumps({"moved": moved, "cases": cases}), "utf-8")
 
 
 if __name__ == "__main__":

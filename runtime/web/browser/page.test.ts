@@ -3,10 +3,12 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { after, before, beforeEach, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { Browser } from "playwright-core";
+import { readBundle } from "../src/core.js";
 import { label, TASKS, TEXTS } from "./expected.js";
 import { openBrowser, Phone } from "./phone.js";
 import { Proxy, Served } from "./serve.js";
 
+const FIXTURES = fileURLToPath(new URL("../fixtures/", import.meta.url));
 const SCREENSHOTS = fileURLToPath(new URL("../screenshots/", import.meta.url));
 const [text, ...others] = TEXTS;
 
@@ -137,6 +139,56 @@ test("with the server stopped, a reload finds page, base and tasks", async () =>
   await phone.close();
 });
 
+test("it says that it works offline when that is so, and not before", async () => {
+  const phone = await Phone.with(browser);
+  proxy.fault = { path: "sw.js", status: 404 };
+  await phone.visit(proxy.address);
+  await phone.page.getByText("Online · not kept, see below").waitFor();
+  await phone.page.getByRole("region", { name: "Not kept on this device" }).waitFor();
+  await phone.getBase(); // it works while it is open
+  proxy.fault = null;
+  await phone.visit(proxy.address);
+  await phone.page.getByText("Online · works offline").waitFor();
+  await phone.close();
+});
+
+test("a file of the page that cannot be kept: it is not said to work offline", async () => {
+  const phone = await Phone.with(browser);
+  proxy.fault = { path: "icon-512.png", status: 404 };
+  await phone.visit(proxy.address);
+  await phone.page.getByText("Online · not kept, see below").waitFor();
+  await phone.close();
+});
+
+test("below a path of its server it is kept as well", async () => {
+  const phone = await Phone.with(browser);
+  proxy.below = "/sub";
+  await phone.visit(`${proxy.address}sub/`);
+  await phone.getBase();
+  await phone.add("first");
+  await phone.page.getByText("Online · works offline").waitFor();
+  await proxy.stop();
+  await phone.page.reload();
+  await phone.page.getByText("Offline · ready").waitFor();
+  await phone.type(text);
+  await phone.answers(label("first", text));
+  await phone.close();
+});
+
+test("a server that takes connections and never answers holds nothing up", async () => {
+  const phone = await ready("first", "second");
+  await phone.type(text);
+  await phone.choose("second");
+  await phone.answers(label("second", text));
+  proxy.fault = { path: "catalogue.json", silent: true };
+  await phone.page.reload();
+  await phone.answers(label("second", text));
+  await phone.choose("first");
+  await phone.answers(label("first", text));
+  await phone.page.getByText("Offline · ready").waitFor(); // it was given up
+  await phone.close();
+});
+
 test("a download that breaks off goes on where it broke, and is checked as a whole", async () => {
   const phone = await Phone.with(browser);
   await phone.visit(proxy.address);
@@ -149,6 +201,17 @@ test("a download that breaks off goes on where it broke, and is checked as a who
   await phone.add("first");
   await phone.type(text);
   await phone.answers(label("first", text));
+  await phone.close();
+});
+
+test("a download over which nothing comes any more goes on as one that breaks off", async () => {
+  const phone = await Phone.with(browser);
+  await phone.visit(proxy.address);
+  proxy.fault = { path: "model.onnx.data", cutAfter: 5_000_000, silent: true };
+  await phone.getBase();
+  const asked = proxy.asked.filter(({ path }) => path.endsWith("model.onnx.data"));
+  assert.equal(asked.length, 2);
+  assert.match(asked[1]!.range!, /^bytes=[1-9]/);
   await phone.close();
 });
 
@@ -165,6 +228,37 @@ test("a download that broke off for good goes on after a reload", async () => {
   await phone.getBase();
   const weights = proxy.asked.filter(({ path }) => path.endsWith("model.onnx.data"));
   assert.match(weights[0]!.range!, /^bytes=[1-9]/);
+  await phone.close();
+});
+
+test("a file of which the browser dropped a piece is got again, from there on", async () => {
+  const phone = await ready("first");
+  /** Drop what is kept under a key that ends so. */
+  const drop = (end: string): Promise<number> =>
+    phone.page.evaluate(async (end) => {
+      const cache = await caches.open("osd-edge-files-1");
+      const lost = (await cache.keys()).filter(({ url }) => url.endsWith(end));
+      for (const key of lost) await cache.delete(key);
+      return lost.length;
+    }, end);
+  assert.equal(await drop("/1"), 1, "one file has more than a piece: the weights");
+  await phone.page.reload();
+  await phone.refuses("storage.lost");
+  proxy.asked.length = 0;
+  await phone.getBase();
+  const asked = proxy.asked.filter(({ path }) => /model|tokenizer/.test(path));
+  assert.deepEqual(asked.map(({ range }) => range), [`bytes=${4 * 2 ** 20}-`]);
+  const record = await phone.page.evaluate(async () => {
+    const cache = await caches.open("osd-edge-files-1");
+    return (await (await cache.match("/-/record/task/first"))!.json()) as { sha256: string };
+  });
+  assert.equal(await drop(`/piece/${record.sha256}/0`), 1);
+  await phone.page.reload();
+  await phone.page.locator("small.refused", { hasText: "[storage.lost]" }).waitFor();
+  await phone.page.getByRole("button", { name: "Update first" }).click();
+  await phone.type(text);
+  await phone.answers(label("first", text));
+  assert.equal(await phone.page.locator("small.refused").count(), 0);
   await phone.close();
 });
 
@@ -209,8 +303,15 @@ test("a new base: tasks of the old one are refused by its fingerprint and offere
   await phone.answers(label("second", text));
   proxy.served = other;
   await phone.page.reload();
-  await phone.answers(label("second", text)); // until it is updated, all works as before
-  await phone.page.getByRole("button", { name: /^Update the base/ }).click();
+  const update = phone.page.getByRole("button", { name: /^Update the base/ });
+  await update.waitFor();
+  // Until it is updated, all works as before, and no task of the new base takes an old one's place.
+  await phone.answers(label("second", text));
+  assert.equal(await phone.page.getByRole("button", { name: /^Update (first|second)/ }).count(), 0);
+  assert.ok(await phone.page.getByRole("button", { name: "Add third" }).isDisabled());
+  assert.match(await phone.page.locator("#files").innerText(), /for the new base/);
+  await phone.page.getByRole("button", { name: "Remove second" }).waitFor();
+  await update.click();
   const refused = phone.page.locator("small.refused", { hasText: "[bundle.base]" });
   await refused.nth(1).waitFor();
   assert.equal(await phone.page.locator("#choices button").count(), 0);
@@ -257,6 +358,111 @@ test("sent to the background and called back, it goes on", async () => {
   await phone.close();
 });
 
+test("what is typed and removed while it measures", async () => {
+  const phone = await ready(...TASKS);
+  await phone.choose("first");
+  await phone.page.getByRole("button", { name: "Measure" }).click();
+  await phone.type(text);
+  await phone.page.locator('#measured:not([value="0"])').waitFor({ state: "attached" });
+  await phone.page.getByRole("button", { name: "Remove third" }).click();
+  await phone.page.locator("#report table").waitFor();
+  await phone.answers(label("first", text));
+  await phone.page.getByRole("button", { name: "Add third" }).waitFor();
+  assert.equal(await phone.page.textContent("#problem"), "");
+  await phone.choose("second");
+  await phone.answers(label("second", text));
+  // The measurement has decoded it.
+  assert.doesNotMatch((await phone.page.textContent("#swap-cost"))!, /cold/);
+  await phone.close();
+});
+
+test("a server with other files than the page knows of: the list is brought up to date", async () => {
+  const phone = await ready("first");
+  proxy.served = other;
+  proxy.asked.length = 0;
+  await phone.page.getByRole("button", { name: "Add second" }).click();
+  await phone.refuses("download.gone");
+  assert.equal(proxy.asked.filter(({ path }) => path.startsWith("/tasks/")).length, 1);
+  await phone.page.getByRole("button", { name: /^Update the base/ }).waitFor();
+  await phone.type(text);
+  await phone.answers(label("first", text));
+  await phone.close();
+});
+
+test("where the browser blocks a site's data, the page works while it is open", async () => {
+  const phone = await Phone.with(browser);
+  await phone.page.addInitScript(() => {
+    Object.defineProperty(window, "localStorage", {
+      get() {
+        throw new DOMException("The operation is insecure.", "SecurityError");
+      },
+    });
+  });
+  await phone.visit(proxy.address);
+  await phone.getBase();
+  await phone.add("first", "second");
+  await phone.type(text);
+  await phone.choose("second");
+  await phone.answers(label("second", text));
+  assert.deepEqual(phone.mistakes, []);
+  await phone.close();
+});
+
+test("with keys alone: the focus stays where it was when a task comes or goes", async () => {
+  const phone = await Phone.with(browser);
+  await phone.visit(proxy.address);
+  const press = async (name: RegExp): Promise<void> => {
+    await phone.page.getByRole("button", { name }).focus();
+    await phone.page.keyboard.press("Enter");
+  };
+  const focused = (name: string): Promise<void> =>
+    phone.page.locator(`button[aria-label="${name}"]:focus`).waitFor();
+  await press(/^Get the base/);
+  await phone.page.locator("#files:focus").waitFor(); // its button is gone
+  await press(/^Add second/);
+  await focused("Remove second");
+  await phone.page.keyboard.press("Enter");
+  await focused("Add second");
+  await phone.close();
+});
+
+test("once a task is here, the browser is asked to keep what is here", async () => {
+  const phone = await Phone.with(browser);
+  await phone.page.addInitScript(() => {
+    StorageManager.prototype.persisted = async () => false;
+    StorageManager.prototype.persist = async () => {
+      document.documentElement.dataset.asked = "yes";
+      return false;
+    };
+  });
+  const asked = phone.page.locator("html[data-asked]");
+  await phone.visit(proxy.address);
+  await phone.getBase();
+  assert.equal(await asked.count(), 0);
+  await phone.add("first");
+  await asked.waitFor();
+  await phone.close();
+});
+
+test("a task that gives no labels says so, and the others work", async () => {
+  const kinds = await Served.start("base", ["first", "kind-spans"]);
+  try {
+    proxy.served = kinds;
+    const phone = await ready("first", "spans");
+    await phone.page.locator("small.refused", { hasText: "[task.kind]" }).waitFor();
+    assert.equal(await phone.page.locator("#choices button").count(), 1);
+    await phone.type(text);
+    await phone.answers(label("first", text));
+    await phone.page.getByRole("button", { name: "Measure" }).click();
+    await phone.page.locator("#report table").waitFor();
+    await phone.page.getByRole("button", { name: "Remove spans" }).click();
+    await phone.page.getByRole("button", { name: "Add spans" }).waitFor();
+    await phone.close();
+  } finally {
+    kinds.stop();
+  }
+});
+
 test("the measurement's report can be shared", async () => {
   const phone = await ready("first", "second");
   await phone.page.getByRole("button", { name: "Measure" }).click();
@@ -267,6 +473,15 @@ test("the measurement's report can be shared", async () => {
   assert.equal(report.schema, "osd-edge-bench/1");
   assert.equal(report.machine.kind, "browser");
   assert.deepEqual(report.tasks.map(({ task }: { task: string }) => task), ["first", "second"]);
+  for (const { task, file_bytes, decoded_bytes } of report.tasks) {
+    const file = readFileSync(`${FIXTURES}base-${task}.osd.safetensors`);
+    assert.equal(file_bytes, file.length);
+    const { factors, head } = readBundle(file).decode();
+    const parts = [...factors, ...head.layers].flatMap((one) => Object.values(one));
+    const bytes = parts.reduce((sum, part) => sum + ((part as Float32Array | null)?.byteLength ?? 0), 0);
+    assert.equal(decoded_bytes, bytes, "factors and head");
+  }
+  assert.ok(report.notes.some((note: string) => note.includes("with the task first active")));
   const ids = report.scenarios.map(({ id }: { id: string }) => id);
   assert.deepEqual(ids, ["base", "task", "swap"]);
   const parts = report.scenarios.flatMap((one: { rows: unknown[] }) => [one, ...one.rows]);

@@ -101,6 +101,17 @@ test("four real tasks over MiniLM give Python's logits", { skip }, async (t) => 
   assert.ok(most <= TOLERANCE, `${most}`);
 });
 
+test("over MiniLM in int8, logits are Python's as far as int8 is exact", async (t) => {
+  const { moved, cases } = json<{ moved: number; cases: Case[] }>("int8.json");
+  const tasks = Object.keys(cases[0]!.logits);
+  const bundles = Object.fromEntries(tasks.map((task) => [task, `/minilm-${task}.osd.safetensors`]));
+  const most = await difference("/minilm-int8", bundles, cases);
+  t.diagnostic(`largest difference ${most}; int8 moves Python's own logits by ${moved}`);
+  // The least difference before a rounding grows to a whole step after it, and so on from layer to
+  // layer: two runtimes may be as far apart as int8 and fp32 are, each on its own side.
+  assert.ok(most <= 2 * moved, `${most}, ${moved}`);
+});
+
 test("tags, answers and vectors are Python's", async () => {
   const expected = json<{
     texts: string[];

@@ -16,11 +16,12 @@ export class Served {
     readonly process: ChildProcess,
   ) {}
 
-  /** Serve fixture base `name`, with tasks `tasks`. */
+  /** Serve fixture base `name`, with tasks `tasks`, of which `kind-…` are over "base" alone. */
   static start(name: string, tasks: readonly string[]): Promise<Served> {
+    const of = name === "base" || name === "other" ? name : "minilm";
     const bundles = tasks.flatMap((task) => [
       "--bundle",
-      `${FIXTURES}${name === "base" || name === "other" ? name : "minilm"}-${task}.osd.safetensors`,
+      `${FIXTURES}${task.startsWith("kind-") ? task : `${of}-${task}`}.osd.safetensors`,
     ]);
     const child = spawn(COMMAND, ["serve", "--base", FIXTURES + name, ...bundles, "--port", "0"]);
     return new Promise((resolve, reject) => {
@@ -40,12 +41,16 @@ export class Served {
   }
 }
 
-/** What to do to an answer: pass its bytes through `change`, or cut it after so many bytes. */
+/** What to do to an answer: pass its bytes through `change`, cut it after so many, or hold it. */
 export interface Fault {
   /** Part of the address that it is for. */
   readonly path: string;
   readonly change?: (bytes: Buffer) => void;
   readonly cutAfter?: number;
+  /** Answer with this status, once and again. */
+  readonly status?: number;
+  /** Fall silent in the place of a cut, or at once, with the connection left open. */
+  readonly silent?: boolean;
   /** Stop the whole proxy when it cuts. */
   readonly thenStop?: boolean;
 }
@@ -55,6 +60,8 @@ export class Proxy {
   #port = 0;
   readonly asked: { path: string; range: string | undefined }[] = [];
   fault: Fault | null = null;
+  /** Where the site is, for example "/sub". */
+  below = "";
 
   constructor(public served: Served) {}
 
@@ -85,12 +92,15 @@ export class Proxy {
   }
 
   #pass(ask: IncomingMessage, answer: ServerResponse): void {
-    const path = ask.url!;
+    if (!ask.url!.startsWith(`${this.below}/`)) return void answer.writeHead(404).end();
+    const path = ask.url!.slice(this.below.length);
     this.asked.push({ path, range: ask.headers.range });
     const { method } = ask;
     // As a proxy before a server on loopback has to: it answers to its own names alone.
     const headers = { ...ask.headers, host: `127.0.0.1:${this.served.port}` };
     const fault = this.fault !== null && path.includes(this.fault.path) ? this.fault : null;
+    if (fault?.silent === true && fault.cutAfter === undefined) return;
+    if (fault?.status !== undefined) return void answer.writeHead(fault.status).end();
     const onward = request({ port: this.served.port, path, method, headers }, (found) => {
       answer.writeHead(found.statusCode!, found.headers);
       let passed = 0;
@@ -99,7 +109,7 @@ export class Proxy {
         passed += bytes.length;
         if (fault?.cutAfter !== undefined && passed > fault.cutAfter) {
           this.fault = null; // once: the next attempt gets through
-          answer.destroy();
+          if (fault.silent !== true) answer.destroy();
           onward.destroy();
           if (fault.thenStop === true) void this.stop();
           return;
@@ -108,7 +118,9 @@ export class Proxy {
       });
       found.on("end", () => answer.end());
     });
-    onward.on("error", () => answer.destroy());
+    onward.on("error", () => {
+      if (fault?.silent !== true) answer.destroy();
+    });
     onward.end();
   }
 }

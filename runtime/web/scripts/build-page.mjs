@@ -1,7 +1,16 @@
 /** Builds the phone page: demo/ into page/, with onnxruntime-web's WebAssembly beside it. */
 
 import { createHash } from "node:crypto";
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,12 +19,16 @@ import { png } from "./icon.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const demo = join(root, "demo");
-const page = join(root, process.argv[2] ?? "page");
+const finished = join(root, process.argv[2] ?? "page");
+// Built beside it and moved there as a whole: a build that breaks off is never served.
+const page = join(root, "build", "page");
+const old = join(root, "build", "page-old");
 const require = createRequire(import.meta.url);
 const ortFolder = dirname(require.resolve("onnxruntime-web"));
 const version = (folder) => JSON.parse(readFileSync(join(folder, "package.json"), "utf8")).version;
 
-rmSync(page, { recursive: true, force: true });
+const remove = (folder) => rmSync(folder, { recursive: true, force: true });
+remove(page);
 mkdirSync(join(page, "ort"), { recursive: true });
 for (const name of ["index.html", "style.css", "icon.svg", "manifest.webmanifest"]) {
   cpSync(join(demo, name), join(page, name));
@@ -59,4 +72,9 @@ await build({
   entryPoints: [join(demo, "src", "sw.ts")],
   outdir: page,
 });
-console.log(`${page}: ${files.length + 1} files`);
+remove(old);
+mkdirSync(dirname(finished), { recursive: true });
+if (existsSync(finished)) renameSync(finished, old);
+renameSync(page, finished);
+remove(old);
+console.log(`${finished}: ${files.length + 1} files`);

@@ -1,6 +1,6 @@
 /** What a run is given, checked before onnxruntime sees it. */
 
-import type { Tensor } from "onnxruntime-common";
+import type { Tensor } from "onnxruntime-web";
 import { inputError, shown } from "./errors.js";
 import { type BaseManifest, type Input, PIXELS } from "./manifest.js";
 import type { Tensors } from "./task.js";

@@ -3,8 +3,9 @@
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { type BaseFiles, filesAt } from "./base-files.js";
-import { baseError, reasonOf } from "./errors.js";
-import { EdgeSession as CoreSession, type Ort, type SessionOptions } from "./session.js";
+import { baseError, bundleError, reasonOf, shown } from "./errors.js";
+import { onnxruntime } from "./node-ort.js";
+import { EdgeSession as CoreSession, type SessionOptions } from "./session.js";
 
 export * from "./core.js";
 
@@ -13,36 +14,47 @@ export const EdgeSession = {
   /**
    * Open the base package in folder or at address `base`, or the one whose files `base` gives.
    *
-   * Throws BaseError.
+   * The session's `load` takes a bundle's path too. Throws BaseError.
    */
   async create(
     base: string | URL | BaseFiles,
     options: SessionOptions = {},
   ): Promise<CoreSession> {
-    return CoreSession.open(await onnxruntime(), filesOf(base), options);
+    const session = await CoreSession.open(await onnxruntime(), filesOf(base), options);
+    const load = session.load.bind(session);
+    return Object.assign(session, {
+      load: async (bundle: Uint8Array | string | URL, name?: string) =>
+        load(await bundleOf(bundle), name),
+    });
   },
 };
 
 export type EdgeSession = CoreSession;
 
-async function onnxruntime(): Promise<Ort> {
+/** Bytes and what `fetch` takes as they are; of anything else the file's bytes. */
+async function bundleOf(bundle: Uint8Array | string | URL): Promise<Uint8Array | string | URL> {
+  if (bundle instanceof Uint8Array || /^(https?|data|blob):/.test(String(bundle))) return bundle;
   try {
-    return await import("onnxruntime-node");
-  } catch {
-    return (await import("onnxruntime-web")) as unknown as Ort;
+    return await readFile(pathOf(bundle));
+  } catch (error) {
+    throw bundleError("missing", `cannot read ${shown(String(bundle))} (${reasonOf(error)})`);
   }
 }
 
 function filesOf(base: string | URL | BaseFiles): BaseFiles {
   if (typeof base === "function") return base;
   if (/^https?:/.test(String(base))) return filesAt(base);
-  const folder = String(base).startsWith("file:") ? fileURLToPath(base) : String(base);
   return async (name) => {
     try {
-      return await readFile(`${folder}/${name}`);
+      return await readFile(`${pathOf(base)}/${name}`);
     } catch (error) {
       const reason = name === "manifest.json" ? "missing" : "file";
-      throw baseError(reason, `${folder} is not a whole base package (${reasonOf(error)})`);
+      throw baseError(reason, `${shown(String(base))} is not a whole base package (${reasonOf(error)})`);
     }
   };
+}
+
+function pathOf(place: string | URL): string {
+  const text = String(place);
+  return text.startsWith("file:") ? fileURLToPath(text) : text;
 }

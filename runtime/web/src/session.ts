@@ -1,10 +1,10 @@
 /** EdgeSession: one onnxruntime session over one base, and tasks swapped in by what is fed. */
 
-import type { InferenceSession, Tensor, TensorConstructor } from "onnxruntime-common";
+import type { InferenceSession, Tensor, TensorConstructor } from "onnxruntime-web";
 import { type BaseFiles, fetchBytes } from "./base-files.js";
 import type { Bundle } from "./bundle.js";
 import { readBundle, TASK_NAME } from "./bundle-reader.js";
-import { baseError, bundleError, inputError, reasonOf, shown, taskError } from "./errors.js";
+import { type BaseError, baseError, bundleError, inputError, reasonOf, shown, taskError } from "./errors.js";
 import { requireInputs } from "./graph.js";
 import { applyHead, type Kind } from "./heads.js";
 import { baseInputs, type RunInputs } from "./inputs.js";
@@ -136,8 +136,7 @@ export class EdgeSession {
    * another base, TaskError `task.taken` where the name is in use.
    */
   async load(bundle: Uint8Array | string | URL, name?: string): Promise<string> {
-    const bytes = bundle instanceof Uint8Array ? bundle : await fetchBundle(bundle);
-    return this.loadBytes(bytes, name);
+    return this.loadBytes(bundle instanceof Uint8Array ? bundle : await fetchBundle(bundle), name);
   }
 
   /** As `load`, at once. */
@@ -175,7 +174,25 @@ export class EdgeSession {
 
   /** Run token inputs, or pictures, through the base with a task. Throws InputError, TaskError. */
   async run(inputs: RunInputs, options: RunOptions = {}): Promise<Output> {
-    return this.#forward(inputs, this.decoded(options.task));
+    const task = this.decoded(options.task);
+    const given = baseInputs(this.manifest, inputs, this.ort);
+    const [batch, length, height] = inputs.dims;
+    const feeds: Feeds = { ...this.#empty, ...task?.feeds, ...given };
+    const { hiddenOutput, poolerOutput, hiddenSize } = this.manifest;
+    const outputs = outputNames(this.manifest);
+    // onnxruntime for JavaScript runs a session once at a time; what is asked for meanwhile waits.
+    const run = this.#last.catch(() => {}).then(() => this.session.run(feeds, outputs));
+    this.#last = run;
+    const results = await run.catch((error: unknown) => {
+      throw inputError("run", reasonOf(error));
+    });
+    // Pictures become as many tokens as the base makes of them.
+    const tokens = height ? ((results[hiddenOutput] as Tensor).dims[1] as number) : length;
+    const hidden = floats(results[hiddenOutput], batch, tokens, hiddenSize);
+    const pooled = poolerOutput === null ? null : floats(results[poolerOutput], batch, hiddenSize);
+    const mask = (given.attention_mask?.data as BigInt64Array | undefined) ?? null;
+    const logits = task && applyHead(task.head, { hidden, batch, tokens, mask, pooled });
+    return { task: task?.name ?? null, hidden, pooled, logits };
   }
 
   /**
@@ -216,27 +233,6 @@ export class EdgeSession {
       if (bytes > this.cacheBytes && kept !== name) this.#decoded.delete(kept);
     }
     return decoded;
-  }
-
-  async #forward(inputs: RunInputs, task: DecodedTask | null): Promise<Output> {
-    const given = baseInputs(this.manifest, inputs, this.ort);
-    const feeds: Feeds = { ...this.#empty, ...task?.feeds, ...given };
-    const { hiddenOutput, poolerOutput } = this.manifest;
-    const outputs = outputNames(this.manifest);
-    // onnxruntime for JavaScript runs a session once at a time; what is asked for meanwhile waits.
-    const run = this.#last.catch(() => {}).then(() => this.session.run(feeds, outputs));
-    this.#last = run;
-    const results = await run.catch((error: unknown) => {
-      throw inputError("run", reasonOf(error));
-    });
-    const { data, dims } = results[hiddenOutput] as Tensor;
-    const hidden = data as Float32Array;
-    const pooled = (poolerOutput && (results[poolerOutput]?.data as Float32Array)) || null;
-    if (task === null) return { task: null, hidden, pooled, logits: null };
-    const [batch, tokens] = dims as [number, number];
-    const mask = (given.attention_mask?.data as BigInt64Array | undefined) ?? null;
-    const logits = applyHead(task.head, { hidden, batch, tokens, mask, pooled });
-    return { task: task.name, hidden, pooled, logits };
   }
 }
 
@@ -283,6 +279,17 @@ function checkGraph(
   const sorted = (names: readonly string[]): string => [...names].sort().join("\n");
   const same = sorted([...manifest.inputs, ...factors]) === sorted(session.inputNames);
   if (!same || !outputNames(manifest).every((name) => session.outputNames.includes(name))) {
-    throw baseError("graph", `${MODEL} and ${MANIFEST} differ`);
+    throw differing();
   }
+}
+
+/** A result's numbers. Refuses (`base.graph`) others: onnxruntime holds no graph to its shapes. */
+function floats(result: unknown, ...dims: number[]): Float32Array {
+  const { type, data, dims: found } = result as Tensor;
+  if (type !== "float32" || `${found}` !== `${dims}`) throw differing();
+  return data as Float32Array;
+}
+
+function differing(): BaseError {
+  return baseError("graph", `${MODEL} and ${MANIFEST} differ`);
 }

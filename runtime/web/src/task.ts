@@ -1,6 +1,6 @@
 /** A task as the session uses it: what to feed the graph, and the head for what comes out. */
 
-import type { OnnxValue, Tensor, TensorConstructor } from "onnxruntime-common";
+import type { OnnxValue, Tensor, TensorConstructor } from "onnxruntime-web";
 import type { Bundle } from "./bundle.js";
 import { halved } from "./halves.js";
 import type { Head } from "./heads.js";

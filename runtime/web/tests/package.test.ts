@@ -1,7 +1,7 @@
 /** What an application gets: the size of the core, and what of the platform it needs. */
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import vm from "node:vm";
@@ -50,6 +50,18 @@ test("the core works where there is the language alone: no DOM, no TextDecoder, 
   const vector = cases.find(({ id }) => id === "unicode-labels")!;
   const { task, labels, sites } = vector.expected!;
   assert.equal(read([...dataOf(vector)]), `${task as string}${labels as string[]}${sites.length}`);
+});
+
+test("what the package imports, types too, it declares", () => {
+  const { dependencies, peerDependencies } = JSON.parse(
+    readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
+  ) as Record<"dependencies" | "peerDependencies", Record<string, string>>;
+  for (const file of readdirSync(SOURCE)) {
+    const text = readFileSync(SOURCE + file, "utf8");
+    for (const [, name] of text.matchAll(/(?:from|import\() ?"((?:@[^/"]+\/)?[^./"][^/":]*)(?:\/[^"]*)?"/g)) {
+      assert.ok(name! in dependencies || name! in peerDependencies, `${file}: ${name}`);
+    }
+  }
 });
 
 test("the versions of the two packages are one", () => {

@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { relative } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import * as web from "onnxruntime-web";
 import { classify, EdgeSession as CoreSession, type Ort } from "../src/core.js";
 import { EdgeSession } from "../src/node.js";
+import { onnxruntime } from "../src/node-ort.js";
 import { textEncoder } from "../src/text.js";
 import { expected, FIXTURES, fixture, TASKS } from "./fixtures.js";
 import { code } from "./refusal.js";
@@ -149,6 +151,28 @@ test("inputs of the wrong shape or kind are refused", async () => {
   assert.equal(await code(() => encode(["a"], 65)), "input.max-length");
 });
 
+test("results that are not of the shape and type that the manifest tells are refused", async () => {
+  const session = await EdgeSession.create(BASE);
+  const inner = session.session;
+  const { hiddenOutput, poolerOutput, hiddenSize } = session.manifest;
+  const run = inner.run.bind(inner) as (...given: unknown[]) => Promise<Record<string, unknown>>;
+  const asked = { dims: [1, 2], input_ids: [1, 2] } as const;
+  const giving = (name: string, type: "float32" | "int32", ...dims: number[]): Promise<unknown> => {
+    const data = new (type === "float32" ? Float32Array : Int32Array)(dims.reduce((a, b) => a * b));
+    const tensor = new (web.Tensor as unknown as new (...given: unknown[]) => unknown)(type, data, dims);
+    Object.assign(inner, {
+      run: async (...given: unknown[]) => ({ ...(await run(...given)), [name]: tensor }),
+    });
+    return session.run(asked);
+  };
+  await giving(hiddenOutput, "float32", 1, 2, hiddenSize);
+  for (const dims of [[1, 3, hiddenSize], [2, 2, hiddenSize], [1, 2, hiddenSize - 1], [2, hiddenSize]]) {
+    assert.equal(await code(() => giving(hiddenOutput, "float32", ...dims)), "base.graph");
+  }
+  assert.equal(await code(() => giving(hiddenOutput, "int32", 1, 2, hiddenSize)), "base.graph");
+  assert.equal(await code(() => giving(poolerOutput!, "float32", 1, 1, hiddenSize)), "base.graph");
+});
+
 test("a base and a bundle come over HTTP too", async () => {
   const server = createServer((request, response) => {
     try {
@@ -166,6 +190,31 @@ test("a base and a bundle come over HTTP too", async () => {
   assert.equal(await code(() => EdgeSession.create(`${address}/none`)), "base.missing");
   server.close();
   server.closeAllConnections();
+});
+
+test("in Node a base and a bundle come from the disk, by path or file: address", async () => {
+  const session = await EdgeSession.create(new URL("base", FIXTURES));
+  const path = fileURLToPath(new URL("base-first.osd.safetensors", FIXTURES));
+  assert.equal(await session.load(path), "first");
+  assert.equal(await session.load(relative(process.cwd(), path), "relative"), "relative");
+  assert.equal(await session.load(new URL("base-second.osd.safetensors", FIXTURES)), "second");
+  assert.equal(await code(() => session.load("none.osd.safetensors")), "bundle.missing");
+  assert.equal(await code(() => session.load(BASE)), "bundle.missing");
+  assert.deepEqual(session.tasks, ["first", "relative", "second"]);
+});
+
+test("onnxruntime-web takes the place of an onnxruntime-node that is not there, not of a broken one", async () => {
+  const failed = (name: string) => (): Promise<Ort> => import(name);
+  const absent = await failed("not-there-at-all")().catch((error: NodeJS.ErrnoException) => error);
+  const { code: found, message } = absent as NodeJS.ErrnoException;
+  const missing = (): never => {
+    const said = message.replaceAll("not-there-at-all", "onnxruntime-node");
+    throw Object.assign(new Error(said), { code: found });
+  };
+  assert.equal((await onnxruntime(async () => missing())).Tensor, web.Tensor);
+  const broken = Object.assign(new Error("cannot open libonnxruntime.so"), { code: "ERR_DLOPEN_FAILED" });
+  await assert.rejects(onnxruntime(async () => Promise.reject(broken)), broken);
+  await assert.rejects(onnxruntime(failed("not-there-at-all")), { code: "ERR_MODULE_NOT_FOUND" });
 });
 
 test("a damaged base is refused, whatever is damaged", async () => {

@@ -5,6 +5,7 @@ import { byId } from "./dom.js";
 import { ms, size } from "./format.js";
 import { pageMemory, shareReport, showReport } from "./report.js";
 import type { Problem, State } from "./protocol.js";
+import { recall, remember } from "./remembered.js";
 import { filesList, type Progress, showAnswer, showChoices, showUnkept } from "./view.js";
 
 const WAIT_MS = 150; // after the last key, before a message is read
@@ -15,10 +16,11 @@ const shareButton = byId<HTMLButtonElement>("share");
 const measured = byId<HTMLProgressElement>("measured");
 
 let state: State | null = null;
-let chosen: string | null = localStorage.getItem("task");
+let chosen: string | null = recall("task");
 let active: string | null = null;
 let report: unknown = null;
 let busy = false; // measuring
+let kept: boolean | null = null; // whether the page itself opens without a network; null: not known
 const progress: Progress = new Map();
 
 const client = new Client({
@@ -34,7 +36,7 @@ const client = new Client({
 
 const files = filesList(byId("files"), {
   getBase: () => change("", () => client.ask("installBase", null)),
-  getTask: (name) => change(name, () => client.ask("installTask", name)),
+  getTask: (name) => change(name, () => client.ask("installTask", name)).then(persist).catch(() => {}),
   removeTask: (name) => change(name, () => client.ask("removeTask", name)),
 });
 
@@ -45,19 +47,30 @@ async function change(what: string, work: () => Promise<State>): Promise<void> {
   complain(null);
   draw();
   try {
-    state = await work();
+    const next = await work();
+    progress.delete(what);
+    show(next);
+  } catch (error) {
+    progress.delete(what);
+    complain(problemOf(error));
+    draw();
+  }
+}
+
+/** Show what is here and what the server offers, once it has answered or is given up. */
+async function refresh(): Promise<void> {
+  try {
+    show(await client.ask("refresh", null));
   } catch (error) {
     complain(problemOf(error));
   }
-  progress.delete(what);
-  if (state !== null) show(state);
 }
 
 function show(next: State): void {
+  if (next.problem !== null || state?.problem) complain(next.problem); // a new one, or none any more
   state = next;
   const usable = next.tasks.filter((task) => task.installed && task.refused === null);
   if (!usable.some(({ task }) => task === chosen)) chosen = usable[0]?.task ?? null;
-  if (next.problem !== null) complain(next.problem);
   draw();
   void storage();
   // What was active may have been replaced: activate it anew.
@@ -67,10 +80,13 @@ function show(next: State): void {
 
 function draw(): void {
   if (state === null) return;
-  const { online, lasting } = state;
-  const kept = lasting ? "works offline" : "not kept, see below";
-  showUnkept(byId("unkept"), lasting);
-  byId("status").textContent = online ? `Online · ${kept}` : `Offline · ${lasting ? "ready" : kept}`;
+  const { online, lasting, ready } = state;
+  const unkept = !lasting || kept === false;
+  showUnkept(byId("unkept"), unkept);
+  const words = [online === null ? "Connecting" : online ? "Online" : "Offline"];
+  if (unkept) words.push("not kept, see below");
+  else if (kept && ready) words.push(online === false ? "ready" : "works offline");
+  byId("status").textContent = words.join(" · ");
   const usable = state.tasks.filter((task) => task.installed && task.refused === null);
   const names = state.ready ? usable.map(({ task }) => task) : [];
   showChoices(byId("choices"), names, chosen, choose);
@@ -80,7 +96,7 @@ function draw(): void {
 
 function choose(name: string): void {
   chosen = name;
-  localStorage.setItem("task", name);
+  remember("task", name);
   draw();
   void answer();
 }
@@ -130,10 +146,19 @@ async function measure(): Promise<void> {
   measured.classList.add("idle");
   busy = false;
   draw();
+  void answer(); // what was typed or chosen meanwhile
+}
+
+/** With the first task, ask the browser not to drop what is here when room gets short. */
+async function persist(): Promise<void> {
+  const { storage } = navigator as { storage?: StorageManager };
+  if (!state?.lasting || state.tasks.filter((task) => task.installed).length !== 1) return;
+  if (!(await storage?.persisted?.())) await storage?.persist?.();
 }
 
 async function storage(): Promise<void> {
-  const estimate = await (navigator as { storage?: StorageManager }).storage?.estimate?.();
+  const { storage } = navigator as { storage?: StorageManager };
+  const estimate = await storage?.estimate?.().catch(() => undefined);
   if (estimate?.usage !== undefined) byId("stored").textContent = size(estimate.usage);
 }
 
@@ -147,21 +172,42 @@ function problemOf(error: unknown): Problem {
 }
 
 let timer = 0;
-message.value = localStorage.getItem("message") ?? "";
+message.value = recall("message") ?? "";
 message.addEventListener("input", () => {
-  localStorage.setItem("message", message.value);
+  remember("message", message.value);
   clearTimeout(timer);
   timer = window.setTimeout(answer, WAIT_MS);
 });
 measureButton.addEventListener("click", () => void measure());
 shareButton.addEventListener("click", () => void shareReport(report).catch(() => {}));
 measured.classList.add("idle");
-for (const name of ["online", "offline"]) {
-  window.addEventListener(name, () => void client.ask("refresh", null).then(show));
-}
+for (const name of ["online", "offline"]) window.addEventListener(name, () => void refresh());
 document.addEventListener("visibilitychange", () => {
-  if (document.visibilityState === "visible") void client.ask("refresh", null).then(show);
+  if (document.visibilityState === "visible") void refresh();
 });
 
-if ("serviceWorker" in navigator) void navigator.serviceWorker.register("sw.js").catch(() => {});
+/** Have the browser keep the page itself; false where it does not. */
+async function keepPage(): Promise<boolean> {
+  if (!("serviceWorker" in navigator)) return false;
+  if (navigator.serviceWorker.controller !== null) kept = true; // it came from there
+  try {
+    const { installing } = await navigator.serviceWorker.register("sw.js");
+    // `ready` waits for ever where a file of the page could not be kept.
+    const failed = new Promise<false>((resolve) => {
+      installing?.addEventListener("statechange", () => {
+        if (installing.state === "redundant") resolve(false);
+      });
+    });
+    return await Promise.race([navigator.serviceWorker.ready.then(() => true), failed]);
+  } catch {
+    return kept === true;
+  }
+}
+
+void keepPage().then((is) => {
+  kept = is;
+  draw();
+});
+// What is here opens at once; what the server offers is added when it answers.
 void client.ask("start", null).then(show, (error: unknown) => complain(problemOf(error)));
+void refresh();

@@ -24,10 +24,13 @@ export interface Catalogue {
   readonly tasks: readonly OfferedTask[];
 }
 
-/** The catalogue, or null where the server cannot be reached, or speaks otherwise. */
+const WAIT_MS = 5000; // for a server that may be silent: the page asks again when it is looked at
+
+/** The catalogue, or null where the server does not answer in time, or speaks otherwise. */
 export async function fetchCatalogue(): Promise<Catalogue | null> {
   try {
-    const response = await fetch("catalogue.json", { cache: "no-store" });
+    const signal = AbortSignal.timeout(WAIT_MS);
+    const response = await fetch("catalogue.json", { cache: "no-store", signal });
     const catalogue = (await response.json()) as Catalogue;
     return response.ok && catalogue.format === 1 ? catalogue : null;
   } catch {

@@ -1,7 +1,7 @@
 /** Files from the server into the store: resumed where they broke off, used only when whole. */
 
 import { OsdEdgeError, Sha256 } from "../../src/core.js";
-import { PIECE_BYTES, type Store } from "./store.js";
+import { locksOf, PIECE_BYTES, type Store } from "./store.js";
 
 /** A file that the server offers. */
 export interface RemoteFile {
@@ -14,6 +14,8 @@ export type OnProgress = (bytes: number) => void;
 
 const RETRIES = 4; // of a connection that breaks, each after a pause twice as long
 const FIRST_PAUSE_MS = 250;
+/** A connection over which nothing comes for so long counts as broken. */
+export const STALL_MS = 20_000;
 
 const pieceKey = (sha256: string, i: number): string => `piece/${sha256}/${i}`;
 const wholeKey = (sha256: string): string => `whole/${sha256}`;
@@ -23,12 +25,17 @@ export async function isWhole(store: Store, sha256: string): Promise<boolean> {
   return (await store.get(wholeKey(sha256))) !== null;
 }
 
-/** The bytes of a file that is here. Throws OsdEdgeError `storage.lost` where a piece is not. */
+/**
+ * The bytes of a file that is here. Throws OsdEdgeError `storage.lost` where a piece is not; what
+ * comes before it stays, and a download goes on from there.
+ */
 export async function readFile(store: Store, sha256: string, bytes: number): Promise<Uint8Array> {
   const result = new Uint8Array(bytes);
   for (let at = 0, i = 0; at < bytes; i++) {
     const piece = await store.get(pieceKey(sha256, i));
     if (piece === null || at + piece.length > bytes) {
+      // Without its mark it may be on its way just now.
+      if (await isWhole(store, sha256)) await forget(store, sha256, i);
       throw new OsdEdgeError("storage.lost", "The browser dropped a file: get it again.");
     }
     result.set(piece, at);
@@ -41,12 +48,13 @@ export async function readFile(store: Store, sha256: string, bytes: number): Pro
  * Get `file`, going on from the pieces that are here; two tabs that want it take turns.
  *
  * Throws OsdEdgeError: `download.broken` where the server cannot be reached (what came stays, and
- * the next call goes on from there), `download.digest` where the bytes are not those that were
- * promised, `storage.full`. After the last two nothing of the file is left.
+ * the next call goes on from there), `download.gone` where it has no such file, `download.digest`
+ * where the bytes are not those that were promised, `storage.full`. After the last three nothing of
+ * the file is left.
  */
 export function download(store: Store, file: RemoteFile, progress: OnProgress): Promise<void> {
   const work = (): Promise<void> => downloadNow(store, file, progress);
-  const locks = (navigator as { locks?: LockManager }).locks; // https and localhost alone
+  const locks = locksOf(store);
   return locks === undefined ? work() : locks.request(`osd-edge ${file.sha256}`, work);
 }
 
@@ -96,6 +104,17 @@ async function downloadNow(store: Store, file: RemoteFile, progress: OnProgress)
   }
 }
 
+/** Throws OsdEdgeError `download.gone` where the file is not there, Error for any other failure. */
+export function checkAnswer({ ok, status }: Response): void {
+  if (status === 404) {
+    throw new OsdEdgeError(
+      "download.gone",
+      "The server has other files by now: look at the list again.",
+    );
+  }
+  if (!ok) throw new Error(`status ${status}`);
+}
+
 /** Ask for the rest of `file` from `have` on, and `keep` it piece by piece. */
 async function fetchFrom(
   file: RemoteFile,
@@ -105,15 +124,22 @@ async function fetchFrom(
 ): Promise<void> {
   // The HTTP cache is passed by: what it held would be a second copy, or a damaged one again.
   const headers: HeadersInit = have > 0 ? { Range: `bytes=${have}-` } : {};
-  const response = await fetch(file.url, { headers, cache: "no-store" });
-  if (!response.ok || response.body === null) throw new Error(`status ${response.status}`);
+  const stalled = new AbortController();
+  const inTime = async <T>(wait: Promise<T>): Promise<T> => {
+    const timer = setTimeout(() => stalled.abort(), STALL_MS);
+    return wait.finally(() => clearTimeout(timer));
+  };
+  const { signal } = stalled;
+  const response = await inTime(fetch(file.url, { headers, cache: "no-store", signal }));
+  checkAnswer(response);
+  if (response.body === null) throw new Error("an answer without a body");
   let skip = response.status === 206 ? 0 : have; // a server without ranges sends all of it
   let piece = new Uint8Array(Math.min(PIECE_BYTES, file.bytes - have));
   let filled = 0;
   const reader = response.body.getReader();
   try {
     for (let left = file.bytes - have; left > 0; ) {
-      const { done, value } = await reader.read();
+      const { done, value } = await inTime(reader.read());
       if (done) throw new Error("the connection ended early");
       let chunk = value.subarray(Math.min(skip, value.length));
       skip -= value.length - chunk.length;
@@ -139,18 +165,21 @@ async function fetchFrom(
   }
 }
 
-/** Delete a file, or what there is of it. */
-export async function forget(store: Store, sha256: string): Promise<void> {
+/** Delete what there is of a file from piece `from` on; its mark first, lest it vouch for a part. */
+async function forget(store: Store, sha256: string, from = 0): Promise<void> {
+  await store.delete(wholeKey(sha256));
   for (const key of await store.keys()) {
-    const [kind, digest] = key.split("/");
-    if ((kind === "piece" || kind === "whole") && digest === sha256) await store.delete(key);
+    const [kind, digest, i] = key.split("/");
+    if (kind === "piece" && digest === sha256 && Number(i) >= from) await store.delete(key);
   }
 }
 
 /** Delete every file but those of the digests `wanted`. */
 export async function forgetOthers(store: Store, wanted: ReadonlySet<string>): Promise<void> {
+  const unwanted = new Set<string>();
   for (const key of await store.keys()) {
     const [kind, digest = ""] = key.split("/");
-    if ((kind === "piece" || kind === "whole") && !wanted.has(digest)) await store.delete(key);
+    if ((kind === "piece" || kind === "whole") && !wanted.has(digest)) unwanted.add(digest);
   }
+  for (const digest of unwanted) await forget(store, digest);
 }

@@ -2,8 +2,16 @@
 
 import { type BaseManifest, OsdEdgeError, parseManifest, sha256 } from "../../src/core.js";
 import type { Catalogue, OfferedTask } from "./catalogue.js";
-import { download, forgetOthers, isWhole, type OnProgress, readFile } from "./download.js";
-import { getRecord, putRecord, type Store } from "./store.js";
+import {
+  checkAnswer,
+  download,
+  forgetOthers,
+  isWhole,
+  type OnProgress,
+  readFile,
+  STALL_MS,
+} from "./download.js";
+import { getRecord, locksOf, putRecord, type Store } from "./store.js";
 
 const BASE = "record/base";
 const TASK = "record/task/";
@@ -35,7 +43,7 @@ export async function installBase(
   catalogue: Catalogue,
   progress: OnProgress,
 ): Promise<void> {
-  await whileInstalling(() => getBase(store, catalogue, progress));
+  await whileInstalling(store, () => getBase(store, catalogue, progress));
   await cleanUp(store);
 }
 
@@ -70,7 +78,7 @@ export async function installTask(
   { url, ...task }: OfferedTask,
   progress: OnProgress,
 ): Promise<void> {
-  await whileInstalling(async () => {
+  await whileInstalling(store, async () => {
     await download(store, { url, ...task }, progress);
     await putRecord(store, TASK + task.task, task);
   });
@@ -106,15 +114,16 @@ function neededFiles(
 }
 
 const LOCK = "osd-edge files";
-const locks = (navigator as { locks?: LockManager }).locks; // https and localhost alone
 
 /** Do `work` while no tab cleans up: its file is whole before a record names it. */
-async function whileInstalling(work: () => Promise<void>): Promise<void> {
+async function whileInstalling(store: Store, work: () => Promise<void>): Promise<void> {
+  const locks = locksOf(store);
   await (locks === undefined ? work() : locks.request(LOCK, { mode: "shared" }, work));
 }
 
 /** Delete files that no record names, unless some tab is installing: then the next change does. */
 async function cleanUp(store: Store): Promise<void> {
+  const locks = locksOf(store);
   if (locks === undefined) return cleanUpNow(store);
   await locks.request(LOCK, { ifAvailable: true }, async (lock) => {
     if (lock !== null) await cleanUpNow(store);
@@ -139,10 +148,12 @@ async function cleanUpNow(store: Store): Promise<void> {
 
 async function fetchSmall(url: string): Promise<Uint8Array> {
   try {
-    const response = await fetch(url, { cache: "no-store" });
-    if (!response.ok) throw new Error(`status ${response.status}`);
+    const signal = AbortSignal.timeout(STALL_MS);
+    const response = await fetch(url, { cache: "no-store", signal });
+    checkAnswer(response);
     return new Uint8Array(await response.arrayBuffer());
-  } catch {
+  } catch (error) {
+    if (error instanceof OsdEdgeError) throw error;
     throw new OsdEdgeError("download.broken", "The server cannot be reached. Try again.");
   }
 }

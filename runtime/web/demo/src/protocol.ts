@@ -10,8 +10,10 @@ export interface TaskState {
   readonly installed: boolean;
   /** Why an installed task cannot be used: a code and a message. */
   readonly refused: Problem | null;
-  /** Whether the server has it: not installed yet, or another version than the installed one. */
+  /** Whether the server has it: not installed yet or lost, or another version than that. */
   readonly offered: boolean;
+  /** Whether what is offered was made for the base that is open. */
+  readonly fits: boolean;
 }
 
 export interface Problem {
@@ -20,11 +22,12 @@ export interface Problem {
 }
 
 export interface State {
-  readonly online: boolean;
+  /** Whether the server answers; null before it did, or was given up. */
+  readonly online: boolean | null;
   /** Whether the browser keeps files after the page was closed. */
   readonly lasting: boolean;
   readonly base: { readonly name: string; readonly bytes: number } | null;
-  /** A base to get: none is installed, or the server has another. */
+  /** A base to get: none is installed or it cannot be opened, or the server has another. */
   readonly offeredBase: { readonly name: string; readonly bytes: number } | null;
   readonly ready: boolean;
   readonly tasks: readonly TaskState[];
@@ -48,13 +51,15 @@ export interface Classified {
 export interface MeasureSettings {
   /** Rounds of each thing that is timed. */
   readonly rounds: number;
-  /** Memory of the page with a task active, where the browser tells; bytes. */
+  /** Memory of the page as it was before, where the browser tells; bytes. */
   readonly memory: number | null;
 }
 
 /** Requests by name: what is sent, what comes back. */
 export interface Requests {
+  /** Open what is installed. */
   start: { send: null; give: State };
+  /** The same once the server was asked what it offers. */
   refresh: { send: null; give: State };
   installBase: { send: null; give: State };
   installTask: { send: string; give: State };

@@ -22,7 +22,11 @@ export interface Store {
 }
 
 export async function openStore(): Promise<Store> {
-  return "caches" in self ? new CacheStore(await caches.open(CACHE)) : new MemoryStore();
+  try {
+    return new CacheStore(await caches.open(CACHE));
+  } catch {
+    return new MemoryStore(); // there is none over plain http, nor where a site's data is blocked
+  }
 }
 
 class CacheStore implements Store {
@@ -80,6 +84,11 @@ function full(): OsdEdgeError {
     "storage.full",
     "This browser gives the page no more room. Remove a task here, or free space on the phone.",
   );
+}
+
+/** Locks between tabs: https and localhost alone have them. A store of one tab needs none. */
+export function locksOf({ lasting }: Store): LockManager | undefined {
+  return lasting ? (navigator as { locks?: LockManager }).locks : undefined;
 }
 
 /** A record: JSON under a key. */

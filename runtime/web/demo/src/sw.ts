@@ -4,11 +4,13 @@
 declare const SHELL: { readonly version: string; readonly files: readonly string[] };
 
 const worker = self as unknown as ServiceWorkerGlobalScope;
-const PREFIX = "osd-edge-page-";
+const { scope } = worker.registration; // the page's folder, at a server's root or below it
+const ADDRESSES = new Set(SHELL.files.map((file) => new URL(file, scope).href));
+const PREFIX = `osd-edge-page ${scope} `; // caches are of the server, and may hold other pages
 const CACHE = PREFIX + SHELL.version;
 
 worker.addEventListener("install", (event) => {
-  const requests = SHELL.files.map((file) => new Request(file, { cache: "reload" }));
+  const requests = [...ADDRESSES].map((address) => new Request(address, { cache: "reload" }));
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(requests)));
 });
 
@@ -24,13 +26,12 @@ worker.addEventListener("activate", (event) => {
 
 worker.addEventListener("fetch", (event) => {
   const { origin, pathname } = new URL(event.request.url);
-  const path = pathname === "/" ? "/index.html" : pathname;
-  if (event.request.method !== "GET" || origin !== worker.location.origin) return;
+  const address = origin + pathname === scope ? `${scope}index.html` : origin + pathname;
   // The catalogue, the base and the tasks are the page's own affair: it keeps them itself.
-  if (!SHELL.files.includes(path.slice(1))) return;
+  if (event.request.method !== "GET" || !ADDRESSES.has(address)) return;
   event.respondWith(
     caches.open(CACHE).then(async (cache) => {
-      const kept = await cache.match(path);
+      const kept = await cache.match(address);
       return kept ?? fetch(event.request);
     }),
   );

@@ -43,11 +43,11 @@ export function showAnswer(answer: Answer | null): void {
 }
 
 /** Say how to have the page kept, where the browser keeps nothing for it. */
-export function showUnkept(box: HTMLElement, lasting: boolean): void {
-  box.hidden = lasting;
+export function showUnkept(box: HTMLElement, unkept: boolean): void {
+  box.hidden = !unkept;
   const port = location.port || "80";
   byId("unkept-adb").textContent = `adb reverse tcp:${port} tcp:${port}`;
-  byId("unkept-local").textContent = `http://localhost:${port}/`;
+  byId("unkept-local").textContent = `http://localhost:${port}${location.pathname}`;
   byId("unkept-origin").textContent = location.origin;
 }
 
@@ -69,31 +69,36 @@ export function filesList(
     bar.setAttribute("aria-label", `Getting ${name}`);
     bars.set(what, bar);
     const text = element("div", {}, element("b", { textContent: name }), note);
-    return element("li", {}, text, element("div", {}, ...buttons), bar);
+    const made = element("li", {}, text, element("div", {}, ...buttons), bar);
+    made.dataset.what = what;
+    return made;
   };
 
-  const button = (text: string, label: string, disabled: boolean, act: () => void): HTMLElement => {
-    const made = element("button", { type: "button", textContent: text, disabled });
+  const button = (text: string, label: string, busy: boolean, act: () => void): HTMLButtonElement => {
+    const made = element("button", { type: "button", textContent: text });
     made.setAttribute("aria-label", label);
+    // Not `disabled`, which would take the focus from who has just pressed it.
+    made.setAttribute("aria-disabled", String(busy));
     made.addEventListener("click", act);
     return made;
   };
 
-  const baseRow = ({ base, offeredBase }: State, progress: Progress): HTMLElement => {
+  const baseRow = ({ base, offeredBase, ready }: State, progress: Progress): HTMLElement => {
     const name = `Base ${offeredBase?.name ?? base?.name ?? ""}`;
     const bytes = size(offeredBase?.bytes ?? base?.bytes ?? 0);
-    const words = base === null ? `${bytes}, once for all tasks` : `${bytes}, shared by all tasks`;
-    const note = element("small", { textContent: offeredBase && base ? `New: ${words}` : words });
+    const words = ready ? `${bytes}, shared by all tasks` : `${bytes}, once for all tasks`;
+    const note = element("small", { textContent: offeredBase && ready ? `New: ${words}` : words });
     if (offeredBase === null) return row("", name, note);
     const busy = progress.has("");
-    const text = base === null ? "Get" : "Update";
+    const text = ready ? "Update" : "Get";
     const get = button(text, `${text} the base, ${bytes}`, busy, actions.getBase);
     get.classList.add("main");
     return row("", name, note, get);
   };
 
-  const taskRow = (task: TaskState, progress: Progress, haveBase: boolean): HTMLElement => {
+  const taskRow = (task: TaskState, progress: Progress, ready: boolean): HTMLElement => {
     const note = element("small", { textContent: `${size(task.bytes)}, ${task.labels.length} labels` });
+    if (ready && task.offered && !task.fits) note.textContent += ", for the new base";
     if (task.refused !== null) {
       note.textContent = `Not usable: ${task.refused.message} [${task.refused.code}]`;
       note.className = "refused";
@@ -103,7 +108,9 @@ export function filesList(
     if (task.offered) {
       const text = task.installed ? "Update" : "Add";
       const act = (): void => actions.getTask(task.task);
-      buttons.push(button(text, `${text} ${task.task}`, busy || !haveBase, act));
+      const get = button(text, `${text} ${task.task}`, busy, act);
+      get.disabled = !task.fits;
+      buttons.push(get);
     }
     if (task.installed && !(task.offered && task.refused === null)) {
       const act = (): void => actions.removeTask(task.task);
@@ -112,17 +119,28 @@ export function filesList(
     return row(task.task, task.task, note, ...buttons);
   };
 
+  /** Put the focus where it was: on the row's button of that name, else its first, else the list. */
+  const refocus = (rows: readonly HTMLElement[], what: string | undefined, text: string | null): void => {
+    const row = rows.find((one) => one.dataset.what === what);
+    const buttons = [...(row?.querySelectorAll("button") ?? [])].filter(({ disabled }) => !disabled);
+    const next = buttons.find(({ textContent }) => textContent === text) ?? buttons[0] ?? list;
+    next.focus({ preventScroll: true });
+  };
+
   return {
     show(state, progress) {
-      const rows = [];
+      const focused = list.querySelector(":focus");
+      const rows: HTMLElement[] = [];
       if (state.base !== null || state.offeredBase !== null) rows.push(baseRow(state, progress));
-      rows.push(...state.tasks.map((task) => taskRow(task, progress, state.base !== null)));
-      if (rows.length === 0) {
+      rows.push(...state.tasks.map((task) => taskRow(task, progress, state.ready)));
+      if (rows.length === 0 && state.online === false) {
         const note = element("small", { textContent: "The server cannot be reached." });
         rows.push(row("", "Nothing yet", note));
       }
+      const what = focused?.closest("li")?.dataset.what;
       list.replaceChildren(...rows);
       this.progress(progress);
+      if (focused !== null) refocus(rows, what, focused.textContent);
     },
     progress(progress) {
       for (const [what, bar] of bars) {

@@ -1,9 +1,9 @@
 /** The worker: session, store and downloads, so that the page never waits. */
 
 import * as ort from "onnxruntime-web/wasm";
-import { classify, EdgeSession, OsdEdgeError } from "../../src/core.js";
+import { classify, type DecodedTask, EdgeSession, type Kind, OsdEdgeError } from "../../src/core.js";
 import { textEncoder } from "../../src/text.js";
-import { type Catalogue, fetchCatalogue } from "./catalogue.js";
+import { type Catalogue, fetchCatalogue, type OfferedTask } from "./catalogue.js";
 import * as installed from "./installed.js";
 import { measure } from "./measure.js";
 import type {
@@ -28,21 +28,31 @@ ort.env.logLevel = "error";
 
 const others = "BroadcastChannel" in self ? new BroadcastChannel("osd-edge") : null;
 
+const LOST = "storage.lost"; // a file that can be got again
+
+/** Kinds of tasks that `classify` is for. */
+const SHOWN_KINDS: readonly Kind[] = ["labels", "multi-label", "regression"];
+
 class App {
-  catalogue: Catalogue | null = null;
+  /** What the server offers: null where it does not answer, undefined before it was asked. */
+  catalogue: Catalogue | null | undefined;
+  asked = 0;
   base: installed.InstalledBase | null = null;
   session: EdgeSession | null = null;
   problem: Problem | null = null;
   /** Digest of each installed task as it was last seen, and why it cannot be used. */
   readonly seen = new Map<string, { sha256: string; refused: Problem | null }>();
-  readonly decoded = new Set<string>();
+  /** Tasks that were decoded; one that the session dropped and decoded anew is another object. */
+  readonly decoded = new WeakSet<DecodedTask>();
 
   constructor(readonly store: Store) {}
 
-  /** Look at what the server offers and what is installed; open what is not open yet. */
+  /** Ask the server what it offers, outside the queue: its silence must not hold up an answer. */
   async refresh(): Promise<State> {
-    this.catalogue = await fetchCatalogue();
-    return this.follow();
+    const mine = ++this.asked;
+    const catalogue = await fetchCatalogue();
+    if (mine === this.asked) this.catalogue = catalogue; // an answer that came late is not news
+    return inTurn(() => this.follow());
   }
 
   /** Bring the session in line with what is installed, whoever changed that. */
@@ -52,8 +62,9 @@ class App {
     this.base = base;
     if (base !== null && this.session === null) await this.open(base);
     const tasks = await installed.installedTasks(this.store);
-    for (const [name, { sha256 }] of this.seen) {
-      if (!tasks.some((task) => task.task === name && task.sha256 === sha256)) this.drop(name);
+    for (const [name, { sha256, refused }] of this.seen) {
+      const same = tasks.some((task) => task.task === name && task.sha256 === sha256);
+      if (!same || refused?.code === LOST) this.drop(name); // it may be here again
     }
     for (const task of tasks) if (!this.seen.has(task.task)) await this.take(task);
     return this.state(tasks);
@@ -76,7 +87,6 @@ class App {
     await this.session?.release();
     this.session = null;
     this.seen.clear();
-    this.decoded.clear();
   }
 
   /** Load an installed task; one that is refused stays, with its reason. */
@@ -84,6 +94,12 @@ class App {
     let refused: Problem | null = null;
     try {
       this.session?.loadBytes(await installed.readTask(this.store, task), task.task);
+      const kind = this.session?.kind(task.task) ?? "labels";
+      if (!SHOWN_KINDS.includes(kind)) {
+        this.session?.unload(task.task);
+        const message = `This page shows labels and numbers, and ${task.task} gives ${kind}.`;
+        refused = { code: "task.kind", message };
+      }
     } catch (error) {
       refused = problemOf(error);
     }
@@ -93,7 +109,6 @@ class App {
   drop(name: string): void {
     if (this.session?.tasks.includes(name)) this.session.unload(name);
     this.seen.delete(name);
-    this.decoded.delete(name);
   }
 
   state(tasks: readonly installed.InstalledTask[]): State {
@@ -104,13 +119,18 @@ class App {
       const offer = offers.find(({ task }) => task === name);
       const { labels, bytes } = (here ?? offer) as installed.InstalledTask;
       const refused = this.seen.get(name)?.refused ?? null;
-      const offered = offer !== undefined && offer.sha256 !== here?.sha256;
-      return { task: name, labels, bytes, installed: here !== undefined, refused, offered };
+      const fits = offer !== undefined && this.#fits(offer);
+      // A task that works is not replaced by one for a base that is not here yet.
+      const news = offer?.sha256 !== here?.sha256 || refused?.code === LOST;
+      const offered = offer !== undefined && news && (here === undefined || fits);
+      return { task: name, labels, bytes, installed: here !== undefined, refused, offered, fits };
     });
     const offeredBase = this.catalogue?.base;
-    const newBase = offeredBase !== undefined && offeredBase.sha256 !== this.base?.sha256;
+    const newBase =
+      offeredBase !== undefined &&
+      (this.session === null || offeredBase.sha256 !== this.base?.sha256);
     return {
-      online: this.catalogue !== null,
+      online: this.catalogue === undefined ? null : this.catalogue !== null,
       lasting: this.store.lasting,
       base: this.base && { name: this.base.name, bytes: this.base.bytes },
       offeredBase: newBase ? { name: offeredBase.name, bytes: offeredBase.bytes } : null,
@@ -123,8 +143,10 @@ class App {
   async installBase(): Promise<State> {
     const catalogue = this.#online();
     const total = catalogue.base.bytes;
-    await installed.installBase(this.store, catalogue, (done) =>
-      say({ progress: { what: "", done, total } }),
+    await this.#got(
+      installed.installBase(this.store, catalogue, (done) =>
+        say({ progress: { what: "", done, total } }),
+      ),
     );
     return this.#changed();
   }
@@ -132,8 +154,13 @@ class App {
   async installTask(name: string): Promise<State> {
     const offer = this.#online().tasks.find(({ task }) => task === name);
     if (offer === undefined) throw new OsdEdgeError("task.unknown", `The server has no ${name}.`);
-    await installed.installTask(this.store, offer, (done) =>
-      say({ progress: { what: name, done, total: offer.bytes } }),
+    if (!this.#fits(offer)) {
+      throw new OsdEdgeError("bundle.base", `${name} is for another base: update the base first.`);
+    }
+    await this.#got(
+      installed.installTask(this.store, offer, (done) =>
+        say({ progress: { what: name, done, total: offer.bytes } }),
+      ),
     );
     return this.#changed();
   }
@@ -143,8 +170,22 @@ class App {
     return this.#changed();
   }
 
+  /** Wait for a download; where its file is gone, show what the server has now. */
+  async #got(download: Promise<void>): Promise<void> {
+    try {
+      await download;
+    } catch (error) {
+      if (problemOf(error).code === "download.gone") say({ state: await this.refresh() });
+      throw error;
+    }
+  }
+
+  #fits({ base }: OfferedTask): boolean {
+    return base === this.session?.manifest.fingerprint;
+  }
+
   #online(): Catalogue {
-    if (this.catalogue === null) {
+    if (!this.catalogue) {
       throw new OsdEdgeError("download.broken", "The server cannot be reached. Try again.");
     }
     return this.catalogue;
@@ -162,13 +203,18 @@ class App {
 
   activate(name: string | null): Swap {
     const session = this.opened();
-    const cold = name !== null && !this.decoded.has(name);
     const start = performance.now();
     if (name === null) session.deactivate();
     else session.activate(name);
     const ms = performance.now() - start;
-    if (name !== null) this.decoded.add(name);
-    return { task: name, ms, cold };
+    return { task: name, ms, cold: this.#isNew(session.decoded()) };
+  }
+
+  /** Whether `task` is not known to be decoded; it is from now on. */
+  #isNew(task: DecodedTask | null): boolean {
+    const isNew = task !== null && !this.decoded.has(task);
+    if (task !== null) this.decoded.add(task);
+    return isNew;
   }
 
   async classify(text: string): Promise<Classified> {
@@ -182,18 +228,21 @@ class App {
     return { task, answer: answer!, tokens: dims[1], ms };
   }
 
-  measure(settings: Requests["measure"]["send"]): Promise<unknown> {
+  async measure(settings: Requests["measure"]["send"]): Promise<unknown> {
     const { base } = this;
-    return measure(this.opened(), {
+    const session = this.opened();
+    const report = await measure(session, {
       ...settings,
       threads: THREADS,
       base: { name: base!.name, bytes: base!.bytes },
       readTask: async (name) => {
         const task = (await installed.installedTasks(this.store)).find((t) => t.task === name);
-        return installed.readTask(this.store, task as installed.InstalledTask);
+        return task === undefined ? null : installed.readTask(this.store, task).catch(() => null);
       },
       progress: (measured) => say({ measured }),
     });
+    for (const task of session.tasks) this.#isNew(session.decoded(task)); // as it left them
+    return report;
   }
 }
 
@@ -211,8 +260,8 @@ function say(message: Message): void {
   self.postMessage(message);
 }
 
-/** Requests that wait for nothing: a download must not hold up an answer. */
-const AT_ONCE: readonly RequestName[] = ["installBase", "installTask", "removeTask"];
+/** Requests that wait for nothing: what comes over the network must not hold up an answer. */
+const AT_ONCE: readonly RequestName[] = ["refresh", "installBase", "installTask", "removeTask"];
 
 type Handlers = {
   [N in RequestName]: (
@@ -222,7 +271,7 @@ type Handlers = {
 };
 
 const handlers: Handlers = {
-  start: (app) => app.refresh(),
+  start: (app) => app.follow(),
   refresh: (app) => app.refresh(),
   installBase: (app) => app.installBase(),
   installTask: (app, name) => app.installTask(name),
