@@ -66,16 +66,17 @@ def _opening(results: Results, picture: str) -> list[str]:
 
 def _commit() -> str:
     """The commit that this code is, and whether it was changed since."""
+    root = Path(__file__).parent.parent
+
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
+
     try:
-        return subprocess.run(
-            ["git", "describe", "--always", "--dirty=, changed"],
-            cwd=Path(__file__).parent,
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
+        name = git("describe", "--always").stdout.strip()
+        changed = git("diff", "--quiet", "HEAD", "--", "*.py").returncode != 0
+    except OSError:
         return "unknown"
+    return (name or "unknown") + (", changed" if name and changed else "")
 
 
 def _rows(results: Results) -> str:
