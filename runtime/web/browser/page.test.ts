@@ -329,9 +329,12 @@ test("two tabs share what is installed, and get a file once", async () => {
   const one = await Phone.with(browser);
   const two = await one.tab();
   await Promise.all([one.visit(proxy.address), two.visit(proxy.address)]);
-  // Both offer it before one is asked: a tab that is told of it first has no such button any more.
-  await Promise.all([one, two].map((tab) => tab.baseOffered()));
-  await Promise.all([one.getBase(), two.getBase()]);
+  // Asked at once, and not by a click that waits for a still page: the tab that is told of the base
+  // first offers it no more.
+  const offers = [one, two].map((tab) => tab.page.getByRole("button", { name: /^Get the base/ }));
+  await Promise.all(offers.map((offer) => offer.waitFor()));
+  await Promise.all(offers.map((offer) => offer.dispatchEvent("click")));
+  for (const tab of [one, two]) await tab.page.getByText("shared by all tasks").waitFor();
   const asked = proxy.asked.filter(({ path }) => path.endsWith("model.onnx.data"));
   assert.equal(asked.length, 1);
   await one.add("first", "second");

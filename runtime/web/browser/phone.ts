@@ -54,11 +54,6 @@ export class Phone {
     await this.page.evaluate(() => navigator.serviceWorker.ready.then(() => undefined));
   }
 
-  /** Wait until the base is offered. */
-  async baseOffered(): Promise<void> {
-    await this.page.getByRole("button", { name: /^Get the base/ }).waitFor();
-  }
-
   async getBase(): Promise<void> {
     await this.page.getByRole("button", { name: /^Get the base/ }).click();
     await this.page.getByText("shared by all tasks").waitFor();
