@@ -101,6 +101,7 @@ export class Proxy {
     const fault = this.fault !== null && path.includes(this.fault.path) ? this.fault : null;
     if (fault?.silent === true && fault.cutAfter === undefined) return;
     if (fault?.status !== undefined) return void answer.writeHead(fault.status).end();
+    let cut = false;
     const onward = request({ port: this.served.port, path, method, headers }, (found) => {
       answer.writeHead(found.statusCode!, found.headers);
       let passed = 0;
@@ -109,7 +110,8 @@ export class Proxy {
         passed += bytes.length;
         if (fault?.cutAfter !== undefined && passed > fault.cutAfter) {
           this.fault = null; // once: the next attempt gets through
-          if (fault.silent !== true) answer.destroy();
+          cut = true;
+          if (fault.silent !== true) answer.socket?.destroySoon(); // once what was written is sent
           onward.destroy();
           if (fault.thenStop === true) void this.stop();
           return;
@@ -119,7 +121,7 @@ export class Proxy {
       found.on("end", () => answer.end());
     });
     onward.on("error", () => {
-      if (fault?.silent !== true) answer.destroy();
+      if (!cut && fault?.silent !== true) answer.destroy();
     });
     onward.end();
   }
