@@ -63,7 +63,9 @@ class TaskExporter:
         self._base_weights = base_weights
         # What has no delta is taken here, for a bundle of its head; `export` refuses it the others.
         self._pair = open_pair(
-            *(base, tuned, progress),
+            base,
+            tuned,
+            progress,
             kind=kind,
             adapters=adapters,
             labels=labels,

@@ -150,7 +150,7 @@ def fit_to(
     """The head with L2 `decay` whose answers to states x `[rows, hidden]` are nearest `targets`."""
     mean, spread = x.mean(0), x.std(0, correction=0)
     # A state that hardly moves says nothing, and its weight would be as large as it is still: the
-    # step of all the others. MiniLM has one that never moves.
+    # step of all the others. MiniLM has three that never move.
     moves = spread > _STILL * spread.median()
     inverse = torch.where(moves, 1 / spread, 0.0)
     z = (x - mean) * inverse
