@@ -145,19 +145,13 @@ def main(
             else:
                 outcomes.setdefault(name, []).append(outcome)
     checks = _device_checks(minilm_folder(), shared, out, outcomes)
-    results = Results(
-        outcomes,
-        tuple(OURS),
-        tuple(REFINED),
-        checks,
-        tuple(left_out),
-        (time.monotonic() - start) / 60,
-    )
+    results = Results(outcomes, tuple(OURS), tuple(REFINED), checks, tuple(left_out))
     first = [drawn[0] for drawn in outcomes.values()]
     plot_outcomes(first, report.with_suffix(".png"))
     everything = [outcome for drawn in outcomes.values() for outcome in drawn]
     write_file(report.with_suffix(".csv"), as_csv(everything).encode())
     write_file(report, page(results, report.with_suffix(".png").name).encode())
+    click.echo(f"{(time.monotonic() - start) / 60:.0f} minutes", err=True)
 
 
 def _measured(

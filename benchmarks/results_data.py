@@ -44,8 +44,7 @@ def spread_of(points: Iterable[tuple[int | None, float | None]]) -> Spread | Non
 class Results:
     """Outcomes by task, one for each calibration draw.
 
-    `ours` are the names of our methods, `refined` those of peers that got our refinement, and
-    `minutes` how long the run took.
+    `ours` are the names of our methods, `refined` those of peers that got our refinement.
     """
 
     outcomes: Mapping[str, Sequence[Outcome]]
@@ -53,7 +52,6 @@ class Results:
     refined: tuple[str, ...]
     device: Mapping[str, DeviceCheck]
     left_out: tuple[str, ...]
-    minutes: float
 
     @cached_property
     def gain_tasks(self) -> tuple[str, ...]:

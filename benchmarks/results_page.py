@@ -40,9 +40,8 @@ def _opening(results: Results, picture: str) -> list[str]:
         f"Calibration: {_rows(results)} training rows, drawn with seed 0, which is the method's "
         f"seed too{_of_draws(results)}. osd-rd tunes on the texts of these rows without their "
         "labels, but for those that it holds back (a fifth, 400 at most); the paper's methods "
-        "take gradients and choose c on 512 labelled ones. This run took "
-        f"{results.minutes:.0f} minutes, less what an earlier one had left to be used again; "
-        f"compressing took {_processor_minutes(results):.0f} minutes of processor time in all "
+        "take gradients and choose c on 512 labelled ones. "
+        f"Compressing took {_processor_minutes(results):.0f} minutes of processor time in all "
         "(CPU s below; statistics and decompositions are in the first row that needs them).",
         "",
         "All tasks have the same settings, and no method sees a test row. How the settings were "

@@ -192,7 +192,9 @@ class TaskExporter:
         data = write_bundle(made.bundle)
         write_file(out, data)
         head_size = len(write_bundle(replace(made.bundle, sites=())))
-        measured, gain = coded.measured, coded.gain()
+        # A floor to compare with; a head that is shipped, or decides a size, takes all rows.
+        quick = options.method != methods.HEAD and options.keep is None
+        measured, gain = coded.measured, coded.gain(quick=quick)
         useful = gain is not None and gain.ceiling > gain.floor
         return TaskReport(
             path=str(out),
@@ -215,7 +217,7 @@ class TaskExporter:
             refine=refine,
             keep=options.keep,
             held_back=measured.calibration.examples if measured else 0,
-            frozen_head=coded.frozen_score,
+            frozen_head=coded.frozen_score(quick=quick),
             share=gain.share(made.score.accuracy) if useful and gain and made.score else None,
             share_error=gain.error(made.score.accuracy) if useful and gain and made.score else None,
             curve=made.curve,

@@ -137,6 +137,7 @@ def site_entries(page: Path, base: Path, bundles: Sequence[Path]) -> dict[str, E
         entries[f"/{url}"] = entry
         tasks[bundle.task] = {
             "task": bundle.task,
+            "kind": bundle.head.kind,
             "labels": list(bundle.labels),
             "base": bundle.base,
             "url": url,

@@ -18,7 +18,7 @@ def outcome(task: str, seed: int, **accuracies: float) -> Outcome:
 
 
 def results(**drawn: list[Outcome]) -> Results:
-    return Results(drawn, ("osd-rd-codes",), ("control-lora",), {}, (), 1.0)
+    return Results(drawn, ("osd-rd-codes",), ("control-lora",), {}, ())
 
 
 def test_every_draw_counts_in_the_mean_share() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from osd_edge.cli.serve import page_address, qr_code
+from osd_edge.cli.serve import how_to_reach, page_address, qr_code
 from osd_edge.errors import BaseError
 from osd_edge.page_server import Entry, PageServer, is_loopback, parse_range, site_entries
 from tests.cli import run_cli
@@ -71,6 +71,7 @@ def test_page_base_tasks_and_catalogue(
     assert headers["Cross-Origin-Embedder-Policy"] == "require-corp"
     assert get(server, "/ort/ort.wasm")[1]["Content-Type"] == "application/wasm"
     catalogue = json.loads(get(server, "/catalogue.json")[2])
+    assert [task["kind"] for task in catalogue["tasks"]] == ["labels", "labels"]
     total = 0
     for name in ("manifest.json", "model.onnx", "model.onnx.data", "tokenizer.json"):
         status, headers, body = get(server, f"/{catalogue['base']['url']}{name}")
@@ -213,6 +214,16 @@ def test_the_address_and_its_code() -> None:
     assert is_loopback("127.0.0.1") and is_loopback("localhost") and is_loopback("::1")
     assert not is_loopback("0.0.0.0") and not is_loopback("phone.example")
     assert len(qr_code("http://192.168.1.2:8765/").splitlines()) > 10
+
+
+def test_what_a_phone_needs_is_said() -> None:
+    (line,) = how_to_reach("127.0.0.1", "http://127.0.0.1:8765/", secure=False)
+    assert "--host 0.0.0.0" in line and "adb reverse tcp:8765 tcp:8765" in line
+    (line,) = how_to_reach("0.0.0.0", "http://192.168.1.2:8765/", secure=False)
+    assert "--cert" in line
+    (line,) = how_to_reach("0.0.0.0", "https://127.0.0.1:8765/", secure=True)
+    assert "no network" in line
+    assert how_to_reach("0.0.0.0", "https://192.168.1.2:8765/", secure=True) == []
 
 
 def test_a_range_is_inside_the_file() -> None:

@@ -2,9 +2,9 @@
 
 `python -m tests.web_fixtures FOLDER` writes them: a small base, another one of the same shape,
 tasks over both, what Python's session answers; tasks of every kind; packages of other kinds;
-tokenizers and windows; MiniLM's base, in fp32 and int8, with tasks of made-up deltas, whose size
-and memory are those of a real one; and, where real checkpoints are beside the project, tasks made
-of them.
+tokenizers and windows; damaged files; MiniLM's base, in fp32 and int8, with tasks of made-up
+deltas, whose size and memory are those of a real one; and, where real checkpoints are beside the
+project, tasks made of them.
 """
 
 import json
@@ -27,6 +27,7 @@ from osd_edge.exporters.quiet import quiet_libraries
 from osd_edge.runtime import EdgeSession
 from tests import tiny
 from tests.web_checkpoints import write_checkpoints
+from tests.web_damaged import write_damaged
 from tests.web_kinds import write_halves, write_kinds, write_pictures
 from tests.web_texts import write_windows
 
@@ -60,6 +61,7 @@ def main(folder: Path) -> None:
     write_halves(folder, model, tuple(_TASKS))
     write_pictures(folder)
     write_windows(folder / "windows.json")
+    write_damaged(folder)
     _minilm(folder)
     write_checkpoints(folder)
     shutil.rmtree(folder / "models")

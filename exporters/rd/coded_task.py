@@ -1,6 +1,7 @@
 """Coded bundles of one task: by osd-rd within a budget or for a quality, or of a head alone."""
 
 import math
+import random
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from osd_edge.progress import Progress, silent
 from osd_edge.sizes import format_size
 
 _PADDING = 8  # bytes by which the headers of two bundles may be filled up differently
+_FLOOR_ROWS = 4096  # more take longer than refining scales does, for a point or two
 _WIDEST = 0.9999  # takes a score's place in the file until it is measured
 
 
@@ -70,6 +72,8 @@ class CodedTask:
         self._model = model
         self._progress = progress
         self._work, self._executor = work, executor
+        self._frozen_heads: dict[int, CodedHead] = {}  # by the number of rows
+        self._floors: dict[bool, Score] = {}  # by whether they are quick ones
 
     @cached_property
     def measured(self) -> Measured | None:
@@ -78,23 +82,33 @@ class CodedTask:
             return None
         return measure(self._pair, self._held, self._progress, model=self._model)
 
-    @cached_property
-    def frozen_head(self) -> CodedHead | None:
-        """A head over the frozen base, fitted on the rows that tune; None without any."""
+    def frozen_head(self, *, quick: bool) -> CodedHead | None:
+        """A head over the frozen base, fitted on the rows that tune; None without any.
+
+        `quick` takes as many of them as a floor to compare with needs, not all.
+        """
         if self._model is None:
             return None
-        decoder = self._pair.backbone.family.heads[SEQUENCE].pooling == "last"
-        batches = batches_of(self._pair, self._tuning)
-        with lowered(self._model.module, training_dtype(), only_streamed=True):
-            return fit_frozen_head(self._model, batches, decoder)
+        rows = self._tuning
+        if quick and len(rows) > _FLOOR_ROWS:
+            rows = tuple(random.Random(self._seed).sample(rows, _FLOOR_ROWS))
+        if len(rows) not in self._frozen_heads:
+            decoder = self._pair.backbone.family.heads[SEQUENCE].pooling == "last"
+            batches = batches_of(self._pair, rows)
+            with lowered(self._model.module, training_dtype(), only_streamed=True):
+                self._frozen_heads[len(rows)] = fit_frozen_head(self._model, batches, decoder)
+        return self._frozen_heads[len(rows)]
 
-    @cached_property
-    def frozen_score(self) -> Score | None:
+    def frozen_score(self, *, quick: bool) -> Score | None:
         """What the frozen head scores on held-back rows."""
-        if self.measured is None or self.frozen_head is None or self._model is None:
+        head = self.frozen_head(quick=quick)
+        if self.measured is None or head is None or self._model is None:
             return None
-        over_base = HeadOverBase(self._model, self.frozen_head.decode())
-        return self.measured.calibration.score(over_base, "Frozen head on calibration set")
+        if quick not in self._floors:
+            over_base = HeadOverBase(self._model, head.decode())
+            score = self.measured.calibration.score(over_base, "Frozen head on calibration set")
+            self._floors[quick] = score
+        return self._floors[quick]
 
     @cached_property
     def pipeline(self) -> RateDistortion:
@@ -125,10 +139,11 @@ class CodedTask:
             raise InputError(
                 "input.options", "an embedding without a delta is the base's own: no bundle needed"
             )
-        if self.frozen_head is None:
+        head = self.frozen_head(quick=False)
+        if head is None:
             raise calibration_needed("a head-only bundle")
         bundle = self._bundle(task, Integers((), ()), "head", None)
-        return self._scored(replace(bundle, head=self.frozen_head), self.frozen_score)
+        return self._scored(replace(bundle, head=head), self.frozen_score(quick=False))
 
     def within(
         self,
@@ -182,7 +197,7 @@ class CodedTask:
         Raises DataError `data.few-rows`, `data.no-gain`; BudgetError `budget.keep`.
         """
         self._check(refine)
-        gain = self.gain()
+        gain = self.gain(quick=False)
         if gain is None or len(self._tuning) + len(self._held) < KEEP_ROWS:
             raise DataError(
                 "data.few-rows",
@@ -208,12 +223,13 @@ class CodedTask:
         best, curve = smallest_that_keeps(keep, attempt, progress)
         return replace(best, curve=tuple(curve))
 
-    def gain(self) -> Gain | None:
+    def gain(self, *, quick: bool) -> Gain | None:
         """The gain of fine-tuning over the frozen head on held-back rows; None without rows."""
-        if self.measured is None or self.frozen_score is None:
+        floor = self.frozen_score(quick=quick)
+        if self.measured is None or floor is None:
             return None
         ceiling = self.measured.fine_tuned.accuracy
-        return Gain(self.frozen_score.accuracy, ceiling, self.measured.calibration.examples)
+        return Gain(floor.accuracy, ceiling, self.measured.calibration.examples)
 
     def _attempt(
         self,

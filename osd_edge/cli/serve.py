@@ -54,7 +54,7 @@ def serve(
     page: Path | None,
 ) -> None:
     """Serve a page that runs BASE and its tasks in a phone's browser, offline after a visit."""
-    from osd_edge.page_server import PageServer, is_loopback, site_entries
+    from osd_edge.page_server import PageServer, site_entries
 
     if (cert is None) != (key is None):
         raise click.UsageError("--cert and --key go together")
@@ -68,23 +68,36 @@ def serve(
             entry.size for path, entry in entries.items() if path.startswith(("/base/", "/tasks/"))
         )
         click.echo(f"{address}  base and {count} tasks, {format_size(size)}; Ctrl+C stops")
-        if not is_loopback(host):
-            if is_loopback(urlsplit(address).hostname or ""):
-                click.echo("This machine is in no network that a phone could reach.", err=True)
-            else:
-                click.echo(qr_code(address))
-            if certificate is None:
-                port = server.server_address[1]
-                click.echo(
-                    "Over plain http a phone cannot keep the page for offline use: give --cert "
-                    f"and --key, or serve on loopback, run 'adb reverse tcp:{port} tcp:{port}' and "
-                    f"open http://localhost:{port}/ on the phone (docs/phones.md).",
-                    err=True,
-                )
+        click.echo(qr_code(address))
+        for line in how_to_reach(host, address, secure=certificate is not None):
+            click.echo(line, err=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:
             click.echo("stopped")
+
+
+def how_to_reach(host: str, address: str, *, secure: bool) -> list[str]:
+    """What a phone needs besides `address` to open it and to keep the page, a line for each."""
+    from osd_edge.page_server import is_loopback
+
+    place = urlsplit(address)
+    cable = f"'adb reverse tcp:{place.port} tcp:{place.port}'"
+    if is_loopback(host):
+        return [
+            "Only this machine reaches it: for a phone give --host 0.0.0.0, or connect one with a "
+            f"cable and run {cable}, after which the address holds there too (docs/phones.md)."
+        ]
+    lines = []
+    if is_loopback(place.hostname or ""):
+        lines.append("This machine is in no network that a phone could reach.")
+    if not secure:
+        lines.append(
+            "Over plain http a phone cannot keep the page for offline use: give --cert and --key, "
+            f"or serve on loopback, run {cable} and open http://localhost:{place.port}/ on the "
+            "phone (docs/phones.md)."
+        )
+    return lines
 
 
 def page_folder(given: Path | None) -> Path:

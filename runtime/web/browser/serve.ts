@@ -5,7 +5,8 @@ import { createServer, request, type IncomingMessage, type Server, type ServerRe
 import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 
-const COMMAND =
+/** The `osd-edge` command. */
+export const COMMAND =
   process.env.OSD_EDGE ?? fileURLToPath(new URL("../../../../.venv/bin/osd-edge", import.meta.url));
 const FIXTURES = fileURLToPath(new URL("../fixtures/", import.meta.url));
 

@@ -82,7 +82,7 @@ function mutated(data: Uint8Array, below: (n: number) => number): Uint8Array {
   return below(8) === 0 ? result.subarray(0, below(result.length + 1)) : result;
 }
 
-test(`${MUTATIONS} mutations of valid files are read or refused, within memory`, () => {
+test(`${MUTATIONS} mutations of valid files are decoded or refused, within memory`, () => {
   const below = generator(0x05d);
   const files = cases.filter(({ result }) => result === "valid").map(dataOf);
   const codes = new Map<string, number>();
@@ -93,7 +93,7 @@ test(`${MUTATIONS} mutations of valid files are read or refused, within memory`,
     let code = "";
     const bytes = allocated(() => {
       try {
-        readBundle(data);
+        readBundle(data).decode();
       } catch (error) {
         if (!(error instanceof BundleError)) throw error;
         code = error.code;

@@ -1,7 +1,10 @@
 /** What the server offers: `catalogue.json`, as `osd-edge serve` writes it. */
 
+import type { Kind } from "../../src/core.js";
+
 export interface OfferedTask {
   readonly task: string;
+  readonly kind: Kind;
   readonly labels: readonly string[];
   /** Fingerprint of the base that it was made for. */
   readonly base: string;

@@ -8,7 +8,7 @@ export interface TaskState {
   readonly labels: readonly string[];
   readonly bytes: number;
   readonly installed: boolean;
-  /** Why an installed task cannot be used: a code and a message. */
+  /** Why an installed task cannot be used, or one that is offered not shown: a code and a message. */
   readonly refused: Problem | null;
   /** Whether the server has it: not installed yet or lost, or another version than that. */
   readonly offered: boolean;

@@ -94,12 +94,6 @@ class App {
     let refused: Problem | null = null;
     try {
       this.session?.loadBytes(await installed.readTask(this.store, task), task.task);
-      const kind = this.session?.kind(task.task) ?? "labels";
-      if (!SHOWN_KINDS.includes(kind)) {
-        this.session?.unload(task.task);
-        const message = `This page shows labels and numbers, and ${task.task} gives ${kind}.`;
-        refused = { code: "task.kind", message };
-      }
     } catch (error) {
       refused = problemOf(error);
     }
@@ -118,11 +112,13 @@ class App {
       const here = tasks.find(({ task }) => task === name);
       const offer = offers.find(({ task }) => task === name);
       const { labels, bytes } = (here ?? offer) as installed.InstalledTask;
-      const refused = this.seen.get(name)?.refused ?? null;
+      const unshown = offer === undefined ? null : this.#unshown(offer);
+      const refused = this.seen.get(name)?.refused ?? (here === undefined ? unshown : null);
       const fits = offer !== undefined && this.#fits(offer);
       // A task that works is not replaced by one for a base that is not here yet.
       const news = offer?.sha256 !== here?.sha256 || refused?.code === LOST;
-      const offered = offer !== undefined && news && (here === undefined || fits);
+      const wanted = unshown === null && news && (here === undefined || fits);
+      const offered = offer !== undefined && wanted;
       return { task: name, labels, bytes, installed: here !== undefined, refused, offered, fits };
     });
     const offeredBase = this.catalogue?.base;
@@ -182,6 +178,13 @@ class App {
 
   #fits({ base }: OfferedTask): boolean {
     return base === this.session?.manifest.fingerprint;
+  }
+
+  /** Why an offered task is of no use to this page, known before its bytes are here. */
+  #unshown({ task, kind }: OfferedTask): Problem | null {
+    if (SHOWN_KINDS.includes(kind)) return null;
+    const message = `This page shows labels and numbers, and ${task} gives ${kind}.`;
+    return { code: "task.kind", message };
   }
 
   #online(): Catalogue {
