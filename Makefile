@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 WEB := runtime/web
 WEB_INSTALLED := $(WEB)/node_modules/.installed
+EMULATED := measurements-out/emulated.json
 CHROMIUM ?= /usr/bin/chromium
 # As a variable, since it then holds for what packages are built with, too.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
@@ -34,7 +35,7 @@ test-web: $(INSTALLED) $(WEB_INSTALLED) web-page  ## the JavaScript runtime, in 
 	test -x $(CHROMIUM) || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq \
 		-o DPkg::Lock::Timeout=300 --no-install-recommends chromium fonts-dejavu-core; } || \
 		{ echo "needs a Chromium: install one, and name it: make test-web CHROMIUM=FILE"; exit 1; }
-	OMP_NUM_THREADS=2 $(BIN)/python -m tests.web_fixtures $(WEB)/build/fixtures
+	PYTHONPATH=vectors OMP_NUM_THREADS=2 $(BIN)/python -m tests.web_fixtures $(WEB)/build/fixtures
 	cd $(WEB) && npm run --silent test
 	cd $(WEB) && OSD_EDGE=$(abspath $(BIN))/osd-edge CHROMIUM=$(CHROMIUM) npm run --silent test:browser
 
@@ -46,8 +47,13 @@ lint: $(INSTALLED)  ## style and types
 results: $(INSTALLED)  ## docs/results.md on the checkpoints in $(SHARED)
 	$(BIN)/python -m benchmarks.results --shared $(SHARED) -o results-out --report docs/results.md
 
-measurements: $(INSTALLED)  ## docs/measurements.md: what tasks cost on this machine
+measurements: $(INSTALLED) $(EMULATED)  ## docs/measurements.md: what tasks cost on this machine
 	$(BIN)/python -m benchmarks.measurements --shared $(SHARED) -o measurements-out --report docs/measurements.md
+
+$(EMULATED):
+	$(MAKE) $(INSTALLED)
+	tests_emulated/install_packages.sh
+	$(BIN)/python -m benchmarks.emulated -o measurements-out --tokens 32
 
 vectors: $(INSTALLED)  ## make vectors/v1 anew, and the copy that devices check themselves with
 	$(BIN)/python vectors/generate.py

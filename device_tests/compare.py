@@ -21,6 +21,7 @@ _MEMORY = (
     "uss_bytes",
     "anonymous_bytes",
     "peak_rss_bytes",
+    "page_bytes",
     "per_task_bytes",
     "growth_bytes",
 )
@@ -116,6 +117,11 @@ def _unlike(old: Report, new: Report) -> Iterator[str]:
         before, after = old["plan"].get(name), new["plan"].get(name)
         if before != after:
             yield f"{name} was {before}, is {after}: figures that depend on it are not comparable"
+    now = {s["id"]: s["status"] for s in new["scenarios"]}
+    for scenario in old["scenarios"]:
+        status = now.get(scenario["id"], "not in the report")
+        if scenario["status"] == "done" != status:
+            yield f"scenario {scenario['id']} was done, is {status.replace('_', ' ')}"
     prints = [r["base"]["fingerprint"] if r["base"] else None for r in (old, new)]
     if prints[0] != prints[1]:
         yield "the base is another"

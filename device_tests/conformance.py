@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from osd_edge.base_manifest import BaseManifest, check_digests, check_fits, parse_manifest
-from osd_edge.bundle import Bundle
 from osd_edge.bundle_reader import read_bundle, read_bundle_file
 from osd_edge.device_tests.data import EXPECTED, MODEL_FOLDER, VECTORS
 from osd_edge.device_tests.hashes import decoded_sha256
@@ -160,7 +159,7 @@ def _model_cases(folder: Path) -> list[_Named]:
             (
                 f"{name}/decode",
                 entry["decoded_sha256"],
-                lambda: _same(entry["decoded_sha256"], decoded_sha256(_bundle(path))),
+                lambda: _same(entry["decoded_sha256"], decoded_sha256(read_bundle_file(path))),
             )
         )
         check = lambda: _check_task(session, path, inputs, entry, tolerance)  # noqa: E731
@@ -169,10 +168,6 @@ def _model_cases(folder: Path) -> list[_Named]:
     for entry in recorded["bundles"]:
         add(entry)
     return cases
-
-
-def _bundle(path: Path) -> Bundle:
-    return read_bundle_file(path)
 
 
 def _check_plain(folder: Path, session: EdgeSession, inputs: dict[str, Any]) -> None:

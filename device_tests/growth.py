@@ -47,7 +47,7 @@ def put_growth(
 
 
 def counts_up_to(most: int) -> list[int]:
-    """1, 2, 4, … and `most`: at how many to look."""
+    """1, 2, 4, … and `most`."""
     return sorted({most} | {2**i for i in range(most.bit_length()) if 2**i <= most})
 
 

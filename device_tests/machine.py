@@ -23,6 +23,11 @@ class Machine:
     osd_edge: str
 
 
+def usable_cpus() -> int | None:
+    """How many processors this process may use; None where the system does not tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
 def this_machine() -> Machine:
     """Facts about the machine this runs on; None where the system does not tell."""
     import osd_edge.runtime  # before onnxruntime: it turns the telemetry client off
@@ -31,13 +36,12 @@ def this_machine() -> Machine:
     import numpy
     import onnxruntime
 
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return Machine(
         architecture=platform.machine(),
         system=f"{platform.system()} {platform.release()}",
         processor=_processor(),
         cpus=os.cpu_count(),
-        cpus_usable=usable,
+        cpus_usable=usable_cpus(),
         memory_bytes=_memory_bytes(),
         python=platform.python_version(),
         onnxruntime=onnxruntime.__version__,

@@ -64,6 +64,7 @@ class _Run:
     def __post_init__(self) -> None:
         plan = self.plan
         self.report = _empty_report(plan)
+        self.began = _own_cpu_seconds()
         self.readings: list[Reading] = [read_sensors()]
         self.job = _job(plan)
         self.hand_over(finished=False)
@@ -87,9 +88,7 @@ class _Run:
         """Bring the report up to date and give a copy of it to `keep`."""
         report = self.report
         sheet = Sheet()
-        own = os.times()
-        cpu_seconds = own.user + own.system + own.children_user + own.children_system
-        put_conditions(sheet, self.readings, cpu_seconds)
+        put_conditions(sheet, self.readings, _own_cpu_seconds() - self.began)
         report["conditions"] = {"figures": sheet.figures, "missing": sheet.missing}
         report["noise"] = _noise(report["scenarios"])
         if self.plan.why_no_times is not None:
@@ -102,6 +101,12 @@ class _Run:
         software = {name: found.pop(name) for name in names}
         self.report["tool"]["version"] = found.pop("osd_edge")
         self.report["machine"] |= found | {"software": software}
+
+
+def _own_cpu_seconds() -> float:
+    """What this process and those that it started have taken so far."""
+    own = os.times()
+    return own.user + own.system + own.children_user + own.children_system
 
 
 def _play(info: ScenarioInfo, job: Job, plan: Plan, entry: Scenario) -> None:
@@ -126,11 +131,12 @@ def _play(info: ScenarioInfo, job: Job, plan: Plan, entry: Scenario) -> None:
 
 
 def _together(sheets: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The numbers of several processes as spreads."""
-    return {
-        name: None if figure is None else spread_of([sheet[name] for sheet in sheets])
-        for name, figure in sheets[0].items()
-    }
+    """The numbers of several processes as spreads; of a figure, those that have it."""
+    together = {}
+    for name in sheets[0]:
+        known = [sheet[name] for sheet in sheets if sheet.get(name) is not None]
+        together[name] = spread_of(known) if known else None
+    return together
 
 
 def _noise(scenarios: Sequence[Scenario]) -> Any:

@@ -68,8 +68,20 @@ def available_bytes(
     ):
         with contextlib.suppress(OSError, ValueError):  # "max" is no number, and no limit
             limit = int((cgroup / most).read_text("utf-8"))
-            found.append(max(0, limit - int((cgroup / now).read_text("utf-8"))))
+            taken = int((cgroup / now).read_text("utf-8"))
+            taken -= _given_back(cgroup / Path(now).with_name("memory.stat"))
+            found.append(max(0, limit - taken))
     return min(found, default=None)
+
+
+def _given_back(stat: Path) -> int:
+    """Bytes of files in a group's memory that the kernel drops before it runs out."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in stat.read_text("utf-8").splitlines():
+            name, _, value = line.partition(" ")
+            if name in ("inactive_file", "total_inactive_file"):
+                return int(value)
+    return 0
 
 
 def _fields(path: Path) -> dict[str, int]:

@@ -2,28 +2,32 @@
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from osd_edge.device_tests.job import Sheet
 
 SYS = Path("/sys")
-_NO_ENERGY = "not available here: no readable RAPL counter"
+_NO_ENERGY = "not available here: no readable counter of RAPL or hwmon"
 
 
 @dataclass(frozen=True)
 class Reading:
     """One look at the sensors; None where there is none.
 
-    `throttled` counts events since boot on x86; on a Raspberry Pi it is the firmware's word, 0
-    where nothing ever slowed the processor down.
+    `throttle_events` counts since boot, on x86. `firmware` is the word of a Raspberry Pi's: its
+    bits 0 to 3 say what slows the processor down now (voltage, clock, heat, soft limit), bits 16
+    to 19 what did since boot.
     """
 
     celsius: float | None
     hz: float | None
-    throttled: int | None
+    throttle_events: int | None
+    firmware: int | None
     load: float | None
     busy_ticks: int | None
     total_ticks: int | None
@@ -43,7 +47,8 @@ def read_sensors(sys: Path = SYS, proc: Path = Path("/proc")) -> Reading:
     return Reading(
         max(temperatures, default=None),
         max(clocks) * 1000 if clocks else None,
-        int(sum(events)) if events else _firmware_throttling(),
+        int(sum(events)) if events else None,
+        None if events else _firmware_throttling(),
         load,
         ticks,
         total,
@@ -51,11 +56,20 @@ def read_sensors(sys: Path = SYS, proc: Path = Path("/proc")) -> Reading:
 
 
 def read_energy(sys: Path = SYS) -> float | None:
-    """The RAPL counter of all processor packages together, in joules; None without one.
+    """Joules that counters have counted so far; None where none can be read.
 
-    It wraps around, and on most systems only root may read it.
+    RAPL's counters of the processor packages (its zone `psys` has these in it again), else those
+    of hwmon, but for a processor's single cores, which its sockets have in them. They wrap
+    around, and on most systems only root may read RAPL's.
     """
-    found = _numbers(sys, "class/powercap/*-rapl:[0-9]/energy_uj")
+    found = _counters(
+        sys, "class/powercap/*-rapl:*/energy_uj", "name", lambda s: s[:7] == "package"
+    )
+    if not found:
+        label = "energy{}_label"
+        found = _counters(
+            sys, "class/hwmon/hwmon*/energy*_input", label, lambda s: s[:5] != "Ecore"
+        )
     return sum(found) / 1e6 if found else None
 
 
@@ -76,10 +90,8 @@ def put_conditions(sheet: Sheet, readings: list[Reading], own_cpu_seconds: float
     sheet.put("temperature_highest_celsius", max(celsius, default=None), no)
     sheet.put("clock_lowest_hz", min(hz, default=None), no)
     sheet.put("clock_highest_hz", max(hz, default=None), no)
-    throttled = None
-    if first.throttled is not None and last.throttled is not None:
-        throttled = last.throttled - first.throttled if last.throttled > first.throttled else 0
-    sheet.put("throttled_count", throttled, "not available here: no counter and no vcgencmd")
+    no_count = "not available here: no counter and no vcgencmd"
+    sheet.put("throttled_count", _times_throttled(readings), no_count)
     sheet.put("load_start_count", first.load)
     sheet.put("load_end_count", last.load)
     busy = None
@@ -94,6 +106,34 @@ def put_conditions(sheet: Sheet, readings: list[Reading], own_cpu_seconds: float
         others = max(0.0, last.busy_ticks - first.busy_ticks - own)
         busy = min(1.0, others / (last.total_ticks - first.total_ticks))
     sheet.put("others_cpu_share", busy, "not available here: no /proc/stat")
+
+
+def _times_throttled(readings: list[Reading]) -> int | None:
+    """How often the processor was slowed down, as far as it was seen; None where nothing tells."""
+    events = [r.throttle_events for r in readings if r.throttle_events is not None]
+    if events:
+        return max(0, events[-1] - events[0])
+    words = [r.firmware for r in readings if r.firmware is not None]
+    if not words:
+        return None
+    seen = sum(word & 0xF != 0 for word in words)
+    between = (words[-1] & ~words[0]) >> 16 & 0xF
+    return max(seen, between.bit_count())
+
+
+def _counters(root: Path, pattern: str, label: str, wanted: Callable[[str], bool]) -> list[float]:
+    """The numbers of the files that match, where the file `label` beside each has a wanted text.
+
+    A `{}` in `label` is the number in the file's own name.
+    """
+    found = []
+    for path in sorted(root.glob(pattern)):
+        number = re.sub(r"\D", "", path.name)
+        with contextlib.suppress(OSError, ValueError):
+            beside = path.with_name(label.format(number))
+            if wanted(beside.read_text("utf-8").strip() if beside.exists() else ""):
+                found.append(float(path.read_text("utf-8")))
+    return found
 
 
 def _numbers(root: Path, pattern: str) -> list[float]:

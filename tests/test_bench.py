@@ -5,6 +5,7 @@ No test depends on how long anything took.
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from osd_edge.device_tests.schema import Scenario
 from osd_edge.errors import BaseError, BundleError, DeviceError, InputError, OsdEdgeError
 from osd_edge.progress import silent
 from tests.cli import run_cli
-from tests.reports import made_up, spread
+from tests.reports import made_up, scenario, spread
 
 QUICK = Plan(runs=3, seconds=0.0, repeats=2, tasks=3, soak_swaps=60, tokens=8)
 TODAY = ("lora-adapter", "session-per-task", "models", "rebuild")
@@ -75,6 +76,14 @@ def test_a_measurement_passes_and_keeps_the_rules(report: Report) -> None:
     assert {s["id"] for s in report["scenarios"] if s["role"] == "today"} == set(TODAY)
     assert report["machine"]["kind"] == "native"
     assert set(report["machine"]["software"]) == {"python", "onnxruntime", "numpy"}
+
+
+def test_every_figure_of_a_measurement_is_documented(report: Report) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "bench-schema.md").read_text("utf-8")
+    documented = set(re.findall(r"`([a-z0-9_]+)`", text.partition("### Names in use")[2]))
+    parts: list[Any] = [report["conditions"], report["noise"], *report["scenarios"]]
+    parts += [row for scenario in report["scenarios"] for row in scenario["rows"]]
+    assert {name for part in parts for name in part["figures"]} - documented == set()
 
 
 def test_conformance_comes_with_every_measurement(report: Report) -> None:
@@ -423,6 +432,32 @@ def test_the_command_shows_a_report_that_is_there(
         assert words in result.out
     result = run_cli(capsys, "bench", "--from", measured, "--json", "-")
     assert json.loads(result.out) == made_up()
+
+
+def test_options_that_would_do_nothing_are_refused(
+    measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run_cli(capsys, "bench", "--from", measured, "--tokens", 8, "--quick")
+    assert result.code == 2 and "leave out --tokens, --quick" in result.err
+    result = run_cli(capsys, "bench", "--device", "ssh:nobody@localhost", "--scratch", tmp_path)
+    assert result.code == 2 and "--scratch" in result.err
+
+
+def test_the_report_of_a_browser_is_shown_whole(
+    measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report: Any = made_up()
+    machine = dict.fromkeys(("processor", "architecture", "system", "memory_bytes"))
+    report["machine"] = machine | {"kind": "browser", "cpus": 8, "cpus_usable": 8, "software": {}}
+    base = scenario("base", figures={"latency_ms": spread(12.5), "page_bytes": 200 << 20})
+    report["scenarios"].insert(0, base)
+    (task,) = (s for s in report["scenarios"] if s["id"] == "task")
+    task["rows"] = [row for row in task["rows"] if "way" not in row["of"]]
+    page = tmp_path / "page.json"
+    page.write_text(json.dumps(report))
+    result = run_cli(capsys, "bench", "--from", page, "--compare", page)
+    assert "None" not in result.out and "no task" in result.out
+    assert "memory of the page" in result.out and "200.0 MiB" in result.out
 
 
 def test_the_command_tells_changes_and_fails_on_them_only_when_asked(

@@ -1,18 +1,22 @@
 """Parts of the emulated machine that need no emulator; the rest is in tests_emulated."""
 
 import gzip
+import json
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from osd_edge.device_tests.devices import open_device
+from osd_edge.device_tests import Plan, measure
+from osd_edge.device_tests.devices import agent, open_device
 from osd_edge.device_tests.devices.brought import finished
 from osd_edge.device_tests.emulated.cache import cache_folder, cached
 from osd_edge.device_tests.emulated.debian import MIRROR_VARIABLE, mirror
 from osd_edge.device_tests.emulated.initrd import make_initrd
 from osd_edge.device_tests.emulated.tools import check, find_tool
 from osd_edge.device_tests.many_models import open_one_by_one
+from osd_edge.device_tests.verdict import verdict_of
 from osd_edge.errors import DeviceError, InputError, OutputError
 
 
@@ -142,6 +146,32 @@ def test_a_run_without_any_report_is_a_broken_one() -> None:
     with pytest.raises(DeviceError, match="no results") as caught:
         finished(None, "the cable was pulled")
     assert caught.value.code == "device.broken-off"
+
+
+def test_what_failed_before_a_run_broke_off_does_not_make_it_whole() -> None:
+    plan = Plan(scenarios=("imports", "soak"), tokens=4, soak_swaps=1, repeats=1)
+    report = measure(plan.quick())
+    assert finished(report, "") is report
+    report["scenarios"][1]["status"] = "not_reached"
+    report["conformance"]["failures"] = [{"id": "x", "expected": "", "found": ""}]
+    report["verdict"] = verdict_of(report, finished=False)
+    assert report["verdict"]["status"] == "failed"
+    with pytest.raises(DeviceError, match="1 of 2 scenarios are kept") as caught:
+        finished(report, "the cable was pulled")
+    assert caught.value.code == "device.broken-off"
+
+
+def test_the_agent_ends_well_while_its_connection_is_open(tmp_path: Path) -> None:
+    source = Path(agent.__file__).read_text("utf-8") + f"\nserve({str(tmp_path)!r})\n"
+    command = [sys.executable, "-c", source]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        assert running.stdin is not None and running.stdout is not None
+        asked = {"run": [sys.executable, "-c", ""], "environment": {}, "report": "report.json"}
+        running.stdin.write(json.dumps(asked).encode() + b"\n")
+        running.stdin.flush()
+        lines = running.stdout.read().decode().splitlines()
+        assert running.wait(60) == 0
+    assert json.loads(lines[-1].removeprefix(agent.MARK)) == {"exit": 0}
 
 
 def test_models_are_opened_one_by_one_until_one_cannot(tiny_base: Path, tmp_path: Path) -> None:

@@ -305,3 +305,10 @@ def test_what_only_one_has_is_not_compared() -> None:
     old, new = made_up(), made_up()
     new["scenarios"].append(scenario("new", {"cold_ms": spread(9)}, [part({"x_ms": 1}, n=1)]))  # type: ignore[arg-type]
     assert compare(old, new).compared == compare(old, old).compared
+
+
+def test_a_scenario_that_is_not_done_any_more_is_told() -> None:
+    new: Any = made_up()
+    new["scenarios"][0]["status"] = "not_reached"
+    name = new["scenarios"][0]["id"]
+    assert f"scenario {name} was done, is not reached" in compare(made_up(), new).notes

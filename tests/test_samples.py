@@ -13,7 +13,13 @@ from osd_edge.device_tests.memory import MemoryUse, available_bytes, read_memory
 from osd_edge.device_tests.rounds import Variant, measure_rounds
 from osd_edge.device_tests.samples import percentile, ratio_of, spread_of, trimmed_mean
 from osd_edge.device_tests.scratch import check_room, file_system, scratch_folder
-from osd_edge.device_tests.sensors import put_conditions, put_energy, read_energy, read_sensors
+from osd_edge.device_tests.sensors import (
+    Reading,
+    put_conditions,
+    put_energy,
+    read_energy,
+    read_sensors,
+)
 from osd_edge.errors import OutputError
 
 KIB = 1024
@@ -137,6 +143,9 @@ def test_room_is_the_machine_s_or_the_group_s_whichever_is_less(tmp_path: Path) 
     (tmp_path / "memory.max").write_text("500000\n")
     (tmp_path / "memory.current").write_text("200000\n")
     assert available_bytes(tmp_path, tmp_path) == 300000
+    # Of a group's memory the kernel first drops pages of files.
+    (tmp_path / "memory.stat").write_text("anon 50000\ninactive_file 120000\n")
+    assert available_bytes(tmp_path, tmp_path) == 420000
     (tmp_path / "memory.max").write_text("max\n")
     assert available_bytes(tmp_path, tmp_path) == 700 * KIB
     assert available_bytes(tmp_path / "absent", tmp_path / "absent") is None
@@ -152,11 +161,15 @@ def test_sensors_are_read_where_the_system_has_them(tmp_path: Path) -> None:
     _write(tmp_path, "class/thermal/thermal_zone1/temp", "55250\n")
     _write(tmp_path, "devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", "1500000\n")
     _write(tmp_path, "devices/system/cpu/cpu0/thermal_throttle/core_throttle_count", "3\n")
-    _write(tmp_path, "class/powercap/intel-rapl:0/energy_uj", "2500000\n")
-    _write(tmp_path, "class/powercap/intel-rapl:0:0/energy_uj", "900000\n")  # a part of the first
+    # What is within the package, and what the package is within, are not counted again.
+    zones = (("0", "package-0", 2500000), ("0:0", "core", 900000), ("1", "psys", 9000000))
+    for zone, name, energy in zones:
+        _write(tmp_path, f"class/powercap/intel-rapl:{zone}/name", f"{name}\n")
+        _write(tmp_path, f"class/powercap/intel-rapl:{zone}/energy_uj", f"{energy}\n")
+    _write(tmp_path, "class/hwmon/hwmon0/energy1_input", "7000000\n")
     _write(tmp_path, "stat", "cpu  100 0 50 800 50 0 0 0 0 0\ncpu0 1\n")
     reading = read_sensors(tmp_path, tmp_path)
-    assert (reading.celsius, reading.hz, reading.throttled) == (55.25, 1.5e9, 3)
+    assert (reading.celsius, reading.hz, reading.throttle_events) == (55.25, 1.5e9, 3)
     assert (reading.busy_ticks, reading.total_ticks) == (150, 1000)
     assert read_energy(tmp_path) == 2.5
 
@@ -167,6 +180,31 @@ def test_sensors_are_read_where_the_system_has_them(tmp_path: Path) -> None:
     assert sheet.figures["temperature_highest_celsius"] == 55.25
     assert sheet.figures["throttled_count"] == 0
     assert sheet.figures["others_cpu_share"] == pytest.approx(300 / 800)
+
+
+def test_a_power_sensor_stands_in_for_rapl(tmp_path: Path) -> None:
+    for number, label, energy in ((1, "Ecore000", 400000), (2, "Esocket0", 3000000)):
+        _write(tmp_path, f"class/hwmon/hwmon1/energy{number}_label", f"{label}\n")
+        _write(tmp_path, f"class/hwmon/hwmon1/energy{number}_input", f"{energy}\n")
+    assert read_energy(tmp_path) == 3.0
+
+
+@pytest.mark.parametrize(
+    ("words", "times"),
+    [
+        ((0, 0), 0),
+        ((0x50000, 0x50000), 0),  # before this run
+        ((0, 0x50005), 2),  # two reasons came up
+        ((0x50000, 0x50005, 0x50000), 1),  # and went again
+        ((0x50005, 0x50005, 0x50000), 2),
+    ],
+)
+def test_a_raspberry_pi_tells_how_often_it_was_throttled(
+    words: tuple[int, ...], times: int
+) -> None:
+    sheet = Sheet()
+    put_conditions(sheet, [Reading(None, None, None, word, None, None, None) for word in words], 0)
+    assert sheet.figures["throttled_count"] == times
 
 
 def test_what_no_sensor_tells_is_not_available_here(tmp_path: Path) -> None:

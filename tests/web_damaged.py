@@ -5,10 +5,11 @@ import random
 import struct
 from pathlib import Path
 
+from surgery import flip, seal  # of vectors/
+
 from osd_edge.bundle_reader import read_bundle
 from osd_edge.device_tests.hashes import decoded_sha256
 from osd_edge.errors import BundleError
-from vectors.surgery import flip, seal
 
 _VALID = Path(__file__).parents[1] / "vectors" / "v1" / "valid"
 _FILES = 3000

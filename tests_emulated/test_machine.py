@@ -18,7 +18,7 @@ from osd_edge.errors import DataError, OsdEdgeError
 from osd_edge.progress import silent
 
 MIB = 2**20
-# Twenty tasks over MiniLM peaked at 116 MiB there, with inputs of 32 tokens (docs/measurements.md);
+# Twenty tasks over MiniLM peak at 116 MiB there, with inputs of 32 tokens (benchmarks.emulated);
 # the rest is room for other versions of the libraries. It is less than a third of the machine.
 PEAK_BUDGET = 160 * MIB
 

@@ -132,7 +132,8 @@ def _run(command: List[str], environment: Dict[str, str], report: str, folder: s
         signal.signal(getattr(signal, name), stop)
 
     def watch_connection() -> None:
-        while sys.stdin.buffer.read(4096):
+        # Not `sys.stdin`: its lock, held by a thread that waits, makes Python abort at its end.
+        while os.read(sys.stdin.fileno(), 4096):
             pass
         stop()
 

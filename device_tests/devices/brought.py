@@ -51,8 +51,9 @@ def finished(report: Report | None, why_not: str) -> Report:
         raise DeviceError(refused["code"], f"on the device: {refused['message']}")
     if report is None:
         raise DeviceError("device.broken-off", f"{why_not}; there are no results")
-    if report["verdict"]["status"] == "incomplete":
-        done = sum(s["status"] not in ("not_reached",) for s in report["scenarios"])
+    # Not the verdict: what has failed before the end makes it `failed`.
+    done = sum(s["status"] != "not_reached" for s in report["scenarios"])
+    if done < len(report["scenarios"]) or report["verdict"]["status"] == "incomplete":
         raise DeviceError(
             "device.broken-off",
             f"{why_not}; results of {done} of {len(report['scenarios'])} scenarios are kept",

@@ -41,6 +41,10 @@ def install_for(
         lines = [line for line in done.stderr.splitlines() if "ERROR" in line] or ["no message"]
         if "No space left" in done.stderr:
             raise DeviceError("device.space", f"no space left here to write wheels to {folder}")
+        if "connection" in done.stderr.lower():
+            raise DeviceError(
+                "device.wheels", f"pip reaches no package index from here: {shown(lines[0], 300)}"
+            )
         raise DeviceError(
             "device.wheels",
             f"pip found no wheels for Python {major}.{minor} on {platform.machine}: "

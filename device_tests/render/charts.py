@@ -228,7 +228,7 @@ def charts_of(report: Report) -> Sequence[tuple[str, str, str]]:
     wanted = (
         (
             "Memory as tasks grow",
-            "PSS of one process, every task loaded and run once.",
+            "Memory (PSS) of one process, every task loaded and run once.",
             memory_chart(report),
         ),
         (

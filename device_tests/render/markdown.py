@@ -7,7 +7,12 @@ from osd_edge.device_tests.schema import Report
 def to_markdown(report: Report, *, level: int = 1) -> str:
     """The whole report, its heading at `level`."""
     heading = "#" * level
-    lines = [f"{heading} What tasks cost on this device", "", f"**{_cell(_verdict(report))}**", ""]
+    lines = [
+        f"{heading} What tasks cost on this device",
+        "",
+        f"**{_cell(report['verdict']['line'])}**",
+        "",
+    ]
     lines += [f"- {name}: {_cell(value)}" for name, value in facts_of(report)]
     for table in tables_of(report):
         lines += ["", f"{heading}# {table.title}", "", markdown_table(table)]
@@ -19,10 +24,6 @@ def markdown_table(table: Table) -> str:
     """The table alone."""
     rows = [table.header, ("---", *["---:"] * (len(table.header) - 1)), *table.rows]
     return "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in rows)
-
-
-def _verdict(report: Report) -> str:
-    return report["verdict"]["line"]
 
 
 def _cell(text: str) -> str:

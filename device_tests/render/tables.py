@@ -23,6 +23,11 @@ WAYS = (
 )
 _LATENCY = ("p50", "p90", "p95", "p99", "trimmed_mean")
 _MEMORY = ("rss_bytes", "pss_bytes", "uss_bytes", "anonymous_bytes", "peak_rss_bytes")
+_CONDITIONS = {
+    "aa_ratio": "plain graph against itself",
+    "start_pss_bytes": "memory (PSS) of one start and another",
+    "start_cold_start_ms": "cold start of one process and another, ms",
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,8 @@ def facts_of(report: Report) -> list[tuple[str, str]]:
         "browser": "measured in a browser",
     }[machine["kind"]]
     memory = machine.get("memory_bytes")
-    words = [str(machine.get(name)) for name in ("processor", "architecture", "system")]
+    told = (machine.get(name) for name in ("processor", "architecture", "system"))
+    words = [str(word) for word in told if word is not None]  # a browser tells none of them
     words.append(f"{machine.get('cpus_usable')} of {machine.get('cpus')} CPUs")
     words += [f"{format_size(memory)} memory"] if isinstance(memory, int) else []
     software = machine.get("software") or {}
@@ -135,8 +141,11 @@ def _ways(report: Report) -> Table:
 
 def latency_parts(report: Report) -> Iterator[tuple[str, Row]]:
     """Everything whose latency was measured, all in the same rounds: its name and its figures."""
-    task = scenario_of(report, "task")
-    for row in task["rows"] if task else ():
+    base, task = scenario_of(report, "base"), scenario_of(report, "task")
+    rows = task["rows"] if task else []
+    if base is not None and not any("way" in row["of"] for row in rows):
+        yield "no task", {"of": {}, "figures": base["figures"], "missing": base["missing"]}
+    for row in rows:
         if "way" in row["of"]:
             yield str(row["of"]["way"]), row
         else:
@@ -289,8 +298,10 @@ def _conditions(report: Report) -> Table:
     rows: list[tuple[str, ...]] = []
     for part in (report["noise"], report["conditions"]):
         for name in part["figures"]:
-            label = "plain graph against itself" if name == "aa_ratio" else _plain_words(name)
-            rows.append((label, worded(part, name)))
+            rows.append((_CONDITIONS.get(name) or _plain_words(name), worded(part, name)))
+    for scenario in report["scenarios"]:
+        if "page_bytes" in scenario["figures"]:
+            rows.append(("memory of the page", worded(scenario, "page_bytes")))
     energy = scenario_of(report, "task")
     if energy is not None and "energy_run_joules" in energy["figures"]:
         rows.append(("energy of a run, joules", worded(energy, "energy_run_joules")))

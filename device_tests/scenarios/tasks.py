@@ -18,14 +18,12 @@ def run(job: Job, sheet: Sheet) -> None:
     for _ in range(WARM_UP_RUNS):
         session.run(inputs)
     files = task_files(job)
-    names: list[str] = []
 
     def grow(i: int) -> None:
         name, path = files[i]
         session.load(path, name)
         session.activate(name)
         session.run(inputs)
-        names.append(name)
 
     grown = put_growth(sheet, len(files), grow)
     sheet.check(

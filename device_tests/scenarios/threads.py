@@ -1,12 +1,13 @@
 """One session on more threads, and one session with more callers, each with its own task."""
 
-import os
 import threading
 import time
 
 import numpy as np
 
+from osd_edge.device_tests.growth import counts_up_to
 from osd_edge.device_tests.job import Job, Sheet
+from osd_edge.device_tests.machine import usable_cpus
 from osd_edge.device_tests.opened import inputs_of, open_session, task_files
 from osd_edge.device_tests.rounds import Variant, measure_rounds, put_latency
 from osd_edge.runtime import EdgeSession
@@ -17,15 +18,9 @@ _CALLERS = (1, 2, 4)
 def run(job: Job, sheet: Sheet) -> None:
     """Rows by threads of a session (latency), and by callers of one session (throughput)."""
     if job.timed:
-        for threads in _thread_counts():
+        for threads in counts_up_to(usable_cpus() or 1):
             _measure_threads(job, threads, sheet.add_row(threads=threads))
     _measure_callers(job, sheet)
-
-
-def _thread_counts() -> list[int]:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    most = usable or 1
-    return sorted({most} | {2**i for i in range(most.bit_length()) if 2**i <= most})
 
 
 def _measure_threads(job: Job, threads: int, row: Sheet) -> None:

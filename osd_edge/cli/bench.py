@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from osd_edge.cli.options import THREADS, FiniteRange
 from osd_edge.cli.output import bar, table
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from osd_edge.device_tests.compare import Change, Comparison
 
 _STDOUT = Path("-")
+_OUTPUTS = ("--json", "--csv", "--markdown", "--html")
+_WITHOUT_MEASURING = (*_OUTPUTS, "--from", "--compare", "--fail-on-change")
 
 
 def _file(name: str, words: str, **options: Any) -> Callable[..., Any]:
@@ -102,6 +105,7 @@ def bench(
     for path in (json_file, *writers):
         if path is not None and path != _STDOUT:
             check_file_writable(path)
+    _check_options(device, measures=from_file is None)
     old = None if compare_file is None else read_report(compare_file)
     if from_file is not None:
         report = read_report(from_file)
@@ -130,6 +134,22 @@ def bench(
     changed = comparison is not None and bool(comparison.changes) and fail_on_change
     if report["verdict"]["status"] == "failed" or changed:
         sys.exit(1)
+
+
+def _check_options(device: str, *, measures: bool) -> None:
+    """Refuse what would be given in vain."""
+    context = click.get_current_context()
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if context.get_parameter_source(str(parameter.name)) is not ParameterSource.DEFAULT
+    ]
+    if not measures:
+        vain = [option for option in given if option not in _WITHOUT_MEASURING]
+        if vain:
+            raise click.UsageError(f"--from measures nothing: leave out {', '.join(vain)}")
+    elif device != "local" and "--scratch" in given:
+        raise click.UsageError("--scratch is of this machine: elsewhere the run's folder serves")
 
 
 def _measure(plan: "Plan", device: str, json_file: Path | None) -> "Report":
