@@ -5,7 +5,9 @@ scenario, then a verdict in one line. Exit codes: 0 passed, 1 failed or broken o
 """
 
 import argparse
+import io
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator
@@ -18,7 +20,7 @@ from osd_edge.device_tests.plan import Plan, processor_list, scenario_list
 from osd_edge.device_tests.scenarios import SCENARIOS
 from osd_edge.device_tests.schema import Report, Scenario, middle
 from osd_edge.errors import OsdEdgeError, shown
-from osd_edge.files import check_file_writable, write_file
+from osd_edge.files import check_file_writable, check_outputs, write_file
 from osd_edge.sizes import format_size
 
 T = TypeVar("T")
@@ -27,9 +29,12 @@ T = TypeVar("T")
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         plan = _plan(options)
         if options.json is not None:
+            check_outputs({"--json": options.json}, [plan.base, *plan.bundles])
             check_file_writable(options.json)
     except OsdEdgeError as error:
         print(f"osd-edge: {shown(str(error), 600)} [{error.code}]", file=sys.stderr)
@@ -87,12 +92,20 @@ class _Watcher:
     def print_verdict(self) -> None:
         """The last line."""
         if self._report is not None:
-            print(self._report["verdict"]["line"], flush=True)
+            _say(self._report["verdict"]["line"])
 
     def _tell(self, name: str, line: str) -> None:
         if name not in self._told:
             self._told.add(name)
-            print(f"{name:20} {line}", flush=True)
+            _say(f"{name:20} {line}")
+
+
+def _say(line: str) -> None:
+    """Print a line, as long as anybody listens: the measurement goes on without."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _line(scenario: Scenario) -> str:
@@ -134,7 +147,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         tasks=options.tasks,
         soak_swaps=options.soak_swaps,
         scenarios=scenario_list(options.scenarios),
-        pin=processor_list(options.pin) if options.pin else (),
+        pin=() if options.pin is None else processor_list(options.pin),
         scratch=options.scratch,
         withhold_latency=options.withhold_latency,
         emulated=options.emulated,

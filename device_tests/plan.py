@@ -5,6 +5,7 @@ The same plan runs here, over ssh or in an emulated machine: `arguments` words i
 """
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,16 @@ from osd_edge.device_tests.scenarios import SCENARIOS
 from osd_edge.errors import InputError
 
 DEFAULT_TASKS = 8
+
+_MOST = {
+    "tokens": 1 << 16,
+    "batch": 1 << 12,
+    "runs": 10**6,
+    "repeats": 1000,
+    "tasks": 4096,
+    "soak_swaps": 10**9,
+}
+_MOST_PROCESSORS = 4096
 
 
 @dataclass(frozen=True)
@@ -98,10 +109,10 @@ class Plan:
 
 def check_plan(plan: Plan) -> None:
     """Refuse numbers out of range and scenarios that are not known. Raises InputError."""
-    for name in ("tokens", "batch", "runs", "repeats", "tasks", "soak_swaps"):
-        if getattr(plan, name) < 1:
+    for name, most in _MOST.items():
+        if not 1 <= getattr(plan, name) <= most:
             found = getattr(plan, name)
-            raise InputError("input.number", f"{name}: expected 1 or more, found {found}")
+            raise InputError("input.number", f"{name}: expected 1 to {most}, found {found}")
     if plan.threads < 0 or not 0 <= plan.seconds < 1e6:
         raise InputError("input.number", "threads and seconds: expected 0 or more")
     known = [scenario.id for scenario in SCENARIOS]
@@ -116,13 +127,20 @@ def check_plan(plan: Plan) -> None:
             "name a base package with --base and one or more bundles with --bundle, or neither: "
             "then the small model inside osd-edge is measured",
         )
+    if plan.scratch is not None and not os.access(plan.scratch, os.W_OK | os.X_OK):
+        raise InputError(
+            "input.scratch", f"--scratch {plan.scratch}: expected a folder that can be written to"
+        )
     if plan.pin and not hasattr(os, "sched_setaffinity"):
         raise InputError("input.pin", "this system cannot pin a process to processors: omit --pin")
 
 
 def scenario_list(text: str) -> tuple[str, ...]:
-    """Ids in `a,b`."""
-    return tuple(word.strip() for word in text.split(",") if word.strip())
+    """Ids in `a,b`; none in an empty text. Raises InputError `input.scenario`."""
+    found = tuple(word.strip() for word in text.split(",") if word.strip())
+    if text and not found:
+        raise InputError("input.scenario", f"expected ids as base,swap, found {text[:40]!r}")
+    return found
 
 
 def processor_list(text: str) -> tuple[int, ...]:
@@ -130,7 +148,8 @@ def processor_list(text: str) -> tuple[int, ...]:
     found: list[int] = []
     for word in text.split(","):
         first, dash, last = word.strip().partition("-")
-        if not (first.isdecimal() and (not dash or last.isdecimal())):
+        ends = [end for end in (first, last if dash else first) if re.fullmatch("[0-9]{1,4}", end)]
+        if len(ends) < 2 or not int(ends[0]) <= int(ends[1]) < _MOST_PROCESSORS:
             raise InputError("input.pin", f"expected processors such as 0,2-3, found {text[:40]!r}")
-        found += range(int(first), min(int(last or first), int(first) + 4095) + 1)
+        found += range(int(ends[0]), int(ends[1]) + 1)
     return tuple(sorted(set(found)))

@@ -6,6 +6,7 @@ The answer is one JSON object: the sheet, or `{"refused": [class, code, message]
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 from typing import Any
@@ -44,6 +45,7 @@ def _pin(processors: tuple[int, ...]) -> None:
 
 def main() -> None:
     """Read the job, play it, print the answer; what libraries print goes to standard error."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by which folders are left tidily
     job = Job.from_json(sys.stdin.read())
     answer, sys.stdout = sys.stdout, sys.stderr
     print(json.dumps(play(job)), file=answer, flush=True)

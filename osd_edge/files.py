@@ -10,16 +10,24 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from osd_edge.errors import OutputError
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write `data` to `path` atomically; raises OutputError and leaves nothing behind."""
+    """Write `data` to `path` atomically; raises OutputError and leaves nothing behind.
+
+    A link stays, and the file that it stands for is replaced. Into a pipe or a device the data
+    simply goes.
+    """
+    path = Path(os.path.realpath(path))
     temporary: Path | None = None
     try:
+        if _is_special(path):
+            path.write_bytes(data)
+            return
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".osd-", delete=False) as file:
             temporary = Path(file.name)
             file.write(data)
@@ -110,11 +118,39 @@ def check_file_writable(path: Path) -> None:
     """Refuse early, before minutes of work, a file whose folder cannot be written to."""
     if path.is_dir():
         raise OutputError("output.unwritable", f"{path} is a folder; expected the name of a file")
+    if _is_special(path):
+        return
+    path = Path(os.path.realpath(path))
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
         raise output_error(path, error) from error
+
+
+def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path | None]) -> None:
+    """Refuse (`output.same`) files to write of one name, or that are or lie in an input.
+
+    `outputs` are by the option that names them.
+    """
+    taken: dict[str, str] = {}
+    sources = {os.path.realpath(path) for path in inputs if path is not None}
+    for option, path in outputs.items():
+        if path is None or _is_special(path):
+            continue
+        real = os.path.realpath(path)
+        if real in taken:
+            raise OutputError("output.same", f"{taken[real]} and {option} both name {path}")
+        if any(real == source or real.startswith(source + os.sep) for source in sources):
+            raise OutputError(
+                "output.same", f"{option} {path} would replace what is read: name another file"
+            )
+        taken[real] = option
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is there and neither a file nor a folder."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def output_error(path: Path, error: OSError) -> OutputError:

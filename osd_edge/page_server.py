@@ -11,6 +11,7 @@ import hashlib
 import http.server
 import ipaddress
 import json
+import os
 import re
 import socket
 import ssl
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from osd_edge import __version__
 from osd_edge.base_manifest import (
@@ -58,7 +60,7 @@ _HEADERS = {
         "img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
     ),
 }
-_RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -106,11 +108,12 @@ def site_entries(page: Path, base: Path, bundles: Sequence[Path]) -> dict[str, E
     """
     manifest = read_manifest(base)
     check_digests(base, manifest)  # else every phone would find it out, after all its bytes
+    depth = len(page.parts)
     try:
         entries = {
             f"/{path.relative_to(page).as_posix()}": entry_of(path)
             for path in sorted(page.rglob("*"))
-            if path.is_file()
+            if path.is_file() and not any(part.startswith(".") for part in path.parts[depth:])
         }
     except OSError as error:
         raise InputError("input.page", f"cannot read the page: {error}") from error
@@ -148,7 +151,7 @@ def site_entries(page: Path, base: Path, bundles: Sequence[Path]) -> dict[str, E
         "format": CATALOGUE_VERSION,
         "tool": f"osd-edge {__version__}",
         "base": {
-            "name": base.resolve().name,
+            "name": os.fsencode(base.resolve().name).decode("utf-8", "replace"),
             "fingerprint": manifest.fingerprint,
             "url": folder,
             "sha256": manifest_entry.tag,
@@ -223,12 +226,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Quiet: a page asks for dozens of pieces."""
 
     def _answer(self, *, body: bool) -> None:
+        if {"Content-Length", "Transfer-Encoding"} & set(self.headers):
+            self.close_connection = True  # a body, which is not read, is not the next request
         named = self.headers.get("Host", "localhost")
-        host = re.sub(r":\d*$", "", named).strip("[]")
+        host = re.sub(r":\d*$", "", named).strip("[]").lower().removesuffix(".")
         if self.server.loopback and not is_loopback(host):
             self._send_head(HTTPStatus.MISDIRECTED_REQUEST, {"Content-Length": "0"})
             return
-        path = self.path.partition("?")[0]
+        path = unquote(urlsplit(self.path).path)
         entry = self.server.entries.get(path)
         if entry is None or not entry.is_there():
             self._send_head(HTTPStatus.NOT_FOUND, {"Content-Length": "0"})

@@ -26,10 +26,12 @@ from osd_edge.device_tests.play import play
 from osd_edge.device_tests.process import play_apart
 from osd_edge.device_tests.scenarios import SCENARIOS
 from osd_edge.device_tests.schema import Scenario
+from osd_edge.device_tests.scratch import file_system
 from osd_edge.errors import BaseError, BundleError, DeviceError, InputError, OsdEdgeError
 from osd_edge.progress import silent
 from tests.cli import run_cli
 from tests.reports import made_up, scenario, spread
+from tests.sshd import descendants
 
 QUICK = Plan(runs=3, seconds=0.0, repeats=2, tasks=3, soak_swaps=60, tokens=8)
 TODAY = ("lora-adapter", "session-per-task", "models", "rebuild")
@@ -198,20 +200,25 @@ def test_a_run_that_is_broken_off_keeps_what_it_has(plan: Plan) -> None:
     assert [k["verdict"]["status"] for k in kept] == ["incomplete"] * len(kept)
 
 
-def test_ending_the_process_leaves_a_report_in_the_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("module", ["osd_edge.device_tests", "osd_edge.cli.main"])
+def test_ending_the_process_leaves_a_report_in_the_file(tmp_path: Path, module: str) -> None:
     path = tmp_path / "report.json"
-    command = [sys.executable, "-m", "osd_edge.device_tests", "--json", str(path)]
-    command += ["--scenarios", "imports,soak", "--repeats", "1", "--soak-swaps", "100000000"]
+    command = [sys.executable, "-m", module, *(["bench"] if "cli" in module else [])]
+    command += ["--json", str(path), "--scenarios", "imports,soak"]
+    command += ["--repeats", "1", "--soak-swaps", "100000000"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             time.sleep(0.1)
             if path.exists() and by_id(read_report(path))["imports"]["status"] == "done":
                 break
+        children = descendants(process.pid)
         process.send_signal(signal.SIGTERM)
         out, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert out.splitlines()[-1].startswith("INCOMPLETE: broken off")
+    assert children and not any(Path(f"/proc/{pid}").exists() for pid in children)
+    if "cli" not in module:
+        assert out.splitlines()[-1].startswith("INCOMPLETE: broken off")
     report = read_report(path)
     assert report["conformance"]["status"] == "passed"
     assert by_id(report)["soak"]["status"] == "not_reached"
@@ -222,6 +229,30 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(
 ) -> None:
     assert main(["--json", str(tmp_path / "absent" / "report.json")]) == 1
     assert "[output.unwritable]" in capsys.readouterr().err
+
+
+def test_copies_of_models_go_however_a_run_ends(plan: Plan, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "osd_edge.device_tests", "--scenarios", "models"]
+    command += ["--tasks", "4000", "--tokens", "8", "--scratch", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not list(tmp_path.glob("*/*")):
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert process.returncode == 1 and list(tmp_path.iterdir()) == []
+
+
+def test_nobody_listening_does_not_end_a_run(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    command = [sys.executable, "-m", "osd_edge.device_tests", "--json", str(path)]
+    command += ["--scenarios", "imports,start", "--repeats", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(120) == 0
+    assert read_report(path)["verdict"]["status"] == "passed"
 
 
 # What it refuses
@@ -250,7 +281,9 @@ def test_a_bundle_of_another_base_is_refused_and_the_report_says_so(
     [
         ({"base": Path("absent")}, "base.missing"),
         ({"bundles": (Path("absent"),)}, "bundle.missing"),
-        ({"tokens": 100_000}, "input.max-length"),
+        ({"tokens": 60_000}, "input.max-length"),
+        ({"tokens": 10**9}, "input.number"),
+        ({"scratch": Path("absent")}, "input.scratch"),
         ({"tokens": 0}, "input.number"),
         ({"batch": 0}, "input.number"),
         ({"threads": -1}, "input.number"),
@@ -271,7 +304,7 @@ def test_a_plan_that_cannot_be_carried_out_is_refused(
 def test_processors_and_scenarios_are_lists() -> None:
     assert processor_list("0,2-4,2") == (0, 2, 3, 4)
     assert scenario_list("base, swap,") == ("base", "swap")
-    for text in ("", "a", "1-", "-1", "1,,2"):
+    for text in ("", "a", "1-", "-1", "1,,2", "3-1", "0-5000", "9" * 5000):
         with pytest.raises(InputError) as refused:
             processor_list(text)
         assert refused.value.code == "input.pin"
@@ -334,13 +367,14 @@ def test_the_end_of_a_process_is_told(plan: Plan, monkeypatch: pytest.MonkeyPatc
         play_apart(job(plan, "imports"))
 
 
-def test_a_way_of_today_without_room_fails_alone(plan: Plan, tmp_path: Path) -> None:
+@pytest.mark.skipif(file_system(Path("/dev/shm")) != "tmpfs", reason="needs a tmpfs")
+def test_a_way_of_today_without_room_fails_alone(plan: Plan) -> None:
     report = measure(
-        replace(plan, scenarios=("imports", "models"), repeats=1, scratch=tmp_path / "absent")
+        replace(plan, scenarios=("imports", "models"), repeats=1, scratch=Path("/dev/shm"))
     )
     models = by_id(report)["models"]
     assert models["status"] == "failed"
-    assert models["reason"] is not None and models["reason"]["code"] == "output.unwritable"
+    assert models["reason"] is not None and models["reason"]["code"] == "device.scratch"
     assert report["verdict"]["status"] == "passed"
     assert "1 without room or means here" in report["verdict"]["line"]
 
@@ -441,6 +475,40 @@ def test_options_that_would_do_nothing_are_refused(
     assert result.code == 2 and "leave out --tokens, --quick" in result.err
     result = run_cli(capsys, "bench", "--device", "ssh:nobody@localhost", "--scratch", tmp_path)
     assert result.code == 2 and "--scratch" in result.err
+    result = run_cli(capsys, "bench", "--from", measured, "--fail-on-change")
+    assert result.code == 2 and "--compare" in result.err
+
+
+def test_an_output_never_replaces_an_input_or_another_output(
+    measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = measured.read_bytes()
+    (tmp_path / "link").symlink_to(measured)
+    for option in ("--json", "--html"):
+        result = run_cli(capsys, "bench", "--from", measured, option, tmp_path / "link")
+        assert result.code == 1 and "[output.same]" in result.err
+    page = tmp_path / "page"
+    result = run_cli(capsys, "bench", "--from", measured, "--html", page, "--csv", page)
+    assert result.code == 1 and "[output.same]" in result.err
+    result = run_cli(capsys, "bench", "--base", tmp_path, "--bundle", measured, "--json", page)
+    assert result.code == 1 and "[output.same]" in result.err
+    result = run_cli(capsys, "bench", "--from", measured, "--html", "-")
+    assert result.code == 2
+    assert measured.read_bytes() == before and not page.exists()
+
+
+def test_a_terminal_is_shown_no_control_codes(
+    measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile: Any = made_up()
+    hostile["machine"]["processor"] = "\x1b]0;owned\x07\nPASSED"
+    hostile["notes"].append("\x1b[2J")
+    hostile["verdict"]["line"] = "\x1b[8mPASSED"
+    path = tmp_path / "hostile.json"
+    path.write_text(json.dumps(hostile))
+    result = run_cli(capsys, "bench", "--from", path, "--compare", measured)
+    assert "\x1b" not in result.out and "\x07" not in result.out
+    assert "\nPASSED" not in result.out.replace(made_up()["verdict"]["line"], "")
 
 
 def test_the_report_of_a_browser_is_shown_whole(
@@ -496,6 +564,7 @@ def test_a_failed_verdict_is_exit_code_1(
         (("--html", "absent/page.html"), "output.unwritable"),
         (("--pin", "x"), "input.pin"),
         (("--scenarios", "dance"), "input.scenario"),
+        (("--scenarios", ","), "input.scenario"),
         (("--bundle", "without-a-base"), "input.options"),
     ],
 )

@@ -33,6 +33,20 @@ def manifest(text: str) -> str:
     return json.dumps({"fingerprint": text, "files": {"stale": {}}})
 
 
+def test_a_link_stays_and_a_pipe_takes_what_is_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("file")
+    write_file(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "file").read_bytes() == b"new"
+    os.mkfifo(tmp_path / "pipe")
+    reading = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    check_file_writable(tmp_path / "pipe")
+    write_file(tmp_path / "pipe", b"through")
+    assert os.read(reading, 100) == b"through"
+    os.close(reading)
+    assert names(tmp_path) == ["file", "link", "pipe"]
+
+
 def test_a_file_is_written_and_replaced(tmp_path: Path) -> None:
     path = tmp_path / "a"
     write_file(path, b"old")

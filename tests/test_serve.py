@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import json
 import shutil
+import socket
 import ssl
 import subprocess
 import threading
@@ -214,6 +215,26 @@ def test_the_address_and_its_code() -> None:
     assert is_loopback("127.0.0.1") and is_loopback("localhost") and is_loopback("::1")
     assert not is_loopback("0.0.0.0") and not is_loopback("phone.example")
     assert len(qr_code("http://192.168.1.2:8765/").splitlines()) > 10
+
+
+def test_odd_requests(page: Path, tiny_base: Path, tiny_bundles: tuple[Path, Path]) -> None:
+    (page / "a b.js").write_text("1", "utf-8")
+    (page / ".hidden").write_text("1", "utf-8")
+    with running(site_entries(page, tiny_base, tiny_bundles)) as server:
+        assert get(server, "/a%20b.js")[0] == 200
+        assert get(server, "/.hidden")[0] == 404
+        assert get(server, "http://localhost/index.html")[0] == 200
+        assert get(server, "/", Host="LOCALHOST.")[0] == 200
+        assert get(server, "/index.html", Range="Bytes=0-3")[0] == 206
+        # A body is not taken for the next request.
+        with socket.create_connection(
+            ("127.0.0.1", server.server_address[1]), timeout=30
+        ) as connection:
+            body = b"GET / HTTP/1.1\r\n\r\n"
+            head = f"GET /a%20b.js HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n"
+            connection.sendall(head.encode() + body)
+            answer = b"".join(iter(lambda: connection.recv(4096), b""))
+        assert answer.count(b"HTTP/1.1 200") == 1
 
 
 def test_what_a_phone_needs_is_said() -> None:

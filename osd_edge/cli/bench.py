@@ -1,8 +1,10 @@
 """`osd-edge bench`: what tasks cost on this device, or on another that a driver reaches."""
 
 import json
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +13,14 @@ from click.core import ParameterSource
 
 from osd_edge.cli.options import THREADS, FiniteRange
 from osd_edge.cli.output import bar, table
+from osd_edge.errors import shown
 
 if TYPE_CHECKING:
     from osd_edge.device_tests import Plan, Report
     from osd_edge.device_tests.compare import Change, Comparison
 
 _STDOUT = Path("-")
+_LINE = 600  # characters of what a report says, which another machine may have written
 _OUTPUTS = ("--json", "--csv", "--markdown", "--html")
 _WITHOUT_MEASURING = (*_OUTPUTS, "--from", "--compare", "--fail-on-change")
 
@@ -99,13 +103,20 @@ def bench(
     from osd_edge.device_tests.compare import compare
     from osd_edge.device_tests.plan import processor_list, scenario_list
     from osd_edge.device_tests.render import to_csv, to_html, to_markdown
-    from osd_edge.files import check_file_writable, write_file
+    from osd_edge.files import check_file_writable, check_outputs, write_file
 
-    writers = {csv_file: to_csv, markdown_file: to_markdown, html_file: to_html}
-    for path in (json_file, *writers):
-        if path is not None and path != _STDOUT:
+    writers = ((csv_file, to_csv), (markdown_file, to_markdown), (html_file, to_html))
+    given = _given()
+    _check_options(given, device, measures=from_file is None)
+    outputs = {"--csv": csv_file, "--markdown": markdown_file, "--html": html_file}
+    if _STDOUT in outputs.values():
+        raise click.UsageError("only --json writes to standard output")
+    if json_file != _STDOUT:
+        outputs["--json"] = json_file
+    check_outputs(outputs, [base, *bundles, from_file, compare_file])
+    for path in outputs.values():
+        if path is not None:
             check_file_writable(path)
-    _check_options(device, measures=from_file is None)
     old = None if compare_file is None else read_report(compare_file)
     if from_file is not None:
         report = read_report(from_file)
@@ -114,13 +125,16 @@ def bench(
             base=base,
             bundles=bundles,
             scenarios=scenario_list(scenarios),
-            pin=processor_list(pin) if pin else (),
+            pin=() if pin is None else processor_list(pin),
             **numbers,
         )
-        report = _measure(plan.quick() if quick else plan, device, json_file)
+        if quick:  # of what was not asked for otherwise
+            asked = {name: value for name, value in numbers.items() if name in given}
+            plan = replace(plan.quick(), **asked)
+        report = _measure(plan, device, json_file)
     if json_file is not None:
         _write_json(json_file, report)
-    for path, write in writers.items():
+    for path, write in writers:
         if path is not None:
             write_file(path, write(report).encode())
             click.echo(f"{path}: the report", err=json_file == _STDOUT)
@@ -130,26 +144,31 @@ def bench(
     if comparison is not None:
         click.echo(describe_comparison(comparison), err=json_file == _STDOUT)
     if json_file is not None:
-        click.echo(report["verdict"]["line"], err=json_file == _STDOUT)
+        click.echo(shown(report["verdict"]["line"], _LINE), err=json_file == _STDOUT)
     changed = comparison is not None and bool(comparison.changes) and fail_on_change
-    if report["verdict"]["status"] == "failed" or changed:
+    if report["verdict"]["status"] != "passed" or changed:
         sys.exit(1)
 
 
-def _check_options(device: str, *, measures: bool) -> None:
-    """Refuse what would be given in vain."""
+def _given() -> dict[str, str]:
+    """The options on the command line, by the names of their values."""
     context = click.get_current_context()
-    given = [
-        parameter.opts[0]
+    return {
+        str(parameter.name): parameter.opts[0]
         for parameter in context.command.params
         if context.get_parameter_source(str(parameter.name)) is not ParameterSource.DEFAULT
-    ]
-    if not measures:
-        vain = [option for option in given if option not in _WITHOUT_MEASURING]
-        if vain:
-            raise click.UsageError(f"--from measures nothing: leave out {', '.join(vain)}")
-    elif device != "local" and "--scratch" in given:
+    }
+
+
+def _check_options(given: Mapping[str, str], device: str, *, measures: bool) -> None:
+    """Refuse what would be given in vain."""
+    vain = [option for option in given.values() if option not in _WITHOUT_MEASURING]
+    if not measures and vain:
+        raise click.UsageError(f"--from measures nothing: leave out {', '.join(vain)}")
+    if device != "local" and "scratch" in given:
         raise click.UsageError("--scratch is of this machine: elsewhere the run's folder serves")
+    if "fail_on_change" in given and "compare_file" not in given:
+        raise click.UsageError("--fail-on-change goes with --compare")
 
 
 def _measure(plan: "Plan", device: str, json_file: Path | None) -> "Report":
@@ -160,6 +179,8 @@ def _measure(plan: "Plan", device: str, json_file: Path | None) -> "Report":
         if json_file is not None and json_file != _STDOUT:
             _write_json(json_file, report)
 
+    # Whoever ends this process politely ends those that it has started, and keeps the results.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         return open_device(device).run(plan, bar, keep)
     except KeyboardInterrupt:
@@ -182,16 +203,17 @@ def describe(report: "Report") -> str:
     """The report as tables for a terminal, the verdict last."""
     from osd_edge.device_tests.render import facts_of, tables_of
 
-    lines = [f"{name:9} {value}" for name, value in facts_of(report)]
+    lines = [f"{name:9} {shown(value, _LINE)}" for name, value in facts_of(report)]
     for part in tables_of(report):
-        lines += ["", part.title, table(part.header, part.rows)]
+        rows = [tuple(shown(cell, _LINE) for cell in row) for row in part.rows]
+        lines += ["", part.title, table(part.header, rows)]
         lines += [part.note] if part.note else []
-    return "\n".join([*lines, "", report["verdict"]["line"]])
+    return "\n".join([*lines, "", shown(report["verdict"]["line"], _LINE)])
 
 
 def describe_comparison(comparison: "Comparison") -> str:
     """Changes beyond noise as a table, or that there are none."""
-    lines = [f"unlike: {note}" for note in comparison.notes]
+    lines = [f"unlike: {shown(note, _LINE)}" for note in comparison.notes]
     count = len(comparison.changes)
     lines.append(f"{count} of {comparison.compared} figures changed beyond noise")
     if comparison.changes:
