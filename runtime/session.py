@@ -308,7 +308,9 @@ class EdgeSession:
         batch = len(feeds[self.manifest.inputs[0]])
         if isinstance(tasks, str) or len(tasks) != batch:
             raise InputError(
-                "input.tasks", f"expected a list with the task of each of {batch} rows"
+                "input.tasks",
+                f"expected a list with the task of each of {batch} rows, found "
+                + (f"a text: {shown(tasks)!r}" if isinstance(tasks, str) else f"{len(tasks)}"),
             )
         with self._lock:
             # Each name once: a cache smaller than the batch's tasks decodes none of them twice.

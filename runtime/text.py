@@ -81,7 +81,9 @@ def length_within(settings: TextSettings, max_length: int | None) -> int:
 def check_texts(texts: Sequence[str], pairs: Sequence[str] | None = None) -> None:
     """Refuse (`input.texts`) what is no list of texts."""
     if isinstance(texts, str) or not texts or not all(isinstance(t, str) for t in texts):
-        raise InputError("input.texts", "expected a list of one or more texts")
+        raise InputError(
+            "input.texts", f"expected a list of one or more texts, found {shown(repr(texts))}"
+        )
     for text in (*texts, *(pairs or ())):
         try:
             text.encode()

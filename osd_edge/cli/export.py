@@ -288,9 +288,11 @@ def _describe(report: "TaskReport") -> str:
         + (f", keep {report.keep:g}" if report.keep else "")
         + (f", refined: {report.refine}" if report.refine else "")
         + (f", for {report.base_weights} weights" if report.base_weights != "fp32" else "")
-        + f", {report.values} values at {report.sites} sites"
+        + (f", {report.values} values at {report.sites} sites" if report.sites else "")
         + (f", k = r + {report.extra_rank}" if report.extra_rank is not None else ""),
-        f"  delta {report.delta_size} bytes, head and header {report.head_size} bytes",
+        f"  delta {report.delta_size} bytes, head and header {report.head_size} bytes"
+        if report.method != "head"
+        else "  no delta: a head over the unchanged base",
     ]
     if report.adapter_size is not None:
         saved = 1 - report.size / report.adapter_size
@@ -323,6 +325,8 @@ def _scores(report: "TaskReport") -> list[str]:
         "(embedding, bias and LayerNorm deltas left out)",
         f"    this bundle      {_score(report.compressed)}",
     ]
+    if report.method == "head":  # it is the frozen head
+        return lines
     if report.frozen_head:
         lines.append(f"    frozen head      {_score(report.frozen_head)}   (the base as it is)")
     if report.share is not None and report.share_error is not None:

@@ -39,7 +39,7 @@ def main() -> None:
         click.echo(f"osd-edge: {shown(str(error), 600)} [{shown(error.code, 64)}]", err=True)
         sys.exit(1)
     except ModuleNotFoundError as error:
-        extra = {"tokenizers": "text", "matplotlib": "demo", "sklearn": "demo", "segno": "serve"}
+        extra = {"tokenizers": "text", "segno": "serve"}
         name = (error.name or "").split(".")[0]
         if name in ("", "osd_edge"):
             raise

@@ -68,7 +68,10 @@ def serve(
             entry.size for path, entry in entries.items() if path.startswith(("/base/", "/tasks/"))
         )
         click.echo(f"{address}  base and {count} tasks, {format_size(size)}; Ctrl+C stops")
-        click.echo(qr_code(address))
+        try:
+            click.echo(qr_code(address))
+        except ModuleNotFoundError:
+            click.echo("(a QR code of it stands here after: pip install 'osd-edge[serve]')")
         for line in how_to_reach(host, address, secure=certificate is not None):
             click.echo(line, err=True)
         try:
@@ -114,7 +117,8 @@ def page_folder(given: Path | None) -> Path:
         raise InputError(
             "input.page",
             f"the page is not built: expected it in {folder}; run '{BUILD_COMMAND}' in the "
-            "source, which needs Node 20, or name a built one with --page",
+            "source, which needs Node 20, and install again, or name its folder "
+            "runtime/web/page with --page",
         )
     return folder
 
