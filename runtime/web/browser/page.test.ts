@@ -67,6 +67,24 @@ test("three tasks answer as in Python, as one taps from task to task", async () 
   await phone.close();
 });
 
+test("the cost of a swap stays on show until the next swap", async () => {
+  const phone = await ready("first", "second");
+  await phone.choose("second");
+  await phone.type(text);
+  await phone.answers(label("second", text));
+  const cost = await phone.page.textContent("#swap-cost");
+  assert.match(cost!, /ms, cold$/);
+  await phone.add("third");
+  await phone.page.evaluate(() => void dispatchEvent(new Event("online"))); // it looks again
+  await phone.page.getByRole("button", { name: "Remove first" }).click();
+  await phone.page.getByRole("button", { name: "Add first" }).waitFor();
+  const unlike = others.find((one) => label("second", one) !== label("second", text))!;
+  await phone.type(unlike);
+  await phone.answers(label("second", unlike));
+  assert.equal(await phone.page.textContent("#swap-cost"), cost);
+  await phone.close();
+});
+
 test("nothing on the page moves by itself, and every control is named and thumb-sized", async () => {
   const phone = await Phone.with(browser);
   await phone.page.addInitScript(() => {
@@ -249,10 +267,7 @@ test("a file of which the browser dropped a piece is got again, from there on", 
   await phone.getBase();
   const asked = proxy.asked.filter(({ path }) => /model|tokenizer/.test(path));
   assert.deepEqual(asked.map(({ range }) => range), [`bytes=${4 * 2 ** 20}-`]);
-  const record = await phone.page.evaluate(async () => {
-    const cache = await caches.open("osd-edge-files-1");
-    return (await (await cache.match("/-/record/task/first"))!.json()) as { sha256: string };
-  });
+  const record = await phone.record("task/first");
   assert.equal(await drop(`/piece/${record.sha256}/0`), 1);
   await phone.page.reload();
   await phone.page.locator("small.refused", { hasText: "[storage.lost]" }).waitFor();
@@ -323,6 +338,20 @@ test("a new base: tasks of the old one are refused by its fingerprint and offere
   const weights = (await phone.stored()).filter((key) => key.includes("/whole/"));
   // The new base's three files, its task, and the old task that was not replaced yet.
   assert.equal(weights.length, 5, "files of the old base are gone");
+  await phone.close();
+});
+
+test("a task of which the server has another version can be updated, or removed", async () => {
+  const phone = await ready("first");
+  const { sha256 } = await phone.record("task/first");
+  proxy.fault = {
+    path: "catalogue.json",
+    change: (bytes) => void bytes.write("0".repeat(8), bytes.indexOf(sha256)),
+  };
+  await phone.page.reload();
+  await phone.page.getByRole("button", { name: "Update first" }).waitFor();
+  await phone.page.getByRole("button", { name: "Remove first" }).click();
+  await phone.page.getByRole("button", { name: "Add first" }).waitFor();
   await phone.close();
 });
 

@@ -92,6 +92,14 @@ export class Phone {
     });
   }
 
+  /** What the page has noted of the base or a task. */
+  record(name: string): Promise<{ sha256: string }> {
+    return this.page.evaluate(async (name) => {
+      const cache = await caches.open("osd-edge-files-1");
+      return (await cache.match(`/-/record/${name}`))!.json();
+    }, name);
+  }
+
   async close(): Promise<void> {
     await this.context.close();
   }

@@ -18,6 +18,7 @@ const measured = byId<HTMLProgressElement>("measured");
 let state: State | null = null;
 let chosen: string | null = recall("task");
 let active: string | null = null;
+let current = false; // whether the worker is known to have it active
 let report: unknown = null;
 let busy = false; // measuring
 let kept: boolean | null = null; // whether the page itself opens without a network; null: not known
@@ -74,7 +75,7 @@ function show(next: State): void {
   draw();
   void storage();
   // What was active may have been replaced: activate it anew.
-  active = null;
+  current = false;
   void answer();
 }
 
@@ -108,11 +109,15 @@ async function answer(): Promise<void> {
   const mine = ++asked;
   if (state === null || !state.ready || busy) return;
   try {
-    if (active !== chosen) {
+    if (!current || active !== chosen) {
       const swap = await client.ask("activate", chosen);
+      const swapped = swap.cold || swap.task !== active; // else it was active: no cost to show
       active = swap.task;
-      byId("swap-cost").textContent =
-        swap.task === null ? "–" : `${ms(swap.ms)}${swap.cold ? ", cold" : ""}`;
+      current = true;
+      if (swapped) {
+        byId("swap-cost").textContent =
+          swap.task === null ? "–" : `${ms(swap.ms)}${swap.cold ? ", cold" : ""}`;
+      }
     }
     const text = message.value.trim();
     if (mine !== asked) return;

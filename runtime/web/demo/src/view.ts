@@ -112,7 +112,7 @@ export function filesList(
       get.disabled = !task.fits;
       buttons.push(get);
     }
-    if (task.installed && !(task.offered && task.refused === null)) {
+    if (task.installed) {
       const act = (): void => actions.removeTask(task.task);
       buttons.push(button("Remove", `Remove ${task.task}`, busy, act));
     }
