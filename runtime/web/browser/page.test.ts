@@ -250,6 +250,48 @@ test("a download that broke off for good goes on after a reload", async () => {
   await phone.close();
 });
 
+test("an update of the base that broke off loses none of its files to another change", async () => {
+  const phone = await ready("first");
+  proxy.served = other;
+  await phone.page.reload();
+  const update = phone.page.getByRole("button", { name: /^Update the base/ });
+  await update.waitFor();
+  proxy.fault = { path: "model.onnx.data", cutAfter: 5_000_000, thenStop: true };
+  await update.click();
+  await phone.refuses("download.broken");
+  await phone.page.getByRole("button", { name: "Remove first" }).click();
+  await phone.page.getByRole("button", { name: "Remove first" }).waitFor({ state: "detached" });
+  await proxy.start();
+  proxy.asked.length = 0;
+  await update.click();
+  await update.waitFor({ state: "detached" });
+  // The graph was whole, and of the weights a part was here.
+  const asked = proxy.asked.filter(({ path }) => path.includes("model.onnx"));
+  assert.equal(asked.length, 1);
+  assert.match(asked[0]!.range!, /^bytes=[1-9]/);
+  assert.ok(!(await phone.stored()).some((key) => key.includes("/pending/")));
+  await phone.close();
+});
+
+test("what came of an update that the server no longer offers is deleted", async () => {
+  const phone = await ready("first");
+  const before = await phone.stored();
+  proxy.served = other;
+  await phone.page.reload();
+  const update = phone.page.getByRole("button", { name: /^Update the base/ });
+  await update.waitFor();
+  proxy.fault = { path: "model.onnx.data", cutAfter: 5_000_000, thenStop: true };
+  await update.click();
+  await phone.refuses("download.broken");
+  assert.ok((await phone.stored()).length > before.length);
+  proxy.served = first;
+  await proxy.start();
+  await phone.page.reload();
+  await phone.page.getByText("Online · works offline").waitFor();
+  assert.deepEqual((await phone.stored()).sort(), before.sort());
+  await phone.close();
+});
+
 test("a file of which the browser dropped a piece is got again, from there on", async () => {
   const phone = await ready("first");
   /** Drop what is kept under a key that ends so. */
@@ -304,8 +346,10 @@ test("where there is no room, it says so and leaves nothing behind", async () =>
   await devtools.send("Storage.overrideQuotaForOrigin", { origin, quotaSize });
   await phone.page.getByRole("button", { name: /^Get the base/ }).click();
   await phone.refuses("storage.full");
-  const left = (await phone.stored()).filter((key) => key.includes("/record/"));
-  assert.deepEqual(left, []);
+  const { files } = JSON.parse(readFileSync(`${FIXTURES}base/manifest.json`, "utf8"));
+  const { sha256 } = files["model.onnx.data"];
+  const left = (await phone.stored()).filter((key) => key.includes(sha256) || key.endsWith("/base"));
+  assert.deepEqual(left, [], "no piece of the file, and no base");
   await devtools.send("Storage.overrideQuotaForOrigin", { origin });
   await phone.getBase();
   await phone.add("first");
@@ -421,6 +465,19 @@ test("a server with other files than the page knows of: the list is brought up t
   await phone.page.getByRole("button", { name: /^Update the base/ }).waitFor();
   await phone.type(text);
   await phone.answers(label("first", text));
+  await phone.close();
+});
+
+test("a worker that failed is told of again, whatever is asked later", async () => {
+  const phone = await Phone.with(browser);
+  proxy.fault = { path: "worker.js", status: 404 };
+  await phone.page.goto(proxy.address);
+  await phone.refuses("page.failed");
+  await phone.page.evaluate(() => {
+    document.getElementById("problem")!.textContent = "";
+    dispatchEvent(new Event("online")); // it asks anew
+  });
+  await phone.refuses("page.failed");
   await phone.close();
 });
 

@@ -21,7 +21,7 @@ const pieceKey = (sha256: string, i: number): string => `piece/${sha256}/${i}`;
 const wholeKey = (sha256: string): string => `whole/${sha256}`;
 
 /** Whether `sha256` is here and was checked. */
-export async function isWhole(store: Store, sha256: string): Promise<boolean> {
+async function isWhole(store: Store, sha256: string): Promise<boolean> {
   return (await store.get(wholeKey(sha256))) !== null;
 }
 

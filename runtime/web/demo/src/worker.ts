@@ -52,6 +52,7 @@ class App {
     const mine = ++this.asked;
     const catalogue = await fetchCatalogue();
     if (mine === this.asked) this.catalogue = catalogue; // an answer that came late is not news
+    if (catalogue !== null) await installed.dropUnoffered(this.store, catalogue);
     return inTurn(() => this.follow());
   }
 
