@@ -194,6 +194,55 @@ test("below a path of its server it is kept as well", async () => {
   await phone.close();
 });
 
+test("pages below two paths of one server have nothing in common", async () => {
+  const phone = await Phone.with(browser);
+  proxy.below = "/sub";
+  await phone.visit(`${proxy.address}sub/`);
+  await phone.getBase();
+  await phone.add("first");
+  await phone.type(text);
+  await phone.answers(label("first", text));
+  await phone.keptOffline();
+  const kept = await phone.stored();
+  proxy.below = "";
+  const root = await phone.tab();
+  await root.visit(proxy.address);
+  assert.equal(await root.page.inputValue("#message"), "");
+  await root.getBase();
+  await root.page.getByRole("button", { name: "Add first" }).waitFor();
+  await root.add("second");
+  assert.deepEqual(await phone.stored(), kept);
+  await phone.page.reload();
+  await phone.answers(label("first", text));
+  await phone.close();
+});
+
+test("a page that is older than its server says so, and a reload brings the new one", async () => {
+  const phone = await ready("first");
+  await phone.type(text);
+  await phone.answers(label("first", text));
+  /** The site as a newer version would be: another page, and a catalogue of another format. */
+  const change = (bytes: Buffer): void => {
+    const put = (old: string, next: string): void => {
+      const at = bytes.indexOf(old);
+      if (at >= 0) bytes.write(next, at);
+    };
+    put('"format": 1', '"format": 2');
+    put("<h1>OSD Edge", "<h1>OSD Next");
+    const version = bytes.indexOf('version:"');
+    if (version >= 0) bytes.write("next", version + 'version:"'.length);
+  };
+  proxy.fault = { path: "", change };
+  await phone.page.reload();
+  await phone.page.getByText("Older than the server · reload to update").waitFor();
+  await phone.answers(label("first", text)); // what is here works on
+  await phone.page.reload();
+  await phone.page.getByRole("heading", { name: "OSD Next" }).waitFor();
+  await phone.answers(label("first", text));
+  assert.deepEqual(phone.mistakes, []);
+  await phone.close();
+});
+
 test("a server that takes connections and never answers holds nothing up", async () => {
   const phone = await ready("first", "second");
   await phone.type(text);
@@ -296,12 +345,15 @@ test("a file of which the browser dropped a piece is got again, from there on", 
   const phone = await ready("first");
   /** Drop what is kept under a key that ends so. */
   const drop = (end: string): Promise<number> =>
-    phone.page.evaluate(async (end) => {
-      const cache = await caches.open("osd-edge-files-1");
-      const lost = (await cache.keys()).filter(({ url }) => url.endsWith(end));
-      for (const key of lost) await cache.delete(key);
-      return lost.length;
-    }, end);
+    phone.page.evaluate(
+      async ([name, end]) => {
+        const cache = await caches.open(name!);
+        const lost = (await cache.keys()).filter(({ url }) => url.endsWith(end!));
+        for (const key of lost) await cache.delete(key);
+        return lost.length;
+      },
+      [phone.cacheName(), end],
+    );
   assert.equal(await drop("/1"), 1, "one file has more than a piece: the weights");
   await phone.page.reload();
   await phone.refuses("storage.lost");

@@ -1,6 +1,7 @@
 /** Files from the server into the store: resumed where they broke off, used only when whole. */
 
 import { OsdEdgeError, Sha256 } from "../../src/core.js";
+import { named } from "./names.js";
 import { locksOf, PIECE_BYTES, type Store } from "./store.js";
 
 /** A file that the server offers. */
@@ -55,7 +56,7 @@ export async function readFile(store: Store, sha256: string, bytes: number): Pro
 export function download(store: Store, file: RemoteFile, progress: OnProgress): Promise<void> {
   const work = (): Promise<void> => downloadNow(store, file, progress);
   const locks = locksOf(store);
-  return locks === undefined ? work() : locks.request(`osd-edge ${file.sha256}`, work);
+  return locks === undefined ? work() : locks.request(named(file.sha256), work);
 }
 
 async function downloadNow(store: Store, file: RemoteFile, progress: OnProgress): Promise<void> {

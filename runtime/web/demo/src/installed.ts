@@ -10,6 +10,7 @@ import {
   readFile,
   STALL_MS,
 } from "./download.js";
+import { named } from "./names.js";
 import { getRecord, locksOf, putRecord, type Store } from "./store.js";
 
 const BASE = "record/base";
@@ -121,7 +122,7 @@ function neededFiles(
   return [...manifest.files].filter(([name]) => NEEDED.includes(name));
 }
 
-const LOCK = "osd-edge files";
+const LOCK = named("files");
 
 /**
  * Do `work`, which gets the files `digests` of what is offered as `offered`, and then makes the

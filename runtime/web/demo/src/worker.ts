@@ -6,6 +6,7 @@ import { textEncoder } from "../../src/text.js";
 import { type Catalogue, fetchCatalogue, type OfferedTask } from "./catalogue.js";
 import * as installed from "./installed.js";
 import { measure } from "./measure.js";
+import { named } from "./names.js";
 import type {
   Classified,
   Message,
@@ -26,7 +27,7 @@ ort.env.wasm.wasmPaths = new URL("ort/", self.location.href).href;
 ort.env.wasm.numThreads = THREADS;
 ort.env.logLevel = "error";
 
-const others = "BroadcastChannel" in self ? new BroadcastChannel("osd-edge") : null;
+const others = "BroadcastChannel" in self ? new BroadcastChannel(named("changes")) : null;
 
 const LOST = "storage.lost"; // a file that can be got again
 
@@ -34,8 +35,9 @@ const LOST = "storage.lost"; // a file that can be got again
 const SHOWN_KINDS: readonly Kind[] = ["labels", "multi-label", "regression"];
 
 class App {
-  /** What the server offers: null where it does not answer, undefined before it was asked. */
-  catalogue: Catalogue | null | undefined;
+  server: State["server"] = "unknown";
+  /** What the server offers, where it is online. */
+  catalogue: Catalogue | null = null;
   asked = 0;
   base: installed.InstalledBase | null = null;
   session: EdgeSession | null = null;
@@ -50,9 +52,13 @@ class App {
   /** Ask the server what it offers, outside the queue: its silence must not hold up an answer. */
   async refresh(): Promise<State> {
     const mine = ++this.asked;
-    const catalogue = await fetchCatalogue();
-    if (mine === this.asked) this.catalogue = catalogue; // an answer that came late is not news
-    if (catalogue !== null) await installed.dropUnoffered(this.store, catalogue);
+    const found = await fetchCatalogue();
+    if (mine === this.asked) {
+      // An answer that came late is not news.
+      this.server = typeof found === "string" ? found : "online";
+      this.catalogue = typeof found === "string" ? null : found;
+      if (this.catalogue !== null) await installed.dropUnoffered(this.store, this.catalogue);
+    }
     return inTurn(() => this.follow());
   }
 
@@ -127,7 +133,7 @@ class App {
       offeredBase !== undefined &&
       (this.session === null || offeredBase.sha256 !== this.base?.sha256);
     return {
-      online: this.catalogue === undefined ? null : this.catalogue !== null,
+      server: this.server,
       lasting: this.store.lasting,
       base: this.base && { name: this.base.name, bytes: this.base.bytes },
       offeredBase: newBase ? { name: offeredBase.name, bytes: offeredBase.bytes } : null,
@@ -189,7 +195,7 @@ class App {
   }
 
   #online(): Catalogue {
-    if (!this.catalogue) {
+    if (this.catalogue === null) {
       throw new OsdEdgeError("download.broken", "The server cannot be reached. Try again.");
     }
     return this.catalogue;
