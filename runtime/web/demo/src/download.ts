@@ -26,6 +26,14 @@ async function isWhole(store: Store, sha256: string): Promise<boolean> {
   return (await store.get(wholeKey(sha256))) !== null;
 }
 
+/** Whether something of one of the files `digests` is here. */
+export async function isBegun(store: Store, digests: readonly string[]): Promise<boolean> {
+  return (await store.keys()).some((key) => {
+    const [kind, digest = ""] = key.split("/");
+    return kind === "piece" && digests.includes(digest);
+  });
+}
+
 /**
  * The bytes of a file that is here. Throws OsdEdgeError `storage.lost` where a piece is not; what
  * comes before it stays, and a download goes on from there.

@@ -6,6 +6,7 @@ import {
   checkAnswer,
   download,
   forgetOthers,
+  isBegun,
   type OnProgress,
   readFile,
   STALL_MS,
@@ -136,9 +137,15 @@ async function install(
 ): Promise<void> {
   const locks = locksOf(store);
   const noted = async (): Promise<void> => {
-    await putRecord(store, PENDING + offered, digests);
-    await work();
-    await store.delete(PENDING + offered);
+    const note = PENDING + offered;
+    await putRecord(store, note, digests);
+    try {
+      await work();
+    } catch (error) {
+      if (!(await isBegun(store, digests))) await store.delete(note); // nothing of it stays
+      throw error;
+    }
+    await store.delete(note);
   };
   await (locks === undefined ? noted() : locks.request(LOCK, { mode: "shared" }, noted));
   await cleanUp(store);
