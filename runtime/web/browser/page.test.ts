@@ -67,6 +67,24 @@ test("three tasks answer as in Python, as one taps from task to task", async () 
   await phone.close();
 });
 
+test("the cost of a swap stays on show until the next swap", async () => {
+  const phone = await ready("first", "second");
+  await phone.choose("second");
+  await phone.type(text);
+  await phone.answers(label("second", text));
+  const cost = await phone.page.textContent("#swap-cost");
+  assert.match(cost!, /ms, cold$/);
+  await phone.add("third");
+  await phone.page.evaluate(() => void dispatchEvent(new Event("online"))); // it looks again
+  await phone.page.getByRole("button", { name: "Remove first" }).click();
+  await phone.page.getByRole("button", { name: "Add first" }).waitFor();
+  const unlike = others.find((one) => label("second", one) !== label("second", text))!;
+  await phone.type(unlike);
+  await phone.answers(label("second", unlike));
+  assert.equal(await phone.page.textContent("#swap-cost"), cost);
+  await phone.close();
+});
+
 test("nothing on the page moves by itself, and every control is named and thumb-sized", async () => {
   const phone = await Phone.with(browser);
   await phone.page.addInitScript(() => {
@@ -176,6 +194,55 @@ test("below a path of its server it is kept as well", async () => {
   await phone.close();
 });
 
+test("pages below two paths of one server have nothing in common", async () => {
+  const phone = await Phone.with(browser);
+  proxy.below = "/sub";
+  await phone.visit(`${proxy.address}sub/`);
+  await phone.getBase();
+  await phone.add("first");
+  await phone.type(text);
+  await phone.answers(label("first", text));
+  await phone.keptOffline();
+  const kept = await phone.stored();
+  proxy.below = "";
+  const root = await phone.tab();
+  await root.visit(proxy.address);
+  assert.equal(await root.page.inputValue("#message"), "");
+  await root.getBase();
+  await root.page.getByRole("button", { name: "Add first" }).waitFor();
+  await root.add("second");
+  assert.deepEqual(await phone.stored(), kept);
+  await phone.page.reload();
+  await phone.answers(label("first", text));
+  await phone.close();
+});
+
+test("a page that is older than its server says so, and a reload brings the new one", async () => {
+  const phone = await ready("first");
+  await phone.type(text);
+  await phone.answers(label("first", text));
+  /** The site as a newer version would be: another page, and a catalogue of another format. */
+  const change = (bytes: Buffer): void => {
+    const put = (old: string, next: string): void => {
+      const at = bytes.indexOf(old);
+      if (at >= 0) bytes.write(next, at);
+    };
+    put('"format": 1', '"format": 2');
+    put("<h1>OSD Edge", "<h1>OSD Next");
+    const version = bytes.indexOf('version:"');
+    if (version >= 0) bytes.write("next", version + 'version:"'.length);
+  };
+  proxy.fault = { path: "", change };
+  await phone.page.reload();
+  await phone.page.getByText("Older than the server · reload to update").waitFor();
+  await phone.answers(label("first", text)); // what is here works on
+  await phone.page.reload();
+  await phone.page.getByRole("heading", { name: "OSD Next" }).waitFor();
+  await phone.answers(label("first", text));
+  assert.deepEqual(phone.mistakes, []);
+  await phone.close();
+});
+
 test("a server that takes connections and never answers holds nothing up", async () => {
   const phone = await ready("first", "second");
   await phone.type(text);
@@ -232,16 +299,61 @@ test("a download that broke off for good goes on after a reload", async () => {
   await phone.close();
 });
 
+test("an update of the base that broke off loses none of its files to another change", async () => {
+  const phone = await ready("first");
+  proxy.served = other;
+  await phone.page.reload();
+  const update = phone.page.getByRole("button", { name: /^Update the base/ });
+  await update.waitFor();
+  proxy.fault = { path: "model.onnx.data", cutAfter: 5_000_000, thenStop: true };
+  await update.click();
+  await phone.refuses("download.broken");
+  await phone.page.getByRole("button", { name: "Remove first" }).click();
+  await phone.page.getByRole("button", { name: "Remove first" }).waitFor({ state: "detached" });
+  await proxy.start();
+  proxy.asked.length = 0;
+  await update.click();
+  await update.waitFor({ state: "detached" });
+  // The graph was whole, and of the weights a part was here.
+  const asked = proxy.asked.filter(({ path }) => path.includes("model.onnx"));
+  assert.equal(asked.length, 1);
+  assert.match(asked[0]!.range!, /^bytes=[1-9]/);
+  assert.ok(!(await phone.stored()).some((key) => key.includes("/pending/")));
+  await phone.close();
+});
+
+test("what came of an update that the server no longer offers is deleted", async () => {
+  const phone = await ready("first");
+  const before = await phone.stored();
+  proxy.served = other;
+  await phone.page.reload();
+  const update = phone.page.getByRole("button", { name: /^Update the base/ });
+  await update.waitFor();
+  proxy.fault = { path: "model.onnx.data", cutAfter: 5_000_000, thenStop: true };
+  await update.click();
+  await phone.refuses("download.broken");
+  assert.ok((await phone.stored()).length > before.length);
+  proxy.served = first;
+  await proxy.start();
+  await phone.page.reload();
+  await phone.page.getByText("Online · works offline").waitFor();
+  assert.deepEqual((await phone.stored()).sort(), before.sort());
+  await phone.close();
+});
+
 test("a file of which the browser dropped a piece is got again, from there on", async () => {
   const phone = await ready("first");
   /** Drop what is kept under a key that ends so. */
   const drop = (end: string): Promise<number> =>
-    phone.page.evaluate(async (end) => {
-      const cache = await caches.open("osd-edge-files-1");
-      const lost = (await cache.keys()).filter(({ url }) => url.endsWith(end));
-      for (const key of lost) await cache.delete(key);
-      return lost.length;
-    }, end);
+    phone.page.evaluate(
+      async ([name, end]) => {
+        const cache = await caches.open(name!);
+        const lost = (await cache.keys()).filter(({ url }) => url.endsWith(end!));
+        for (const key of lost) await cache.delete(key);
+        return lost.length;
+      },
+      [phone.cacheName(), end],
+    );
   assert.equal(await drop("/1"), 1, "one file has more than a piece: the weights");
   await phone.page.reload();
   await phone.refuses("storage.lost");
@@ -249,10 +361,7 @@ test("a file of which the browser dropped a piece is got again, from there on", 
   await phone.getBase();
   const asked = proxy.asked.filter(({ path }) => /model|tokenizer/.test(path));
   assert.deepEqual(asked.map(({ range }) => range), [`bytes=${4 * 2 ** 20}-`]);
-  const record = await phone.page.evaluate(async () => {
-    const cache = await caches.open("osd-edge-files-1");
-    return (await (await cache.match("/-/record/task/first"))!.json()) as { sha256: string };
-  });
+  const record = await phone.record("task/first");
   assert.equal(await drop(`/piece/${record.sha256}/0`), 1);
   await phone.page.reload();
   await phone.page.locator("small.refused", { hasText: "[storage.lost]" }).waitFor();
@@ -289,8 +398,10 @@ test("where there is no room, it says so and leaves nothing behind", async () =>
   await devtools.send("Storage.overrideQuotaForOrigin", { origin, quotaSize });
   await phone.page.getByRole("button", { name: /^Get the base/ }).click();
   await phone.refuses("storage.full");
-  const left = (await phone.stored()).filter((key) => key.includes("/record/"));
-  assert.deepEqual(left, []);
+  const { files } = JSON.parse(readFileSync(`${FIXTURES}base/manifest.json`, "utf8"));
+  const { sha256 } = files["model.onnx.data"];
+  const left = (await phone.stored()).filter((key) => key.includes(sha256) || key.endsWith("/base"));
+  assert.deepEqual(left, [], "no piece of the file, and no base");
   await devtools.send("Storage.overrideQuotaForOrigin", { origin });
   await phone.getBase();
   await phone.add("first");
@@ -323,6 +434,20 @@ test("a new base: tasks of the old one are refused by its fingerprint and offere
   const weights = (await phone.stored()).filter((key) => key.includes("/whole/"));
   // The new base's three files, its task, and the old task that was not replaced yet.
   assert.equal(weights.length, 5, "files of the old base are gone");
+  await phone.close();
+});
+
+test("a task of which the server has another version can be updated, or removed", async () => {
+  const phone = await ready("first");
+  const { sha256 } = await phone.record("task/first");
+  proxy.fault = {
+    path: "catalogue.json",
+    change: (bytes) => void bytes.write("0".repeat(8), bytes.indexOf(sha256)),
+  };
+  await phone.page.reload();
+  await phone.page.getByRole("button", { name: "Update first" }).waitFor();
+  await phone.page.getByRole("button", { name: "Remove first" }).click();
+  await phone.page.getByRole("button", { name: "Add first" }).waitFor();
   await phone.close();
 });
 
@@ -392,6 +517,19 @@ test("a server with other files than the page knows of: the list is brought up t
   await phone.page.getByRole("button", { name: /^Update the base/ }).waitFor();
   await phone.type(text);
   await phone.answers(label("first", text));
+  await phone.close();
+});
+
+test("a worker that failed is told of again, whatever is asked later", async () => {
+  const phone = await Phone.with(browser);
+  proxy.fault = { path: "worker.js", status: 404 };
+  await phone.page.goto(proxy.address);
+  await phone.refuses("page.failed");
+  await phone.page.evaluate(() => {
+    document.getElementById("problem")!.textContent = "";
+    dispatchEvent(new Event("online")); // it asks anew
+  });
+  await phone.refuses("page.failed");
   await phone.close();
 });
 

@@ -84,12 +84,26 @@ export class Phone {
     await this.page.locator("#problem").getByText(`[${code}]`).waitFor();
   }
 
+  /** The Cache Storage that the page keeps files in. */
+  cacheName(): string {
+    return `osd-edge files-1 ${new URL(".", this.page.url()).pathname}`;
+  }
+
   /** Keys of what the page keeps. */
   stored(): Promise<string[]> {
-    return this.page.evaluate(async () => {
-      const cache = await caches.open("osd-edge-files-1");
+    return this.page.evaluate(async (name) => {
+      const cache = await caches.open(name);
       return (await cache.keys()).map(({ url }) => new URL(url).pathname);
-    });
+    }, this.cacheName());
+  }
+
+  /** What the page has noted of the base or a task. */
+  record(name: string): Promise<{ sha256: string }> {
+    return this.page.evaluate(
+      async ([cache, name]) =>
+        (await (await caches.open(cache!)).match(`/-/record/${name}`))!.json(),
+      [this.cacheName(), name],
+    );
   }
 
   async close(): Promise<void> {

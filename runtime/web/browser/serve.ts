@@ -99,6 +99,7 @@ export class Proxy {
     const { method } = ask;
     // As a proxy before a server on loopback has to: it answers to its own names alone.
     const headers = { ...ask.headers, host: `127.0.0.1:${this.served.port}` };
+    delete headers["if-none-match"]; // what is changed here is not what the server knows it by
     const fault = this.fault !== null && path.includes(this.fault.path) ? this.fault : null;
     if (fault?.silent === true && fault.cutAfter === undefined) return;
     if (fault?.status !== undefined) return void answer.writeHead(fault.status).end();

@@ -187,7 +187,8 @@ function* words(
 
 /** A word as it stands in the text. */
 function surfaceOf(word: string, { bytes, marks }: WordRules): string {
-  if (bytes) return new TextDecoder().decode(Uint8Array.from(word, byteOf));
+  // With a byte order mark, which is part of the text.
+  if (bytes) return new TextDecoder("utf-8", { ignoreBOM: true }).decode(Uint8Array.from(word, byteOf));
   return marks ? word.replaceAll(MARK, " ") : word;
 }
 

@@ -55,6 +55,14 @@ for (const { name, tokenizer, cases } of made) {
   });
 }
 
+test("bytes: a byte order mark is part of its text, as in Python", () => {
+  const { tokenizer } = made.find(({ name }) => name === "bytes")!;
+  const [window] = textEncoder(JSON.stringify(tokenizer), manifest).windows!("h\u00e9\ufeff", null, {});
+  assert.deepEqual(window!.ids, [0, 75, 131, 106, 175, 123, 127, 2]);
+  const places = window!.tokens.map((token) => token && [token.start, token.end]);
+  assert.deepEqual(places, [null, [0, 1], [1, 2], [1, 2], [2, 3], [2, 3], [2, 3], null]);
+});
+
 test("windows too small for anything are refused, as are strides that make no sense", () => {
   const encoder = textEncoder(JSON.stringify(made[0]!.tokenizer), manifest);
   const code = (question: string | null, maxLength: number, stride: number): string => {

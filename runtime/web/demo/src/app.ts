@@ -3,6 +3,7 @@
 import { Client, Refused } from "./client.js";
 import { byId } from "./dom.js";
 import { ms, size } from "./format.js";
+import { isKept, keepPage, renewPage } from "./kept-page.js";
 import { pageMemory, shareReport, showReport } from "./report.js";
 import type { Problem, State } from "./protocol.js";
 import { recall, remember } from "./remembered.js";
@@ -18,9 +19,11 @@ const measured = byId<HTMLProgressElement>("measured");
 let state: State | null = null;
 let chosen: string | null = recall("task");
 let active: string | null = null;
+let current = false; // whether the worker is known to have it active
 let report: unknown = null;
 let busy = false; // measuring
-let kept: boolean | null = null; // whether the page itself opens without a network; null: not known
+let kept: boolean | null = isKept() || null; // whether the page itself opens without a network; null: not known
+let renewed: boolean | null = null; // whether a reload brings a newer page; null: not asked for
 const progress: Progress = new Map();
 
 const client = new Client({
@@ -69,23 +72,39 @@ async function refresh(): Promise<void> {
 function show(next: State): void {
   if (next.problem !== null || state?.problem) complain(next.problem); // a new one, or none any more
   state = next;
+  if (next.server === "newer" && renewed === null) void renew();
   const usable = next.tasks.filter((task) => task.installed && task.refused === null);
   if (!usable.some(({ task }) => task === chosen)) chosen = usable[0]?.task ?? null;
   draw();
   void storage();
   // What was active may have been replaced: activate it anew.
-  active = null;
+  current = false;
   void answer();
 }
 
+async function renew(): Promise<void> {
+  renewed = false;
+  await renewPage().catch(() => {}); // a reload tries again
+  renewed = true;
+  draw();
+}
+
+const WORDS = {
+  unknown: "Connecting",
+  online: "Online",
+  offline: "Offline",
+  newer: "Older than the server",
+} as const;
+
 function draw(): void {
   if (state === null) return;
-  const { online, lasting, ready } = state;
+  const { server, lasting, ready } = state;
   const unkept = !lasting || kept === false;
   showUnkept(byId("unkept"), unkept);
-  const words = [online === null ? "Connecting" : online ? "Online" : "Offline"];
+  const words: string[] = [WORDS[server]];
+  if (server === "newer") words.push(renewed ? "reload to update" : "getting the update");
   if (unkept) words.push("not kept, see below");
-  else if (kept && ready) words.push(online === false ? "ready" : "works offline");
+  else if (kept && ready) words.push(server === "offline" ? "ready" : "works offline");
   byId("status").textContent = words.join(" · ");
   const usable = state.tasks.filter((task) => task.installed && task.refused === null);
   const names = state.ready ? usable.map(({ task }) => task) : [];
@@ -108,11 +127,15 @@ async function answer(): Promise<void> {
   const mine = ++asked;
   if (state === null || !state.ready || busy) return;
   try {
-    if (active !== chosen) {
+    if (!current || active !== chosen) {
       const swap = await client.ask("activate", chosen);
+      const swapped = swap.cold || swap.task !== active; // else it was active: no cost to show
       active = swap.task;
-      byId("swap-cost").textContent =
-        swap.task === null ? "–" : `${ms(swap.ms)}${swap.cold ? ", cold" : ""}`;
+      current = true;
+      if (swapped) {
+        byId("swap-cost").textContent =
+          swap.task === null ? "–" : `${ms(swap.ms)}${swap.cold ? ", cold" : ""}`;
+      }
     }
     const text = message.value.trim();
     if (mine !== asked) return;
@@ -185,24 +208,6 @@ for (const name of ["online", "offline"]) window.addEventListener(name, () => vo
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible") void refresh();
 });
-
-/** Have the browser keep the page itself; false where it does not. */
-async function keepPage(): Promise<boolean> {
-  if (!("serviceWorker" in navigator)) return false;
-  if (navigator.serviceWorker.controller !== null) kept = true; // it came from there
-  try {
-    const { installing } = await navigator.serviceWorker.register("sw.js");
-    // `ready` waits for ever where a file of the page could not be kept.
-    const failed = new Promise<false>((resolve) => {
-      installing?.addEventListener("statechange", () => {
-        if (installing.state === "redundant") resolve(false);
-      });
-    });
-    return await Promise.race([navigator.serviceWorker.ready.then(() => true), failed]);
-  } catch {
-    return kept === true;
-  }
-}
 
 void keepPage().then((is) => {
   kept = is;

@@ -29,14 +29,16 @@ export interface Catalogue {
 
 const WAIT_MS = 5000; // for a server that may be silent: the page asks again when it is looked at
 
-/** The catalogue, or null where the server does not answer in time, or speaks otherwise. */
-export async function fetchCatalogue(): Promise<Catalogue | null> {
+/** The catalogue; "offline" where none comes in time, "newer" where it is for a newer page. */
+export async function fetchCatalogue(): Promise<Catalogue | "offline" | "newer"> {
   try {
     const signal = AbortSignal.timeout(WAIT_MS);
     const response = await fetch("catalogue.json", { cache: "no-store", signal });
     const catalogue = (await response.json()) as Catalogue;
-    return response.ok && catalogue.format === 1 ? catalogue : null;
+    if (!response.ok) return "offline";
+    if (catalogue.format === 1) return catalogue;
+    return (catalogue.format as number) > 1 ? "newer" : "offline";
   } catch {
-    return null;
+    return "offline";
   }
 }

@@ -18,6 +18,7 @@ export class Client {
   readonly #worker = new Worker("worker.js", { type: "module" });
   readonly #waiting = new Map<number, [(value: never) => void, (reason: unknown) => void]>();
   #last = 0;
+  #failure: Refused | null = null;
 
   constructor(events: Events) {
     this.#worker.onmessage = ({ data }: MessageEvent<Message>): void => {
@@ -36,13 +37,16 @@ export class Client {
       }
     };
     this.#worker.onerror = (event): void => {
-      const problem = { code: "page.failed", message: event.message || "The worker stopped." };
-      for (const [, reject] of this.#waiting.values()) reject(new Refused(problem));
+      const message = event.message || "A part of the page stopped: reload it.";
+      this.#failure = new Refused({ code: "page.failed", message });
+      this.#worker.terminate(); // no answer comes late
+      for (const [, reject] of this.#waiting.values()) reject(this.#failure);
       this.#waiting.clear();
     };
   }
 
   ask<N extends RequestName>(name: N, value: Requests[N]["send"]): Promise<Requests[N]["give"]> {
+    if (this.#failure !== null) return Promise.reject(this.#failure);
     const id = ++this.#last;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, [resolve, reject]);

@@ -1,6 +1,7 @@
 /** Files from the server into the store: resumed where they broke off, used only when whole. */
 
 import { OsdEdgeError, Sha256 } from "../../src/core.js";
+import { named } from "./names.js";
 import { locksOf, PIECE_BYTES, type Store } from "./store.js";
 
 /** A file that the server offers. */
@@ -21,8 +22,16 @@ const pieceKey = (sha256: string, i: number): string => `piece/${sha256}/${i}`;
 const wholeKey = (sha256: string): string => `whole/${sha256}`;
 
 /** Whether `sha256` is here and was checked. */
-export async function isWhole(store: Store, sha256: string): Promise<boolean> {
+async function isWhole(store: Store, sha256: string): Promise<boolean> {
   return (await store.get(wholeKey(sha256))) !== null;
+}
+
+/** Whether something of one of the files `digests` is here. */
+export async function isBegun(store: Store, digests: readonly string[]): Promise<boolean> {
+  return (await store.keys()).some((key) => {
+    const [kind, digest = ""] = key.split("/");
+    return kind === "piece" && digests.includes(digest);
+  });
 }
 
 /**
@@ -55,7 +64,7 @@ export async function readFile(store: Store, sha256: string, bytes: number): Pro
 export function download(store: Store, file: RemoteFile, progress: OnProgress): Promise<void> {
   const work = (): Promise<void> => downloadNow(store, file, progress);
   const locks = locksOf(store);
-  return locks === undefined ? work() : locks.request(`osd-edge ${file.sha256}`, work);
+  return locks === undefined ? work() : locks.request(named(file.sha256), work);
 }
 
 async function downloadNow(store: Store, file: RemoteFile, progress: OnProgress): Promise<void> {

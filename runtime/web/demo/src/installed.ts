@@ -6,15 +6,18 @@ import {
   checkAnswer,
   download,
   forgetOthers,
-  isWhole,
+  isBegun,
   type OnProgress,
   readFile,
   STALL_MS,
 } from "./download.js";
+import { named } from "./names.js";
 import { getRecord, locksOf, putRecord, type Store } from "./store.js";
 
 const BASE = "record/base";
 const TASK = "record/task/";
+/** Digests of the files of an install that is not done, under the digest of what is offered. */
+const PENDING = "record/pending/";
 const NEEDED = ["model.onnx", "model.onnx.data", "tokenizer.json"];
 
 export interface InstalledBase {
@@ -31,9 +34,13 @@ export function installedBase(store: Store): Promise<InstalledBase | null> {
   return getRecord<InstalledBase>(store, BASE);
 }
 
-export async function installedTasks(store: Store): Promise<InstalledTask[]> {
-  const keys = (await store.keys()).filter((key) => key.startsWith(TASK)).sort();
-  const records = await Promise.all(keys.map((key) => getRecord<InstalledTask>(store, key)));
+export function installedTasks(store: Store): Promise<InstalledTask[]> {
+  return recordsUnder<InstalledTask>(store, TASK);
+}
+
+async function recordsUnder<T>(store: Store, prefix: string): Promise<T[]> {
+  const keys = (await store.keys()).filter((key) => key.startsWith(prefix)).sort();
+  const records = await Promise.all(keys.map((key) => getRecord<T>(store, key)));
   return records.filter((record) => record !== null);
 }
 
@@ -43,34 +50,30 @@ export async function installBase(
   catalogue: Catalogue,
   progress: OnProgress,
 ): Promise<void> {
-  await whileInstalling(store, () => getBase(store, catalogue, progress));
-  await cleanUp(store);
-}
-
-async function getBase(
-  store: Store,
-  { base }: Catalogue,
-  progress: OnProgress,
-): Promise<void> {
+  const { base } = catalogue;
   const manifestUrl = `${base.url}manifest.json`;
   const manifestBytes = await fetchSmall(manifestUrl);
   if (sha256(manifestBytes) !== base.sha256) {
     throw new OsdEdgeError("download.digest", "The base's manifest was damaged on its way.");
   }
   const text = new TextDecoder().decode(manifestBytes);
-  let before = 0;
-  for (const [name, { bytes, sha256: digest }] of neededFiles(parseManifest(text))) {
-    const file = { url: base.url + name, bytes, sha256: digest };
-    await download(store, file, (done) => progress(before + done));
-    before += bytes;
-  }
-  const record: InstalledBase = {
-    name: base.name,
-    manifest: text,
-    sha256: base.sha256,
-    bytes: base.bytes,
-  };
-  await putRecord(store, BASE, record);
+  const files = neededFiles(parseManifest(text));
+  const digests = files.map(([, { sha256: digest }]) => digest);
+  await install(store, base.sha256, digests, async () => {
+    let before = 0;
+    for (const [name, { bytes, sha256: digest }] of files) {
+      const file = { url: base.url + name, bytes, sha256: digest };
+      await download(store, file, (done) => progress(before + done));
+      before += bytes;
+    }
+    const record: InstalledBase = {
+      name: base.name,
+      manifest: text,
+      sha256: base.sha256,
+      bytes: base.bytes,
+    };
+    await putRecord(store, BASE, record);
+  });
 }
 
 export async function installTask(
@@ -78,16 +81,23 @@ export async function installTask(
   { url, ...task }: OfferedTask,
   progress: OnProgress,
 ): Promise<void> {
-  await whileInstalling(store, async () => {
+  await install(store, task.sha256, [task.sha256], async () => {
     await download(store, { url, ...task }, progress);
     await putRecord(store, TASK + task.task, task);
   });
-  await cleanUp(store);
 }
 
 export async function removeTask(store: Store, task: string): Promise<void> {
   await store.delete(TASK + task);
   await cleanUp(store);
+}
+
+/** Let go of installs that broke off and cannot go on: the server offers other files by now. */
+export async function dropUnoffered(store: Store, { base, tasks }: Catalogue): Promise<void> {
+  const offered = new Set([base, ...tasks].map(({ sha256: digest }) => PENDING + digest));
+  const keys = (await store.keys()).filter((key) => key.startsWith(PENDING) && !offered.has(key));
+  for (const key of keys) await store.delete(key);
+  if (keys.length > 0) await cleanUp(store);
 }
 
 /** The file `name` of the installed base. */
@@ -113,12 +123,32 @@ function neededFiles(
   return [...manifest.files].filter(([name]) => NEEDED.includes(name));
 }
 
-const LOCK = "osd-edge files";
+const LOCK = named("files");
 
-/** Do `work` while no tab cleans up: its file is whole before a record names it. */
-async function whileInstalling(store: Store, work: () => Promise<void>): Promise<void> {
+/**
+ * Do `work`, which gets the files `digests` of what is offered as `offered`, and then makes the
+ * record that names them. Where it breaks off, what came stays for the next attempt.
+ */
+async function install(
+  store: Store,
+  offered: string,
+  digests: readonly string[],
+  work: () => Promise<void>,
+): Promise<void> {
   const locks = locksOf(store);
-  await (locks === undefined ? work() : locks.request(LOCK, { mode: "shared" }, work));
+  const noted = async (): Promise<void> => {
+    const note = PENDING + offered;
+    await putRecord(store, note, digests);
+    try {
+      await work();
+    } catch (error) {
+      if (!(await isBegun(store, digests))) await store.delete(note); // nothing of it stays
+      throw error;
+    }
+    await store.delete(note);
+  };
+  await (locks === undefined ? noted() : locks.request(LOCK, { mode: "shared" }, noted));
+  await cleanUp(store);
 }
 
 /** Delete files that no record names, unless some tab is installing: then the next change does. */
@@ -131,17 +161,14 @@ async function cleanUp(store: Store): Promise<void> {
 }
 
 async function cleanUpNow(store: Store): Promise<void> {
+  // What is not done first: once its note is gone, its record is there.
+  const wanted = new Set((await recordsUnder<string[]>(store, PENDING)).flat());
+  for (const task of await installedTasks(store)) wanted.add(task.sha256);
   const base = await installedBase(store);
-  const wanted = new Set((await installedTasks(store)).map((task) => task.sha256));
   if (base !== null) {
     for (const [, { sha256: digest }] of neededFiles(parseManifest(base.manifest))) {
       wanted.add(digest);
     }
-  }
-  for (const key of await store.keys()) {
-    const [kind, digest = ""] = key.split("/");
-    // A download that broke off goes on from its pieces later.
-    if (kind === "piece" && !(await isWhole(store, digest))) wanted.add(digest);
   }
   await forgetOthers(store, wanted);
 }

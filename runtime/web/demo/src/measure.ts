@@ -37,6 +37,19 @@ const NONE: Part = { figures: {}, missing: {} };
 
 /** Latency with no task and with each, swaps cold and warm, memory; the active task stays. */
 export async function measure(session: EdgeSession, settings: Settings): Promise<unknown> {
+  const { active } = session;
+  const spare = spareName(session.tasks);
+  try {
+    return await measured(session, settings, spare);
+  } finally {
+    // After a failure too: the page goes on with what was there before.
+    if (session.tasks.includes(spare)) session.unload(spare);
+    if (active === null) session.deactivate();
+    else session.activate(active);
+  }
+}
+
+async function measured(session: EdgeSession, settings: Settings, spare: string): Promise<unknown> {
   const created = new Date().toISOString();
   const active = session.active;
   const files = new Map<string, Uint8Array>();
@@ -59,7 +72,6 @@ export async function measure(session: EdgeSession, settings: Settings): Promise
     settings.progress(++step / steps);
   }
   const base = latency.get(null) as number[];
-  const spare = spareName(tasks);
   const taskRows = tasks.map((task) => {
     const samples = latency.get(task) as number[];
     const ratios = samples.map((sample, i) => sample / (base[i] as number));
@@ -73,8 +85,6 @@ export async function measure(session: EdgeSession, settings: Settings): Promise
     swapRows.push(row({ task }, swap.figures));
     settings.progress(++step / steps);
   }
-  if (active === null) session.deactivate();
-  else session.activate(active);
   const memory: Part =
     settings.memory === null
       ? {

@@ -22,8 +22,8 @@ export interface Problem {
 }
 
 export interface State {
-  /** Whether the server answers; null before it did, or was given up. */
-  readonly online: boolean | null;
+  /** What the server answers: nothing, or what a newer page reads; unknown until it is given up. */
+  readonly server: "unknown" | "online" | "offline" | "newer";
   /** Whether the browser keeps files after the page was closed. */
   readonly lasting: boolean;
   readonly base: { readonly name: string; readonly bytes: number } | null;

@@ -1,8 +1,10 @@
 /** What the page remembers of its own; nothing where the browser blocks a site's data. */
 
+import { named } from "./names.js";
+
 export function recall(key: string): string | null {
   try {
-    return localStorage.getItem(key);
+    return localStorage.getItem(named(key));
   } catch {
     return null;
   }
@@ -10,7 +12,7 @@ export function recall(key: string): string | null {
 
 export function remember(key: string, value: string): void {
   try {
-    localStorage.setItem(key, value);
+    localStorage.setItem(named(key), value);
   } catch {
     // It is forgotten when the page is closed.
   }

@@ -7,9 +7,10 @@
  */
 
 import { OsdEdgeError } from "../../src/core.js";
+import { named } from "./names.js";
 
 export const PIECE_BYTES = 4 * 2 ** 20;
-const CACHE = "osd-edge-files-1";
+const CACHE = named("files-1");
 
 export interface Store {
   /** Whether what is put here is still there after the page was closed. */

@@ -24,6 +24,9 @@ worker.addEventListener("activate", (event) => {
   );
 });
 
+// A page that is older than its server asks for this; else a new page comes once all are closed.
+worker.addEventListener("message", () => void worker.skipWaiting());
+
 worker.addEventListener("fetch", (event) => {
   const { origin, pathname } = new URL(event.request.url);
   const address = origin + pathname === scope ? `${scope}index.html` : origin + pathname;

@@ -112,7 +112,7 @@ export function filesList(
       get.disabled = !task.fits;
       buttons.push(get);
     }
-    if (task.installed && !(task.offered && task.refused === null)) {
+    if (task.installed) {
       const act = (): void => actions.removeTask(task.task);
       buttons.push(button("Remove", `Remove ${task.task}`, busy, act));
     }
@@ -133,8 +133,9 @@ export function filesList(
       const rows: HTMLElement[] = [];
       if (state.base !== null || state.offeredBase !== null) rows.push(baseRow(state, progress));
       rows.push(...state.tasks.map((task) => taskRow(task, progress, state.ready)));
-      if (rows.length === 0 && state.online === false) {
-        const note = element("small", { textContent: "The server cannot be reached." });
+      if (rows.length === 0 && (state.server === "offline" || state.server === "newer")) {
+        const why = state.server === "offline" ? "cannot be reached" : "is newer than this page";
+        const note = element("small", { textContent: `The server ${why}.` });
         rows.push(row("", "Nothing yet", note));
       }
       const what = focused?.closest("li")?.dataset.what;

@@ -1,311 +1,74 @@
-/** The worker: session, store and downloads, so that the page never waits. */
+/** The worker: takes the page's requests, so that the page never waits, and answers them. */
 
-import * as ort from "onnxruntime-web/wasm";
-import { classify, type DecodedTask, EdgeSession, type Kind, OsdEdgeError } from "../../src/core.js";
-import { textEncoder } from "../../src/text.js";
-import { type Catalogue, fetchCatalogue, type OfferedTask } from "./catalogue.js";
-import * as installed from "./installed.js";
-import { measure } from "./measure.js";
-import type {
-  Classified,
-  Message,
-  Problem,
-  Request,
-  RequestName,
-  Requests,
-  State,
-  Swap,
-  TaskState,
-} from "./protocol.js";
-import { openStore, type Store } from "./store.js";
+import { named } from "./names.js";
+import type { Message, Request, RequestName, Requests, State } from "./protocol.js";
+import { openStore } from "./store.js";
+import { App, problemOf } from "./worker-app.js";
 
-const THREADS = self.crossOriginIsolated
-  ? Math.max(1, Math.min(4, Math.ceil((navigator.hardwareConcurrency || 1) / 2)))
-  : 1;
-ort.env.wasm.wasmPaths = new URL("ort/", self.location.href).href;
-ort.env.wasm.numThreads = THREADS;
-ort.env.logLevel = "error";
+type Change = "refresh" | "installBase" | "installTask" | "removeTask";
+type Turn = Exclude<RequestName, Change>;
+type Handler<N extends RequestName, Result> = (app: App, value: Requests[N]["send"]) => Result;
 
-const others = "BroadcastChannel" in self ? new BroadcastChannel("osd-edge") : null;
+/** Done at once, since what comes over the network must not hold up an answer; the session follows. */
+const changes: { [N in Change]: Handler<N, Promise<void>> } = {
+  refresh: (app) => app.refresh(),
+  installBase: (app) => app.installBase(),
+  installTask: (app, name) => app.installTask(name),
+  removeTask: (app, name) => app.removeTask(name),
+};
 
-const LOST = "storage.lost"; // a file that can be got again
+/** Done one after the other, so that nothing sees a session half changed. */
+const turns: { [N in Turn]: Handler<N, Requests[N]["give"] | Promise<Requests[N]["give"]>> } = {
+  start: (app) => app.follow(),
+  activate: (app, name) => app.activate(name),
+  classify: (app, text) => app.classify(text),
+  measure: (app, settings) => app.measure(settings),
+};
 
-/** Kinds of tasks that `classify` is for. */
-const SHOWN_KINDS: readonly Kind[] = ["labels", "multi-label", "regression"];
+const opened = openStore().then((store) => new App(store, say));
+const others = "BroadcastChannel" in self ? new BroadcastChannel(named("changes")) : null;
+let queue: Promise<unknown> = Promise.resolve();
 
-class App {
-  /** What the server offers: null where it does not answer, undefined before it was asked. */
-  catalogue: Catalogue | null | undefined;
-  asked = 0;
-  base: installed.InstalledBase | null = null;
-  session: EdgeSession | null = null;
-  problem: Problem | null = null;
-  /** Digest of each installed task as it was last seen, and why it cannot be used. */
-  readonly seen = new Map<string, { sha256: string; refused: Problem | null }>();
-  /** Tasks that were decoded; one that the session dropped and decoded anew is another object. */
-  readonly decoded = new WeakSet<DecodedTask>();
-
-  constructor(readonly store: Store) {}
-
-  /** Ask the server what it offers, outside the queue: its silence must not hold up an answer. */
-  async refresh(): Promise<State> {
-    const mine = ++this.asked;
-    const catalogue = await fetchCatalogue();
-    if (mine === this.asked) this.catalogue = catalogue; // an answer that came late is not news
-    return inTurn(() => this.follow());
-  }
-
-  /** Bring the session in line with what is installed, whoever changed that. */
-  async follow(): Promise<State> {
-    const base = await installed.installedBase(this.store);
-    if (base?.sha256 !== this.base?.sha256) await this.close();
-    this.base = base;
-    if (base !== null && this.session === null) await this.open(base);
-    const tasks = await installed.installedTasks(this.store);
-    for (const [name, { sha256, refused }] of this.seen) {
-      const same = tasks.some((task) => task.task === name && task.sha256 === sha256);
-      if (!same || refused?.code === LOST) this.drop(name); // it may be here again
-    }
-    for (const task of tasks) if (!this.seen.has(task.task)) await this.take(task);
-    return this.state(tasks);
-  }
-
-  async open(base: installed.InstalledBase): Promise<void> {
-    this.problem = null;
-    try {
-      this.session = await EdgeSession.open(
-        ort,
-        (name) => installed.readBaseFile(this.store, base, name),
-        { encoder: textEncoder },
-      );
-    } catch (error) {
-      this.problem = problemOf(error);
-    }
-  }
-
-  async close(): Promise<void> {
-    await this.session?.release();
-    this.session = null;
-    this.seen.clear();
-  }
-
-  /** Load an installed task; one that is refused stays, with its reason. */
-  async take(task: installed.InstalledTask): Promise<void> {
-    let refused: Problem | null = null;
-    try {
-      this.session?.loadBytes(await installed.readTask(this.store, task), task.task);
-    } catch (error) {
-      refused = problemOf(error);
-    }
-    if (this.session !== null) this.seen.set(task.task, { sha256: task.sha256, refused });
-  }
-
-  drop(name: string): void {
-    if (this.session?.tasks.includes(name)) this.session.unload(name);
-    this.seen.delete(name);
-  }
-
-  state(tasks: readonly installed.InstalledTask[]): State {
-    const offers = this.catalogue?.tasks ?? [];
-    const names = new Set([...offers, ...tasks].map(({ task }) => task));
-    const list = [...names].map((name): TaskState => {
-      const here = tasks.find(({ task }) => task === name);
-      const offer = offers.find(({ task }) => task === name);
-      const { labels, bytes } = (here ?? offer) as installed.InstalledTask;
-      const unshown = offer === undefined ? null : this.#unshown(offer);
-      const refused = this.seen.get(name)?.refused ?? (here === undefined ? unshown : null);
-      const fits = offer !== undefined && this.#fits(offer);
-      // A task that works is not replaced by one for a base that is not here yet.
-      const news = offer?.sha256 !== here?.sha256 || refused?.code === LOST;
-      const wanted = unshown === null && news && (here === undefined || fits);
-      const offered = offer !== undefined && wanted;
-      return { task: name, labels, bytes, installed: here !== undefined, refused, offered, fits };
-    });
-    const offeredBase = this.catalogue?.base;
-    const newBase =
-      offeredBase !== undefined &&
-      (this.session === null || offeredBase.sha256 !== this.base?.sha256);
-    return {
-      online: this.catalogue === undefined ? null : this.catalogue !== null,
-      lasting: this.store.lasting,
-      base: this.base && { name: this.base.name, bytes: this.base.bytes },
-      offeredBase: newBase ? { name: offeredBase.name, bytes: offeredBase.bytes } : null,
-      ready: this.session !== null,
-      tasks: list,
-      problem: this.problem,
-    };
-  }
-
-  async installBase(): Promise<State> {
-    const catalogue = this.#online();
-    const total = catalogue.base.bytes;
-    await this.#got(
-      installed.installBase(this.store, catalogue, (done) =>
-        say({ progress: { what: "", done, total } }),
-      ),
-    );
-    return this.#changed();
-  }
-
-  async installTask(name: string): Promise<State> {
-    const offer = this.#online().tasks.find(({ task }) => task === name);
-    if (offer === undefined) throw new OsdEdgeError("task.unknown", `The server has no ${name}.`);
-    if (!this.#fits(offer)) {
-      throw new OsdEdgeError("bundle.base", `${name} is for another base: update the base first.`);
-    }
-    await this.#got(
-      installed.installTask(this.store, offer, (done) =>
-        say({ progress: { what: name, done, total: offer.bytes } }),
-      ),
-    );
-    return this.#changed();
-  }
-
-  async removeTask(name: string): Promise<State> {
-    await installed.removeTask(this.store, name);
-    return this.#changed();
-  }
-
-  /** Wait for a download; where its file is gone, show what the server has now. */
-  async #got(download: Promise<void>): Promise<void> {
-    try {
-      await download;
-    } catch (error) {
-      if (problemOf(error).code === "download.gone") say({ state: await this.refresh() });
-      throw error;
-    }
-  }
-
-  #fits({ base }: OfferedTask): boolean {
-    return base === this.session?.manifest.fingerprint;
-  }
-
-  /** Why an offered task is of no use to this page, known before its bytes are here. */
-  #unshown({ task, kind }: OfferedTask): Problem | null {
-    if (SHOWN_KINDS.includes(kind)) return null;
-    const message = `This page shows labels and numbers, and ${task} gives ${kind}.`;
-    return { code: "task.kind", message };
-  }
-
-  #online(): Catalogue {
-    if (!this.catalogue) {
-      throw new OsdEdgeError("download.broken", "The server cannot be reached. Try again.");
-    }
-    return this.catalogue;
-  }
-
-  #changed(): Promise<State> {
-    others?.postMessage("changed");
-    return inTurn(() => this.follow());
-  }
-
-  opened(): EdgeSession {
-    if (this.session === null) throw new OsdEdgeError("base.missing", "There is no base yet.");
-    return this.session;
-  }
-
-  activate(name: string | null): Swap {
-    const session = this.opened();
-    const start = performance.now();
-    if (name === null) session.deactivate();
-    else session.activate(name);
-    const ms = performance.now() - start;
-    return { task: name, ms, cold: this.#isNew(session.decoded()) };
-  }
-
-  /** Whether `task` is not known to be decoded; it is from now on. */
-  #isNew(task: DecodedTask | null): boolean {
-    const isNew = task !== null && !this.decoded.has(task);
-    if (task !== null) this.decoded.add(task);
-    return isNew;
-  }
-
-  async classify(text: string): Promise<Classified> {
-    const session = this.opened();
-    const task = session.active;
-    if (task === null) throw new OsdEdgeError("task.none", "No task is active.");
-    const start = performance.now();
-    const [answer] = await classify(session, [text], { maxLength: maxLength(session) });
-    const ms = performance.now() - start;
-    const { dims } = session.encoder!.encode([text], undefined, maxLength(session));
-    return { task, answer: answer!, tokens: dims[1], ms };
-  }
-
-  async measure(settings: Requests["measure"]["send"]): Promise<unknown> {
-    const { base } = this;
-    const session = this.opened();
-    const report = await measure(session, {
-      ...settings,
-      threads: THREADS,
-      base: { name: base!.name, bytes: base!.bytes },
-      readTask: async (name) => {
-        const task = (await installed.installedTasks(this.store)).find((t) => t.task === name);
-        return task === undefined ? null : installed.readTask(this.store, task).catch(() => null);
-      },
-      progress: (measured) => say({ measured }),
-    });
-    for (const task of session.tasks) this.#isNew(session.decoded(task)); // as it left them
-    return report;
-  }
+function inTurn<T>(work: (app: App) => Promise<T> | T): Promise<T> {
+  const result = queue.then(() => opened).then(work);
+  queue = result.catch(() => {});
+  return result;
 }
 
-/** A message is a sentence or two; longer ones are cut, so that a phone is not kept busy. */
-function maxLength(session: EdgeSession): number {
-  return Math.min(128, session.manifest.text?.maxLength ?? 128);
+function follow(): Promise<State> {
+  return inTurn((app) => app.follow());
 }
 
-function problemOf(error: unknown): Problem {
-  if (error instanceof OsdEdgeError) return { code: error.code, message: error.message };
-  return { code: "page.failed", message: error instanceof Error ? error.message : String(error) };
+async function change(name: Change, value: unknown): Promise<State> {
+  const app = await opened;
+  try {
+    await (changes[name] as Handler<Change, Promise<void>>)(app, value as never);
+  } catch (error) {
+    if (problemOf(error).code === "download.gone") {
+      await app.refresh(); // show what the server has now
+      say({ state: await follow() });
+    }
+    throw error;
+  }
+  if (name !== "refresh") others?.postMessage("changed");
+  return follow();
 }
 
 function say(message: Message): void {
   self.postMessage(message);
 }
 
-/** Requests that wait for nothing: what comes over the network must not hold up an answer. */
-const AT_ONCE: readonly RequestName[] = ["refresh", "installBase", "installTask", "removeTask"];
-
-type Handlers = {
-  [N in RequestName]: (
-    app: App,
-    value: Requests[N]["send"],
-  ) => Requests[N]["give"] | Promise<Requests[N]["give"]>;
-};
-
-const handlers: Handlers = {
-  start: (app) => app.follow(),
-  refresh: (app) => app.refresh(),
-  installBase: (app) => app.installBase(),
-  installTask: (app, name) => app.installTask(name),
-  removeTask: (app, name) => app.removeTask(name),
-  activate: (app, name) => app.activate(name),
-  classify: (app, text) => app.classify(text),
-  measure: (app, settings) => app.measure(settings),
-};
-
-const app = openStore().then((store) => new App(store));
-let queue: Promise<unknown> = Promise.resolve();
-
-/** One after the other, so that nothing sees a session half changed. */
-function inTurn<T>(work: () => Promise<T> | T): Promise<T> {
-  const result = queue.then(work);
-  queue = result.catch(() => {});
-  return result;
-}
-
-self.onmessage = async ({ data }: MessageEvent<Request>): Promise<void> => {
-  const handle = handlers[data.name] as (app: App, value: unknown) => unknown;
+self.onmessage = async ({ data: { id, name, value } }: MessageEvent<Request>): Promise<void> => {
   try {
-    const work = async (): Promise<unknown> => handle(await app, data.value);
-    const value = await (AT_ONCE.includes(data.name) ? work() : inTurn(work));
-    say({ id: data.id, value });
+    const done =
+      name in changes
+        ? change(name as Change, value)
+        : inTurn((app) => (turns[name as Turn] as Handler<Turn, unknown>)(app, value as never));
+    say({ id, value: await done });
   } catch (error) {
-    say({ id: data.id, problem: problemOf(error) });
+    say({ id, problem: problemOf(error) });
   }
 };
 
 // Another tab installed or removed something.
-others?.addEventListener("message", () => {
-  void inTurn(async () => say({ state: await (await app).follow() }));
-});
+others?.addEventListener("message", () => void follow().then((state) => say({ state })));
