@@ -18,14 +18,8 @@ from osd_edge.device_tests.compare import compare
 from osd_edge.device_tests.render import svg, tables_of, to_csv, to_html, to_markdown
 from osd_edge.device_tests.render.charts import charts_of
 from osd_edge.device_tests.render.figures import digits
-from osd_edge.device_tests.schema import (
-    SCHEMA,
-    check_report,
-    is_time,
-    parse_report,
-    read_report,
-    withhold_times,
-)
+from osd_edge.device_tests.report_check import check_report, parse_report, read_report
+from osd_edge.device_tests.schema import SCHEMA, is_time, withhold_times
 from osd_edge.errors import DataError
 from tests.reports import made_up, part, scenario, spread
 
@@ -128,7 +122,7 @@ def test_an_emulated_machine_cannot_report_a_time() -> None:
 
 
 def test_the_document_names_every_code_and_every_unit_of_time() -> None:
-    source = (Path(__file__).parents[1] / "device_tests" / "schema.py").read_text("utf-8")
+    source = (Path(__file__).parents[1] / "device_tests" / "report_check.py").read_text("utf-8")
     assert set(re.findall(r'"(report\.[a-z]+)"', source)) == set(
         re.findall(r"^\| `(report\.[a-z]+)` \|", DOC, re.MULTILINE)
     )

@@ -10,7 +10,8 @@ from osd_edge.device_tests.emulated.boot import EMULATOR, JOB, OUT, Job, Ran, ru
 from osd_edge.device_tests.emulated.build import build
 from osd_edge.device_tests.measure import Keep
 from osd_edge.device_tests.plan import Plan
-from osd_edge.device_tests.schema import Report, read_report
+from osd_edge.device_tests.report_check import read_report
+from osd_edge.device_tests.schema import Report
 from osd_edge.errors import InputError
 from osd_edge.progress import Progress
 

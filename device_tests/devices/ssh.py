@@ -18,7 +18,8 @@ from osd_edge.device_tests.devices.ssh_target import SshTarget, parse_target
 from osd_edge.device_tests.devices.wheels import install_for, install_own
 from osd_edge.device_tests.measure import Keep
 from osd_edge.device_tests.plan import Plan
-from osd_edge.device_tests.schema import Report, parse_report
+from osd_edge.device_tests.report_check import parse_report
+from osd_edge.device_tests.schema import Report
 from osd_edge.errors import DeviceError, shown
 from osd_edge.progress import Progress
 from osd_edge.sizes import format_size
