@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-
 _LEAST = 1e-9  # a scale that ends below it would be of nothing
 
 
