@@ -4,6 +4,8 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,36 +92,40 @@ def test_facts_of_another_form_are_refused(name: str, value: Any) -> None:
         assert caught.value.code == "device.answer"
 
 
-def connection_to(program: str) -> SshConnection:
+@contextmanager
+def connection_to(program: str) -> Iterator[SshConnection]:
     """A connection to this Python, which runs `program`."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    return SshConnection(SshTarget("pi"), process)
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        try:
+            yield SshConnection(SshTarget("pi"), process)
+        finally:
+            process.kill()
 
 
 def test_a_device_that_never_says_hello_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ssh_connection, "_HELLO_SECONDS", 0.5)
     for program in ("import time; time.sleep(600)", "while True: print('welcome')"):
-        with pytest.raises(DeviceError, match="no answer in") as caught:
-            connection_to(program).hello()
+        with (
+            connection_to(program) as connection,
+            pytest.raises(DeviceError, match="no answer in") as caught,
+        ):
+            connection.hello()
         assert caught.value.code == "device.unreachable"
 
 
 def test_errors_without_end_take_no_memory() -> None:
-    connection = connection_to("import sys; sys.stderr.write('x' * 10**7)")
-    connection.lost()
-    assert 0 < sum(map(len, connection._errors)) < 10**5
+    with connection_to("import sys; sys.stderr.write('x' * 10**7)") as connection:
+        connection.lost()
+        assert 0 < sum(map(len, connection._errors)) < 10**5
 
 
 def ending(*said: dict[str, Any]) -> DeviceError:
     """How a run ends where the device says this once it has been asked to run."""
     text = "".join(f"{MARK}{json.dumps(answer)}\n" for answer in said)
-    connection = connection_to(f"import sys; input(); sys.stdout.write({text!r})")
-    with pytest.raises(DeviceError) as caught:
+    program = f"import sys; input(); sys.stdout.write({text!r})"
+    with connection_to(program) as connection, pytest.raises(DeviceError) as caught:
         SshDevice(SshTarget("pi"))._measure(connection, Plan(), "/there", keep_nothing)
     return caught.value
 
