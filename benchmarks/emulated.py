@@ -23,7 +23,8 @@ from osd_edge.device_tests.emulated.boot import JOB, Job, run
 from osd_edge.device_tests.emulated.build import EmulatedMachine, build
 from osd_edge.device_tests.measure import keep_nothing
 from osd_edge.device_tests.plan import Plan
-from osd_edge.device_tests.schema import Report, Scenario, check_report
+from osd_edge.device_tests.report_check import check_report
+from osd_edge.device_tests.schema import Report, Scenario
 from osd_edge.errors import DeviceError
 from osd_edge.files import make_folder, write_file
 from osd_edge.progress import silent

@@ -1,21 +1,15 @@
-"""The report of a measurement, schema `osd-edge-bench/1`: its types, and checks of one from afar.
+"""The report of a measurement, schema `osd-edge-bench/1`: its types.
 
-`docs/bench-schema.md` specifies it. A report is plain JSON data, since it comes from devices,
-emulated machines and browsers alike. Standard library only (see `memory`).
+`docs/bench-schema.md` specifies it, `report_check` holds one from afar to it. A report is plain
+JSON data, since it comes from devices, emulated machines and browsers alike. Standard library
+only (see `memory`).
 """
 
-import json
-import math
-from pathlib import Path
-from typing import Any, Literal, NotRequired, TypedDict, TypeGuard
-
-from osd_edge.errors import DataError, shown
+from typing import Any, Literal, NotRequired, TypedDict
 
 SCHEMA = "osd-edge-bench/1"
 TIME_UNITS = ("_ms", "_per_s", "_ratio", "_joules")
 KINDS = ("native", "emulated", "browser")
-_MAX_REPORT_BYTES = 64 << 20
-_SPREAD = frozenset(("n", "min", "p10", "p50", "p90", "p95", "p99", "trimmed_mean"))
 
 
 class Spread(TypedDict):
@@ -135,125 +129,16 @@ def middle(figure: Figure) -> float | None:
 
 def withhold_times(report: Report, reason: str) -> None:
     """Replace every time in `report` by null and `reason`; done at every rewrite of a report."""
-    for part in _parts(report):
+    for part in parts_of(report):
         for name in part["figures"]:
             if is_time(name) and part["figures"][name] is not None:
                 part["figures"][name] = None
                 part["missing"][name] = {"why": "withheld", "reason": reason}
 
 
-def read_report(path: Path) -> Report:
-    """The report in the file `path`. Raises DataError `report.…`."""
-    try:
-        if path.stat().st_size > _MAX_REPORT_BYTES:
-            raise DataError("report.json", f"{path} is not the report of a measurement: too long")
-        text = path.read_text("utf-8")
-    except OSError as error:
-        raise DataError(
-            "report.missing", f"cannot read {path}: {error.strerror or error}"
-        ) from error
-    except ValueError as error:
-        raise DataError("report.json", f"{path} is not UTF-8") from error
-    return parse_report(text, str(path))
-
-
-def parse_report(text: str, source: str = "the report") -> Report:
-    """The report in `text`, checked; `source` names it in a refusal. Raises DataError."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError("report.json", f"{source} is not JSON: expected a report") from error
-    return check_report(value, source)
-
-
-def check_report(value: object, source: str = "the report") -> Report:
-    """Give `value` back where it is a report that keeps the rules. Raises DataError."""
-    schema = value.get("schema") if isinstance(value, dict) else None
-    if schema != SCHEMA:
-        raise DataError(
-            "report.schema", f"{source}: expected schema {SCHEMA!r}, found {shown(repr(schema))}"
-        )
-    report: Any = value
-    try:
-        _check(report)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(
-            "report.malformed", f"{source} is malformed ({shown(str(error))}): measure again"
-        ) from error
-    if report["machine"]["kind"] == "emulated":
-        for part in _parts(report):
-            for name, figure in part["figures"].items():
-                if is_time(name) and figure is not None:
-                    raise DataError(
-                        "report.latency",
-                        f"{source}: {shown(name)} is a time of an emulated machine, which is not "
-                        "the time of any device: measure with --withhold-latency",
-                    )
-    return value  # type: ignore[return-value]
-
-
-def _parts(report: Report) -> list[Figures]:
+def parts_of(report: Report) -> list[Figures]:
+    """Every place of a report that has figures."""
     parts: list[Figures] = [report["conditions"], report["noise"]]
     for scenario in report["scenarios"]:
         parts += [scenario, *scenario["rows"]]
     return parts
-
-
-def _check(report: Any) -> None:
-    _one_of(report["machine"]["kind"], KINDS)
-    _one_of(report["verdict"]["status"], ("passed", "failed", "incomplete"))
-    _one_of(report["conformance"]["status"], ("passed", "failed", "not_run"))
-    _all(str, [report["created"], report["verdict"]["line"], report["tool"]["version"]])
-    _all(str, report["notes"])
-    _all(dict, [report["plan"], *([report["base"]] if report["base"] is not None else [])])
-    _all(dict, [*report["tasks"], *report["scenarios"]])
-    _all(int, [report["conformance"]["cases"]])
-    for failure in report["conformance"]["failures"]:
-        _all(str, [failure["id"], failure["expected"], failure["found"]])
-    for task in report["tasks"]:
-        _all(str, [task["task"]])
-    for scenario in report["scenarios"]:
-        _all(str, [scenario["id"], scenario["title"]])
-        _one_of(scenario["role"], ("osd-edge", "today"))
-        _one_of(scenario["status"], ("done", "failed", "withheld", "not_reached"))
-        if (scenario["reason"] is None) != (scenario["status"] == "done"):
-            raise ValueError(f"the reason of {scenario['id']}")
-        if scenario["reason"] is not None:
-            _all(str, [scenario["reason"]["code"], scenario["reason"]["message"]])
-        for row in scenario["rows"]:
-            if not all(isinstance(k, str) and type(v) in (str, int) for k, v in row["of"].items()):
-                raise ValueError(f"a row of {scenario['id']}")
-        for check in scenario["checks"]:
-            _all(str, [check["id"], check["message"]])
-            _all(bool, [check["passed"]])
-    for part in _parts(report):
-        for name, figure in part["figures"].items():
-            if figure is None:
-                _one_of(part["missing"][name]["why"], ("not_available", "withheld"))
-                _all(str, [part["missing"][name]["reason"]])
-            elif not _is_number(figure) and not _is_spread(figure):
-                raise ValueError(f"figure {name}")
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
-
-
-def _is_spread(value: object) -> bool:
-    return (
-        isinstance(value, dict)
-        and {"n", "p50"} <= set(value)
-        and type(value["n"]) is int
-        and all(_is_number(value[key]) for key in _SPREAD & set(value))
-    )
-
-
-def _one_of(value: object, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"expected one of {', '.join(allowed)}, found {str(value)[:40]!r}")
-
-
-def _all(kind: type, values: list[Any]) -> None:
-    for value in values:
-        if type(value) is not kind:
-            raise TypeError(f"expected {kind.__name__}, found {str(value)[:40]!r}")

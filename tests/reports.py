@@ -3,7 +3,8 @@
 import copy
 from typing import Any
 
-from osd_edge.device_tests.schema import SCHEMA, Report, check_report
+from osd_edge.device_tests.report_check import check_report
+from osd_edge.device_tests.schema import SCHEMA, Report
 
 _MEMORY = ("rss_bytes", "pss_bytes", "uss_bytes", "anonymous_bytes", "peak_rss_bytes")
 

@@ -1,7 +1,8 @@
 """The page of measurements says of every figure whether it is native or emulated."""
 
 from benchmarks.measurements_page import heading, page
-from osd_edge.device_tests.schema import check_report, withhold_times
+from osd_edge.device_tests.report_check import check_report
+from osd_edge.device_tests.schema import withhold_times
 from tests.reports import made_up
 
 

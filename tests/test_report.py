@@ -5,6 +5,7 @@ import csv
 import io
 import itertools
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,14 +19,8 @@ from osd_edge.device_tests.compare import compare
 from osd_edge.device_tests.render import svg, tables_of, to_csv, to_html, to_markdown
 from osd_edge.device_tests.render.charts import charts_of
 from osd_edge.device_tests.render.figures import digits
-from osd_edge.device_tests.schema import (
-    SCHEMA,
-    check_report,
-    is_time,
-    parse_report,
-    read_report,
-    withhold_times,
-)
+from osd_edge.device_tests.report_check import check_report, parse_report, read_report
+from osd_edge.device_tests.schema import SCHEMA, is_time, withhold_times
 from osd_edge.errors import DataError
 from tests.reports import made_up, part, scenario, spread
 
@@ -68,11 +63,65 @@ def _break(path: str, value: Any) -> dict[str, Any]:
         ("conformance.cases", "many"),
         ("notes", [1]),
         ("created", None),
+        ("created", "yesterday"),
+        ("created", "2026-01-02T03:04:05"),  # where?
+        ("plan.seconds", float("nan")),
+        ("plan.seconds", float("inf")),
+        ("plan.seconds", 10**400),
+        ("plan.pin", 5),
+        ("added", [[{"key": 1e18}]]),
+        ("added", "\ud800"),
+        ("refused", 5),
+        ("refused", {"code": "\x1b[31m", "message": "red"}),
+        ("machine.software", ["python"]),
+        ("machine.memory_bytes", True),
+        ("base.file_bytes", -1),
+        ("tasks.0.decoded_bytes", "many"),
+        ("conditions.missing", None),
+        ("conditions.missing", {"load_start_count": 5}),
+        ("conditions.figures", {"others_cpu_share": 5}),
+        ("conditions.figures", {"A figure_ms": 5}),
+        ("scenarios.0.id", "A B"),
+        ("scenarios.0.id", "task"),  # which is there already
+        ("scenarios.0.figures", {"latency_ms": -1}),
+        ("scenarios.0.figures", {"latency_ms": 5e-324}),
+        ("scenarios.0.figures", {"latency_ms": {"n": 0, "p50": 1}}),
+        ("scenarios.0.figures", {"latency_ms": {"n": 2, "p50": 1, "p90": 0.5}}),
+        ("scenarios.1.rows.0.of", {}),
+        ("scenarios.2.rows.0.of", {"tasks": "two"}),
+        ("scenarios.2.rows.0.of", {"tasks": 10**10}),
+        ("conformance.cases", -1),
     ],
 )
 def test_a_report_that_breaks_a_rule_is_refused(path: str, value: Any) -> None:
     with pytest.raises(DataError) as refused:
         check_report(_break(path, value))
+    assert refused.value.code == "report.malformed"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("refused", {"code": "bundle.base", "message": "another base"}),
+        ("conformance.failures", [{"id": "a", "expected": "b", "found": "c"}]),
+        ("conformance.status", "failed"),
+        ("scenarios.5.checks", [{"id": "right", "passed": False, "message": "wrong answers"}]),
+        ("scenarios", [scenario("a", {}, status="failed", reason={"code": "a", "message": "b"})]),
+    ],
+)
+def test_a_verdict_that_the_report_denies_is_refused(path: str, value: Any) -> None:
+    report = _break(path, value)
+    with pytest.raises(DataError, match="the verdict is passed") as refused:
+        check_report(report)
+    assert refused.value.code == "report.malformed"
+    check_report({**report, "verdict": {"status": "failed", "line": "FAILED: as it is"}})
+
+
+@pytest.mark.parametrize("text", ["NaN", "-Infinity", "1e999", "9" * 400, "9" * 9000, "[" * 40])
+def test_a_number_beyond_bounds_is_malformed(text: str) -> None:
+    text += "]" * text.count("[")
+    with pytest.raises(DataError) as refused:
+        parse_report(json.dumps(made_up())[:-1] + f', "added": {text}}}')
     assert refused.value.code == "report.malformed"
 
 
@@ -110,6 +159,15 @@ def test_files_that_are_no_reports_are_refused(tmp_path: Path) -> None:
     assert refused.value.code == "report.missing"
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(DataError) as refused:
+            read_report(path)
+        assert refused.value.code == "report.missing"
+
+
 def test_an_emulated_machine_cannot_report_a_time() -> None:
     report = made_up()
     report["machine"]["kind"] = "emulated"
@@ -125,10 +183,19 @@ def test_an_emulated_machine_cannot_report_a_time() -> None:
         "reason": "this machine is emulated",
     }
     assert report["scenarios"][2]["figures"]["pss_bytes"] == 108 * 2**20
+    # Nor anywhere else, in whatever shape; what was asked for is no measurement.
+    report["plan"]["limit_ms"] = 5
+    check_report(report)
+    for place in (report, report["tasks"][0]):
+        forged: Any = copy.deepcopy(report)
+        (forged if place is report else forged["tasks"][0])["run_ms"] = {"all": [5]}
+        with pytest.raises(DataError) as refused:
+            check_report(forged)
+        assert refused.value.code == "report.latency"
 
 
 def test_the_document_names_every_code_and_every_unit_of_time() -> None:
-    source = (Path(__file__).parents[1] / "device_tests" / "schema.py").read_text("utf-8")
+    source = (Path(__file__).parents[1] / "device_tests" / "report_check.py").read_text("utf-8")
     assert set(re.findall(r'"(report\.[a-z]+)"', source)) == set(
         re.findall(r"^\| `(report\.[a-z]+)` \|", DOC, re.MULTILINE)
     )
@@ -146,6 +213,19 @@ def test_markdown_has_a_table_for_each_part_and_no_broken_row() -> None:
     for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         columns = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
         assert len(columns) == 1, block
+
+
+def test_text_of_a_report_is_no_more_than_text() -> None:
+    report = made_up()
+    report["notes"].append("![a](http://b/c.png) \x1b[31m\x9b\u202e\x00 &lt;")
+    report["scenarios"][1]["rows"][0]["of"] = {"=1+1": "x", "way": "\x1b"}
+    markdown, table, html = to_markdown(report), to_csv(report), to_html(report)
+    assert "!\\[a](http" in markdown and "&amp;lt;" in markdown
+    assert ",'=1+1=x way=" in table
+    for text in (markdown, table, html):
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
+    shown = parse_report(json.dumps(report))["notes"][-1]
+    assert shown == "![a](http://b/c.png) \ufffd[31m\ufffd\ufffd\ufffd &lt;"
 
 
 def test_figures_that_are_not_there_say_why() -> None:

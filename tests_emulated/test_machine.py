@@ -13,7 +13,8 @@ from osd_edge.device_tests.emulated.build import EmulatedMachine
 from osd_edge.device_tests.hashes import decoded_sha256
 from osd_edge.device_tests.measure import keep_nothing
 from osd_edge.device_tests.plan import Plan
-from osd_edge.device_tests.schema import Report, check_report, is_time
+from osd_edge.device_tests.report_check import check_report
+from osd_edge.device_tests.schema import Report, is_time
 from osd_edge.errors import DataError, OsdEdgeError
 from osd_edge.progress import silent
 

@@ -49,13 +49,22 @@ def finished(report: Report | None, why_not: str) -> Report:
     refused = None if report is None else report.get("refused")
     if refused is not None:
         raise DeviceError(refused["code"], f"on the device: {refused['message']}")
-    if report is None:
-        raise DeviceError("device.broken-off", f"{why_not}; there are no results")
     # Not the verdict: what has failed before the end makes it `failed`.
-    done = sum(s["status"] != "not_reached" for s in report["scenarios"])
-    if done < len(report["scenarios"]) or report["verdict"]["status"] == "incomplete":
-        raise DeviceError(
-            "device.broken-off",
-            f"{why_not}; results of {done} of {len(report['scenarios'])} scenarios are kept",
-        )
+    if (
+        report is None
+        or any(scenario["status"] == "not_reached" for scenario in report["scenarios"])
+        or report["verdict"]["status"] == "incomplete"
+    ):
+        raise broken_off(report, why_not)
     return report
+
+
+def broken_off(report: Report | None, why: str) -> DeviceError:
+    """The refusal `device.broken-off`, which says what is kept of the run."""
+    if report is None:
+        return DeviceError("device.broken-off", f"{why}; there are no results")
+    done = sum(scenario["status"] != "not_reached" for scenario in report["scenarios"])
+    return DeviceError(
+        "device.broken-off",
+        f"{why}; results of {done} of {len(report['scenarios'])} scenarios are kept",
+    )

@@ -10,8 +10,9 @@ from osd_edge.device_tests.emulated.boot import EMULATOR, JOB, OUT, Job, Ran, ru
 from osd_edge.device_tests.emulated.build import build
 from osd_edge.device_tests.measure import Keep
 from osd_edge.device_tests.plan import Plan
-from osd_edge.device_tests.schema import Report, read_report
-from osd_edge.errors import InputError
+from osd_edge.device_tests.report_check import read_report
+from osd_edge.device_tests.schema import Report
+from osd_edge.errors import InputError, shown
 from osd_edge.progress import Progress
 
 _SPARE_BYTES = 256 * 2**20
@@ -71,7 +72,7 @@ def _how_it_ended(ran: Ran) -> str:
     if ran.timed_out:
         return "the emulated machine was stopped at its time limit"
     said = next((line for line in reversed(ran.console) if line and "reboot:" not in line), "")
-    return "the run in the emulated machine broke off" + (f" ({said[:200]})" if said else "")
+    return "the run in the emulated machine broke off" + (f" ({shown(said, 200)})" if said else "")
 
 
 def open_device(rest: str) -> EmulatedPi:

@@ -8,18 +8,24 @@ import tarfile
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from osd_edge.device_tests.devices.brought import REPORT, files_for, finished, module_arguments
+from osd_edge.device_tests.devices.answers import Facts
+from osd_edge.device_tests.devices.brought import (
+    REPORT,
+    broken_off,
+    files_for,
+    finished,
+    module_arguments,
+)
 from osd_edge.device_tests.devices.own_wheel import own_wheel
-from osd_edge.device_tests.devices.platform import Platform
 from osd_edge.device_tests.devices.ssh_connection import SshConnection, connect
 from osd_edge.device_tests.devices.ssh_target import SshTarget, parse_target
 from osd_edge.device_tests.devices.wheels import install_for, install_own
 from osd_edge.device_tests.measure import Keep
 from osd_edge.device_tests.plan import Plan
-from osd_edge.device_tests.schema import Report, parse_report
-from osd_edge.errors import DeviceError, shown
+from osd_edge.device_tests.report_check import parse_report
+from osd_edge.device_tests.schema import Report
+from osd_edge.errors import DataError, DeviceError, shown
 from osd_edge.progress import Progress
 from osd_edge.sizes import format_size
 
@@ -39,14 +45,15 @@ class SshDevice:
         """Measure `plan` there; `keep` gets every report that the device has written so far.
 
         Raises DeviceError: `device.unreachable`, `device.denied`, `device.host-key`,
-        `device.python`, `device.wheels`, `device.space`, `device.folder`, `device.broken-off`,
-        or the code with which the device refuses the plan.
+        `device.python`, `device.wheels`, `device.space`, `device.folder`, `device.answer`,
+        `device.broken-off`, `report.…` where its report breaks a rule, or the code with which the
+        device refuses the plan.
         """
         files = list(files_for(plan))
         steps = iter(progress(("connect", "copy", "measure"), f"Measuring {self._target.host}"))
         next(steps)
         with connect(self._target) as connection, tempfile.TemporaryDirectory() as name:
-            facts = connection.answer("hello")
+            facts = connection.hello()
             site = Path(name, "site")
             site.mkdir()
             self._fill(site, facts, Path(name))
@@ -56,17 +63,16 @@ class SshDevice:
                 if path.is_file()
             ]
             next(steps)
-            folder = _copy(connection, files, facts["free_bytes"], Path(name))
+            folder = _copy(connection, files, facts.free_bytes, Path(name))
             next(steps)
             report = self._measure(connection, plan, folder, keep)
         next(steps, None)
         return report
 
-    def _fill(self, site: Path, facts: dict[str, Any], work: Path) -> None:
+    def _fill(self, site: Path, facts: Facts, work: Path) -> None:
         """Put into `site` what the device lacks. Raises DeviceError."""
-        platform = _platform(facts)
+        platform, packages = facts.platform, facts.packages
         platform.check_python()
-        packages: dict[str, str | None] = facts["packages"]
         if self._target.installed:
             if packages["osd-edge"] is None:
                 raise DeviceError(
@@ -97,21 +103,31 @@ class SshDevice:
         try:
             for answer in connection.answers():
                 if "report" in answer:
-                    report = parse_report(answer["report"], f"the report of {self._target.host}")
+                    report = self._parsed(answer["report"])
                     keep(report)
                 elif "line" in answer:
                     last = shown(answer["line"], 160) or last
                 elif "exit" in answer:
                     code = answer["exit"]
         except DeviceError as error:
-            return finished(report, str(error))
+            if error.code == "device.answer" or error.code.startswith("report."):
+                raise
+            raise broken_off(report, str(error)) from error
         if code is None:
             why = str(connection.lost())
         elif code < 0:
             why = f"the run on {self._target.host} was ended by signal {-code}"
         else:
-            why = f"the run on {self._target.host} broke off ({last})"
+            why = f"the run on {self._target.host} broke off with exit code {code} ({last})"
+        if code and report is not None and report["verdict"]["status"] == "passed":
+            raise broken_off(report, f"{why}, though its report says that it passed")
         return finished(report, why)
+
+    def _parsed(self, text: str) -> Report:
+        try:
+            return parse_report(text, f"the report of {shown(self._target.host)}")
+        except DataError as error:
+            raise DeviceError(error.code, str(error)) from error
 
 
 def _copy(connection: SshConnection, files: Sequence[File], free: int, work: Path) -> str:
@@ -130,17 +146,6 @@ def _copy(connection: SshConnection, files: Sequence[File], free: int, work: Pat
     connection.ask(archive_bytes=archive.stat().st_size)
     connection.send(archive)
     return str(connection.answer("unpacked"))
-
-
-def _platform(facts: dict[str, Any]) -> Platform:
-    major, minor = facts["python"]
-    glibc = facts["glibc"]
-    return Platform(
-        machine=str(facts["machine"]),
-        bits=int(facts["bits"]),
-        python=(int(major), int(minor)),
-        glibc=None if glibc is None else (int(glibc[0]), int(glibc[1])),
-    )
 
 
 def _at_least(version: str | None, oldest: tuple[int, ...]) -> bool:

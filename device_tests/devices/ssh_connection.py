@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from osd_edge.device_tests.devices import agent
+from osd_edge.device_tests.devices.answers import Facts, read_answers, read_facts
 from osd_edge.device_tests.devices.ssh_target import SshTarget
 from osd_edge.errors import DeviceError, shown
 
 _PIECE = 1 << 20
+_HELLO_SECONDS = 60.0
+_END_SECONDS = 10.0
+_ERROR_BYTES = 4096  # of a line that ssh or the device says went wrong
 _START = "import sys;b=sys.stdin.buffer;exec(b.read(int(b.readline())))"
 # What ssh says, in the order to look for it: a code, and what to do.
 _REASONS = (
@@ -58,16 +62,31 @@ class SshConnection:
     def answers(self) -> Iterator[dict[str, Any]]:
         """What the agent says until it ends. Raises DeviceError where it says it failed."""
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if not line.startswith(agent.MARK.encode()):
-                continue  # a login shell's greeting
-            answer: dict[str, Any] = json.loads(line[len(agent.MARK) :])
-            if "error" in answer:
-                error = answer["error"]
-                raise DeviceError(
-                    error["code"], f"on {self._target.host}: {shown(error['message'], 200)}"
-                )
-            yield answer
+        return read_answers(self._process.stdout, self._target.host)
+
+    def hello(self) -> Facts:
+        """The facts with which the agent begins, within `_HELLO_SECONDS`. Raises DeviceError."""
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            self._process.kill()
+
+        timer = threading.Timer(_HELLO_SECONDS, give_up)
+        timer.start()
+        try:
+            hello = self.answer("hello")
+        except DeviceError:
+            if not late.is_set():
+                raise
+            raise DeviceError(
+                "device.unreachable",
+                f"{shown(self._target.host)} gave no answer in {_HELLO_SECONDS:g} s: "
+                "does it run Python when you log in by hand?",
+            ) from None
+        finally:
+            timer.cancel()
+        return read_facts(hello, self._target.host)
 
     def answer(self, name: str) -> Any:
         """The next answer, which must be `name`. Raises DeviceError where the device is gone."""
@@ -78,7 +97,7 @@ class SshConnection:
 
     def lost(self) -> DeviceError:
         """Why there is no connection, or none any longer."""
-        code = self._process.wait()
+        code = self._end()
         self._reader.join(5)
         host = shown(self._target.host)
         said = "\n".join(self._errors).lower()
@@ -97,6 +116,14 @@ class SshConnection:
             "device.python", f"{shown(self._target.python)} failed on {host} ({self._last()})"
         )
 
+    def _end(self) -> int:
+        """The exit code; a program that says no more and stays is ended."""
+        try:
+            return self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
     def _last(self) -> str:
         return shown(self._errors[-1], 160) if self._errors else "ssh gave no reason"
 
@@ -112,7 +139,7 @@ class SshConnection:
 
     def _read_errors(self) -> None:
         assert self._process.stderr is not None
-        for line in self._process.stderr:
+        while line := self._process.stderr.readline(_ERROR_BYTES):
             text = line.decode(errors="replace").strip()
             if text:
                 self._errors.append(text)
@@ -143,6 +170,6 @@ def connect(target: SshTarget) -> Iterator[SshConnection]:
             assert process.stdin is not None
             try:
                 process.stdin.close()  # the agent takes this as the end
-                process.wait(10)
+                process.wait(_END_SECONDS)
             except (BrokenPipeError, subprocess.TimeoutExpired):
                 process.terminate()

@@ -16,6 +16,7 @@ WIDTH = 760
 MIB = 2**20
 COLOURS = {"tasks": "c1", "models": "c2", "session-per-task": "c3", "lora-adapter": "c4"}
 _ROW = 34
+_LEAST_MS = 1e-6  # of a logarithmic scale
 
 
 def memory_chart(report: Report) -> str | None:
@@ -30,10 +31,10 @@ def memory_chart(report: Report) -> str | None:
         ]
         if len(points) > 1:
             lines.append((name, title, points))
-    if not lines:
+    most = max((count for _, _, points in lines for count, _ in points), default=0)
+    if most == 0:
         return None
     left, right, top, bottom, height = 56, 244, 30, 48, 372
-    most = max(count for _, _, points in lines for count, _ in points)
     marks = svg.ticks(max(size for _, _, points in lines for _, size in points) / MIB)
 
     def x(count: float) -> float:
@@ -125,14 +126,14 @@ def swap_chart(report: Report) -> str | None:
     rows = [
         (title, how, figure, css)
         for title, how, figure, css in wanted
-        if (value := middle(figure)) is not None and value > 0
+        if (value := middle(figure)) is not None and value >= _LEAST_MS
     ]
     if not rows:
         return None
     rows.sort(key=lambda row: middle(row[2]) or 0)
-    lows = [_end(figure, "p10") for _, _, figure, _ in rows]
+    lows = [max(_end(figure, "p10"), _LEAST_MS) for _, _, figure, _ in rows]
     highs = [_end(figure, "p90") for _, _, figure, _ in rows]
-    marks = svg.decades(min(low for low in lows if low > 0), max(highs))
+    marks = svg.decades(min(lows), max(highs))
     left, right, top = 220, 120, 8
     height = top + 44 * len(rows) + 34
 
@@ -163,12 +164,14 @@ def soak_chart(report: Report) -> str | None:
     points = [
         (int(row["of"]["swaps"]), size)
         for row in (soak["rows"] if soak else ())
-        if (size := number_of(row, "anonymous_bytes")) is not None
+        if "swaps" in row["of"]
+        and (size := number_of(row, "anonymous_bytes")) is not None
+        and size >= 0
     ]
-    if len(points) < 2:
+    most = max((swaps for swaps, _ in points), default=0)
+    if len(points) < 2 or most == 0:
         return None
     left, right, top, bottom, height = 56, 24, 30, 48, 210
-    most = points[-1][0]
     marks = svg.ticks(max(size for _, size in points) * 1.15 / MIB, 4)
 
     def place(swaps: int, size: float) -> tuple[float, float]:
@@ -198,7 +201,7 @@ def soak_chart(report: Report) -> str | None:
 def _memory_of(row: object) -> float | None:
     for name in ("pss_bytes", "rss_bytes"):
         size = number_of(row, name)  # type: ignore[arg-type]
-        if size is not None:
+        if size is not None and size >= 0:
             return size
     return None
 

@@ -4,8 +4,10 @@ import csv
 import io
 from collections.abc import Iterator
 
+from osd_edge.device_tests.legible import legible
 from osd_edge.device_tests.schema import Figures, Report
 
+_FORMULA = frozenset("=+-@")
 _STATISTICS = ("n", "min", "p10", "p50", "p90", "p95", "p99", "trimmed_mean")
 HEADER = ("scenario", "role", "status", "of", "figure", *_STATISTICS, "missing")
 
@@ -17,13 +19,20 @@ def to_csv(report: Report) -> str:
     writer.writerow(HEADER)
     for scenario in report["scenarios"]:
         head = (scenario["id"], scenario["role"], scenario["status"])
-        writer.writerows((*head, "", *line) for line in _lines(scenario))
+        writer.writerows(_cells(*head, "", *line) for line in _lines(scenario))
         for row in scenario["rows"]:
             of = " ".join(f"{name}={value}" for name, value in row["of"].items())
-            writer.writerows((*head, of, *line) for line in _lines(row))
+            writer.writerows(_cells(*head, of, *line) for line in _lines(row))
     for name, part in (("conditions", report["conditions"]), ("noise", report["noise"])):
-        writer.writerows((name, "", "", "", *line) for line in _lines(part))
-    return text.getvalue()
+        writer.writerows(_cells(name, "", "", "", *line) for line in _lines(part))
+    return legible(text.getvalue())
+
+
+def _cells(*cells: object) -> Iterator[object]:
+    """Words that a spreadsheet would run as a formula get an apostrophe, which it does not show."""
+    for cell in cells:
+        is_formula = isinstance(cell, str) and cell.lstrip()[:1] in _FORMULA
+        yield f"'{cell}" if is_formula else cell
 
 
 def _lines(part: Figures) -> Iterator[tuple[object, ...]]:

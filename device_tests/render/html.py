@@ -2,6 +2,7 @@
 
 from html import escape
 
+from osd_edge.device_tests.legible import legible
 from osd_edge.device_tests.render.charts import charts_of
 from osd_edge.device_tests.render.figures import number_of, scenario_of
 from osd_edge.device_tests.render.style import STYLE
@@ -56,7 +57,7 @@ def to_html(report: Report) -> str:
     parts.append("</dl>")
     parts += [_table(table) for table in tables_of(report)]
     parts.append("</main></body></html>")
-    return "\n".join(parts) + "\n"
+    return legible("\n".join(parts) + "\n")
 
 
 def _where(report: Report) -> str:

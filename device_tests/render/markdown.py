@@ -1,7 +1,12 @@
 """A report as Markdown."""
 
+import re
+
+from osd_edge.device_tests.legible import legible
 from osd_edge.device_tests.render.tables import Table, facts_of, tables_of
 from osd_edge.device_tests.schema import Report
+
+_MARKS = re.compile(r"[\\|\[`]")
 
 
 def to_markdown(report: Report, *, level: int = 1) -> str:
@@ -27,4 +32,6 @@ def markdown_table(table: Table) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    """The text on one line, and no more than text: no table's bar, no tag, no link, no image."""
+    line = " ".join(legible(text).split()).replace("&", "&amp;").replace("<", "&lt;")
+    return _MARKS.sub(r"\\\g<0>", line)

@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from html import escape
 
+_LEAST = 1e-9  # a scale that ends below it would be of nothing
+
 
 def text(
     x: float, y: float, words: str, *, anchor: str = "start", css: str = "", size: int = 13
@@ -64,7 +66,7 @@ def picture(width: int, height: int, parts: Sequence[str], label: str) -> str:
 
 def ticks(most: float, count: int = 5) -> list[float]:
     """Round numbers from 0 to at least `most`, about `count` of them."""
-    if most <= 0:
+    if most < _LEAST:
         return [0.0, 1.0]
     step = 10 ** math.floor(math.log10(most / count))
     step *= min((m for m in (1, 2, 2.5, 5, 10) if m * step * count >= most), default=10)

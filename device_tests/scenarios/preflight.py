@@ -11,6 +11,7 @@ from osd_edge.device_tests.inputs import graph_inputs
 from osd_edge.device_tests.job import Job, Sheet
 from osd_edge.device_tests.machine import this_machine
 from osd_edge.device_tests.opened import named_bundles, open_session
+from osd_edge.errors import shown
 from osd_edge.runtime.task import decode_task
 
 
@@ -25,7 +26,7 @@ def run(job: Job, sheet: Sheet) -> dict[str, Any]:
         tasks.append(
             {
                 "task": name,
-                "file": path.name,
+                "file": shown(path.name, 255),
                 "file_bytes": path.stat().st_size,
                 "decoded_sha256": decoded_sha256(bundle),
                 "decoded_bytes": decode_task(name, bundle, manifest).nbytes,
@@ -36,7 +37,7 @@ def run(job: Job, sheet: Sheet) -> dict[str, Any]:
     return {
         "machine": asdict(this_machine()),
         "base": {
-            "name": folder.resolve().name,
+            "name": shown(folder.resolve().name, 255),
             "family": manifest.family,
             "fingerprint": manifest.fingerprint,
             "file_bytes": sum(int(entry["bytes"]) for entry in manifest.files.values()),

@@ -1,0 +1,24 @@
+"""Text from a report without what a terminal obeys or a reader cannot see."""
+
+from typing import Any
+
+# Controls, and what turns the direction of text or breaks its lines unseen.
+_HIDDEN = (*range(0x20), *range(0x7F, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F))
+_TABLE = dict.fromkeys((*_HIDDEN, *range(0x2066, 0x206A), 0xFEFF, 0xFFFE, 0xFFFF), "\ufffd")
+_TABLE |= dict.fromkeys(range(0xD800, 0xE000), "\ufffd")  # halves of pairs, which no file can have
+_TABLE |= {ord("\t"): " ", ord("\r"): " "}
+del _TABLE[ord("\n")]
+
+
+def legible(text: str) -> str:
+    """The text with every such character replaced; the ends of its lines stay."""
+    return text.translate(_TABLE)
+
+
+def legible_lines(value: Any) -> Any:
+    """Plain JSON with every text in it, its keys too, legible and on one line."""
+    if isinstance(value, str):
+        return legible(value).replace("\n", " ")
+    if isinstance(value, dict):
+        return {legible_lines(key): legible_lines(inner) for key, inner in value.items()}
+    return [legible_lines(inner) for inner in value] if isinstance(value, list) else value
