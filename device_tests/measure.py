@@ -20,7 +20,7 @@ from osd_edge.device_tests.scenarios import BY_ID, SCENARIOS, ScenarioInfo
 from osd_edge.device_tests.schema import SCHEMA, Report, Scenario, withhold_times
 from osd_edge.device_tests.sensors import Reading, put_conditions, read_sensors
 from osd_edge.device_tests.verdict import verdict_of
-from osd_edge.errors import OsdEdgeError
+from osd_edge.errors import OsdEdgeError, shown
 from osd_edge.progress import Progress, silent
 
 Keep = Callable[[Report], None]
@@ -44,7 +44,7 @@ def measure(plan: Plan, *, progress: Progress = silent, keep: Keep = keep_nothin
         for step in progress(["checks", "conformance", *plan.chosen()], "Measuring"):
             run.take(step)
     except OsdEdgeError as error:
-        run.report["refused"] = {"code": error.code, "message": str(error)}
+        run.report["refused"] = {"code": error.code, "message": shown(str(error), 600)}
         run.hand_over(finished=False)
         raise
     except BaseException:
