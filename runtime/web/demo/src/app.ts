@@ -103,7 +103,7 @@ function draw(): void {
   showUnkept(byId("unkept"), unkept);
   const words: string[] = [WORDS[server]];
   if (server === "newer") words.push(renewed ? "reload to update" : "getting the update");
-  if (unkept) words.push("not kept, see below");
+  else if (unkept) words.push("not kept, see below");
   else if (kept && ready) words.push(server === "offline" ? "ready" : "works offline");
   byId("status").textContent = words.join(" · ");
   const usable = state.tasks.filter((task) => task.installed && task.refused === null);
