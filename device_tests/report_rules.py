@@ -17,7 +17,7 @@ _WHYS = ("not_available", "withheld")
 _ORDERED = ("min", "p10", "p50", "p90", "p95", "p99")
 _COUNTED = ("tasks", "swaps", "threads", "callers")
 _ID = re.compile(r"[a-z0-9-]{1,64}")
-_CODE = re.compile(r"[a-z0-9.-]{1,64}")
+CODE = re.compile(r"[a-z0-9.-]{1,64}")  # of a refusal
 _NAME = re.compile(r"[a-z0-9_]{1,80}")
 _MOST = 10**9  # tasks, swaps, processors
 _ROUNDING = 1e-9  # of interpolated percentiles
@@ -149,7 +149,7 @@ def _check_verdict(report: Any) -> None:
 
 def _check_reason(reason: Any, what: str) -> None:
     if reason is not None:
-        _need(_CODE.fullmatch(reason["code"]) is not None, f"{what}: its code")
+        _need(CODE.fullmatch(reason["code"]) is not None, f"{what}: its code")
         _texts(reason, "message")
 
 

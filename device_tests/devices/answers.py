@@ -1,18 +1,17 @@
 """What the agent on a device says, held to its form: the device may be any machine at all."""
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
 from osd_edge.device_tests.devices.agent import MARK
 from osd_edge.device_tests.devices.platform import Platform
+from osd_edge.device_tests.report_rules import CODE
 from osd_edge.errors import DeviceError, shown
 
 LONGEST_LINE = 64 << 20  # a report, whole, is the longest that it says; most are below 1 MiB
 _MARK = MARK.encode()
-_CODE = re.compile(r"[a-z0-9.-]{1,64}")
 _KINDS = {"hello": dict, "unpacked": str, "line": str, "report": str, "exit": int, "error": dict}
 _PACKAGES = ("numpy", "onnxruntime", "osd-edge")
 _MOST_BYTES = 10**18
@@ -76,7 +75,7 @@ def _answer(data: bytes) -> dict[str, Any]:
         raise ValueError("an exit code")
     if "error" in answer:
         _text(answer["error"]["message"], 10**6)
-        if not _CODE.fullmatch(_text(answer["error"]["code"], 64)):
+        if not CODE.fullmatch(_text(answer["error"]["code"], 64)):
             raise ValueError("an error's code")
     return answer
 

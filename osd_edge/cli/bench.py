@@ -13,14 +13,12 @@ from click.core import ParameterSource
 
 from osd_edge.cli.options import THREADS, FiniteRange
 from osd_edge.cli.output import bar, table
-from osd_edge.errors import shown
 
 if TYPE_CHECKING:
     from osd_edge.device_tests import Plan, Report
     from osd_edge.device_tests.compare import Change, Comparison
 
 _STDOUT = Path("-")
-_LINE = 600  # characters of what a report says, which another machine may have written
 _OUTPUTS = ("--json", "--csv", "--markdown", "--html")
 _WITHOUT_MEASURING = (*_OUTPUTS, "--from", "--compare", "--fail-on-change")
 
@@ -101,6 +99,7 @@ def bench(
     """
     from osd_edge.device_tests import Plan, read_report
     from osd_edge.device_tests.compare import compare
+    from osd_edge.device_tests.legible import legible
     from osd_edge.device_tests.plan import processor_list, scenario_list
     from osd_edge.device_tests.render import to_csv, to_html, to_markdown
     from osd_edge.files import check_file_writable, check_outputs, write_file
@@ -144,7 +143,7 @@ def bench(
     if comparison is not None:
         click.echo(describe_comparison(comparison), err=json_file == _STDOUT)
     if json_file is not None:
-        click.echo(shown(report["verdict"]["line"], _LINE), err=json_file == _STDOUT)
+        click.echo(legible(report["verdict"]["line"]), err=json_file == _STDOUT)
     changed = comparison is not None and bool(comparison.changes) and fail_on_change
     if report["verdict"]["status"] != "passed" or changed:
         sys.exit(1)
@@ -201,19 +200,21 @@ def _write_json(path: Path, report: "Report") -> None:
 
 def describe(report: "Report") -> str:
     """The report as tables for a terminal, the verdict last."""
+    from osd_edge.device_tests.legible import legible
     from osd_edge.device_tests.render import facts_of, tables_of
 
-    lines = [f"{name:9} {shown(value, _LINE)}" for name, value in facts_of(report)]
+    lines = [f"{name:9} {value}" for name, value in facts_of(report)]
     for part in tables_of(report):
-        rows = [tuple(shown(cell, _LINE) for cell in row) for row in part.rows]
-        lines += ["", part.title, table(part.header, rows)]
+        lines += ["", part.title, table(part.header, part.rows)]
         lines += [part.note] if part.note else []
-    return "\n".join([*lines, "", shown(report["verdict"]["line"], _LINE)])
+    return legible("\n".join([*lines, "", report["verdict"]["line"]]))
 
 
 def describe_comparison(comparison: "Comparison") -> str:
     """Changes beyond noise as a table, or that there are none."""
-    lines = [f"unlike: {shown(note, _LINE)}" for note in comparison.notes]
+    from osd_edge.device_tests.legible import legible
+
+    lines = [f"unlike: {legible(note)}" for note in comparison.notes]
     count = len(comparison.changes)
     lines.append(f"{count} of {comparison.compared} figures changed beyond noise")
     if comparison.changes:

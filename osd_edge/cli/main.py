@@ -36,7 +36,7 @@ def main() -> None:
     try:
         cli.main(standalone_mode=True)
     except OsdEdgeError as error:
-        click.echo(f"osd-edge: {shown(str(error), 600)} [{shown(error.code, 64)}]", err=True)
+        click.echo(f"osd-edge: {shown(str(error), 600)} [{error.code}]", err=True)
         sys.exit(1)
     except ModuleNotFoundError as error:
         extra = {"tokenizers": "text", "segno": "serve"}

@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
 import { after, before, beforeEach, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import type { Browser } from "playwright-core";
+import type { Browser, Locator } from "playwright-core";
 import { readBundle } from "../src/core.js";
 import { label, TASKS, TEXTS } from "./expected.js";
 import { openBrowser, Phone } from "./phone.js";
@@ -299,8 +299,8 @@ test("a download that broke off for good goes on after a reload", async () => {
   await phone.close();
 });
 
-test("an update of the base that broke off loses none of its files to another change", async () => {
-  const phone = await ready("first");
+/** Offer another base and break its download off for good; the button that goes on with it. */
+async function brokenUpdate(phone: Phone): Promise<Locator> {
   proxy.served = other;
   await phone.page.reload();
   const update = phone.page.getByRole("button", { name: /^Update the base/ });
@@ -308,6 +308,12 @@ test("an update of the base that broke off loses none of its files to another ch
   proxy.fault = { path: "model.onnx.data", cutAfter: 5_000_000, thenStop: true };
   await update.click();
   await phone.refuses("download.broken");
+  return update;
+}
+
+test("an update of the base that broke off loses none of its files to another change", async () => {
+  const phone = await ready("first");
+  const update = await brokenUpdate(phone);
   await phone.page.getByRole("button", { name: "Remove first" }).click();
   await phone.page.getByRole("button", { name: "Remove first" }).waitFor({ state: "detached" });
   await proxy.start();
@@ -325,13 +331,7 @@ test("an update of the base that broke off loses none of its files to another ch
 test("what came of an update that the server no longer offers is deleted", async () => {
   const phone = await ready("first");
   const before = await phone.stored();
-  proxy.served = other;
-  await phone.page.reload();
-  const update = phone.page.getByRole("button", { name: /^Update the base/ });
-  await update.waitFor();
-  proxy.fault = { path: "model.onnx.data", cutAfter: 5_000_000, thenStop: true };
-  await update.click();
-  await phone.refuses("download.broken");
+  await brokenUpdate(phone);
   assert.ok((await phone.stored()).length > before.length);
   proxy.served = first;
   await proxy.start();
