@@ -43,8 +43,8 @@ from osd_edge.exporters.task_model import TaskModel
 from osd_edge.integers import IntegerLayer, IntegerSite
 from osd_edge.progress import Progress, silent
 
-BATCH = 16  # texts of a step, at least
-_STEP_TOKENS = 400  # of a step: as many texts as make this up, few long or many short ones
+BATCH = 16  # texts of a step
+_STEP_TOKENS = 360  # of a step; where its texts are shorter there are more steps, up to twice
 _STATISTICS_TEXTS = 512  # more change them little
 _STREAMED_BATCH = 4  # what a large model keeps for its backward pass grows with the batch
 _MOST_LEVELS = 4095  # integers of twelve bits lose nothing that an answer could show
@@ -165,9 +165,10 @@ class RateDistortion:
         quantized: bool = True,
     ) -> Latents:
         """`latents` trained to follow the fine-tuned model on the calibration texts."""
-        texts = max(BATCH, round(_STEP_TOKENS / self._usual_length))
-        chosen = training_texts(self._examples, how.steps * texts, self._seed)
-        batches = batches_of(self._pair, chosen, texts)
+        more = min(max(1.0, _STEP_TOKENS / (BATCH * self._usual_length)), 2.0)
+        how = replace(how, steps=round(how.steps * more))
+        chosen = training_texts(self._examples, how.steps * BATCH, self._seed)
+        batches = batches_of(self._pair, chosen, BATCH)
         head = self._pair.head
         with self._student(latents, quantized=quantized) as (student, teacher):
             return refine(student, teacher, batches, how, head, seed=self._seed, progress=progress)

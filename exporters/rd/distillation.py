@@ -1,9 +1,9 @@
 """How far a student is from the fine-tuned model on a batch: in its answers and on the way there.
 
-L = T² D(teacher ‖ student; both at temperature T) + mean over layers of the squared difference of
-hidden states, divided by their variance over many texts (over those of one batch it may be next to
-nothing: a batch of the shortest texts is the same word many times). D is the divergence for the
-kind of task, KL for labels; numbers and embeddings have no temperature.
+L = T² D(teacher ‖ student; both at temperature T) + 4 H. H is the mean over layers of the squared
+difference of hidden states, divided by their variance over many texts (over those of one batch it
+may be next to nothing: a batch of the shortest texts is the same word many times). D is the
+divergence for the kind of task, KL for labels; numbers and embeddings have no temperature.
 
 With few classes the answers alone say little about a text (one number for two classes); the
 hidden states say much more, so the student learns to follow the teacher on texts it has not seen.
@@ -18,7 +18,7 @@ from osd_edge.exporters.agreement import answer_loss
 from osd_edge.exporters.head_plan import HeadPlan
 
 TEMPERATURE = 2.0
-HIDDEN_WEIGHT = 1.0
+HIDDEN_WEIGHT = 4.0
 
 
 def distillation_loss(
