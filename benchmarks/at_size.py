@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ _TITLES = {
 @click.option("--layers", type=int, help="Fewer layers than the model has: for trying out.")
 @click.option("--calibration/--no-calibration", default=False, help="Also a calibrated task.")
 @click.option("--refine", type=click.Choice(["none", "scales", "codes"]), default="none")
+@click.option("--steps", type=click.IntRange(1), help="Of training, fewer than usual: a trial.")
 @click.option("--budget", default="64KiB", show_default=True)
 @click.option("--weights", default="fp32", show_default=True, help="Of the base package.")
 @click.option("--jobs", type=int, default=2, show_default=True, help="Layers at once.")
@@ -43,6 +45,7 @@ def main(
     layers: int | None,
     calibration: bool,
     refine: str,
+    steps: int | None,
     budget: str,
     weights: str,
     jobs: int,
@@ -55,6 +58,7 @@ def main(
         "model": model,
         "layers": layers or MODELS[model].layers,
         "refine": refine,
+        "steps": steps,
         "budget": budget,
         "weights": weights,
         "jobs": jobs,
@@ -78,7 +82,8 @@ def in_process(stage: str, folder: Path, options: dict[str, Any]) -> dict[str, A
     """What `stage` took, run in a fresh process."""
     command = [sys.executable, "-m", "benchmarks.at_size", "--stage", stage, "--work", str(folder)]
     for name, value in options.items():
-        command += [f"--{name}", str(value)]
+        if value is not None:
+            command += [f"--{name}", str(value)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise click.ClickException(f"stage {stage} failed with exit code {done.returncode}")
@@ -128,12 +133,16 @@ def _work(stage: str, folder: Path, options: dict[str, Any], progress: Any) -> N
         return
     from osd_edge.exporters import export_base, export_task, large
     from osd_edge.exporters.quiet import quiet_libraries
+    from osd_edge.exporters.rd.refine import REFINEMENTS
 
     quiet_libraries()
     large.LARGE = 0  # with fewer layers too what is measured is the way of the large ones
     if stage == "base":
         export_base(base, package, weights=options["weights"], overwrite=True, progress=progress)
         return
+    if options["steps"]:
+        how = REFINEMENTS[options["refine"]]
+        REFINEMENTS[options["refine"]] = replace(how, steps=options["steps"])
     calibrated = stage == "task-calibrated"
     calibration = None
     if calibrated:

@@ -1,6 +1,6 @@
 """The calibration set as batches of tokens, and scores of a model on it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,11 @@ MAX_TOKENS = 128  # of a text, wherever one is scored: calibration set, test set
 
 @dataclass(frozen=True)
 class Batch:
-    """Token tensors `[rows, tokens]`; label indices `[rows]`, or None; rows' places in the set."""
+    """Token tensors `[rows, tokens]`, or pixel values; label indices `[rows]`, or None; rows'
+    places in the set.
+    """
 
-    tokens: dict[str, torch.Tensor]
+    tokens: Mapping[str, torch.Tensor]
     labels: torch.Tensor | None
     rows: tuple[int, ...]
 
@@ -39,6 +41,15 @@ class Score:
 
     loss: float
     accuracy: float
+
+
+def mask_of(tokens: Mapping[str, torch.Tensor], states: torch.Tensor) -> torch.Tensor:
+    """The mask `[rows, tokens]` of a batch with these `states` `[rows, tokens, …]`.
+
+    All of a picture's states are of it.
+    """
+    mask = tokens.get("attention_mask")
+    return torch.ones(states.shape[:2], dtype=torch.int64) if mask is None else mask
 
 
 def make_batches(

@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from osd_edge.bundle import AnySite, CodedHead
-from osd_edge.errors import DataError
+from osd_edge.errors import DataError, ModelError
 from osd_edge.examples import Example, check_labels, check_pairs, read_examples
 from osd_edge.exporters.calibration import BATCH, Batch, Calibration, Score, make_batches
+from osd_edge.exporters.images import image_settings
 from osd_edge.exporters.pair import Pair
+from osd_edge.exporters.pictures import Pixels, read_pictures
 from osd_edge.exporters.task_model import TaskModel
 from osd_edge.exporters.tokenizer import max_tokens, tokenizer_for
 from osd_edge.progress import Progress, silent
@@ -38,15 +42,23 @@ class Measured:
 def read_calibration(
     source: Path | Sequence[Example], labels: Sequence[str]
 ) -> tuple[Example, ...]:
-    """The examples of a calibration file, or those given; labels checked where `labels` are."""
+    """The examples of a calibration file or folder, or those given.
+
+    Labels are checked where `labels` are.
+    """
     path = source if isinstance(source, Path) else Path("calibration set")
-    examples = read_examples(source) if isinstance(source, Path) else tuple(source)
+    examples = examples_in(source) if isinstance(source, Path) else tuple(source)
     if not examples:
         raise DataError("data.empty", "the calibration set holds no examples")
     check_pairs({"the calibration set": examples})
     if labels and any(example.label is not None for example in examples):
         check_labels(path, examples, labels)
     return examples
+
+
+def examples_in(path: Path) -> tuple[Example, ...]:
+    """The texts of a file, or the pictures of a folder."""
+    return read_pictures(path) if path.is_dir() else read_examples(path)
 
 
 def evenly_spaced(examples: Sequence[Example], most: int) -> Sequence[Example]:
@@ -56,15 +68,36 @@ def evenly_spaced(examples: Sequence[Example], most: int) -> Sequence[Example]:
 
 def batches_of(pair: Pair, examples: Sequence[Example], size: int = BATCH) -> list[Batch]:
     """Batches of `size` examples as the models of `pair` take them."""
-    if pair.backbone.family.reads_images:
-        raise DataError(
-            "data.images", "calibration examples are texts, and this base takes pictures"
-        )
+    pictures = pair.backbone.family.reads_images
+    if pictures != (examples[0].picture is not None):
+        expected = "a folder of pictures" if pictures else "a file of texts"
+        raise DataError("data.images", f"expected {expected} as the calibration set of this base")
+    if pictures:
+        return _batches_of_pictures(pair, examples, size)
     tokenizer = tokenizer_for(pair.tuned, pair.backbone.checkpoint)
     limit = max_tokens(pair.backbone.checkpoint, tokenizer)
     if pair.head.kind != "labels":
         examples = [replace(example, label=None) for example in examples]
     return make_batches(examples, pair.labels, tokenizer, pair.backbone.family.inputs, limit, size)
+
+
+def _batches_of_pictures(pair: Pair, examples: Sequence[Example], size: int) -> list[Batch]:
+    settings = image_settings(pair.backbone.checkpoint)
+    if settings is None:
+        raise ModelError(
+            "model.images",
+            f"{pair.backbone.checkpoint.folder} has no preprocessor_config.json, which says how "
+            "pictures are prepared: copy it from the model it came from",
+        )
+    places = {label: i for i, label in enumerate(pair.labels)}
+    labelled = pair.head.kind == "labels" and all(e.label is not None for e in examples)
+    batches = []
+    for start in range(0, len(examples), size):
+        chosen = examples[start : start + size]
+        targets = torch.tensor([places[e.label or ""] for e in chosen]) if labelled else None
+        pixels = Pixels([e.picture for e in chosen if e.picture is not None], settings)
+        batches.append(Batch(pixels, targets, tuple(range(start, start + len(chosen)))))
+    return batches
 
 
 def measure(

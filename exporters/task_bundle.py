@@ -11,7 +11,7 @@ from pathlib import Path
 
 from osd_edge.bundle import write_bundle
 from osd_edge.errors import ModelError, OsdEdgeError, OutputError
-from osd_edge.examples import Example, read_examples
+from osd_edge.examples import Example
 from osd_edge.exporters import methods
 from osd_edge.exporters.adapted import AdaptedCheckpoint
 from osd_edge.exporters.backbone import LinearLayer
@@ -21,7 +21,7 @@ from osd_edge.exporters.compatibility import check_differs
 from osd_edge.exporters.factorize import changed_layers
 from osd_edge.exporters.head import HeadOptions
 from osd_edge.exporters.large import is_large
-from osd_edge.exporters.measured import read_calibration
+from osd_edge.exporters.measured import examples_in, read_calibration
 from osd_edge.exporters.options import Options, check_base_weights, check_options
 from osd_edge.exporters.pair import Pair, open_pair
 from osd_edge.exporters.paper_task import PaperTask, labels_needed
@@ -257,9 +257,10 @@ def export_task(
     """Write the bundle of the task model `tuned`, fine-tuned from `base`, to the file `out`.
 
     `adapters` are PEFT adapters in its place, each a folder with its weight. `kind` and `labels`
-    are as for `open_pair`. `calibration` is a file of examples, or the examples; `osd` needs
-    labelled ones, osd-rd any. `base_weights` is for what package osd-rd tunes it, as
-    `TaskExporter` takes it, and `executor`. The other options are those of `TaskExporter.export`.
+    are as for `open_pair`. `calibration` is a file of texts, a folder of pictures, or the
+    examples; `osd` needs labelled ones, osd-rd any. `base_weights` is for what package osd-rd
+    tunes it, as `TaskExporter` takes it, and `executor`. The other options are those of
+    `TaskExporter.export`.
     Raises an OsdEdgeError that says what is wrong, and then writes no file.
 
     Of a large model, finished layers are kept in a folder beside `out` until that is written: an
@@ -282,7 +283,7 @@ def export_task(
         sites=sites,
     )
     if isinstance(calibration, Path):
-        read_examples(calibration)
+        examples_in(calibration)
         if out.exists() and out.samefile(calibration):
             raise OutputError("output.exists", f"{out} is the calibration set: name another file")
     if calibration is None:

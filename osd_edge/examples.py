@@ -17,11 +17,15 @@ _HEADERS = (["label", "text"], ["label", "text", "text_pair"], ["text", "text_pa
 
 @dataclass(frozen=True)
 class Example:
-    """A sentence, or a pair; `label` is None where the file has none."""
+    """A sentence, or a pair; `label` is None where the file has none.
+
+    Or a file with a `picture`, which `text` then names in messages.
+    """
 
     text: str
     label: str | None = None
     text_pair: str | None = None
+    picture: Path | None = None
 
 
 def read_examples(path: Path) -> tuple[Example, ...]:
@@ -87,10 +91,11 @@ def check_labels(path: Path, examples: Sequence[Example], labels: Sequence[str])
         )
     for number, example in enumerate(examples, 2):
         if example.label not in known:
+            where = f"line {number}" if example.picture is None else f"picture {example.text}"
             some = ", ".join(shown(label, 30) for label in list(labels)[:8])
             raise DataError(
                 "data.label",
-                f"{path} line {number}: the model does not know label "
+                f"{path} {where}: the model does not know label "
                 f"{shown(example.label or '', 60)!r}; "
                 f"it knows {some}{', …' if len(known) > 8 else ''}",
             )
@@ -129,5 +134,6 @@ def _labelled(path: Path, lines: list[str]) -> tuple[Example, ...]:
                 f"{path} line {number}: expected {len(header)} fields with a tab between them, "
                 f"found {line[:60]!r}",
             )
-        examples.append(Example(**dict(zip(header, fields, strict=True))))
+        named = dict(zip(header, fields, strict=True))
+        examples.append(Example(named["text"], named.get("label"), named.get("text_pair")))
     return tuple(examples)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from osd_edge.base_manifest import PIXELS, BaseManifest
 from osd_edge.errors import BaseError, InputError, shown
 from osd_edge.heads import Floats
+from osd_edge.pixels import pixel_values
 
 
 def image_inputs(inputs: Mapping[str, NDArray[Any]]) -> dict[str, Floats]:
@@ -53,7 +54,4 @@ def normalised(manifest: BaseManifest, images: NDArray[Any]) -> dict[str, Floats
             f"expected uint8 [batch, {', '.join(map(str, expected))}], found {array.dtype} "
             f"{list(array.shape)}",
         )
-    scaled = array.astype(np.float32) * np.float32(settings.scale)
-    mean, std = (np.array(x, np.float32) for x in (settings.mean, settings.std))
-    pixels = (scaled - mean) / std
-    return {PIXELS: np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))}
+    return {PIXELS: pixel_values(array, settings)}

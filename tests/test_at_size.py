@@ -23,6 +23,7 @@ from osd_edge.exporters.checkpoint import Checkpoint
 from osd_edge.exporters.rd import compress, leading, moments, sites, whitening
 from osd_edge.exporters.rd.feedback import metric_of
 from osd_edge.exporters.rd.moments import RunningMoment, Sketch, part, times
+from osd_edge.exporters.rd.refine import REFINEMENTS
 from osd_edge.exporters.rd.statistics import Statistics
 from osd_edge.exporters.rd.whitening import whitened_svd
 from osd_edge.exporters.task_model import TaskModel
@@ -269,8 +270,9 @@ def test_the_benchmark_runs_its_stages(tmp_path: Path, large: pytest.MonkeyPatch
         settings = shape.settings | small | more | width
         made = at_size_models.Shape(2, shape.kind, settings, shape.dtype)
         large.setitem(at_size_models.MODELS, name, made)
-        options = {"model": name, "layers": 2, "refine": "none", "budget": "24KiB"}
+        options = {"model": name, "layers": 2, "refine": "scales", "steps": 2, "budget": "24KiB"}
         options |= {"weights": "fp32", "jobs": 2}
+        large.setitem(REFINEMENTS, "scales", REFINEMENTS["scales"])  # put back after the test
         stages = {
             stage: at_size.run_stage(stage, tmp_path / name, options) for stage in at_size.STAGES
         }

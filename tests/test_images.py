@@ -1,17 +1,23 @@
 """ViT, the first family without text: base and tasks against torch, and pictures as pixels."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from transformers import AutoModel, AutoModelForImageClassification, ViTImageProcessor
 
-from osd_edge.errors import BaseError, DataError, InputError
+from osd_edge.bundle_reader import read_bundle_file
+from osd_edge.errors import BaseError, InputError, OsdEdgeError
 from osd_edge.examples import Example
 from osd_edge.exporters import HeadOptions, export_base, export_task
+from osd_edge.exporters.evaluation import divergence
+from osd_edge.exporters.measured import batches_of
 from osd_edge.exporters.pair import open_pair
+from osd_edge.exporters.pictures import read_pictures
 from osd_edge.runtime import EdgeSession
 from tests import tiny
 
@@ -84,15 +90,95 @@ def test_what_is_no_picture_is_refused(vit: Path) -> None:
     assert missing.value.code == "base.text"
 
 
-def test_texts_cannot_calibrate_it(vit: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError) as caught:
+def save_pictures(folder: Path, count: int) -> None:
+    """Pictures of changing size in a folder for each label, no two alike."""
+    random = np.random.default_rng(1)
+    for i in range(count):
+        file = folder / tiny.LABELS[i % len(tiny.LABELS)] / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        noise = random.integers(0, 256, (4 + i % 3, 5, 3), np.uint8)
+        Image.fromarray(noise).resize((20 + i % 5, 24)).save(file)
+
+
+@pytest.mark.parametrize("refine", ["scales", "codes"])
+def test_pictures_calibrate_it(vit: Path, tmp_path: Path, refine: str) -> None:
+    save_pictures(tmp_path / "pictures", 60)
+    reports = []
+    for name, options in (("with", {"calibration": tmp_path / "pictures"}), ("without", {})):
+        out = tmp_path / f"{name}.osd.safetensors"
         export_task(
             vit / "base",
             vit / "tuned",
-            tmp_path / "task.osd.safetensors",
-            calibration=[Example("a cat")],
+            out,
+            budget="3KiB",
+            refine=refine if options else "none",
+            **options,  # type: ignore[arg-type]
         )
-    assert caught.value.code == "data.images"
+        reports.append(read_bundle_file(out))
+    calibrated, blind = reports
+    assert calibrated.scores["labelled"]
+    assert not blind.scores
+    # On pictures of the same kind its answers are nearer to the fine-tuned model's.
+    save_pictures(tmp_path / "others", 90)
+    files = sorted((tmp_path / "others").rglob("*.png"))[60:]
+    images = np.stack([np.asarray(Image.open(file).resize((16, 16))) for file in files])
+    processor = ViTImageProcessor.from_pretrained(vit / "base")
+    pixels = processor(list(images), return_tensors="pt")["pixel_values"]
+    tuned = AutoModelForImageClassification.from_pretrained(vit / "tuned").eval()
+    with torch.inference_mode():
+        expected = tuned(pixels).logits
+    session = EdgeSession(vit / "package", threads=1)
+    errors = []
+    for name in ("with", "without"):
+        session.activate(session.load(tmp_path / f"{name}.osd.safetensors"))
+        logits = session.run({"pixel_values": pixels.numpy()}).logits
+        errors.append(divergence(expected, torch.from_numpy(logits)))
+    assert errors[0] < errors[1]
+
+
+def test_pictures_are_prepared_as_transformers_does(vit: Path, tmp_path: Path) -> None:
+    save_pictures(tmp_path, 6)
+    examples = read_pictures(tmp_path)
+    batches = batches_of(open_pair(vit / "base", vit / "tuned"), examples, 4)
+    assert [len(batch.rows) for batch in batches] == [4, 2]
+    processor = ViTImageProcessor.from_pretrained(vit / "base")
+    opened = [Image.open(example.picture) for example in examples if example.picture]
+    expected = processor(opened, return_tensors="pt")["pixel_values"]
+    given = torch.cat([batch.tokens["pixel_values"] for batch in batches])
+    assert (given - expected).abs().max() <= 1e-6
+    assert [e.label for e in examples] == [e.text.split("/")[0] for e in examples]
+
+
+def test_calibration_sets_that_do_not_fit_are_refused(
+    vit: Path, tmp_path: Path, tiny_models: Path
+) -> None:
+    pictures = tmp_path / "pictures"
+
+    def refusal(base: Path, tuned: Path, calibration: object) -> str:
+        out = tmp_path / "task.osd.safetensors"
+        with pytest.raises(OsdEdgeError) as caught:
+            export_task(base, tuned, out, calibration=calibration)  # type: ignore[arg-type]
+        assert not out.exists()
+        return caught.value.code
+
+    assert refusal(vit / "base", vit / "tuned", [Example("a cat")]) == "data.images"
+    pictures.mkdir()
+    assert refusal(vit / "base", vit / "tuned", pictures) == "data.empty"
+    save_pictures(pictures, 12)
+    assert refusal(tiny_models / "base", tiny_models / "first", pictures) == "data.images"
+    torn = pictures / tiny.LABELS[0] / "torn.png"
+    torn.write_bytes((pictures / tiny.LABELS[0] / "0.png").read_bytes()[:60])
+    assert refusal(vit / "base", vit / "tuned", pictures) == "data.picture"
+    torn.rename(pictures / "loose.png")
+    assert refusal(vit / "base", vit / "tuned", pictures) == "data.unlabelled"
+    (pictures / "loose.png").unlink()
+    (pictures / tiny.LABELS[0]).rename(pictures / "a label of another model")
+    assert refusal(vit / "base", vit / "tuned", pictures) == "data.label"
+    bare = tmp_path / "bare"
+    shutil.copytree(vit / "base", bare)
+    (bare / "preprocessor_config.json").unlink()
+    (pictures / "a label of another model").rename(pictures / tiny.LABELS[0])
+    assert refusal(bare, vit / "tuned", pictures) == "model.images"
 
 
 def test_a_package_that_does_not_say_how_pictures_are_prepared(

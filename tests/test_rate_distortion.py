@@ -17,6 +17,7 @@ from osd_edge.exporters.rd.allocate import (
     head_columns_at,
     matrix_at,
 )
+from osd_edge.exporters.rd.compress import steps_for
 from osd_edge.exporters.rd.distillation import distillation_loss
 from osd_edge.exporters.rd.feedback import metric_of, shaped
 from osd_edge.exporters.rd.frozen_head import fit_to
@@ -313,3 +314,13 @@ def test_a_gain_knows_how_sure_it_is() -> None:
     without_labels = Gain(0.8, 1.0, 400)  # of whose ceiling nothing is known but its own answers
     assert without_labels.error(0.95) == pytest.approx((0.95 * 0.05 / 400) ** 0.5 / 0.2)
     assert without_labels.error(1.0) > 0
+
+
+def test_short_texts_get_more_steps_up_to_twice_as_many() -> None:
+    assert [steps_for(640, length) for length in (128, 22.5, 15, 11.25, 3)] == [
+        640,
+        640,
+        960,
+        1280,
+        1280,
+    ]

@@ -165,8 +165,7 @@ class RateDistortion:
         quantized: bool = True,
     ) -> Latents:
         """`latents` trained to follow the fine-tuned model on the calibration texts."""
-        more = min(max(1.0, _STEP_TOKENS / (BATCH * self._usual_length)), 2.0)
-        how = replace(how, steps=round(how.steps * more))
+        how = replace(how, steps=steps_for(how.steps, self._usual_length))
         chosen = training_texts(self._examples, how.steps * BATCH, self._seed)
         batches = batches_of(self._pair, chosen, BATCH)
         head = self._pair.head
@@ -290,10 +289,17 @@ class RateDistortion:
 
     @cached_property
     def _usual_length(self) -> float:
-        """Tokens of a calibration text, on average."""
+        """Tokens of a calibration text, on average; no bound for pictures, which are long."""
+        if self._pair.backbone.family.reads_images:
+            return math.inf
         some = batches_of(self._pair, evenly_spaced(self._examples, _STATISTICS_TEXTS))
         tokens = sum(int(batch.mask.sum()) for batch in some if batch.mask is not None)
         return tokens / sum(len(batch.rows) for batch in some)
+
+
+def steps_for(usual: int, length: float) -> int:
+    """Steps that take about as long with texts of `length` tokens as `usual` ones with longer."""
+    return round(usual * min(max(1.0, _STEP_TOKENS / (BATCH * length)), 2.0))
 
 
 def _count(latent: Latent) -> float:

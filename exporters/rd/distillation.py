@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from osd_edge.exporters.agreement import answer_loss
+from osd_edge.exporters.calibration import mask_of
 from osd_edge.exporters.head_plan import HeadPlan
 
 TEMPERATURE = 2.0
@@ -49,7 +50,8 @@ def hidden_spread(
     with torch.no_grad():
         for tokens in batches:
             output = teacher(**tokens, output_hidden_states=True)
-            states.append(_states(output, tokens["attention_mask"], pooling))
+            mask = mask_of(tokens, output.hidden_states[-1])
+            states.append(_states(output, mask, pooling))
     layers = [torch.cat(of_layer) for of_layer in zip(*states, strict=True)]
     return torch.stack([(x - x.mean(0)).square().mean().clamp_min(1e-6) for x in layers])
 

@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from osd_edge.bundle import CodedHead
-from osd_edge.exporters.calibration import Batch
+from osd_edge.exporters.calibration import Batch, mask_of
 from osd_edge.exporters.headed_model import HeadedOutput
 from osd_edge.exporters.rd.integers import integer_layers
 from osd_edge.exporters.rd.latents import Latent, Latents
@@ -85,9 +85,10 @@ class HeadOverBase:
 
     def __call__(self, **tokens: torch.Tensor) -> HeadedOutput:
         """The answers to a batch of tokens."""
-        states = self._backbone(**tokens).last_hidden_state.numpy()
-        mask = tokens["attention_mask"].numpy()
-        return HeadedOutput(torch.from_numpy(apply_head(self._head, states, mask, None)))
+        states = self._backbone(**tokens).last_hidden_state
+        mask = mask_of(tokens, states)
+        answers = apply_head(self._head, states.numpy(), mask.numpy(), None)
+        return HeadedOutput(torch.from_numpy(answers))
 
 
 def frozen_features(
@@ -103,7 +104,7 @@ def frozen_features(
     with torch.inference_mode():
         for batch in batches:
             states = backbone(**batch.tokens).last_hidden_state
-            mask = batch.tokens["attention_mask"].float()
+            mask = mask_of(batch.tokens, states).float()
             places = (torch.arange(mask.shape[1]) * mask).argmax(1)
             for name, parts in pooled.items():
                 if name == "none":
@@ -124,9 +125,9 @@ def _answers(model: TaskModel, batches: Sequence[Batch]) -> torch.Tensor:
     with torch.inference_mode():
         for batch in batches:
             logits = model.module(**batch.tokens).logits
-            found.append(
-                logits[batch.tokens["attention_mask"].bool()] if logits.ndim == 3 else logits
-            )
+            if logits.ndim == 3:
+                logits = logits[mask_of(batch.tokens, logits).bool()]
+            found.append(logits)
     return torch.cat(found).clone()
 
 

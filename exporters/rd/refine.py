@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from osd_edge.exporters.calibration import Batch
+from osd_edge.exporters.calibration import Batch, mask_of
 from osd_edge.exporters.head_plan import HeadPlan
 from osd_edge.exporters.rd.distillation import distillation_loss, hidden_spread
 from osd_edge.exporters.rd.integers import approximate_bits
@@ -76,14 +76,15 @@ def refine(
     sample = [batches[i].tokens for i in order[:_SPREAD_BATCHES]]
     spread = hidden_spread(teacher, sample, head.pooling)
     for step in progress(range(refinement.steps), f"Refining {_what(refinement)}"):
-        tokens = batches[order[step % len(order)]].tokens
+        tokens = dict(batches[order[step % len(order)]].tokens)
         pace = min(1.0, (step + 1) / WARM_UP) * (1 - step / refinement.steps) ** DECAY
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * pace
         with torch.no_grad():
             theirs = teacher(**tokens, output_hidden_states=True)
         ours = student.module(**tokens, output_hidden_states=True)
-        loss = distillation_loss(ours, theirs, tokens["attention_mask"], head, spread)
+        mask = mask_of(tokens, theirs.hidden_states[-1])
+        loss = distillation_loss(ours, theirs, mask, head, spread)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

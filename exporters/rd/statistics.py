@@ -71,7 +71,7 @@ def collect_statistics(
     moments = {name: _Moments() for name in layers}
     hooks = [layer.register_forward_hook(_watch(moments[name])) for name, layer in layers.items()]
     # Gradients flow from the embeddings on, whose own gradient is never used.
-    embeddings = module.get_input_embeddings().weight
+    embeddings = next(module.get_input_embeddings().parameters())
     embeddings.requires_grad_(True)
     try:
         for batch in progress(batches, "Statistics"):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from osd_edge import __version__
 from osd_edge.examples import Example
@@ -30,9 +31,15 @@ def work_key(
         "head": [pair.head.kind, pair.head.pooling, head],
         "sites": list(sites),
         "texts": [[example.text, example.text_pair] for example in examples],
+        "pictures": [_sha256(x.picture) for x in examples if x.picture is not None],
         "seed": seed,
         "columns": [whitening.WIDE, whitening.MAX_COLUMNS],
         "leading": [leading.OVERSAMPLING, leading.ROUNDS],
         "moments": [moments.EXACT, moments.ROWS],
     }
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

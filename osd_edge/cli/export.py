@@ -127,7 +127,8 @@ def export_base_command(
     "--calibration",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Examples: .tsv (label<TAB>text) or .txt (a sentence a line). Only osd needs labels.",
+    help="Examples: .tsv (label<TAB>text) or .txt (a sentence a line), or a folder of pictures, "
+    "one below it for each label. Only osd needs labels.",
 )
 @click.option(
     "--method",
