@@ -70,8 +70,12 @@ def batches_of(pair: Pair, examples: Sequence[Example], size: int = BATCH) -> li
     """Batches of `size` examples as the models of `pair` take them."""
     pictures = pair.backbone.family.reads_images
     if pictures != (examples[0].picture is not None):
-        expected = "a folder of pictures" if pictures else "a file of texts"
-        raise DataError("data.images", f"expected {expected} as the calibration set of this base")
+        expected, found = "a folder of pictures", "texts"
+        if not pictures:
+            expected, found = "a file of texts", "pictures"
+        raise DataError(
+            "data.images", f"this base is calibrated with {expected}: found {found} instead"
+        )
     if pictures:
         return _batches_of_pictures(pair, examples, size)
     tokenizer = tokenizer_for(pair.tuned, pair.backbone.checkpoint)
