@@ -140,7 +140,7 @@ def _work(stage: str, folder: Path, options: dict[str, Any], progress: Any) -> N
     if stage == "base":
         export_base(base, package, weights=options["weights"], overwrite=True, progress=progress)
         return
-    if options["steps"]:
+    if options["steps"] and options["refine"] != "none":
         how = REFINEMENTS[options["refine"]]
         REFINEMENTS[options["refine"]] = replace(how, steps=options["steps"])
     calibrated = stage == "task-calibrated"

@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from osd_edge.base_manifest import ImageSettings
 from osd_edge.examples import Example
 from osd_edge.exporters.agreement import agreement
+from osd_edge.exporters.pictures import Pixels
 from osd_edge.progress import Progress, silent
 
 BATCH = 16
@@ -64,8 +66,7 @@ def make_batches(
 
     `inputs` are the token tensors that the model takes.
     """
-    index = {label: i for i, label in enumerate(labels)}
-    labelled = all(example.label is not None for example in examples)
+    places = _places(examples, labels)
     paired = examples[0].text_pair is not None
 
     def tokenized(chosen: Sequence[Example], **options: Any) -> Any:
@@ -83,9 +84,31 @@ def make_batches(
     for start in range(0, len(order), size):
         rows = order[start : start + size]
         tokens = tokenized([examples[i] for i in rows], padding=True, return_tensors="pt")
-        targets = torch.tensor([index[examples[i].label or ""] for i in rows]) if labelled else None
-        batches.append(Batch({name: tokens[name] for name in inputs}, targets, tuple(rows)))
+        inputs_of = {name: tokens[name] for name in inputs}
+        batches.append(Batch(inputs_of, None if places is None else places[rows], tuple(rows)))
     return batches
+
+
+def picture_batches(
+    examples: Sequence[Example], labels: Sequence[str], settings: ImageSettings, size: int
+) -> list[Batch]:
+    """Batches of `size` pictures in their order, labelled as those of texts are."""
+    places = _places(examples, labels)
+    files = [example.picture for example in examples if example.picture is not None]
+    batches = []
+    for start in range(0, len(files), size):
+        rows = range(len(files))[start : start + size]
+        targets = None if places is None else places[rows.start : rows.stop]
+        batches.append(Batch(Pixels(files[rows.start : rows.stop], settings), targets, tuple(rows)))
+    return batches
+
+
+def _places(examples: Sequence[Example], labels: Sequence[str]) -> torch.Tensor | None:
+    """Each example's place in `labels`; None where one has no label."""
+    if any(example.label is None for example in examples):
+        return None
+    index = {label: i for i, label in enumerate(labels)}
+    return torch.tensor([index[example.label or ""] for example in examples])
 
 
 class Calibration:

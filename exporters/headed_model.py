@@ -14,6 +14,7 @@ from transformers import AutoModel
 from transformers.modeling_utils import no_init_weights
 
 from osd_edge.exporters.backbone import Backbone, pooling_option
+from osd_edge.exporters.calibration import mask_of
 from osd_edge.exporters.checkpoint import Checkpoint
 from osd_edge.exporters.head_plan import HeadPlan, head_values
 from osd_edge.exporters.linear import with_plain_linear_layers
@@ -71,14 +72,14 @@ class HeadedModel(torch.nn.Module):
     def forward(self, *, output_hidden_states: bool = False, **inputs: torch.Tensor) -> Any:
         """A HeadedOutput for the backbone's inputs."""
         output = self.base_model(**inputs, output_hidden_states=output_hidden_states)
-        x = self._pooled(output, inputs.get("attention_mask"))
+        x = self._pooled(output, mask_of(inputs, output.last_hidden_state))
         for module in self._plan.modules:
             x = _activate(module.activation, self.get_submodule(module.path)(x))
         if self._plan.normalize:
             x = functional.normalize(x, dim=-1)
         return HeadedOutput(x, output.hidden_states)
 
-    def _pooled(self, output: Any, mask: torch.Tensor | None) -> torch.Tensor:
+    def _pooled(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
         states: torch.Tensor = output.last_hidden_state
         pooling = self._plan.pooling
         if pooling == "none":
@@ -88,8 +89,6 @@ class HeadedModel(torch.nn.Module):
             return pooled
         if pooling == "cls":
             return states[:, 0]
-        if mask is None:
-            mask = torch.ones(states.shape[:2], dtype=torch.long)
         if pooling == "last":
             places = (torch.arange(mask.shape[1]) * mask.bool()).argmax(1)
             return states[torch.arange(len(states)), places]

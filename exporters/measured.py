@@ -4,15 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from osd_edge.bundle import AnySite, CodedHead
 from osd_edge.errors import DataError, ModelError
 from osd_edge.examples import Example, check_labels, check_pairs, read_examples
-from osd_edge.exporters.calibration import BATCH, Batch, Calibration, Score, make_batches
+from osd_edge.exporters.calibration import (
+    BATCH,
+    Batch,
+    Calibration,
+    Score,
+    make_batches,
+    picture_batches,
+)
 from osd_edge.exporters.images import image_settings
 from osd_edge.exporters.pair import Pair
-from osd_edge.exporters.pictures import Pixels, read_pictures
+from osd_edge.exporters.pictures import read_pictures
 from osd_edge.exporters.task_model import TaskModel
 from osd_edge.exporters.tokenizer import max_tokens, tokenizer_for
 from osd_edge.progress import Progress, silent
@@ -70,38 +75,26 @@ def batches_of(pair: Pair, examples: Sequence[Example], size: int = BATCH) -> li
     """Batches of `size` examples as the models of `pair` take them."""
     pictures = pair.backbone.family.reads_images
     if pictures != (examples[0].picture is not None):
-        expected, found = "a folder of pictures", "texts"
-        if not pictures:
-            expected, found = "a file of texts", "pictures"
-        raise DataError(
-            "data.images", f"this base is calibrated with {expected}: found {found} instead"
+        expected = (
+            ("a folder of pictures", "texts") if pictures else ("a file of texts", "pictures")
         )
-    if pictures:
-        return _batches_of_pictures(pair, examples, size)
-    tokenizer = tokenizer_for(pair.tuned, pair.backbone.checkpoint)
-    limit = max_tokens(pair.backbone.checkpoint, tokenizer)
+        raise DataError(
+            "data.images", "this base is calibrated with {}: found {} instead".format(*expected)
+        )
     if pair.head.kind != "labels":
         examples = [replace(example, label=None) for example in examples]
+    if pictures:
+        settings = image_settings(pair.backbone.checkpoint)
+        if settings is None:
+            raise ModelError(
+                "model.images",
+                f"{pair.backbone.checkpoint.folder} has no preprocessor_config.json, which says "
+                "how pictures are prepared: copy it from the model it came from",
+            )
+        return picture_batches(examples, pair.labels, settings, size)
+    tokenizer = tokenizer_for(pair.tuned, pair.backbone.checkpoint)
+    limit = max_tokens(pair.backbone.checkpoint, tokenizer)
     return make_batches(examples, pair.labels, tokenizer, pair.backbone.family.inputs, limit, size)
-
-
-def _batches_of_pictures(pair: Pair, examples: Sequence[Example], size: int) -> list[Batch]:
-    settings = image_settings(pair.backbone.checkpoint)
-    if settings is None:
-        raise ModelError(
-            "model.images",
-            f"{pair.backbone.checkpoint.folder} has no preprocessor_config.json, which says how "
-            "pictures are prepared: copy it from the model it came from",
-        )
-    places = {label: i for i, label in enumerate(pair.labels)}
-    labelled = pair.head.kind == "labels" and all(e.label is not None for e in examples)
-    batches = []
-    for start in range(0, len(examples), size):
-        chosen = examples[start : start + size]
-        targets = torch.tensor([places[e.label or ""] for e in chosen]) if labelled else None
-        pixels = Pixels([e.picture for e in chosen if e.picture is not None], settings)
-        batches.append(Batch(pixels, targets, tuple(range(start, start + len(chosen)))))
-    return batches
 
 
 def measure(

@@ -103,19 +103,19 @@ def save_pictures(folder: Path, count: int) -> None:
 @pytest.mark.parametrize("refine", ["scales", "codes"])
 def test_pictures_calibrate_it(vit: Path, tmp_path: Path, refine: str) -> None:
     save_pictures(tmp_path / "pictures", 60)
-    reports = []
-    for name, options in (("with", {"calibration": tmp_path / "pictures"}), ("without", {})):
+    bundles = []
+    for name, calibration in (("with", tmp_path / "pictures"), ("without", None)):
         out = tmp_path / f"{name}.osd.safetensors"
         export_task(
             vit / "base",
             vit / "tuned",
             out,
             budget="3KiB",
-            refine=refine if options else "none",
-            **options,  # type: ignore[arg-type]
+            refine=refine if calibration else "none",
+            calibration=calibration,
         )
-        reports.append(read_bundle_file(out))
-    calibrated, blind = reports
+        bundles.append(read_bundle_file(out))
+    calibrated, blind = bundles
     assert calibrated.scores["labelled"]
     assert not blind.scores
     # On pictures of the same kind its answers are nearer to the fine-tuned model's.
@@ -154,10 +154,10 @@ def test_calibration_sets_that_do_not_fit_are_refused(
 ) -> None:
     pictures = tmp_path / "pictures"
 
-    def refusal(base: Path, tuned: Path, calibration: object) -> str:
+    def refusal(base: Path, tuned: Path, calibration: Path | list[Example]) -> str:
         out = tmp_path / "task.osd.safetensors"
         with pytest.raises(OsdEdgeError) as caught:
-            export_task(base, tuned, out, calibration=calibration)  # type: ignore[arg-type]
+            export_task(base, tuned, out, calibration=calibration)
         assert not out.exists()
         return caught.value.code
 
