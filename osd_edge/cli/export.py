@@ -1,6 +1,7 @@
 """`osd-edge export base` and `osd-edge export task`: the workstation's commands."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -191,7 +192,7 @@ def export_base_command(
     "--jobs",
     type=click.IntRange(min=1),
     help="osd-rd: layers decomposed at once. The bundle is the same whatever their number. "
-    "Default: 2.",
+    "Default: 1.",
 )
 @click.option("--name", help="Name of the task. Default: that of the file.")
 @click.option(
@@ -243,7 +244,9 @@ def export_task_command(
     ):
         if given and method not in takers:
             raise InputError("input.options", f"--method {method} does not take {option}")
-    with ThreadPoolExecutor(jobs or 2) as executor:
+    # Idle workers keep threads of torch's own, and those slow everything after by a sixth.
+    several = jobs is not None and jobs > 1
+    with ThreadPoolExecutor(jobs) if several else nullcontext() as executor:
         report = export_task(
             base,
             tuned,
