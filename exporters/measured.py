@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from osd_edge.bundle import AnySite, CodedHead
 from osd_edge.errors import DataError, ModelError
@@ -21,6 +22,8 @@ from osd_edge.exporters.pictures import read_pictures
 from osd_edge.exporters.task_model import TaskModel
 from osd_edge.exporters.tokenizer import max_tokens, tokenizer_for
 from osd_edge.progress import Progress, silent
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,10 @@ def examples_in(path: Path) -> tuple[Example, ...]:
     return read_pictures(path) if path.is_dir() else read_examples(path)
 
 
-def evenly_spaced(examples: Sequence[Example], most: int) -> Sequence[Example]:
-    """At most `most` of `examples`, from the whole length of what may be a sorted file."""
-    return examples[:: max(1, -(-len(examples) // most))]
+def evenly_spaced(items: Sequence[T], most: int) -> Sequence[T]:
+    """`most` of `items`, or all, from the whole length of what may be a sorted file."""
+    chosen = min(len(items), most)
+    return [items[i * len(items) // chosen] for i in range(chosen)]
 
 
 def batches_of(pair: Pair, examples: Sequence[Example], size: int = BATCH) -> list[Batch]:

@@ -10,6 +10,7 @@ from osd_edge.errors import BudgetError
 from osd_edge.examples import Example
 from osd_edge.exporters.calibration import Batch
 from osd_edge.exporters.head_plan import HeadPlan
+from osd_edge.exporters.measured import evenly_spaced
 from osd_edge.exporters.rd.allocate import (
     coarsest_step,
     columns_at,
@@ -324,3 +325,13 @@ def test_short_texts_get_more_steps_up_to_twice_as_many() -> None:
         1280,
         1280,
     ]
+
+
+@given(st.integers(0, 400), st.integers(1, 300))
+def test_rows_to_measure_on_are_as_many_as_asked_for_and_from_all_of_the_file(
+    count: int, most: int
+) -> None:
+    places = evenly_spaced(range(count), most)
+    assert len(places) == min(count, most) == len(set(places))
+    gaps = np.diff([*places, count + places[0] if count else 0])
+    assert not count or (places[0] == 0 and gaps.max() - gaps.min() <= 1)

@@ -15,6 +15,7 @@ from torch.nn import functional
 from osd_edge.bundle import CodedHead
 from osd_edge.exporters.calibration import Batch, mask_of
 from osd_edge.exporters.headed_model import HeadedOutput
+from osd_edge.exporters.measured import evenly_spaced
 from osd_edge.exporters.rd.integers import integer_layers
 from osd_edge.exporters.rd.latents import Latent, Latents
 from osd_edge.exporters.task_model import TaskModel
@@ -57,10 +58,9 @@ def fit_frozen_head(model: TaskModel, batches: Sequence[Batch], decoder: bool) -
         poolings = POOLINGS[2:] if decoder else POOLINGS[:2]
     targets = _targets(kind, _answers(model, batches))
     features = frozen_features(model, batches, poolings)
-    if len(targets) > _MOST_ROWS:
-        chosen = torch.arange(0, len(targets), -(-len(targets) // _MOST_ROWS))
-        targets = targets[chosen]
-        features = {name: x[chosen] for name, x in features.items()}
+    chosen = evenly_spaced(range(len(targets)), _MOST_ROWS)
+    targets = targets[chosen]
+    features = {name: x[chosen] for name, x in features.items()}
     # Batches are sorted by length, so every fourth row is a fair sample.
     chooses = torch.arange(len(targets)) % _FOLD == _FOLD - 1
     fits = ~chooses if chooses.any() else chooses | True
