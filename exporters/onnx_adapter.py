@@ -20,7 +20,7 @@ from osd_edge.base_manifest import BaseManifest, check_fits, read_manifest
 from osd_edge.bundle import Bundle
 from osd_edge.bundle_reader import read_bundle_file
 from osd_edge.errors import InputError
-from osd_edge.files import write_file
+from osd_edge.files import check_outputs, write_files
 from osd_edge.half_factors import Array, balance, halved
 from osd_edge.heads import Floats, Head
 
@@ -52,6 +52,8 @@ def export_onnx_adapter(bundle: Path, base: Path, out: Path) -> WrittenAdapter:
         out.with_name(f"{stem}.head.json"),
         out.with_name(f"{stem}.head.safetensors"),
     )
+    written: dict[str, Path | None] = {str(path.name): path for path in (description, tensors)}
+    check_outputs(written, [bundle])
     head = task.head.decode()
     factors = decoded_factors(task, manifest)
     adapter = ort.AdapterFormat()
@@ -63,10 +65,11 @@ def export_onnx_adapter(bundle: Path, base: Path, out: Path) -> WrittenAdapter:
     )
     with tempfile.TemporaryDirectory() as scratch:
         adapter.export_adapter(str(Path(scratch) / out.name))
-        write_file(out, (Path(scratch) / out.name).read_bytes())
-    write_file(tensors, save(_head_tensors(head)))
+        exported = (Path(scratch) / out.name).read_bytes()
     text = json.dumps(_head_json(task, head, manifest, tensors.name), indent=1, ensure_ascii=False)
-    write_file(description, (text + "\n").encode())
+    write_files(
+        {out: exported, tensors: save(_head_tensors(head)), description: (text + "\n").encode()}
+    )
     paths = (out, description, tensors)
     return WrittenAdapter(paths, tuple(p.stat().st_size for p in paths), len(task.sites))
 

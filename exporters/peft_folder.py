@@ -12,6 +12,7 @@ from safetensors.numpy import save
 from transformers import CONFIG_MAPPING
 
 from osd_edge.bundle import Bundle
+from osd_edge.errors import InputError
 from osd_edge.exporters.checkpoint import base_prefix
 from osd_edge.exporters.families import SEQUENCE, SPANS, TOKENS, Family, HeadModule, load_family
 from osd_edge.exporters.onnx_adapter import WrittenAdapter, open_task
@@ -35,9 +36,16 @@ def export_peft(bundle: Path, base: Path, out: Path, model: str | None = None) -
     """Write the task in the file `bundle`, made for base package `base`, to the folder `out`.
 
     `model` is where PEFT finds the base, if not told by its user. Labels and kind, for which PEFT
-    has no place, are in osd_edge.json. Raises BundleError, BaseError, OutputError.
+    has no place, are in osd_edge.json. Raises BundleError, BaseError, OutputError; InputError
+    `input.adapter` for a head over the unchanged base.
     """
     task, manifest = open_task(bundle, base)
+    if not task.sites:
+        raise InputError(
+            "input.adapter",
+            "PEFT has no place for a task without a delta: its model's own head pools otherwise. "
+            "Use --to onnx",
+        )
     family = load_family(manifest.family)
     prefix = base_prefix(CONFIG_MAPPING[manifest.family]())
     inside = "" if task.head.kind == "embedding" else f"{prefix}."

@@ -26,10 +26,11 @@ from osd_edge.exporters.options import Options, check_base_weights, check_option
 from osd_edge.exporters.pair import Pair, open_pair
 from osd_edge.exporters.paper_task import PaperTask, labels_needed
 from osd_edge.exporters.rd.coded_task import CodedTask, calibration_needed
-from osd_edge.exporters.rd.work_folder import remove_work
+from osd_edge.exporters.rd.held_back import check_keep_rows
+from osd_edge.exporters.rd.work_folder import WorkFolder
 from osd_edge.exporters.report import TaskReport
 from osd_edge.exporters.task_model import TaskModel
-from osd_edge.files import write_file
+from osd_edge.files import is_special, write_file
 from osd_edge.progress import Progress, silent
 
 
@@ -78,10 +79,13 @@ class TaskExporter:
             examples = read_calibration(calibration, self._pair.labels if single else ())
         self._sites = tuple(sites)
         chosen = choose_sites(self._pair.backbone, sites)
+        pooler = self._pair.backbone.family.pooler
+        if pooler is not None and self._pair.head.pooling != "pooler":
+            chosen -= {pooler.path}  # nothing reads it
         self._layers = changed_layers(self._pair.backbone, self._pair.tuned, chosen)
         self._examples = examples or ()
         self._large = is_large(self._pair.backbone)
-        self._work = work if self._large else None
+        self._work = WorkFolder(work) if work is not None and self._large else None
         self._executor = executor
         self._coded_tasks: dict[int, CodedTask] = {}
         self._progress = progress
@@ -190,13 +194,12 @@ class TaskExporter:
             else:
                 made = coded.within(options.task, options.budget, refine, progress)
         data = write_bundle(made.bundle)
-        write_file(out, data)
         head_size = len(write_bundle(replace(made.bundle, sites=())))
         # A floor to compare with; a head that is shipped, or decides a size, takes all rows.
         quick = options.method != methods.HEAD and options.keep is None
         measured, gain = coded.measured, coded.gain(quick=quick)
         useful = gain is not None and gain.ceiling > gain.floor
-        return TaskReport(
+        report = TaskReport(
             path=str(out),
             task=options.task,
             method=options.method,
@@ -224,6 +227,13 @@ class TaskExporter:
             base_weights=self._base_weights,
             adapter_size=self._adapter_size,
         )
+        write_file(out, data)
+        return report
+
+    def release_work(self, *, remove: bool) -> None:
+        """Let others have the work folder, if there is one; `remove` it first."""
+        if self._work is not None:
+            self._work.remove() if remove else self._work.release()
 
     @property
     def _adapter_size(self) -> int | None:
@@ -283,34 +293,38 @@ def export_task(
         sites=sites,
     )
     if isinstance(calibration, Path):
-        examples_in(calibration)
+        examples = examples_in(calibration)
         if out.exists() and out.samefile(calibration):
             raise OutputError("output.exists", f"{out} is the calibration set: name another file")
+        if keep is not None:
+            check_keep_rows(len(examples))
+    _check_replaces_no_model(out, [base, tuned, *(folder for folder, _ in adapters)])
     if calibration is None:
         if method == "osd":
             raise labels_needed()
         if method == methods.HEAD:
-            raise calibration_needed("a head-only bundle")
+            raise calibration_needed("a head-only bundle", "leave out --method head")
         if base_weights != "fp32":
             raise calibration_needed("--base-weights", "leave it out")
         if keep is not None or (refine or "none") != "none":
             raise calibration_needed("--keep" if keep is not None else f"--refine {refine}")
-    work = out.with_name(f".{out.name}.work")
-    resumed = work.exists()
+    work = None if is_special(out) else out.with_name(f".{out.name}.work")
+    resumed = work is not None and work.exists()
+    exporter = TaskExporter(
+        base,
+        tuned,
+        calibration=calibration,
+        sites=sites,
+        base_weights=base_weights,
+        kind=kind,
+        adapters=adapters,
+        labels=labels,
+        work=work,
+        executor=executor,
+        progress=progress,
+    )
+    finished = False  # or of no use any more
     try:
-        exporter = TaskExporter(
-            base,
-            tuned,
-            calibration=calibration,
-            sites=sites,
-            base_weights=base_weights,
-            kind=kind,
-            adapters=adapters,
-            labels=labels,
-            work=work,
-            executor=executor,
-            progress=progress,
-        )
         report = exporter.export(
             out,
             method=method,
@@ -324,11 +338,24 @@ def export_task(
             seed=seed,
             progress=progress,
         )
+        finished = True
     except OutputError:
         raise  # the place is at fault, a full disk: what is finished will be of use
     except OsdEdgeError:
-        if not resumed:  # an earlier export's work is not this mistake's to delete
-            remove_work(work)
+        finished = not resumed  # an earlier export's work is not this mistake's to delete
         raise
-    remove_work(work)
+    finally:
+        exporter.release_work(remove=finished)
     return report
+
+
+def _check_replaces_no_model(out: Path, models: Sequence[str | Path | None]) -> None:
+    """Refuse (`output.same`) to replace a file of a model that is read, but for a bundle in it."""
+    folders = [Path(model).resolve() for model in models if model is not None]
+    if out.is_file() and not out.name.endswith(".osd.safetensors"):
+        for folder in folders:
+            if folder in out.resolve().parents:
+                raise OutputError(
+                    "output.same",
+                    f"{out} is a file of the model {folder}, which is read: name another file",
+                )

@@ -32,6 +32,10 @@ class OsdEdgeError(Exception):
         super().__init__(message)
         self.code = code
 
+    def __reduce__(self) -> tuple[type["OsdEdgeError"], tuple[str, str]]:
+        """For its way from a worker's process to the caller's."""
+        return type(self), (self.code, str(self))
+
 
 class BundleError(OsdEdgeError):
     """A task bundle is damaged, of an unknown version, or of another base."""

@@ -22,30 +22,45 @@ def write_file(path: Path, data: bytes) -> None:
     A link stays, and the file that it stands for is replaced. Into a pipe or a device the data
     simply goes.
     """
-    path = Path(os.path.realpath(path))
-    temporary: Path | None = None
+    write_files({path: data})
+
+
+def write_files(files: Mapping[Path, bytes]) -> None:
+    """Write several files, as `write_file` does one: a failure leaves none of them."""
+    staged: list[tuple[Path, Path]] = []
+    at = Path()
     try:
-        if _is_special(path):
-            path.write_bytes(data)
-            return
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".osd-", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-        temporary = None
+        for at, data in files.items():
+            if is_special(at):  # before what it stands for: a pipe has a name in no folder
+                at.write_bytes(data)
+                continue
+            final = Path(os.path.realpath(at))
+            if final.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            with tempfile.NamedTemporaryFile(
+                dir=final.parent, prefix=".osd-", delete=False
+            ) as file:
+                staged.append((Path(file.name), final))
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            staged[-1][0].chmod(0o666 & ~_umask())
+        while staged:
+            temporary, at = staged[0]
+            temporary.replace(at)
+            del staged[0]
     except OSError as error:
-        raise output_error(path, error) from error
+        raise output_error(at, error) from error
     finally:
-        if temporary is not None:  # whatever stopped it, an interrupt too
+        for temporary, _ in staged:  # whatever stopped it, an interrupt too
             temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def staged_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def staged_folder(path: Path, *, overwrite: bool | None = None) -> Iterator[Path]:
     """Give a folder to fill; on success it becomes `path`, on any failure it vanishes.
+
+    `overwrite` is None where the user has no such choice.
 
     Raises OutputError: `output.exists` where `path` is there already and `overwrite` is not
     set, `output.disk-full` or `output.unwritable` where the disk refuses.
@@ -91,7 +106,7 @@ def make_folder(path: Path) -> None:
         raise output_error(path, error) from error
 
 
-def check_folder_free(path: Path, *, overwrite: bool) -> None:
+def check_folder_free(path: Path, *, overwrite: bool | None) -> None:
     """Refuse (`output.exists`) a folder that holds something and may not be replaced.
 
     Even `overwrite` replaces only an earlier base package: a folder whose manifest lists all
@@ -100,7 +115,7 @@ def check_folder_free(path: Path, *, overwrite: bool) -> None:
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     if not overwrite or not _is_package(path):
-        hint = "" if overwrite else ", or use --overwrite to replace an earlier base package"
+        hint = ", or use --overwrite to replace an earlier base package" * (overwrite is False)
         raise OutputError("output.exists", f"{path} is there already: name another folder{hint}")
 
 
@@ -118,7 +133,7 @@ def check_file_writable(path: Path) -> None:
     """Refuse early, before minutes of work, a file whose folder cannot be written to."""
     if path.is_dir():
         raise OutputError("output.unwritable", f"{path} is a folder; expected the name of a file")
-    if _is_special(path):
+    if is_special(path):
         return
     path = Path(os.path.realpath(path))
     try:
@@ -136,7 +151,7 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path | No
     taken: dict[str, str] = {}
     sources = {os.path.realpath(path) for path in inputs if path is not None}
     for option, path in outputs.items():
-        if path is None or _is_special(path):
+        if path is None or is_special(path):
             continue
         real = os.path.realpath(path)
         if real in taken:
@@ -148,7 +163,7 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path | No
         taken[real] = option
 
 
-def _is_special(path: Path) -> bool:
+def is_special(path: Path) -> bool:
     """Whether it is there and neither a file nor a folder."""
     return path.exists() and not path.is_file() and not path.is_dir()
 

@@ -3,12 +3,16 @@
 Tiny models are taken for large ones here, so that what is compared is known exactly.
 """
 
+import json
+import re
+import shutil
 import subprocess
 import sys
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -193,6 +197,83 @@ def test_a_refusal_leaves_no_work_but_deletes_none(
     with pytest.raises(BudgetError):
         export_task(*models, budget="100")
     assert (work / "columns-x.safetensors").read_bytes() == b"hours"
+
+
+_HOLDS = """
+import sys
+from pathlib import Path
+from osd_edge.exporters import export_task, large
+
+large.LARGE = 0
+models, out = map(Path, sys.argv[1:])
+
+def progress(items, label, total=None):
+    for i, item in enumerate(items):
+        if label == "Whitened SVD" and i == 5:
+            print("at work", flush=True)
+            sys.stdin.readline()
+        yield item
+
+export_task(models / "base", models / "first", out, budget="4KiB", refine="none", seed=1,
+            calibration=models / "examples.tsv", progress=progress)
+"""
+
+
+def test_two_exports_do_not_share_a_work_folder(
+    tiny_models: Path, tmp_path: Path, large: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "t.osd.safetensors"
+    command = [sys.executable, "-c", _HOLDS, str(tiny_models), str(out)]
+    other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with other:
+        assert other.stdout is not None and other.stdout.readline() == "at work\n"
+        finished = sorted(out.with_name(f".{out.name}.work").glob("columns-*"))
+        with pytest.raises(OutputError) as refusal:
+            _exported(tiny_models, tmp_path, calibration=tiny_models / "examples.tsv")
+        assert refusal.value.code == "output.busy"
+        assert finished and all(file.exists() for file in finished)
+        other.communicate("\n")
+    assert other.returncode == 0 and list(tmp_path.iterdir()) == [out]
+    first = out.read_bytes()
+    second = _exported(tiny_models, tmp_path, calibration=tiny_models / "examples.tsv")
+    assert first != second and list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("where", ["facts", "model"])
+def test_finished_work_of_other_numbers_is_not_taken_up(
+    tiny_models: Path, tmp_path: Path, large: pytest.MonkeyPatch, where: str
+) -> None:
+    base, tuned = (tmp_path / name for name in ("base", "tuned"))
+    for name, folder in (("base", base), ("first", tuned)):
+        shutil.copytree(tiny_models / name, folder)
+    out = tmp_path / "out" / "t.osd.safetensors"
+    out.parent.mkdir()
+    with large.context() as patch:
+        full = OutputError("output.disk-full", "no space left")
+        patch.setattr(task_bundle, "write_file", Mock(side_effect=full))
+        with pytest.raises(OutputError):
+            export_task(base, tuned, out, refine="none", calibration=tiny_models / "examples.tsv")
+    for file in out.with_name(f".{out.name}.work").glob("*.safetensors"):
+        if where == "facts":  # a digit of a number that is in no tensor
+            data = file.read_bytes()
+            file.write_bytes(re.sub(rb'(weight\\": \d\.)\d', rb"\g<1>9", data, count=1))
+    if where == "model":
+        for folder in (base, tuned):
+            config = json.loads((folder / "config.json").read_text("utf-8"))
+            (folder / "config.json").write_text(json.dumps(config | {"hidden_act": "relu"}))
+    options: dict[str, Any] = {"refine": "none", "calibration": tiny_models / "examples.tsv"}
+    export_task(base, tuned, out, **options)
+    resumed = out.read_bytes()
+    export_task(base, tuned, out, **options)
+    assert out.read_bytes() == resumed
+
+
+def test_a_refusal_comes_back_from_a_process(tiny_models: Path, tmp_path: Path) -> None:
+    good = tmp_path / "good.osd.safetensors"
+    tasks = {tmp_path / "bad.osd.safetensors": tiny_models / "base", good: tiny_models / "first"}
+    with _executor("processes") as executor, pytest.raises(ModelError) as refusal:
+        export_tasks(tiny_models / "base", tasks, executor, budget="4KiB", refine="none")
+    assert refusal.value.code == "model.head" and good.exists()
 
 
 def test_a_full_disk_keeps_finished_work(

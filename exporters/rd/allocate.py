@@ -52,9 +52,13 @@ def head_columns_at(columns: Columns, step: float, *, feedback: bool = True) -> 
 
 def matrix_at(matrix: torch.Tensor, weight: float, step: float) -> Latent:
     """A full matrix `[n, d]` of a layer of this weight at the global step Δ."""
-    rms = float(matrix.square().mean().sqrt())
-    delta = min(step / math.sqrt(weight), _COARSEST_HEAD * rms) or 1.0
+    delta = min(step, coarsest_of_matrix(matrix, weight)) / math.sqrt(weight) or 1.0
     return Latent(matrix / delta, None, matrix.new_full((len(matrix),), delta))
+
+
+def coarsest_of_matrix(matrix: torch.Tensor, weight: float) -> float:
+    """The Δ above which a full matrix is no coarser any more: a task cannot do without it."""
+    return _COARSEST_HEAD * float(matrix.square().mean().sqrt()) * math.sqrt(weight)
 
 
 def coarsest_step(sites: Mapping[str, Columns]) -> float:

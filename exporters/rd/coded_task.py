@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from osd_edge.bundle import CODED, Bundle, CodedHead, write_bundle
@@ -21,7 +20,7 @@ from osd_edge.exporters.pair import Pair
 from osd_edge.exporters.rd.compress import Change, Integers, RateDistortion
 from osd_edge.exporters.rd.frozen_head import HeadOverBase, fit_frozen_head
 from osd_edge.exporters.rd.half import lowered, training_dtype
-from osd_edge.exporters.rd.held_back import KEEP_ROWS, split
+from osd_edge.exporters.rd.held_back import check_keep_rows, split
 from osd_edge.exporters.rd.keep import CurvePoint, Gain, smallest_that_keeps
 from osd_edge.exporters.rd.work_folder import WorkFolder
 from osd_edge.exporters.rd.work_key import work_key
@@ -59,13 +58,13 @@ class CodedTask:
         seed: int = 0,
         progress: Progress = silent,
         *,
-        work: Path | None = None,
+        work: WorkFolder | None = None,
         executor: Executor | None = None,
     ) -> None:
         """Split `examples`; statistics and decompositions wait until they are needed.
 
-        What is finished is kept in the folder `work`, if there is one; `executor` may decompose
-        several layers at once.
+        What is finished is kept in `work`, if there is one; `executor` may decompose several
+        layers at once.
         """
         self._pair, self._layers, self._seed = pair, layers, seed
         self._tuning, self._held = split(examples, seed)
@@ -115,10 +114,9 @@ class CodedTask:
         """Statistics on the rows that tune, and whitened columns of every site."""
         order = {layer.name: i for i, layer in enumerate(self._pair.backbone.layers)}
         places = {layer.name: order[layer.name] for layer in self._layers}
-        work = None
-        if self._work is not None:
-            key = work_key(self._pair, list(places), self._tuning, self._seed, self._progress)
-            work = WorkFolder(self._work, key)
+        work = self._work
+        if work is not None:
+            work.key = work_key(self._pair, list(places), self._tuning, self._seed, self._progress)
         return RateDistortion(
             self._pair,
             places,
@@ -197,13 +195,9 @@ class CodedTask:
         Raises DataError `data.few-rows`, `data.no-gain`; BudgetError `budget.keep`.
         """
         self._check(refine)
+        check_keep_rows(len(self._tuning) + len(self._held))
         gain = self.gain(quick=False)
-        if gain is None or len(self._tuning) + len(self._held) < KEEP_ROWS:
-            raise DataError(
-                "data.few-rows",
-                f"--keep needs at least {KEEP_ROWS} calibration rows to tell a share of quality, "
-                f"found {len(self._tuning) + len(self._held)}",
-            )
+        assert gain is not None, "rows are held back of that many"
         if gain.ceiling - gain.floor < 1 / gain.rows:
             raise DataError(
                 "data.no-gain",

@@ -21,6 +21,7 @@ from osd_edge.exporters.measured import batches_of, evenly_spaced
 from osd_edge.exporters.pair import Pair
 from osd_edge.exporters.rd.allocate import (
     COARSER,
+    coarsest_of_matrix,
     coarsest_step,
     columns_at,
     finest_within,
@@ -253,9 +254,11 @@ class RateDistortion:
 
     @cached_property
     def _coarsest(self) -> float:
-        """The step above which no column is left, but for the one that a wide head layer keeps."""
-        heads = {f"head {i}": x for i, x in enumerate(self._head) if isinstance(x, Columns)}
-        return coarsest_step({**self._columns, **heads})
+        """The step above which nothing is left but the least that a head needs."""
+        wide = {f"head {i}": x for i, x in enumerate(self._head) if isinstance(x, Columns)}
+        # Beside a delta that is hardly there the head's own step counts.
+        own = [coarsest_of_matrix(*x) for x in self._head if not isinstance(x, Columns)]
+        return max([coarsest_step({**self._columns, **wide}), *own])
 
     def _at(self, step: float, *, feedback: bool = True, most: float = math.inf) -> Latents | None:
         """All layers at the global step.

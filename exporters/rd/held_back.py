@@ -3,12 +3,23 @@
 import random
 from collections.abc import Sequence
 
+from osd_edge.errors import DataError
 from osd_edge.examples import Example
 
 KEEP_ROWS = 200  # fewest rows from which a share of quality can be told
 _SHARE = 5  # one row in five is held back
 _SCORED = 100  # and this many where there are `KEEP_ROWS`
 _MOST_SCORED = 400  # more would tell little more, and are worth more as texts to tune on
+
+
+def check_keep_rows(count: int) -> None:
+    """Refuse (DataError `data.few-rows`) too few calibration rows for --keep."""
+    if count < KEEP_ROWS:
+        raise DataError(
+            "data.few-rows",
+            f"--keep needs at least {KEEP_ROWS} calibration rows to tell a share of quality, "
+            f"found {count}",
+        )
 
 
 def split(

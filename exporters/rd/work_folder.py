@@ -3,8 +3,9 @@
 An export that was broken off takes up from there. The files are also where a large model's
 statistics and metrics wait until they are needed, which together may be more than fits in memory.
 
-Every file is a safetensors file with the sha256 of its tensors and the key of what it was computed
-from: one that is damaged or of another export is computed again.
+Every file is a safetensors file with the sha256 of what it holds and the key of what it was
+computed from: one that is damaged or of another export is computed again. A folder is one export's
+at a time: a lock that ends with its process says so.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -27,6 +29,7 @@ from osd_edge.exporters.rd.whitening import Columns, Shaping
 from osd_edge.files import make_folder, output_error
 
 _MARK = "osd-edge-work"  # a file that says that the folder is ours to empty
+_LOCK = "lock"
 Tensors = dict[str, torch.Tensor]
 
 
@@ -61,16 +64,50 @@ class StoredMetric:
 
 
 class WorkFolder:
-    """The folder `path`, for an export that `key` describes: equal keys give equal files."""
+    """The folder `path`, for the export that `key` describes: equal keys give equal files."""
 
-    def __init__(self, path: Path, key: str) -> None:
-        """Make the folder, or go on in it. Raises OutputError where it is not one of ours."""
-        self.path, self._key = path, key
+    def __init__(self, path: Path) -> None:
+        """Make the folder, or go on in it.
+
+        Raises OutputError: `output.exists` where it is not one of ours, `output.busy` where
+        another export is at work in it.
+        """
+        self.path, self.key = path, ""
+        self._verified: set[Path] = set()
+        self._lock: FileLock | None = FileLock(path / _LOCK, timeout=0)
         if path.exists() and any(path.iterdir()) and not (path / _MARK).is_file():
             raise OutputError("output.exists", f"{path} is there, and not of a broken-off export")
-        make_folder(path)
-        (path / _MARK).touch()
-        self._verified: set[Path] = set()
+        try:
+            while True:
+                make_folder(path)
+                (path / _MARK).touch()
+                self._lock.acquire()
+                if (path / _MARK).is_file():
+                    return
+                self._lock.release()  # its last export has just deleted it
+        except Timeout:
+            raise OutputError(
+                "output.busy",
+                f"another export is at work in {path}: wait for it, or name another file",
+            ) from None
+        except OSError as error:
+            raise output_error(path, error) from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A worker's process writes for the export, whose own the lock is."""
+        return self.__dict__ | {"_lock": None}
+
+    def release(self) -> None:
+        """Let another export go on in the folder."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def remove(self) -> None:
+        """Delete the folder: its output is written, or will never be."""
+        for file in self.path.glob("*.safetensors"):
+            file.unlink(missing_ok=True)
+        shutil.rmtree(self.path, ignore_errors=True)  # the mark goes with the last of it
+        self.release()
 
     def statistics(self, name: str) -> StoredStatistics | None:
         """Those of the layer `name`, where they are finished."""
@@ -130,10 +167,10 @@ class WorkFolder:
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
-            tensors, _ = _read(path)
-        except (OSError, SafetensorError, ValueError, KeyError):
+            tensors, facts = _read(path)
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
             return False
-        if metadata.get("key") != self._key or metadata.get("sha256") != _digest(tensors):
+        if metadata.get("key") != self.key or metadata.get("sha256") != _digest(tensors, facts):
             return False
         self._verified.add(path)
         return True
@@ -141,8 +178,8 @@ class WorkFolder:
     def _write(self, path: Path, tensors: Tensors, facts: Mapping[str, Any]) -> None:
         whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
         metadata = {
-            "key": self._key,
-            "sha256": _digest(whole),
+            "key": self.key,
+            "sha256": _digest(whole, facts),
             "facts": json.dumps(facts),
         }
         part = path.with_suffix(".part")
@@ -155,12 +192,6 @@ class WorkFolder:
                 raise output_error(path, error) from error
             raise OutputError("output.unwritable", f"cannot write {path}: {error}") from error
         self._verified.add(path)
-
-
-def remove_work(path: Path) -> None:
-    """Delete the work folder `path`, if it is one: its output is written."""
-    if (path / _MARK).is_file():
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def _read(path: Path, only: str | tuple[str, ...] = "") -> tuple[Tensors, dict[str, Any]]:
@@ -181,8 +212,8 @@ def _moment(tensors: Tensors, facts: Mapping[str, Any], side: str) -> Moment:
     return Sketch(tensors[side], facts[side]) if side in facts else tensors[side]
 
 
-def _digest(tensors: Tensors) -> str:
-    digest = hashlib.sha256()
+def _digest(tensors: Tensors, facts: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())

@@ -11,7 +11,10 @@ from osd_edge.exporters.compatibility import used_parameters
 from osd_edge.exporters.fingerprint import fingerprint
 from osd_edge.exporters.pair import Pair
 from osd_edge.exporters.rd import leading, moments, whitening
+from osd_edge.exporters.rd.half import training_dtype
 from osd_edge.progress import Progress, silent
+
+_DESCRIBE = ("*.json", "*.txt", "*.model")  # what says how a model computes and reads texts
 
 
 def work_key(
@@ -21,14 +24,21 @@ def work_key(
     seed: int,
     progress: Progress = silent,
 ) -> str:
-    """64 hex digits for the weights of both models, the head, the texts and the settings."""
-    head = [f"{module.path}.weight" for module in pair.head.modules]
-    names = [*used_parameters(pair.backbone, pair.tuned, pair.head), *head]
+    """64 hex digits for both models' weights and settings, the head, the texts and our settings."""
+    head = [module.path for module in pair.head.modules]
+    parts = [f"{path}.{part}" for path in head for part in ("weight", "bias")]
+    norms = [f"{m.norm}.{part}" for m in pair.head.modules for part in ("weight", "bias") if m.norm]
+    own = [name for name in (*parts, *norms) if name in pair.tuned]
+    names = [*used_parameters(pair.backbone, pair.tuned, pair.head), *own]
+    folders = (pair.backbone.checkpoint.folder, pair.tuned.folder)
+    described = [sorted(p for e in _DESCRIBE for p in folder.glob(e)) for folder in folders]
     facts = {
         "version": __version__,
         "base": pair.fingerprint,
         "tuned": fingerprint(pair.tuned, names, progress, "Fingerprint of the fine-tuned model"),
         "head": [pair.head.kind, pair.head.pooling, head],
+        "models": [[[p.name, _sha256(p)] for p in files] for files in described],
+        "multiplies": str(training_dtype()),
         "sites": list(sites),
         "texts": [[example.text, example.text_pair] for example in examples],
         "pictures": [_sha256(x.picture) for x in examples if x.picture is not None],

@@ -133,6 +133,9 @@ def compare(
                 if folder not in kept:
                     folder.rmdir()
         raise
+    except KeyboardInterrupt:
+        click.echo("\nosd-edge: the same command goes on from here", err=True)
+        raise
     write_file(out / "comparison.csv", as_csv([outcome]).encode())
     text = json.dumps(outcome.as_dict(), indent=1) + "\n"
     write_file(out / "comparison.json", text.encode())
@@ -142,7 +145,9 @@ def compare(
         return
     click.echo(describe(outcome))
     click.echo()
-    click.echo(f"{out / 'comparison'}.csv, .png and .json; the files measured are in {out}")
+    click.echo(
+        f"{out / 'comparison'}.csv, .png and .json; the files measured are in {out / 'files'}"
+    )
 
 
 def plain_name(model: str) -> str:

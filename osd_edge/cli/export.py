@@ -265,7 +265,7 @@ def export_task_command(
             seed=seed or 0,
             kind=kind,
             adapters=[_weighted(adapter) for adapter in adapters],
-            labels=labels.split(",") if labels else None,
+            labels=None if labels is None else [x.strip() for x in labels.split(",")],
             executor=executor,
             progress=bar,
         )
@@ -301,7 +301,8 @@ def _describe(report: "TaskReport") -> str:
     if report.adapter_size is not None:
         saved = 1 - report.size / report.adapter_size
         lines.append(
-            f"  the adapter's weights take {report.adapter_size} bytes: {percent(saved)} % saved"
+            f"  the adapter's weights take {report.adapter_size} bytes: "
+            + (f"{percent(saved)} % saved" if saved > 0 else "less than this bundle")
         )
     if report.paper_bits is not None:
         lines.append(
@@ -319,7 +320,9 @@ def _describe(report: "TaskReport") -> str:
 
 def _scores(report: "TaskReport") -> list[str]:
     if not (report.fine_tuned and report.linear_only and report.compressed):
-        return ["  not measured: give --calibration to see what the compression costs"]
+        few = f"{report.calibration_examples} calibration rows are too few to hold any back"
+        none = "give --calibration to see what the compression costs"
+        return [f"  not measured: {few if report.calibration_examples else none}"]
     rows = f"{report.held_back} held-back" if report.held_back else str(report.calibration_examples)
     lines = [
         f"  on {rows} calibration examples "

@@ -44,8 +44,8 @@ def main() -> None:
         if name in ("", "osd_edge"):
             raise
         click.echo(
-            f"osd-edge: this command needs {name}: "
-            f"pip install 'osd-edge[{extra.get(name, 'export')}]' [input.missing-package]",
+            f"osd-edge: this command needs {name}: install osd-edge with its extra "
+            f"[{extra.get(name, 'export')}], as README says [input.missing-package]",
             err=True,
         )
         sys.exit(1)
