@@ -19,6 +19,7 @@ from torch.nn import functional
 from osd_edge.exporters.backbone import Backbone
 from osd_edge.exporters.calibration import Calibration
 from osd_edge.exporters.factorize import Factors
+from osd_edge.exporters.streamed import weight_of
 from osd_edge.exporters.task_model import TaskModel
 from osd_edge.progress import Progress, silent
 
@@ -41,22 +42,13 @@ def importance_scores(
     """
     totals = {name: (torch.zeros_like(f.u), torch.zeros_like(f.v)) for name, f in factors.items()}
     model.set_midpoint(factors)
-    hooks = []
-    for name in factors:
-        parameter = model.parameter(f"{name}.weight")
-        parameter.requires_grad_(True)
-        add = _adder(name, backbone, factors[name], totals[name])
-        hooks.append(parameter.register_post_accumulate_grad_hook(add))  # type: ignore[no-untyped-call]
-    try:
+    takers = {name: _adder(name, backbone, model, factors[name], totals[name]) for name in factors}
+    with model.gradients_to(takers):
         for batch in progress(calibration.batches, "Importance"):
             assert batch.labels is not None
             logits = model.module(**batch.tokens).logits
             loss = functional.cross_entropy(logits, batch.labels, reduction="sum")
             torch.autograd.backward(loss)
-    finally:
-        for hook in hooks:
-            hook.remove()
-        model.module.requires_grad_(False)
     return {
         name: (factors[name].u.abs() * u, factors[name].v.abs() * v)
         for name, (u, v) in totals.items()
@@ -66,18 +58,18 @@ def importance_scores(
 def _adder(
     name: str,
     backbone: Backbone,
+    model: TaskModel,
     factors: Factors,
     totals: tuple[torch.Tensor, torch.Tensor],
 ) -> Callable[[torch.Tensor], None]:
     abs_u, abs_v = factors.u.abs(), factors.v.abs()
+    layer = model.module.get_submodule(model.path(name))
 
-    def add(parameter: torch.Tensor) -> None:
-        assert parameter.grad is not None
+    def add(gradient: torch.Tensor) -> None:
         with torch.no_grad():
-            base = backbone.checkpoint.float32(f"{name}.weight")
-            z = (parameter.grad * (parameter - base)).abs()  # half of ΔW: only ranks matter
+            base = backbone.checkpoint.values(f"{name}.weight")
+            z = (gradient * (weight_of(layer) - base)).abs()  # half of ΔW: only ranks matter
             totals[0].add_(abs_v @ z.T)
             totals[1].add_(abs_u @ z)
-        parameter.grad = None
 
     return add

@@ -2,7 +2,7 @@
 
 A model of such layers takes the memory of its embeddings and of one layer, whatever its size;
 reading is a small part of the time, next to a batch of texts. Gradients go through to what the
-layer takes; the weight, read anew for that, has none.
+layer takes. The weight, read anew for that, has none; who asks for it is given what it would be.
 """
 
 from collections.abc import Callable
@@ -12,24 +12,41 @@ import torch
 from torch.nn import functional
 
 Read = Callable[[], torch.Tensor]
+Take = Callable[[torch.Tensor], None]
 
 
 class _Product(torch.autograd.Function):
-    """x Wᵀ with W from `read`, which the backward pass calls again."""
+    """x Wᵀ with W from the layer's `read`, which the backward pass calls again.
+
+    `anchor` requires a gradient where the weight's is asked for: x may require none.
+    """
 
     @staticmethod
-    def forward(context: Any, x: torch.Tensor, read: Read, dtype: torch.dtype) -> torch.Tensor:
-        context.read, context.dtype = read, dtype
-        return functional.linear(x.to(dtype), read().to(dtype)).float()
+    def forward(
+        context: Any, x: torch.Tensor, layer: "StreamedLinear", anchor: torch.Tensor | None
+    ) -> torch.Tensor:
+        context.layer, context.read, context.dtype = layer, layer.read, layer.dtype
+        if anchor is not None:
+            context.save_for_backward(x)
+            layer.uses += 1
+        return functional.linear(x.to(layer.dtype), layer.read().to(layer.dtype)).float()
 
     @staticmethod
     def backward(context: Any, *gradients: torch.Tensor) -> tuple[Any, ...]:
-        weight = context.read().to(context.dtype)
-        return (gradients[0].to(context.dtype) @ weight).float(), None, None
+        (gradient,), back = gradients, None
+        if context.needs_input_grad[0]:
+            weight = context.read().to(context.dtype)
+            back = (gradient.to(context.dtype) @ weight).float()
+        for x in context.saved_tensors:
+            context.layer.collect(gradient.flatten(0, -2).T @ x.flatten(0, -2))
+        return back, None, None
 
 
 class StreamedLinear(torch.nn.Module):
-    """y = x Wᵀ + b; W `[n, d]` is what `read` gives in float32, products are taken in `dtype`."""
+    """y = x Wᵀ + b; W `[n, d]` is what `read` gives in float32, products are taken in `dtype`.
+
+    Where `take` is set, a backward pass gives it the weight's gradient `[n, d]`.
+    """
 
     def __init__(self, linear: torch.nn.Linear) -> None:
         """Take the place of `linear`, whose weight need not be there; `read` is yet to be set."""
@@ -37,11 +54,23 @@ class StreamedLinear(torch.nn.Module):
         self.bias = linear.bias
         self.dtype = torch.float32
         self.read: Read = _unset
+        self.take: Take | None = None
+        self.uses = 0  # whose gradients are still to come: some families use a layer twice
+        self._gradient: torch.Tensor | None = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`[…, d]` → `[…, n]`."""
-        y: torch.Tensor = _Product.apply(x, self.read, self.dtype)  # type: ignore[no-untyped-call]
+        anchor = None if self.take is None else torch.zeros((), requires_grad=True)
+        y: torch.Tensor = _Product.apply(x, self, anchor)  # type: ignore[no-untyped-call]
         return y if self.bias is None else y + self.bias
+
+    def collect(self, gradient: torch.Tensor) -> None:
+        """Add the gradient from one use of the weight; the last one gives `take` their sum."""
+        whole = gradient if self._gradient is None else self._gradient + gradient
+        self.uses -= 1
+        self._gradient = whole if self.uses else None
+        if not self.uses and self.take is not None:
+            self.take(whole)
 
 
 def weight_of(layer: torch.nn.Module) -> torch.Tensor:

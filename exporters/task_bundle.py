@@ -105,14 +105,15 @@ class TaskExporter:
         """The task's torch model, whose weights are set as needed; None without calibration."""
         if not self._examples:
             return None
-        return self._task_model(streamed=self._large)
+        pair = self._pair
+        return TaskModel(
+            pair.backbone, pair.tuned, pair.head, self._base_weights, streamed=self._large
+        )
 
     @cached_property
     def paper_task(self) -> PaperTask:
         """What exports by the paper's methods share."""
-        # Their scores are gradients of weights, which have to be there.
-        model = self._task_model(streamed=False) if self._large and self._examples else self.model
-        return PaperTask(self._pair, self._layers, self._examples, model, self._progress)
+        return PaperTask(self._pair, self._layers, self._examples, self.model, self._progress)
 
     def export(
         self,
@@ -159,12 +160,6 @@ class TaskExporter:
             report = self.paper_task.export(out, options, head, extra_rank, progress)
             return replace(report, adapter_size=self._adapter_size)
         return self._coded(out, options, seed, progress)
-
-    def _task_model(self, *, streamed: bool) -> TaskModel:
-        pair = self._pair
-        return TaskModel(
-            pair.backbone, pair.tuned, pair.head, self._base_weights, streamed=streamed
-        )
 
     def coded_task(self, seed: int, progress: Progress = silent) -> CodedTask:
         """What exports of osd-rd with one `seed` share."""

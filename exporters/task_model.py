@@ -4,7 +4,8 @@ One model is kept in memory; base and fine-tuned weights are read into it layer 
 large model not even that: the weights of its layers are read when they are used (`streamed`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from osd_edge.exporters.checkpoint import Checkpoint
 from osd_edge.exporters.head_plan import HeadPlan, head_values, plan_head
 from osd_edge.exporters.headed_model import HeadedModel, parameters_by_backbone_name
 from osd_edge.exporters.rounding import as_stored
-from osd_edge.exporters.streamed import Read, StreamedLinear
+from osd_edge.exporters.streamed import Read, StreamedLinear, Take
 
 
 class TaskModel:
@@ -85,8 +86,42 @@ class TaskModel:
         self.set_tuned()
         with torch.no_grad():
             for name in names:
-                weight = self.parameter(f"{name}.weight")
-                weight.lerp_(self._backbone.checkpoint.float32(f"{name}.weight"), 0.5)
+                weight = f"{name}.weight"
+                self._set_read(weight, lambda weight=weight: self._midway(weight))  # type: ignore[misc]
+
+    @contextmanager
+    def gradients_to(self, takers: Mapping[str, Take]) -> Iterator[None]:
+        """Backward passes give the gradients of the weights of these layers to their takers.
+
+        Each is freed at once, so that no more than one is in memory.
+        """
+        hooks = []
+        for name, take in takers.items():
+            weight = f"{name}.weight"
+            if weight in self._streamed:
+                self._streamed[weight].take = take
+                continue
+            parameter = self.parameter(weight)
+            parameter.requires_grad_(True)
+
+            def given(parameter: torch.Tensor, take: Take = take) -> None:
+                assert parameter.grad is not None
+                take(parameter.grad)
+                parameter.grad = None
+
+            hooks.append(parameter.register_post_accumulate_grad_hook(given))  # type: ignore[no-untyped-call]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+            for streamed in self._streamed.values():
+                streamed.take, streamed.uses = None, 0
+            self.module.requires_grad_(False)
+
+    def _midway(self, name: str) -> torch.Tensor:
+        # Not in place: values may be the checkpoint's own, mapped from its file.
+        return self._tuned.values(name).lerp(self._backbone.checkpoint.values(name), 0.5)
 
     def set_linear_only(self) -> None:
         """Fine-tuned linear layers and head; embeddings, biases and LayerNorms of the base.

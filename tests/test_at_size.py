@@ -31,6 +31,7 @@ from osd_edge.exporters.rd.refine import REFINEMENTS
 from osd_edge.exporters.rd.statistics import Statistics
 from osd_edge.exporters.rd.whitening import whitened_svd
 from osd_edge.exporters.task_model import TaskModel
+from tests import tiny
 from tests.cli import run_cli
 from tests.test_rate_distortion import damage, random, some_statistics
 
@@ -56,6 +57,23 @@ def test_a_streamed_model_gives_the_same_bundle(
         found.append(_exported(tiny_models, tmp_path, calibration=calibration))
     assert found[0] == found[1]
     assert [path.name for path in tmp_path.iterdir()] == ["t.osd.safetensors"]
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "albert", "deberta-v2"])
+def test_osd_takes_gradients_of_weights_that_are_not_there(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The last two use a layer more than once: the gradient is the sum over its uses.
+    base = tiny.make_base(family, tmp_path / "base")
+    tuned = tiny.make_tuned(base, tmp_path / "tuned")
+    rows = tiny.write_tsv(tmp_path / "rows.tsv")
+    out = tmp_path / "t.osd.safetensors"
+    found = []
+    for threshold in (large_models.LARGE, 0):
+        monkeypatch.setattr(large_models, "LARGE", threshold)
+        export_task(base, tuned, out, method="osd", budget="r=2", calibration=rows)
+        found.append(out.read_bytes())
+    assert found[0] == found[1]
 
 
 def test_a_streamed_model_answers_and_learns_as_one_in_memory(tiny_models: Path) -> None:

@@ -32,6 +32,10 @@ def inspect(file: Path, as_json: bool) -> None:
     for name, score in summary["scores"].items():
         value = _pairs(score) if isinstance(score, dict) else shown(str(score))
         click.echo(f"score   {shown(name)}: {value}")
+    if not summary["sites"]:
+        click.echo("values  no delta: a head over the unchanged base")
+        click.echo(f"bytes   {_pairs(summary['bytes'])}")
+        return
     click.echo(
         f"values  {summary['values']}, {summary['nonzeros']} stored at "
         f"{summary['bits_per_nonzero']:.2f} bits each, positions included"

@@ -143,6 +143,7 @@ def demo(
     click.echo()
     click.echo(report)
     click.echo()
+    click.echo(f"base model    {folder}")
     click.echo(f"base package  {package}")
     click.echo(f"task bundles  {bundles}")
     click.echo(f"picture       {out / 'accuracy.png'}")
