@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 from transformers import PretrainedConfig
 
-from osd_edge.errors import InputError, ModelError
-from osd_edge.exporters.checkpoint import Checkpoint
-from osd_edge.exporters.families import SEQUENCE, SPANS, TOKENS, family_of
+from osd_edge.errors import InputError, ModelError, shown
+from osd_edge.exporters.checkpoint import BUFFERS, Checkpoint
+from osd_edge.exporters.families import SEQUENCE, SPANS, TOKENS, Family, family_of
+from osd_edge.exporters.head_plan import label_fault
 from osd_edge.exporters.peft_adapter import PeftAdapter, read_adapter
 
 _HEADS = {
@@ -27,9 +28,9 @@ _HEADS = {
 class AdaptedCheckpoint(Checkpoint):
     """The fine-tuned model that a base and adapters make, with the interface of a checkpoint.
 
-    Heads come from the first adapter that has one. `labels` name its outputs, since adapters do
-    not; without them they are LABEL_0, LABEL_1 and so on. `adapter_bytes` is the size of the
-    adapters' weight files.
+    The head, its kind and the folder's name come from the first adapter that has a head, or from
+    the first where none has. `labels` name its outputs, since adapters do not; without them they
+    are LABEL_0, LABEL_1 and so on. `adapter_bytes` is the size of the adapters' weight files.
     """
 
     def __init__(
@@ -44,15 +45,18 @@ class AdaptedCheckpoint(Checkpoint):
             if not math.isfinite(weight):
                 raise InputError("input.number", f"the weight of adapter {folder} is {weight}")
         self._adapters = [(read_adapter(Path(folder)), weight) for folder, weight in adapters]
-        first = self._adapters[0][0]
-        self.folder = first.folder
         self.adapter_bytes = sum(adapter.size for adapter, _ in self._adapters)
         self._prefix = f"{base.prefix}."
         self._known = set(base.backbone_names())
+        family = family_of(base.config)
+        adapted = [adapter for adapter, _ in self._adapters]
+        first = next((one for one in adapted if self._has_head(one, family)), adapted[0])
+        self.folder = first.folder
+        heads = _head_tensors(family)
         self._saved: dict[str, list[tuple[torch.Tensor, float]]] = {}
         self._low_rank: dict[str, list[tuple[PeftAdapter, str, float]]] = {}
         for adapter, weight in self._adapters:
-            self._take(adapter, weight)
+            self._take(adapter, weight, heads, with_head=adapter is first)
         self.config = self._task_config(first, labels)
 
     def backbone_names(self) -> list[str]:
@@ -96,7 +100,7 @@ class AdaptedCheckpoint(Checkpoint):
             if name.endswith(".bias"):
                 parts = adapter.low_rank[module]
                 scaling = adapter.scaling(module, parts["lora_A.weight"].shape[0])
-                value += weight * scaling * parts["lora_B.bias"].float()
+                value += weight * scaling * parts["lora_B.bias"].float().reshape(-1)
             else:
                 value += weight * adapter.delta(module, own)
         return value
@@ -109,16 +113,22 @@ class AdaptedCheckpoint(Checkpoint):
     def _plain(self, name: str) -> str:
         return name.removeprefix(self._prefix)
 
-    def _take(self, adapter: PeftAdapter, weight: float) -> None:
-        for name, tensor in adapter.saved.items():
-            plain = self._plain(name)
-            if plain in self._known and tuple(tensor.shape) != self._base.shape(plain):
-                raise ModelError(
-                    "model.vocabulary" if "embed" in plain else "model.shape",
-                    f"{adapter.folder} has {plain} of shape {list(tensor.shape)}, the base "
-                    f"{list(self._base.shape(plain))}",
-                )
-            self._saved.setdefault(plain, []).append((tensor, weight))
+    def _has_head(self, adapter: PeftAdapter, family: Family) -> bool:
+        shape = family.heads.get(self._head_of(adapter)[0])
+        saved = {self._plain(name) for name in adapter.saved}
+        return shape is not None and f"{shape.layers[-1].path}.weight" in saved
+
+    def _head_of(self, adapter: PeftAdapter) -> tuple[str, str]:
+        """The shape of the head that the adapter's task has, and the end of its class's name."""
+        task = adapter.task_type
+        if task is None:
+            found = any(self._plain(name) == "qa_outputs.weight" for name in adapter.saved)
+            task = "QUESTION_ANS" if found else "SEQ_CLS"
+        return _HEADS.get(task, ("", ""))
+
+    def _take(
+        self, adapter: PeftAdapter, weight: float, heads: frozenset[str], *, with_head: bool
+    ) -> None:
         for module, parts in adapter.low_rank.items():
             plain = self._plain(module)
             if f"{plain}.weight" not in self._known:
@@ -128,25 +138,51 @@ class AdaptedCheckpoint(Checkpoint):
                     "another model, or of a head whose own weights it does not hold",
                 )
             changed = ["weight"] + (["bias"] if "lora_B.bias" in parts else [])
+            if f"{plain}.{changed[-1]}" not in self._known:
+                raise ModelError(
+                    "model.adapter-method",
+                    f"{adapter.folder} has a lora_B.bias for {plain}, which has no bias in the "
+                    "base",
+                )
+            shape = self._base.shape(f"{plain}.weight")
+            transposed = self._base.is_transposed(f"{plain}.weight")
+            adapter.check(module, shape[::-1] if transposed else shape)
             for end in changed:
                 entry = (adapter, module, weight)
                 self._low_rank.setdefault(f"{plain}.{end}", []).append(entry)
+        for name, tensor in adapter.saved.items():
+            plain = self._plain(name)
+            if plain.endswith(BUFFERS) and plain not in self._known:
+                continue
+            if plain not in self._known and plain not in heads:
+                raise ModelError(
+                    "model.adapter-method",
+                    f"{adapter.folder} holds {shown(plain)}, which is neither in the base nor in a "
+                    "head of its family",
+                )
+            if plain not in self._known and not with_head:
+                continue
+            if plain in self._known and tuple(tensor.shape) != self._base.shape(plain):
+                raise ModelError(
+                    "model.vocabulary" if "embed" in plain else "model.shape",
+                    f"{adapter.folder} has {plain} of shape {list(tensor.shape)}, the base "
+                    f"{list(self._base.shape(plain))}",
+                )
+            self._saved.setdefault(plain, []).append((tensor, weight))
 
     def _task_config(self, first: PeftAdapter, labels: Sequence[str] | None) -> PretrainedConfig:
         """The base's configuration with the task's class and labels."""
         config = copy.deepcopy(self._base.config)
-        task = first.task_type
-        if task == "FEATURE_EXTRACTION":
+        if first.task_type == "FEATURE_EXTRACTION":
             config.architectures = ["Model"]
             return config
-        if task is None:
-            task = "QUESTION_ANS" if "qa_outputs.weight" in self else "SEQ_CLS"
-        if task not in _HEADS:
+        shape, name = self._head_of(first)
+        if not name:
             raise ModelError(
                 "model.head",
-                f"{self.folder} is an adapter for {task}: no head of a task",
+                f"{self.folder} is an adapter for {shown(str(first.task_type), 40)}: no head of a "
+                "task",
             )
-        shape, name = _HEADS[task]
         config.architectures = [name]
         config.problem_type = None
         described = family_of(config).heads.get(shape)
@@ -156,10 +192,28 @@ class AdaptedCheckpoint(Checkpoint):
                 f"{self.folder} came without a head: train it with the head's layers in "
                 "modules_to_save",
             )
-        count = self.shape(f"{described.layers[-1].path}.weight")[0]
+        last = f"{described.layers[-1].path}.weight"
+        if len(self.shape(last)) != 2 or not self.shape(last)[0]:
+            raise ModelError(
+                "model.shape",
+                f"{self.folder}: the head's {last} has shape {list(self.shape(last))}, expected "
+                "[outputs, inputs]",
+            )
+        count = self.shape(last)[0]
         names = list(labels) if labels else [f"LABEL_{i}" for i in range(count)]
         if len(names) != count:
             raise InputError("input.labels", f"{len(names)} labels for a head with {count} outputs")
+        fault = label_fault(names)
+        if fault:
+            raise InputError("input.labels", f"--labels: {fault}")
         config.id2label = dict(enumerate(names))
         config.label2id = {label: i for i, label in enumerate(names)}
         return config
+
+
+def _head_tensors(family: Family) -> frozenset[str]:
+    """Names that a head's tensors may have, of any task; a pooler may be part of one."""
+    modules = [module for shape in family.heads.values() for module in shape.layers]
+    modules += [family.pooler] if family.pooler else []
+    paths = [path for one in modules for path in (one.path, one.norm) if path]
+    return frozenset(f"{path}.{end}" for path in paths for end in ("weight", "bias"))

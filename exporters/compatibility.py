@@ -4,18 +4,18 @@ import json
 from typing import Any
 
 import torch
+from transformers import AutoModel
 
 from osd_edge.errors import ModelError
-from osd_edge.exporters.backbone import Backbone, check_parameters
-from osd_edge.exporters.checkpoint import Checkpoint
+from osd_edge.exporters.backbone import Backbone, check_parameters, pooling_option
+from osd_edge.exporters.checkpoint import BUFFERS, Checkpoint, first_line
 from osd_edge.exporters.head_plan import HeadPlan
 from osd_edge.exporters.tokenizer import load_tokenizer
 from osd_edge.progress import Progress, silent
 
-# Tensors that old checkpoints carry, but that are no weights.
-_BUFFERS = ("position_ids", "token_type_ids")
 # Settings that change what equal weights compute.
 _SETTINGS = (
+    "num_hidden_layers",
     "num_attention_heads",
     "hidden_act",
     "activation",
@@ -44,7 +44,7 @@ def check_same_backbone(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -
     parts = [path for module in plan.modules for path in (module.path, module.norm) if path]
     heads = tuple(f"{path}." for path in parts)
     for name in tuned.backbone_names():
-        known = name in backbone.parameters or name.rsplit(".", 1)[-1] in _BUFFERS
+        known = name in backbone.parameters or name.rsplit(".", 1)[-1] in BUFFERS
         if not known and not name.startswith(heads):
             raise ModelError(
                 "model.architecture", f"{tuned.folder} has {name}, which the base has not"
@@ -56,7 +56,28 @@ def check_same_backbone(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -
                 "model.architecture",
                 f"{tuned.folder} has {setting} {theirs!r}, the base has {ours!r}",
             )
+    _check_described(backbone, tuned, plan)
     _check_tokenizer(base, tuned)
+
+
+def _check_described(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -> None:
+    """Refuse a configuration of other sizes than the weights beside it have."""
+    options = pooling_option(backbone.family, plan.pooling == "pooler")
+    try:
+        with torch.device("meta"):
+            model = AutoModel.from_config(tuned.config, **options)
+    except Exception as error:  # whatever a model class makes of impossible numbers
+        raise ModelError(
+            "model.config", f"{tuned.folder}: config.json describes no model: {first_line(error)}"
+        ) from error
+    for name, parameter in model.named_parameters():
+        described, found = tuple(parameter.shape), backbone.parameters.get(name)
+        if described != found:
+            raise ModelError(
+                "model.architecture",
+                f"{tuned.folder}: its config.json describes {name} of shape {list(described)}, "
+                f"its weights have {list(found or ())}",
+            )
 
 
 def used_parameters(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -> list[str]:

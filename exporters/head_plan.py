@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from osd_edge.errors import InputError, ModelError
+from osd_edge.errors import InputError, ModelError, shown
 from osd_edge.exporters.backbone import Backbone
 from osd_edge.exporters.checkpoint import Checkpoint
 from osd_edge.exporters.embedding import embedding_settings
@@ -32,7 +32,8 @@ class HeadPlan:
 def plan_head(backbone: Backbone, tuned: Checkpoint, kind: str | None = None) -> HeadPlan:
     """The head of the task model `tuned`, of its own kind unless `kind` names another.
 
-    Raises ModelError `model.head` where the model has no such head, InputError `input.kind`.
+    Raises ModelError: `model.head` where the model has no such head, `model.shape` where a layer
+    of it does not fit the one before; InputError `input.kind`.
     """
     if kind is not None and kind not in KINDS:
         raise InputError("input.kind", f"expected one of {', '.join(KINDS)}, found {kind!r}")
@@ -48,15 +49,7 @@ def plan_head(backbone: Backbone, tuned: Checkpoint, kind: str | None = None) ->
         )
     pooling, modules = _resolved(backbone, tuned, described)
     plan = HeadPlan(kind, pooling, modules, _labels(tuned, kind))
-    outputs = None
-    for module in modules:
-        if f"{module.path}.weight" not in tuned:
-            raise ModelError(
-                "model.head",
-                f"{tuned.folder} has no {module.path}.weight: expected a fine-tuned "
-                f"{backbone.family.model_type} model with a head for {kind}",
-            )
-        outputs = tuned.shape(f"{module.path}.weight")[0]
+    outputs = _check_layers(backbone, tuned, plan)
     if outputs != len(plan.labels):
         raise ModelError(
             "model.head", f"{tuned.folder}: {outputs} outputs for {len(plan.labels)} labels"
@@ -64,10 +57,50 @@ def plan_head(backbone: Backbone, tuned: Checkpoint, kind: str | None = None) ->
     return plan
 
 
+def _check_layers(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -> int:
+    """Outputs of the head, each of whose layers must take what the one before gives."""
+    width = backbone.hidden_size
+    pooler = backbone.family.pooler
+    if plan.pooling == "pooler" and pooler is not None:
+        width = next(layer.n for layer in backbone.layers if layer.name == pooler.path)
+    for module in plan.modules:
+        if f"{module.path}.weight" not in tuned:
+            raise ModelError(
+                "model.head",
+                f"{tuned.folder} has no {module.path}.weight: expected a fine-tuned "
+                f"{backbone.family.model_type} model with a head for {plan.kind}",
+            )
+        shape = tuned.shape(f"{module.path}.weight")
+        if len(shape) != 2 or shape[1] != width or not shape[0]:
+            raise _misshapen(tuned, f"{module.path}.weight", f"[outputs, {width}]")
+        width = shape[0]
+        vectors = [f"{module.path}.bias"]
+        vectors += [f"{module.norm}.{end}" for end in ("weight", "bias") if module.norm]
+        for name in vectors:
+            if name in tuned and tuned.shape(name) != (width,):
+                raise _misshapen(tuned, name, f"[{width}]")
+    return width
+
+
+def _misshapen(tuned: Checkpoint, name: str, expected: str) -> ModelError:
+    return ModelError(
+        "model.shape",
+        f"{tuned.folder}: the head's {name} has shape {list(tuned.shape(name))}, expected "
+        f"{expected}",
+    )
+
+
 def kind_of(tuned: Checkpoint) -> str:
-    """The kind of task by the configuration; raises ModelError `model.head`."""
+    """The kind of task by the configuration; raises ModelError `model.head`, `model.config`."""
     config = tuned.config
-    name = (config.architectures or ["ForSequenceClassification"])[0]
+    names = config.architectures or ["ForSequenceClassification"]
+    if not isinstance(names, list) or not isinstance(names[0], str):
+        raise ModelError(
+            "model.config",
+            f"{tuned.folder}: architectures in config.json is {shown(repr(names), 60)}, expected "
+            "a list of names of classes",
+        )
+    name = names[0]
     if name.endswith(("ForSequenceClassification", "ForImageClassification")):
         kinds = {
             "single_label_classification": "labels",
@@ -85,8 +118,8 @@ def kind_of(tuned: Checkpoint) -> str:
         return "embedding"
     raise ModelError(
         "model.head",
-        f"{tuned.folder} is a {name} (problem type {config.problem_type!r}): expected a model "
-        "that classifies, tags, finds answers or embeds",
+        f"{tuned.folder} is a {shown(name)} (problem type {config.problem_type!r}): expected a "
+        "model that classifies, tags, finds answers or embeds",
     )
 
 
@@ -136,14 +169,37 @@ def _labels(tuned: Checkpoint, kind: str) -> tuple[str, ...]:
     if kind == "spans":
         return SPAN_LABELS
     config = tuned.config
-    labels = tuple(str(config.id2label[i]) for i in range(config.num_labels))
+    count = config.num_labels
+    unnamed = next((i for i in range(count) if i not in config.id2label), None)
+    if unnamed is not None:
+        raise ModelError(
+            "model.head",
+            f"{tuned.folder}: id2label has {count} labels and none for output {unnamed}: expected "
+            f"0 to {count - 1}",
+        )
+    labels = tuple(str(config.id2label[i]) for i in range(count))
     if kind == "labels" and len(labels) < 2:
         raise ModelError(
             "model.head", f"{tuned.folder}: a classifier has two labels or more, found one"
         )
-    if len(set(labels)) != len(labels) or not all(labels):
-        raise ModelError("model.head", f"{tuned.folder}: the labels in id2label are not distinct")
+    fault = label_fault(labels)
+    if fault:
+        raise ModelError("model.head", f"{tuned.folder}: in id2label, {fault}")
     return labels
+
+
+def label_fault(labels: Sequence[str]) -> str | None:
+    """What a bundle cannot have of these labels, in words; None where it takes them."""
+    seen: set[str] = set()
+    for label in labels:
+        if not label:
+            return "a label is empty"
+        if label in seen:
+            return f"the labels are not distinct: {shown(repr(label), 40)} is there twice"
+        if any("\ud800" <= c <= "\udfff" for c in label):  # half of a character: not UTF-8
+            return f"{shown(repr(label), 40)} is not text"
+        seen.add(label)
+    return None
 
 
 def classification_labels(tuned: Checkpoint) -> tuple[str, ...]:

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch.nn import functional
 from transformers import AutoModel
-from transformers.modeling_utils import no_init_weights
 
 from osd_edge.exporters.backbone import Backbone, pooling_option
 from osd_edge.exporters.calibration import mask_of
 from osd_edge.exporters.checkpoint import Checkpoint
 from osd_edge.exporters.head_plan import HeadPlan, head_values
+from osd_edge.exporters.hollow import weights_not_drawn
 from osd_edge.exporters.linear import with_plain_linear_layers
 from osd_edge.heads import NORM_EPSILON
 
@@ -40,7 +40,7 @@ class HeadedModel(torch.nn.Module):
         super().__init__()
         self._plan = plan
         options = pooling_option(backbone.family, plan.pooling == "pooler")
-        with no_init_weights():
+        with weights_not_drawn():
             model = AutoModel.from_config(tuned.config, dtype=torch.float32, **options)
         model = with_plain_linear_layers(model)
         self.config = model.config

@@ -6,6 +6,7 @@ that the peft package is not needed; every tensor and every setting is understoo
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from osd_edge.errors import ModelError, shown
+from osd_edge.exporters.checkpoint import BUFFERS, FLOATS, is_quantised, why_unreadable
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PARTS = ("lora_A.weight", "lora_B.weight", "lora_B.bias", "lora_magnitude_vector")
@@ -35,6 +37,17 @@ _OTHER = (
 )
 # Starts from which the base's own weights are changed before training.
 _MOVED_BASE = ("pissa", "olora", "loftq", "corda", "lora_ga")
+_MALFORMED = (
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    re.error,
+)
+# What makes Python's way of matching, one possibility after another, take long together.
+_MOST_GROUPS, _MOST_REPEATS = 3, 3
 
 
 @dataclass(frozen=True)
@@ -58,7 +71,7 @@ class PeftAdapter:
         """s in ΔW = s B A for one module."""
         alpha = self.alpha
         for pattern, value in self.alpha_pattern.items():
-            if re.match(rf"(.*\.)?({pattern})$", module):
+            if pattern_matches(pattern, module):
                 alpha = value
                 break
         return alpha / (rank**0.5 if self.stabilised else rank)
@@ -66,28 +79,47 @@ class PeftAdapter:
     def delta(self, module: str, weight: torch.Tensor) -> torch.Tensor:
         """ΔW of the layer `module`, whose base weight is `weight` `[n, d]`.
 
-        For an embedding `[tokens, width]` likewise. Raises ModelError `model.adapter` where the
-        shapes do not fit.
+        For an embedding `[tokens, width]` likewise. The shapes must fit: see `check`.
         """
-        parts = self.low_rank[module]
-        embedded = "lora_embedding_A" in parts
-        a, b = (parts[name] for name in (_EMBEDDING_PARTS if embedded else _PARTS[:2]))
-        fit = a.ndim == b.ndim == 2 and a.shape[0] == b.shape[1]
-        product: torch.Tensor = b.float() @ a.float() if fit else b
-        product = product.T if embedded else product
-        if product.shape != weight.shape:
-            raise ModelError(
-                "model.adapter",
-                f"{self.folder}: the factors of {module} make {list(product.shape)}, the base "
-                f"has {list(weight.shape)}",
-            )
-        delta: torch.Tensor = self.scaling(module, a.shape[0]) * product
-        magnitude = parts.get("lora_magnitude_vector")
+        a, b, embedded = self._factors(module)
+        product = b.float() @ a.float()
+        delta: torch.Tensor = self.scaling(module, a.shape[0]) * (
+            product.T if embedded else product
+        )
+        magnitude = self.low_rank[module].get("lora_magnitude_vector")
         if magnitude is None:
             return delta
         moved = weight + delta
         stretch: torch.Tensor = magnitude.float().reshape(-1) / torch.linalg.norm(moved, dim=1)
         return stretch[:, None] * moved - weight
+
+    def check(self, module: str, shape: tuple[int, ...]) -> None:
+        """Refuse (`model.adapter`) tensors of `module` that fit no base weight of this shape."""
+        a, b, embedded = self._factors(module)
+        found = [list(a.shape), list(b.shape)]
+        fit = a.ndim == b.ndim == 2 and a.shape[0] == b.shape[1] > 0
+        made: tuple[int, ...] = (b.shape[0], a.shape[1]) if fit else ()
+        if (made[::-1] if embedded else made) != shape:
+            raise ModelError(
+                "model.adapter",
+                f"{self.folder}: factors A and B of {module} have shapes {found[0]} and "
+                f"{found[1]}; expected [r, d] and [n, r] for the base's {list(shape)}",
+            )
+        for part in ("lora_magnitude_vector", "lora_B.bias"):
+            vector = self.low_rank[module].get(part)
+            if vector is not None and vector.numel() != shape[0]:
+                raise ModelError(
+                    "model.adapter",
+                    f"{self.folder}: {part} of {module} has shape {list(vector.shape)}, expected "
+                    f"[{shape[0]}]",
+                )
+
+    def _factors(self, module: str) -> tuple[torch.Tensor, torch.Tensor, bool]:
+        """A `[r, d]` and B `[n, r]`, and whether they are an embedding's."""
+        parts = self.low_rank[module]
+        embedded = "lora_embedding_A" in parts
+        a, b = (parts[name] for name in (_EMBEDDING_PARTS if embedded else _PARTS[:2]))
+        return a, b, embedded
 
 
 def read_adapter(folder: Path) -> PeftAdapter:
@@ -126,26 +158,38 @@ def read_adapter(folder: Path) -> PeftAdapter:
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise ModelError("model.adapter", f"cannot read {path}: {shown(str(error))}") from error
+        why = why_unreadable(path, error)
+        raise ModelError("model.adapter", f"cannot read {path}: {why}") from error
     low_rank, saved = _sorted(folder, tensors)
     if not low_rank and not saved:
         raise ModelError("model.adapter", f"{path} holds no tensors")
     try:
+        task = config.get("task_type")
+        if not isinstance(task, str | None):
+            raise TypeError(f"task_type is {shown(repr(task), 40)}")
+        alpha = float(config["lora_alpha"])
+        patterns = {
+            re.compile(str(k)).pattern: float(v)
+            for k, v in (config.get("alpha_pattern") or {}).items()
+        }
+        for pattern in patterns:
+            pattern_matches(pattern, "")
+        if not all(math.isfinite(value) for value in (alpha, *patterns.values())):
+            raise ValueError("an alpha is not finite")
         return PeftAdapter(
             folder,
-            config.get("task_type"),
-            float(config["lora_alpha"]),
-            {
-                re.compile(str(k)).pattern: float(v)
-                for k, v in (config.get("alpha_pattern") or {}).items()
-            },
+            task,
+            alpha,
+            patterns,
             bool(config.get("use_rslora")),
             low_rank,
             saved,
             path.stat().st_size,
         )
-    except (KeyError, TypeError, ValueError, AttributeError, re.error) as error:
-        raise ModelError("model.adapter", f"{folder / CONFIG} is malformed: {error!r}") from error
+    except _MALFORMED as error:
+        raise ModelError(
+            "model.adapter", f"{folder / CONFIG} is malformed: {shown(repr(error), 200)}"
+        ) from error
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -156,7 +200,7 @@ def _config(folder: Path) -> dict[str, Any]:
         raise ModelError(
             "model.adapter", f"{folder} is no PEFT adapter: cannot read {CONFIG}"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError("model.adapter", f"{path} is not JSON") from error
     if not isinstance(config, dict):
         raise ModelError("model.adapter", f"{path} is malformed")
@@ -170,6 +214,8 @@ def _sorted(
     low_rank: dict[str, dict[str, torch.Tensor]] = {}
     saved = {}
     for key, tensor in tensors.items():
+        if tensor.dtype not in FLOATS and not key.endswith(BUFFERS):
+            raise is_quantised(folder, f"tensor {shown(key)} holds {tensor.dtype}")
         name = key.removeprefix("base_model.model.").removesuffix(".default")
         name = name.replace("lora_magnitude_vector.weight", "lora_magnitude_vector")
         part = next((p for p in (*_PARTS, *_EMBEDDING_PARTS) if name.endswith(f".{p}")), None)
@@ -186,8 +232,23 @@ def _sorted(
     for module, parts in low_rank.items():
         embedded = "lora_embedding_A" in parts or "lora_embedding_B" in parts
         needed = set(_EMBEDDING_PARTS if embedded else _PARTS[:2])
-        if not needed <= set(parts) or (embedded and "lora_magnitude_vector" in parts):
+        if not needed <= set(parts) or (embedded and needed != set(parts)):
             raise ModelError(
                 "model.adapter", f"{folder}: {module} has {', '.join(sorted(parts))} alone"
             )
     return low_rank, saved
+
+
+def pattern_matches(pattern: str, module: str) -> bool:
+    r"""Whether the key `pattern` of alpha_pattern is for `module`: PEFT's `(.*\.)?(pattern)$`.
+
+    Raises ValueError for a key that might take years to match, re.error for a malformed one.
+    """
+    repeats = len(re.findall(r"[*+?{]", pattern.replace("(?:", "(")))
+    if (
+        repeats > _MOST_REPEATS
+        or pattern.count("(") > _MOST_GROUPS
+        or re.search(r"\)[*+?{]", pattern)
+    ):
+        raise ValueError(f"alpha_pattern has {shown(pattern, 40)!r}, which may take long to match")
+    return re.match(rf"(.*\.)?({pattern})$", module) is not None

@@ -1,28 +1,43 @@
 """The tokenizer of a checkpoint."""
 
+from pathlib import Path
 from typing import Any
 
 from transformers import AutoTokenizer
 
 from osd_edge.base_manifest import TOKENIZER
 from osd_edge.errors import DataError, ModelError
-from osd_edge.exporters.checkpoint import Checkpoint
+from osd_edge.exporters.checkpoint import Checkpoint, first_line
 from osd_edge.exporters.families import family_of
+
+_CONFIG = "tokenizer_config.json"
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Any:
-    """The checkpoint's fast tokenizer, None where the folder has no tokenizer files."""
+    """The checkpoint's fast tokenizer, None where the folder has no tokenizer files.
+
+    A checkpoint's own code is never run. Raises ModelError `model.tokenizer`.
+    """
     has_files = any(
         (checkpoint.folder / name).is_file()
-        for name in (TOKENIZER, "tokenizer_config.json", "vocab.txt", "vocab.json")
+        for name in (TOKENIZER, _CONFIG, "vocab.txt", "vocab.json")
     )
     if not has_files:
         return None
     try:
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, use_fast=True)
-    except (OSError, ValueError, ImportError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(
+            checkpoint.folder, use_fast=True, trust_remote_code=False
+        )
+    except Exception as error:  # malformed files end in whatever the libraries stumble over
+        why = (
+            "it brings code of its own (auto_map), which is never run"
+            if _has_own_code(checkpoint.folder / _CONFIG)
+            else first_line(error)
+        )
         raise ModelError(
-            "model.tokenizer", f"cannot read the tokenizer in {checkpoint.folder}: {error}"
+            "model.tokenizer",
+            f"cannot read the tokenizer in {checkpoint.folder}: {why}; save it again with "
+            "AutoTokenizer's save_pretrained",
         ) from error
     if not tokenizer.is_fast:
         raise ModelError(
@@ -34,6 +49,13 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
             f"the tokenizer in {checkpoint.folder} has no padding token: set pad_token and save it",
         )
     return tokenizer
+
+
+def _has_own_code(config: Path) -> bool:
+    try:
+        return b'"auto_map"' in config.read_bytes()
+    except OSError:
+        return False
 
 
 def tokenizer_for(tuned: Checkpoint, base: Checkpoint) -> Any:

@@ -19,6 +19,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from osd_edge.errors import ModelError, shown
 from osd_edge.exporters.branches import Place
 from osd_edge.exporters.checkpoint import Checkpoint
 from osd_edge.exporters.external_data import load_weights, move_weights
@@ -48,7 +49,8 @@ def store_weights(
     """`model` with its weights of `kind`, in a new file `folder / location`.
 
     `places` are the proved layers, whose weights are taken from `checkpoint`; those of a layer that
-    is used several times are stored once. `model` itself must not be used any more.
+    is used several times are stored once. `model` itself must not be used any more. Raises
+    ModelError `model.range` where a weight is too large for `fp16`.
     """
     if kind == "fp32":
         return model
@@ -95,7 +97,7 @@ class _Writer:
             for attribute in node.attribute:
                 if attribute.name == "transB":  # stored as a MatMul takes it, for every use
                     attribute.i = 0
-            half = np.ascontiguousarray(weight.T.astype(np.float16))
+            half = np.ascontiguousarray(_half(f"{name}.weight", weight).T)
             cast = f"{use}/weight"
             node.input[1] = cast
             return [self._cast(self._put(f"{name}.weight.fp16", half), cast), node]
@@ -123,7 +125,7 @@ class _Writer:
         name, ids, result = table.name, node.input[1], node.output[0]
         rows = f"{result}/codes"
         if self._kind == "fp16":
-            (stored,) = self._table(name, lambda w: {f"{name}.fp16": w.astype(np.float16)})
+            (stored,) = self._table(name, lambda w: {f"{name}.fp16": _half(name, w)})
             take = helper.make_node("Gather", [stored, ids], [rows], f"{node.name}/codes")
             return [take, self._cast(rows, result)]
 
@@ -197,3 +199,16 @@ class _Writer:
 
     def _cast(self, source: str, to: str) -> onnx.NodeProto:
         return helper.make_node("Cast", [source], [to], f"{to}/cast", to=TensorProto.FLOAT)
+
+
+def _half(name: str, weight: NDArray[Any]) -> NDArray[np.float16]:
+    """`weight` in fp16; refuses what would become infinite."""
+    with np.errstate(over="ignore"):
+        half = weight.astype(np.float16)
+    if not np.isfinite(half).all():
+        raise ModelError(
+            "model.range",
+            f"{shown(name)} holds {np.abs(weight).max():.6g}, which is too large for fp16: store "
+            "the weights in fp32, int8 or int4",
+        )
+    return half
