@@ -83,10 +83,11 @@ def check_parameters(checkpoint: Checkpoint, backbone: Backbone, names: Any) -> 
             )
         found = checkpoint.shape(name)
         if found != expected:
-            code = "model.vocabulary" if "embed" in name else "model.shape"
-            hint = "; resized vocabularies cannot share a base" if "embed" in name else ""
+            words = getattr(checkpoint.config, "vocab_size", None)
+            resized = words in (expected[0], found[0]) and "position" not in name
+            hint = "; resized vocabularies cannot share a base" if resized else ""
             raise ModelError(
-                code,
+                "model.vocabulary" if resized else "model.shape",
                 f"{checkpoint.folder}: {name} has shape {list(found)}, expected "
                 f"{list(expected)}{hint}",
             )

@@ -37,6 +37,7 @@ BUFFERS = ("position_ids", "token_type_ids")
 # Bytes. Pages that were read count as this process's memory for as long as their file is open: a
 # larger one is opened for each tensor, which takes a millisecond.
 _LARGE_FILE = 2**30
+_LARGEST = 1e18
 # What only quantised layers have: GPTQ's and AWQ's, then those of bitsandbytes.
 _QUANTISED = (".qweight", ".qzeros", ".g_idx", ".SCB", ".absmax", ".quant_map")
 
@@ -118,14 +119,15 @@ class Checkpoint:
     def float32(self, name: str) -> torch.Tensor:
         """Tensor `name` as float32, the weight of a linear layer as [n, d] however it is stored.
 
-        Raises ModelError `model.not-finite` on NaN or infinity.
+        Raises ModelError `model.not-finite` on NaN, infinity, or what has no square in float32.
         """
         tensor = self.values(name)
-        # NaN and infinity both come through the extremes, in one fast pass.
-        if tensor.numel() and not torch.isfinite(torch.stack(torch.aminmax(tensor))).all():
+        # NaN too comes through the extremes, in one fast pass, and is no number up to another.
+        if tensor.numel() and not (torch.stack(torch.aminmax(tensor)).abs() <= _LARGEST).all():
             raise ModelError(
                 "model.not-finite",
-                f"{self.folder}: tensor {name} holds NaN or infinity; it cannot be compressed",
+                f"{self.folder}: tensor {name} holds NaN, infinity or values beyond "
+                f"{_LARGEST:.0e}; it cannot be compressed",
             )
         return tensor
 

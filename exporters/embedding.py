@@ -54,5 +54,5 @@ def _read(path: Path) -> Any:
             f"{path.parent} has no head for a task, and no {path.name} that would make it an "
             "embedding model of sentence-transformers",
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError("model.head", f"{path} is not JSON") from error

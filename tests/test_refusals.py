@@ -160,6 +160,12 @@ def test_a_resized_vocabulary(models: Path, capsys: Capture) -> None:
     assert_refused(export(capsys, models), "model.vocabulary", "resized")
 
 
+def test_other_positions_are_no_vocabulary(models: Path, capsys: Capture) -> None:
+    edit_config(models / "base", max_position_embeddings=32)
+    result = run_cli(capsys, "export", "base", models / "base", "-o", models / "out" / "base")
+    assert_refused(result, "model.shape", "position_embeddings")
+
+
 def test_another_tokenizer(models: Path, capsys: Capture) -> None:
     tokenizer = AutoTokenizer.from_pretrained(models / "first")
     description = json.loads(tokenizer.backend_tokenizer.to_str())
@@ -264,7 +270,7 @@ def test_added_tokens(models: Path, capsys: Capture) -> None:
     assert_refused(export(capsys, models), "model.vocabulary", "resized")
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), 1e30])
 @pytest.mark.parametrize(
     ("which", "name"),
     [
