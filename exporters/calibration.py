@@ -7,14 +7,15 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from osd_edge.base_manifest import ImageSettings
 from osd_edge.examples import Example
 from osd_edge.exporters.agreement import agreement
+from osd_edge.exporters.images import Preparation
 from osd_edge.exporters.pictures import Pixels
 from osd_edge.progress import Progress, silent
 
 BATCH = 16
 MAX_TOKENS = 128  # of a text, wherever one is scored: calibration set, test set or probe
+_LETTERS = 32  # for each token that is used, read of a long text at first
 
 
 @dataclass(frozen=True)
@@ -67,30 +68,74 @@ def make_batches(
     `inputs` are the token tensors that the model takes.
     """
     places = _places(examples, labels)
+    most = min(max_length, MAX_TOKENS)
+    texts = [_used(example, tokenizer, most) for example in examples]
     paired = examples[0].text_pair is not None
 
-    def tokenized(chosen: Sequence[Example], **options: Any) -> Any:
+    def tokenized(chosen: Sequence[tuple[str, str | None]], **options: Any) -> Any:
         return tokenizer(
-            [example.text for example in chosen],
-            [example.text_pair for example in chosen] if paired else None,
+            [text for text, _ in chosen],
+            [pair for _, pair in chosen] if paired else None,
             truncation=True,
-            max_length=min(max_length, MAX_TOKENS),
+            max_length=most,
             **options,
         )
 
-    lengths = [len(ids) for ids in tokenized(examples)["input_ids"]]
+    lengths = [len(ids) for ids in tokenized(texts)["input_ids"]]
     order = sorted(range(len(examples)), key=lambda i: (lengths[i], i))
     batches = []
     for start in range(0, len(order), size):
         rows = order[start : start + size]
-        tokens = tokenized([examples[i] for i in rows], padding=True, return_tensors="pt")
+        tokens = tokenized([texts[i] for i in rows], padding=True, return_tensors="pt")
         inputs_of = {name: tokens[name] for name in inputs}
         batches.append(Batch(inputs_of, None if places is None else places[rows], tuple(rows)))
     return batches
 
 
+def _used(example: Example, tokenizer: Any, most: int) -> tuple[str, str | None]:
+    """As much of a text, or pair, as decides which `most` tokens of it are used.
+
+    Texts of a book's length are read by the tokenizer otherwise, to the end and several times; of
+    two in a pair it even makes every combination of their parts.
+    """
+    text, pair = example.text, example.text_pair
+    longest = max(len(text), len(pair or ""))
+    if tokenizer.truncation_side != "right" or longest <= _LETTERS * most:
+        return text, pair
+    if pair is None:
+        return _beginning(text, tokenizer, most, 2 * most), None
+    # The longer of a pair, in tokens, is cut first and gets an odd one: it has to stay the longer.
+    swapped = _count(text, tokenizer) > _count(pair, tokenizer)
+    shorter, longer = (pair, text) if swapped else (text, pair)
+    shorter = _beginning(shorter, tokenizer, most, 2 * most)
+    least = max(2 * most, _count(shorter, tokenizer))
+    longer = _beginning(longer, tokenizer, most, least)
+    return (longer, shorter) if swapped else (shorter, longer)
+
+
+def _beginning(text: str, tokenizer: Any, most: int, least: int) -> str:
+    """The first words of a long text, of more than `least` tokens; all of another.
+
+    Tokens depend on what stands around them, but no farther than their own word, or what has no
+    blank in it: where `least` is twice `most`, the first `most` are those of the whole text.
+    """
+    letters = _LETTERS * most
+    while len(text) > letters:
+        words = text[:letters].rsplit(maxsplit=1)
+        if len(words) == 2 and _count(words[0], tokenizer) > least:
+            return words[0]
+        letters *= 4  # long words are one token, blanks often none
+    return text
+
+
+def _count(text: str, tokenizer: Any) -> int:
+    """Tokens of a text, without special ones."""
+    # Not verbose: it would warn of what the model does not take.
+    return len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+
 def picture_batches(
-    examples: Sequence[Example], labels: Sequence[str], settings: ImageSettings, size: int
+    examples: Sequence[Example], labels: Sequence[str], preparation: Preparation, size: int
 ) -> list[Batch]:
     """Batches of `size` pictures in their order, labelled as those of texts are."""
     places = _places(examples, labels)
@@ -99,7 +144,9 @@ def picture_batches(
     for start in range(0, len(files), size):
         rows = range(len(files))[start : start + size]
         targets = None if places is None else places[rows.start : rows.stop]
-        batches.append(Batch(Pixels(files[rows.start : rows.stop], settings), targets, tuple(rows)))
+        batches.append(
+            Batch(Pixels(files[rows.start : rows.stop], preparation), targets, tuple(rows))
+        )
     return batches
 
 

@@ -16,7 +16,7 @@ from osd_edge.exporters.calibration import (
     make_batches,
     picture_batches,
 )
-from osd_edge.exporters.images import image_settings
+from osd_edge.exporters.images import preparation
 from osd_edge.exporters.pair import Pair
 from osd_edge.exporters.pictures import read_pictures
 from osd_edge.exporters.task_model import TaskModel
@@ -65,8 +65,12 @@ def read_calibration(
 
 
 def examples_in(path: Path) -> tuple[Example, ...]:
-    """The texts of a file, or the pictures of a folder."""
-    return read_pictures(path) if path.is_dir() else read_examples(path)
+    """The texts of a file, or the pictures of a folder; raises DataError as they do."""
+    try:
+        pictures = path.is_dir()
+    except OSError:  # a folder on the way is closed, or the name too long: the reader says which
+        pictures = False
+    return read_pictures(path) if pictures else read_examples(path)
 
 
 def evenly_spaced(items: Sequence[T], most: int) -> Sequence[T]:
@@ -88,14 +92,20 @@ def batches_of(pair: Pair, examples: Sequence[Example], size: int = BATCH) -> li
     if pair.head.kind != "labels":
         examples = [replace(example, label=None) for example in examples]
     if pictures:
-        settings = image_settings(pair.backbone.checkpoint)
-        if settings is None:
+        prepared = preparation(pair.backbone.checkpoint)
+        if prepared is None:
             raise ModelError(
                 "model.images",
                 f"{pair.backbone.checkpoint.folder} has no preprocessor_config.json, which says "
                 "how pictures are prepared: copy it from the model it came from",
             )
-        return picture_batches(examples, pair.labels, settings, size)
+        if prepared.settings.channels not in (1, 3):
+            raise ModelError(
+                "model.images",
+                f"pictures of files have 1 channel or 3: {pair.backbone.checkpoint.folder} takes "
+                f"{prepared.settings.channels}, and is exported without --calibration",
+            )
+        return picture_batches(examples, pair.labels, prepared, size)
     tokenizer = tokenizer_for(pair.tuned, pair.backbone.checkpoint)
     limit = max_tokens(pair.backbone.checkpoint, tokenizer)
     return make_batches(examples, pair.labels, tokenizer, pair.backbone.family.inputs, limit, size)

@@ -5,12 +5,14 @@ labels `text<TAB>text_pair` (a question and its context, say). UTF-8.
 Anything else is refused with the number of its line, never guessed at.
 """
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from osd_edge.errors import DataError, shown
 from osd_edge.files import write_file
+from osd_edge.reading import read_regular
 
 _HEADERS = (["label", "text"], ["label", "text", "text_pair"], ["text", "text_pair"])
 
@@ -34,22 +36,25 @@ def read_examples(path: Path) -> tuple[Example, ...]:
     Raises DataError: `data.missing`, `data.encoding`, `data.kind`, `data.header`, `data.row`,
     `data.empty`.
     """
-    if path.suffix not in (".tsv", ".txt"):
-        raise DataError(
-            "data.kind", f"expected a .tsv (labelled) or .txt (unlabelled) file, found {path}"
-        )
     try:
-        lines = path.read_bytes().decode("utf-8-sig").split("\n")
+        if path.suffix not in (".tsv", ".txt"):
+            path.stat()  # what is not there at all is said first
+            raise DataError(
+                "data.kind", f"expected a .tsv (labelled) or .txt (unlabelled) file, found {path}"
+            )
+        data = read_regular(path, sys.maxsize) or b""
+        lines = data.decode("utf-8-sig").split("\n")
         lines = [line.removesuffix("\r") for line in lines]
         if not lines[-1]:
             lines.pop()  # what follows the last newline is no line
-    except OSError as error:
-        raise DataError("data.missing", f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         where = error.object[: error.start].count(b"\n") + 1
         raise DataError(
             "data.encoding", f"{path} line {where} is not UTF-8: save the file as UTF-8"
         ) from error
+    except (OSError, ValueError) as error:  # ValueError: no name that a file can have
+        reason = error.strerror if isinstance(error, OSError) else "not a file's name"
+        raise DataError("data.missing", f"cannot read {path}: {reason}") from error
     for number, line in enumerate(lines, 1):
         if "\r" in line or "\0" in line:
             raise DataError(

@@ -3,7 +3,7 @@
 import enum
 import threading
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -67,7 +67,6 @@ class EdgeSession:
         self._cache_bytes = cache_bytes
         self._active: DecodedTask | None = None
         self._stack: Stack | None = None
-        self._encoders: dict[int | None, TextEncoder] = {}
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -195,7 +194,7 @@ class EdgeSession:
         """
         check_texts(texts)
         decoded = self._resolve_kind(task, "tag", "token-labels")
-        windows = Windows(self.folder, self.manifest, max_length, stride)
+        windows = Windows(self._encoder, max_length, stride)
         run = partial(self._logits, decoded=decoded)
         return [tag(text, windows, run, decoded.labels, words=words) for text in texts]
 
@@ -216,7 +215,7 @@ class EdgeSession:
         Raises as `classify` does.
         """
         decoded = self._resolve_kind(task, "answer", "spans")
-        windows = Windows(self.folder, self.manifest, max_length, stride)
+        windows = Windows(self._encoder, max_length, stride)
         run = partial(self._logits, decoded=decoded)
         return answer(question, context, windows, run, top=top, max_tokens=max_tokens)
 
@@ -242,11 +241,12 @@ class EdgeSession:
         max_length: int | None = None,
     ) -> dict[str, NDArray[np.int64]]:
         """Token inputs for `run` from texts (or pairs of texts)."""
-        encoder = self._encoders.get(max_length)
-        if encoder is None:
-            encoder = TextEncoder(self.folder, self.manifest, max_length)
-            self._encoders[max_length] = encoder
-        return encoder(texts, pairs)
+        return self._encoder(texts, pairs, max_length=max_length)
+
+    @cached_property
+    def _encoder(self) -> TextEncoder:
+        # Two threads that are first at once may each make one: either does.
+        return TextEncoder(self.folder, self.manifest)
 
     def _resolve(self, task: Task) -> DecodedTask | None:
         if task is ACTIVE:
@@ -256,9 +256,7 @@ class EdgeSession:
         with self._lock:
             return self._store.decoded(task)
 
-    def _resolve_kind(
-        self, task: str | Literal[_Active.TASK], verb: str, *kinds: str
-    ) -> DecodedTask:
+    def _resolve_kind(self, task: Task, verb: str, *kinds: str) -> DecodedTask:
         """The task, which must be of one of `kinds`: what the method `verb` is for."""
         decoded = self._resolve(task)
         if decoded is None:
@@ -270,7 +268,6 @@ class EdgeSession:
         self, inputs: Mapping[str, NDArray[Any]], task: Task, tasks: Sequence[str] | None
     ) -> list[Answer]:
         if tasks is None:
-            assert task is not None
             decoded = self._resolve_kind(task, "classify", *CLASSIFIED)
             return answers(decoded.labels, self._logits(inputs, decoded), decoded.head.kind)
         if task is not ACTIVE:

@@ -1,5 +1,6 @@
 """Text in, labels out: tokenising with the `tokenizers` package alone."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,31 +32,90 @@ class Answer:
 
 
 class TextEncoder:
-    """Turns texts into the graph's token inputs, as the fine-tuned model's tokenizer did."""
+    """Turns texts into the graph's token inputs, as the fine-tuned model's tokenizer did.
 
-    def __init__(self, folder: Path, manifest: BaseManifest, max_length: int | None = None) -> None:
-        """Open the tokenizer in base package `folder`; `max_length` tokens at most a text."""
-        self._tokenizer, settings = open_tokenizer(folder, manifest)
-        self._tokenizer.enable_truncation(length_within(settings, max_length))
-        self._pad_id = settings.pad_id
+    The tokenizer is read once, which takes longer than a short run. Safe to use from many threads.
+    """
+
+    def __init__(self, folder: Path, manifest: BaseManifest) -> None:
+        """Open the tokenizer in base package `folder`.
+
+        Raises InputError `input.tokenizers`, BaseError `base.text`.
+        """
+        self._tokenizer, self._settings = _open(folder, manifest)
         self._names = manifest.inputs
+        self._lock = threading.Lock()
 
     def __call__(
-        self, texts: Sequence[str], pairs: Sequence[str] | None = None
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None = None,
+        *,
+        max_length: int | None = None,
     ) -> dict[str, NDArray[np.int64]]:
-        """Token inputs `[batch, tokens]` for `texts`, or for text pairs, padded on the right."""
+        """Token inputs `[batch, tokens]` for `texts`, or for text pairs, padded on the right.
+
+        `max_length` tokens at most each. Raises InputError `input.texts`, `input.max-length`.
+        """
+        length = self.length_within(max_length)
         check_texts(texts, pairs)
         if pairs is not None and len(pairs) != len(texts):
             raise InputError("input.texts", f"{len(texts)} texts, but {len(pairs)} second texts")
         batch: list[Any] = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
-        return padded(encoded(self._tokenizer, batch), self._pad_id, self._names)
+        return self.padded(self.encodings(batch, length))
+
+    @property
+    def special_tokens(self) -> int:
+        """Tokens that are added to a single text."""
+        return int(self._tokenizer.num_special_tokens_to_add(False))
+
+    def length_within(self, max_length: int | None) -> int:
+        """`max_length`, or the base's own; raises InputError `input.max-length`."""
+        limit = self._settings.max_length
+        if max_length is not None and not 1 <= max_length <= limit:
+            raise InputError(
+                "input.max-length", f"expected 1 to {limit} tokens, found {max_length}"
+            )
+        return max_length or limit
+
+    def encodings(
+        self, batch: Sequence[Any], length: int | None = None, **truncation: Any
+    ) -> list[Any]:
+        """The tokenizer's encodings of texts or pairs, whole or cut to `length` tokens.
+
+        Raises BaseError `base.text`.
+        """
+        try:
+            with self._lock:  # what it cuts to is a state of the tokenizer
+                if length is None:
+                    self._tokenizer.no_truncation()
+                else:
+                    self._tokenizer.enable_truncation(length, **truncation)
+                found: list[Any] = self._tokenizer.encode_batch(batch)
+        except BaseException as error:  # the package's panics are no Exception
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            raise BaseError("base.text", f"the tokenizer fails: {shown(str(error))}") from error
+        return found
+
+    def padded(self, encodings: Sequence[Any]) -> dict[str, NDArray[np.int64]]:
+        """Token inputs `[batch, tokens]` of encodings, padded on the right."""
+        length = max(1, *(len(encoding.ids) for encoding in encodings))
+        ids = np.full((len(encodings), length), self._settings.pad_id, np.int64)
+        mask = np.zeros_like(ids)
+        types = np.zeros_like(ids)
+        for row, encoding in enumerate(encodings):
+            count = len(encoding.ids)
+            ids[row, :count], types[row, :count], mask[row, :count] = (
+                encoding.ids,
+                encoding.type_ids,
+                1,
+            )
+        made = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+        return {name: made[name] for name in self._names}
 
 
-def open_tokenizer(folder: Path, manifest: BaseManifest) -> tuple[Any, TextSettings]:
-    """The tokenizer of the base package in `folder`, without truncation, and its settings.
-
-    Raises InputError `input.tokenizers`, BaseError `base.text`.
-    """
+def _open(folder: Path, manifest: BaseManifest) -> tuple[Any, TextSettings]:
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
@@ -70,55 +130,22 @@ def open_tokenizer(folder: Path, manifest: BaseManifest) -> tuple[Any, TextSetti
         raise BaseError("base.text", f"cannot read {folder / TOKENIZER}: {error}") from error
 
 
-def length_within(settings: TextSettings, max_length: int | None) -> int:
-    """`max_length`, or the base's own; raises InputError `input.max-length`."""
-    limit = settings.max_length
-    if max_length is not None and not 1 <= max_length <= limit:
-        raise InputError("input.max-length", f"expected 1 to {limit} tokens, found {max_length}")
-    return max_length or limit
-
-
 def check_texts(texts: Sequence[str], pairs: Sequence[str] | None = None) -> None:
-    """Refuse (`input.texts`) what is no list of texts."""
-    if isinstance(texts, str) or not texts or not all(isinstance(t, str) for t in texts):
-        raise InputError(
-            "input.texts", f"expected a list of one or more texts, found {shown(repr(texts))}"
-        )
-    for text in (*texts, *(pairs or ())):
-        try:
-            text.encode()
-        except (AttributeError, UnicodeEncodeError) as error:
-            raise InputError("input.texts", "a text is not valid Unicode") from error
-
-
-def encoded(tokenizer: Any, batch: Sequence[Any]) -> list[Any]:
-    """The tokenizer's encodings of texts or pairs; raises BaseError `base.text`."""
-    try:
-        encodings: list[Any] = tokenizer.encode_batch(batch)
-    except BaseException as error:  # the package's panics are no Exception
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        raise BaseError("base.text", f"the tokenizer fails: {shown(str(error))}") from error
-    return encodings
-
-
-def padded(
-    encodings: Sequence[Any], pad_id: int, names: Sequence[str]
-) -> dict[str, NDArray[np.int64]]:
-    """Token inputs `names` `[batch, tokens]` of encodings, padded on the right."""
-    length = max(1, *(len(encoding.ids) for encoding in encodings))
-    ids = np.full((len(encodings), length), pad_id, np.int64)
-    mask = np.zeros_like(ids)
-    types = np.zeros_like(ids)
-    for row, encoding in enumerate(encodings):
-        count = len(encoding.ids)
-        ids[row, :count], types[row, :count], mask[row, :count] = (
-            encoding.ids,
-            encoding.type_ids,
-            1,
-        )
-    made = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
-    return {name: made[name] for name in names}
+    """Refuse (`input.texts`) what is no list of texts, of first or second ones."""
+    for given in (texts,) if pairs is None else (texts, pairs):
+        # A text is a sequence too, of its letters: each would get an answer of its own.
+        listed = isinstance(given, Sequence) and not isinstance(given, str)
+        if not listed or not given or not all(isinstance(text, str) for text in given):
+            raise InputError(
+                "input.texts",
+                f"expected a list of one or more {'texts' if given is texts else 'second texts'}, "
+                f"found {shown(repr(given))}",
+            )
+        for text in given:
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise InputError("input.texts", "a text is not valid Unicode") from error
 
 
 def answers(labels: Sequence[str], logits: Floats, kind: str = "labels") -> list[Answer]:

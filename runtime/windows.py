@@ -5,16 +5,14 @@ of characters.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.base_manifest import BaseManifest
 from osd_edge.errors import InputError
 from osd_edge.heads import Floats
-from osd_edge.runtime.text import check_texts, encoded, length_within, open_tokenizer, padded
+from osd_edge.runtime.text import TextEncoder, check_texts
 
 Inputs = dict[str, NDArray[np.int64]]
 Run = Callable[[Inputs], Floats]  # token inputs to logits [batch, tokens, labels]
@@ -25,19 +23,14 @@ class Windows:
     """Cuts texts, or the contexts of questions, into windows of `max_length` tokens."""
 
     def __init__(
-        self,
-        folder: Path,
-        manifest: BaseManifest,
-        max_length: int | None = None,
-        stride: int = 128,
+        self, encoder: TextEncoder, max_length: int | None = None, stride: int = 128
     ) -> None:
         """`stride` tokens of a window are in the next one too (at most half of it).
 
         Raises InputError `input.max-length`, `input.stride`.
         """
-        self._tokenizer, self._settings = open_tokenizer(folder, manifest)
-        self._names = manifest.inputs
-        self._length = length_within(self._settings, max_length)
+        self._encoder = encoder
+        self._length = encoder.length_within(max_length)
         if stride < 0:
             raise InputError("input.stride", f"expected a stride of 0 or more, found {stride}")
         self._stride = min(stride, self._length // 2)
@@ -48,9 +41,9 @@ class Windows:
         Raises InputError `input.max-length` where a window is too small for any but overlaps.
         """
         check_texts([text])
-        special = self._tokenizer.num_special_tokens_to_add(False)
+        special = self._encoder.special_tokens
         if special + self._stride >= self._length:
-            tokens = len(encoded(self._tokenizer, [text])[0].ids)
+            tokens = len(self._encoder.encodings([text])[0].ids)
             if tokens > self._length:
                 raise InputError(
                     "input.max-length",
@@ -65,7 +58,7 @@ class Windows:
         Raises InputError `input.max-length` where the question leaves no room.
         """
         check_texts([question], [context])
-        asked = len(encoded(self._tokenizer, [(question, "")])[0].ids)
+        asked = len(self._encoder.encodings([(question, "")])[0].ids)
         if asked + self._stride >= self._length:
             raise InputError(
                 "input.max-length",
@@ -77,14 +70,12 @@ class Windows:
         """Each window with its logits `[tokens, labels]`, padding left out."""
         for start in range(0, len(windows), _BATCH):
             batch = windows[start : start + _BATCH]
-            logits = run(padded(batch, self._settings.pad_id, self._names))
+            logits = run(self._encoder.padded(batch))
             for window, row in zip(batch, logits, strict=True):
                 yield window, row[: len(window.ids)]
 
     def _cut(self, given: Any, strategy: str) -> list[Any]:
-        self._tokenizer.enable_truncation(self._length, stride=self._stride, strategy=strategy)
-        try:
-            first = encoded(self._tokenizer, [given])[0]
-        finally:
-            self._tokenizer.no_truncation()
+        (first,) = self._encoder.encodings(
+            [given], self._length, stride=self._stride, strategy=strategy
+        )
         return [first, *first.overflowing]

@@ -21,6 +21,7 @@ from tokenizers import (
 )
 
 from osd_edge.base_manifest import TOKENIZER, BaseManifest, TextSettings
+from osd_edge.runtime.text import TextEncoder
 from osd_edge.runtime.windows import Windows
 
 LIMIT = 64  # tokens that the imagined base takes
@@ -77,7 +78,7 @@ def _case(
         sites=(),
         text=TextSettings(LIMIT, 0),
     )
-    windows = Windows(folder, manifest, max_length, stride)
+    windows = Windows(TextEncoder(folder, manifest), max_length, stride)
     cut = windows.of_text(text) if question is None else windows.of_context(question, text)
     return {
         "text": text,
