@@ -30,7 +30,7 @@ from osd_edge.exporters.rd.held_back import check_keep_rows
 from osd_edge.exporters.rd.work_folder import WorkFolder
 from osd_edge.exporters.report import TaskReport
 from osd_edge.exporters.task_model import TaskModel
-from osd_edge.files import is_special, write_file
+from osd_edge.files import is_special, kind_at, write_file
 from osd_edge.progress import Progress, silent
 
 
@@ -304,7 +304,7 @@ def export_task(
         if keep is not None or (refine or "none") != "none":
             raise calibration_needed("--keep" if keep is not None else f"--refine {refine}")
     work = None if is_special(out) else out.with_name(f".{out.name}.work")
-    resumed = work is not None and work.exists()
+    resumed = work is not None and kind_at(work) is not None
     exporter = TaskExporter(
         base,
         tuned,
@@ -347,7 +347,7 @@ def export_task(
 def _check_replaces_no_model(out: Path, models: Sequence[str | Path | None]) -> None:
     """Refuse (`output.same`) to replace a file of a model that is read, but for a bundle in it."""
     folders = [Path(model).resolve() for model in models if model is not None]
-    if out.is_file() and not out.name.endswith(".osd.safetensors"):
+    if kind_at(out) == "file" and not out.name.endswith(".osd.safetensors"):
         for folder in folders:
             if folder in out.resolve().parents:
                 raise OutputError(

@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -112,7 +113,8 @@ def check_folder_free(path: Path, *, overwrite: bool | None) -> None:
     Even `overwrite` replaces only an earlier base package: a folder whose manifest lists all
     that is in it.
     """
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+    kind = kind_at(path)
+    if kind is None or (kind == "folder" and not any(path.iterdir())):
         return
     if not overwrite or not _is_package(path):
         hint = ", or use --overwrite to replace an earlier base package" * (overwrite is False)
@@ -131,12 +133,14 @@ def _is_package(path: Path) -> bool:
 
 def check_file_writable(path: Path) -> None:
     """Refuse early, before minutes of work, a file whose folder cannot be written to."""
-    if path.is_dir():
+    if kind_at(path) == "folder":
         raise OutputError("output.unwritable", f"{path} is a folder; expected the name of a file")
     if is_special(path):
         return
     path = Path(os.path.realpath(path))
     try:
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()  # whose name may be too long
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
@@ -165,7 +169,19 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path | No
 
 def is_special(path: Path) -> bool:
     """Whether it is there and neither a file nor a folder."""
-    return path.exists() and not path.is_file() and not path.is_dir()
+    return kind_at(path) == "other"
+
+
+def kind_at(path: Path) -> str | None:
+    """What is there: `file`, `folder` or `other`.
+
+    None where nothing is, or can be seen: a name that is too long, in a closed folder.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return None
+    return "folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
 
 
 def output_error(path: Path, error: OSError) -> OutputError:

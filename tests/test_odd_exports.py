@@ -153,3 +153,24 @@ def test_a_file_is_written_when_all_else_is_done(
             refine="none",
         )
     assert not any(tmp_path.iterdir())
+
+
+def test_names_that_are_too_long_for_a_file(
+    tiny_models: Path,
+    tiny_base: Path,
+    tiny_bundles: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: Capture,
+) -> None:
+    long = tmp_path / ("x" * 300)
+    pair = ("--base", tiny_models / "base", "--tuned", tiny_models / "first")
+    rows = ("--calibration", tiny_models / "examples.tsv", "--test", tiny_models / "examples.tsv")
+    for command in (
+        ("export", "task", *pair, "--name", "t", "-o", long),
+        ("export", "base", tiny_models / "base", "-o", long),
+        ("compare", *pair, *rows, "--methods", "osd-rd-none", "--budgets", "4KiB", "-o", long),
+        ("export", "adapter", tiny_bundles[0], "--base", tiny_base, "--to", "peft", "-o", long),
+    ):
+        done = run_cli(capsys, *command)
+        assert done.code == 1 and "[output.unwritable]" in done.err, done.err
+    assert not any(tmp_path.iterdir())

@@ -75,9 +75,12 @@ class WorkFolder:
         self.path, self.key = path, ""
         self._verified: set[Path] = set()
         self._lock: FileLock | None = FileLock(path / _LOCK, timeout=0)
-        if path.exists() and any(path.iterdir()) and not (path / _MARK).is_file():
-            raise OutputError("output.exists", f"{path} is there, and not of a broken-off export")
         try:
+            others = any(p.name != _LOCK for p in path.iterdir()) if path.exists() else False
+            if others and not (path / _MARK).is_file():
+                raise OutputError(
+                    "output.exists", f"{path} is there, and not of a broken-off export"
+                )
             while True:
                 make_folder(path)
                 (path / _MARK).touch()
@@ -106,7 +109,7 @@ class WorkFolder:
         """Delete the folder: its output is written, or will never be."""
         for file in self.path.glob("*.safetensors"):
             file.unlink(missing_ok=True)
-        shutil.rmtree(self.path, ignore_errors=True)  # the mark goes with the last of it
+        shutil.rmtree(self.path, ignore_errors=True)  # the mark goes when nothing else is there
         self.release()
 
     def statistics(self, name: str) -> StoredStatistics | None:

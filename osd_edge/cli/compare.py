@@ -108,7 +108,7 @@ def compare(
     from osd_edge.exporters.comparison import compare as run
     from osd_edge.exporters.peers import METHODS
     from osd_edge.exporters.quiet import quiet_libraries
-    from osd_edge.files import make_folder, write_file
+    from osd_edge.files import kind_at, make_folder, write_file
 
     quiet_libraries()
     cells = grid(tuple(METHODS) if methods == "all" else _listed(methods), _listed(budgets))
@@ -123,7 +123,7 @@ def compare(
         probe=probe,
         probe_train=() if probe_train is None else read_examples(probe_train),
     )
-    kept = (out,) if out.is_dir() else ()
+    kept = (out,) if kind_at(out) == "folder" else ()
     make_folder(out)
     try:
         outcome = run(job, out, bar)
