@@ -8,7 +8,7 @@ from transformers import AutoModel
 
 from osd_edge.bundle import MAX_DIMENSION
 from osd_edge.errors import ModelError
-from osd_edge.exporters.checkpoint import Checkpoint
+from osd_edge.exporters.checkpoint import Checkpoint, first_line
 from osd_edge.exporters.families import Family, family_of
 from osd_edge.exporters.linear import linear_shape
 
@@ -50,13 +50,7 @@ def backbone_of(base: Checkpoint) -> Backbone:
     """The backbone of `base`; raises ModelError where weights lack or have another shape."""
     family = family_of(base.config)
     has_pooler = family.pooler is not None and f"{family.pooler.path}.weight" in base
-    try:
-        with torch.device("meta"):
-            model = AutoModel.from_config(base.config, **pooling_option(family, has_pooler))
-    except Exception as error:  # whatever a model class makes of impossible numbers
-        raise ModelError(
-            "model.config", f"{base.folder}: config.json describes no model ({error})"
-        ) from error
+    model = described_model(base, family, has_pooler)
     layers = tuple(
         LinearLayer(name, *shape)
         for name, module in model.named_modules()
@@ -69,6 +63,18 @@ def backbone_of(base: Checkpoint) -> Backbone:
     backbone = Backbone(base, family, has_pooler, layers, parameters)
     check_parameters(base, backbone, parameters)
     return backbone
+
+
+def described_model(checkpoint: Checkpoint, family: Family, has_pooler: bool) -> Any:
+    """The backbone that `config.json` describes, without weights; raises ModelError."""
+    try:
+        with torch.device("meta"):
+            return AutoModel.from_config(checkpoint.config, **pooling_option(family, has_pooler))
+    except Exception as error:  # whatever a model class makes of impossible numbers
+        raise ModelError(
+            "model.config",
+            f"{checkpoint.folder}: config.json describes no model: {first_line(error)}",
+        ) from error
 
 
 def check_parameters(checkpoint: Checkpoint, backbone: Backbone, names: Any) -> None:

@@ -4,11 +4,10 @@ import json
 from typing import Any
 
 import torch
-from transformers import AutoModel
 
 from osd_edge.errors import ModelError
-from osd_edge.exporters.backbone import Backbone, check_parameters, pooling_option
-from osd_edge.exporters.checkpoint import BUFFERS, Checkpoint, first_line
+from osd_edge.exporters.backbone import Backbone, check_parameters, described_model
+from osd_edge.exporters.checkpoint import BUFFERS, Checkpoint
 from osd_edge.exporters.head_plan import HeadPlan
 from osd_edge.exporters.tokenizer import load_tokenizer
 from osd_edge.progress import Progress, silent
@@ -62,14 +61,7 @@ def check_same_backbone(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -
 
 def _check_described(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -> None:
     """Refuse a configuration of other sizes than the weights beside it have."""
-    options = pooling_option(backbone.family, plan.pooling == "pooler")
-    try:
-        with torch.device("meta"):
-            model = AutoModel.from_config(tuned.config, **options)
-    except Exception as error:  # whatever a model class makes of impossible numbers
-        raise ModelError(
-            "model.config", f"{tuned.folder}: config.json describes no model: {first_line(error)}"
-        ) from error
+    model = described_model(tuned, backbone.family, plan.pooling == "pooler")
     for name, parameter in model.named_parameters():
         described, found = tuple(parameter.shape), backbone.parameters.get(name)
         if described != found:

@@ -58,6 +58,10 @@ class StreamedLinear(torch.nn.Module):
         self.uses = 0  # whose gradients are still to come: some families use a layer twice
         self._gradient: torch.Tensor | None = None
 
+    def give_gradients_to(self, take: Take | None) -> None:
+        """Set `take`; what a pass that was broken off had collected is forgotten."""
+        self.take, self.uses, self._gradient = take, 0, None
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`[…, d]` → `[…, n]`."""
         anchor = None if self.take is None else torch.zeros((), requires_grad=True)

@@ -99,7 +99,7 @@ class TaskModel:
         for name, take in takers.items():
             weight = f"{name}.weight"
             if weight in self._streamed:
-                self._streamed[weight].take = take
+                self._streamed[weight].give_gradients_to(take)
                 continue
             parameter = self.parameter(weight)
             parameter.requires_grad_(True)
@@ -116,7 +116,7 @@ class TaskModel:
             for hook in hooks:
                 hook.remove()
             for streamed in self._streamed.values():
-                streamed.take, streamed.uses = None, 0
+                streamed.give_gradients_to(None)
             self.module.requires_grad_(False)
 
     def _midway(self, name: str) -> torch.Tensor:
