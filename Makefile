@@ -25,7 +25,7 @@ test: $(INSTALLED)  ## all tests
 
 test-emulated: $(INSTALLED)  ## tests on an emulated arm64 machine, and over ssh; installs packages as root
 	tests_emulated/install_packages.sh
-	$(BIN)/python -m pytest tests_emulated tests/test_ssh_device.py
+	$(BIN)/python -m pytest tests_emulated tests/device_tests/test_ssh_device.py
 
 web-page: $(WEB_INSTALLED)  ## the phone page that osd-edge serve shows
 	cd $(WEB) && npm run --silent page
@@ -35,7 +35,7 @@ test-web: $(INSTALLED) $(WEB_INSTALLED) web-page  ## the JavaScript runtime, in 
 	test -x $(CHROMIUM) || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq \
 		-o DPkg::Lock::Timeout=300 --no-install-recommends chromium fonts-dejavu-core; } || \
 		{ echo "needs a Chromium: install one, and name it: make test-web CHROMIUM=FILE"; exit 1; }
-	PYTHONPATH=vectors OMP_NUM_THREADS=2 $(BIN)/python -m tests.web_fixtures $(WEB)/build/fixtures
+	PYTHONPATH=vectors OMP_NUM_THREADS=2 $(BIN)/python -m tests.web.fixtures $(WEB)/build/fixtures
 	cd $(WEB) && npm run --silent test
 	cd $(WEB) && OSD_EDGE=$(abspath $(BIN))/osd-edge CHROMIUM=$(CHROMIUM) npm run --silent test:browser
 

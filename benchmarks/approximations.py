@@ -17,12 +17,12 @@ from unittest.mock import patch
 import click
 
 from osd_edge.cli.output import bar
-from osd_edge.examples import Example, read_examples
+from osd_edge.data.examples import Example, read_examples
 
 # Settings by the module that they are in.
-_SKETCH = "osd_edge.exporters.rd.moments"
-_FEEDBACK = "osd_edge.exporters.rd.feedback"
-_WHITENING = "osd_edge.exporters.rd.whitening"
+_SKETCH = "osd_edge.exporters.methods.osd_rd.moments"
+_FEEDBACK = "osd_edge.exporters.methods.osd_rd.feedback"
+_WHITENING = "osd_edge.exporters.methods.osd_rd.whitening"
 VARIANTS: dict[str, dict[str, Any]] = {
     "exact": {},
     "leading columns": {f"{_WHITENING}.WIDE": 1},
@@ -34,7 +34,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         }
         for rows in (192, 384, 768)
     },
-    "a factor chosen on 32 texts": {"osd_edge.exporters.rd.compress.MOST_TEXTS": 32},
+    "a factor chosen on 32 texts": {"osd_edge.exporters.methods.osd_rd.compress.MOST_TEXTS": 32},
     "all three, 384 rows": {
         f"{_WHITENING}.WIDE": 1,
         f"{_FEEDBACK}.EXACT": 512,
@@ -79,10 +79,10 @@ def divergences(
     tuned: Path, tuning: Sequence[Example], scored: Sequence[Example], budgets: Sequence[str]
 ) -> dict[str, float]:
     """Divergence on `scored` of a bundle made on `tuning`, by budget."""
-    from osd_edge.exporters.budget import parse_budget
     from osd_edge.exporters.demo.minilm import minilm_folder
-    from osd_edge.exporters.measured import measure
-    from osd_edge.exporters.task_bundle import TaskExporter
+    from osd_edge.exporters.methods.budget import parse_budget
+    from osd_edge.exporters.scoring.calibrated_task import measure
+    from osd_edge.exporters.task import TaskExporter
 
     unlabelled = [Example(e.text, text_pair=e.text_pair) for e in scored]
     exporter = TaskExporter(minilm_folder(), tuned, calibration=tuning, progress=bar)

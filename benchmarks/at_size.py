@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from benchmarks.at_size_models import MODELS, make_models, write_calibration
-from osd_edge.files import write_file
+from osd_edge.data.files import write_file
 
 STAGES = ("models", "base", "task", "task-calibrated")
 _TITLES = {
@@ -96,7 +96,7 @@ def run_stage(stage: str, folder: Path, options: dict[str, Any]) -> dict[str, An
 
     A mark is a step of the stage that shows its progress: when it began, in the same units.
     """
-    from osd_edge.device_tests.memory import read_memory
+    from osd_edge.device_tests.gauges.memory import read_memory
 
     marks: list[dict[str, Any]] = []
     begun, cpu = time.monotonic(), time.process_time()
@@ -131,9 +131,10 @@ def _work(stage: str, folder: Path, options: dict[str, Any], progress: Any) -> N
         if not (tuned / "model.safetensors").is_file():
             make_models(options["model"], options["layers"], base, tuned, progress)
         return
-    from osd_edge.exporters import export_base, export_task, large
+    from osd_edge.exporters import export_base, export_task
+    from osd_edge.exporters.methods.osd_rd.refine import REFINEMENTS
+    from osd_edge.exporters.models import large
     from osd_edge.exporters.quiet import quiet_libraries
-    from osd_edge.exporters.rd.refine import REFINEMENTS
 
     quiet_libraries()
     large.LARGE = 0  # with fewer layers too what is measured is the way of the large ones

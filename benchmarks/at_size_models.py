@@ -17,7 +17,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoModel, OPTConfig, PreTrainedTokenizerFast, RobertaConfig
 
-from osd_edge.progress import Progress, silent
+from osd_edge.data.progress import Progress, silent
 
 LABELS = ("negative", "neutral", "positive")
 SEQUENCES, TOKENS = 128, 128  # of the calibration set

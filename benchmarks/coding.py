@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.coded_rows import decode_rows, encode_rows
-from osd_edge.integers import IntegerSite
+from osd_edge.formats.bundle.integers import IntegerSite
+from osd_edge.formats.coding.rows import decode_rows, encode_rows
 
 Integers = NDArray[Any]
 

@@ -16,10 +16,10 @@ import click
 
 from benchmarks.at_size_models import MODELS, make_models
 from osd_edge.cli.output import bar
+from osd_edge.data.files import make_folder, write_file
 from osd_edge.device_tests import Plan, Report, measure, read_report
-from osd_edge.device_tests.memory import available_bytes
+from osd_edge.device_tests.gauges.memory import available_bytes
 from osd_edge.device_tests.render.figures import scenario_of, worded
-from osd_edge.files import make_folder, write_file
 
 SCENARIOS = ("start", "base", "task", "tasks", "swap", "memory-low")
 _ROOM = 2.6  # times the weights: the file's pages, what onnxruntime prepares of them, and a run

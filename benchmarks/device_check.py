@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from osd_edge.examples import Example
-from osd_edge.exporters.calibration import MAX_TOKENS
-from osd_edge.exporters.evaluation import TextSet
-from osd_edge.exporters.pair import open_pair
-from osd_edge.exporters.peers.bundles import restore_bundle
-from osd_edge.exporters.task_model import TaskModel
+from osd_edge.data.examples import Example
+from osd_edge.exporters.compare.peers.bundles import restore_bundle
+from osd_edge.exporters.models.fine_tuned import open_pair
+from osd_edge.exporters.scoring.calibration import MAX_TOKENS
+from osd_edge.exporters.scoring.task_model import TaskModel
+from osd_edge.exporters.scoring.text_set import TextSet
 from osd_edge.runtime import EdgeSession
 
 ROWS = 200

@@ -17,18 +17,18 @@ from statistics import median
 from typing import Any
 
 from benchmarks.synthetic_tasks import minilm_with_tasks
-from osd_edge.base_manifest import PLAIN_MODEL, WEIGHTS
+from osd_edge.data.files import make_folder, write_file
+from osd_edge.data.progress import silent
+from osd_edge.data.sizes import format_size
 from osd_edge.device_tests.devices.emulated_pi import EmulatedPi
 from osd_edge.device_tests.emulated.boot import JOB, Job, run
 from osd_edge.device_tests.emulated.build import EmulatedMachine, build
 from osd_edge.device_tests.measure import keep_nothing
 from osd_edge.device_tests.plan import Plan
-from osd_edge.device_tests.report_check import check_report
-from osd_edge.device_tests.schema import Report, Scenario
+from osd_edge.device_tests.report.check import check_report
+from osd_edge.device_tests.report.schema import Report, Scenario
 from osd_edge.errors import DeviceError
-from osd_edge.files import make_folder, write_file
-from osd_edge.progress import silent
-from osd_edge.sizes import format_size
+from osd_edge.formats.package.manifest import PLAIN_MODEL, WEIGHTS
 
 _SCENARIOS = ("imports", "base", "task", "tasks")
 _LIMIT_SECONDS = 2 * 3600.0
@@ -71,7 +71,7 @@ def models_until_killed(machine: EmulatedMachine, base: Path, count: int, tokens
                 shutil.copyfile(base / part, copy / part)
         size = sum((base / part).stat().st_size for part in (PLAIN_MODEL, WEIGHTS))
         models = [f"{JOB}/{path.name}/{PLAIN_MODEL}" for path in sorted(folder.iterdir())]
-        arguments = ["-m", "osd_edge.device_tests.many_models", "--tokens", str(tokens)]
+        arguments = ["-m", "osd_edge.device_tests.gauges.many_models", "--tokens", str(tokens)]
         arguments += models
         ran = run(machine, Job(arguments, folder, limit_seconds=_LIMIT_SECONDS), into)
         printed = (ran.out / "stdout").read_text("utf-8").splitlines()
@@ -107,7 +107,7 @@ def instructions(
         for path in bundles:
             shutil.copyfile(path, folder / path.name)
         paths = [f"{JOB}/{path.name}" for path in bundles]
-        arguments = ["-m", "osd_edge.device_tests.instructions", f"{JOB}/base", *paths]
+        arguments = ["-m", "osd_edge.device_tests.gauges.instructions", f"{JOB}/base", *paths]
         arguments += ["--tokens", str(tokens)]
         job = Job(arguments, folder, counting=True, limit_seconds=_LIMIT_SECONDS)
         ran = run(machine, job, into)

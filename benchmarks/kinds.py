@@ -21,7 +21,7 @@ from transformers import pipeline
 from benchmarks.kinds_data import Asked, Tagged, asked, tagged
 from benchmarks.kinds_models import train_finder, train_tagger
 from osd_edge.cli.output import bar, percent, table
-from osd_edge.examples import Example
+from osd_edge.data.examples import Example
 from osd_edge.exporters import TaskExporter, export_base
 from osd_edge.exporters.demo.finetune import finetune
 from osd_edge.exporters.demo.minilm import minilm_folder

@@ -13,7 +13,7 @@ from transformers import (
 )
 
 from benchmarks.kinds_data import TAGS, Asked, Tagged
-from osd_edge.progress import Progress, silent
+from osd_edge.data.progress import Progress, silent
 
 _BATCH = 16
 _RATE = 2e-4

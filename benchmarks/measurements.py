@@ -14,10 +14,10 @@ from pathlib import Path
 
 from benchmarks.measurements_page import page
 from osd_edge.cli.output import bar
+from osd_edge.data.files import make_folder, write_file
 from osd_edge.device_tests import Plan, Report, measure, read_report
 from osd_edge.device_tests.render import to_html
 from osd_edge.errors import OsdEdgeError
-from osd_edge.files import make_folder, write_file
 
 BUDGET = "16KiB"
 TASKS = 20

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from osd_edge.device_tests.render import Table, to_markdown
 from osd_edge.device_tests.render.figures import NONE, scenario_of, worded
 from osd_edge.device_tests.render.markdown import markdown_table
-from osd_edge.device_tests.schema import Report
+from osd_edge.device_tests.report.schema import Report
 
 _HEAD = """# Measurements
 

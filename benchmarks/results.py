@@ -22,12 +22,12 @@ from benchmarks.results_page import page
 from osd_edge.cli.compare import as_csv
 from osd_edge.cli.output import bar
 from osd_edge.cli.plot import plot_outcomes
-from osd_edge.examples import read_examples
+from osd_edge.data.examples import read_examples
+from osd_edge.data.files import write_file
 from osd_edge.exporters import export_base
-from osd_edge.exporters.comparison import Cell, Comparison, Outcome, compare
+from osd_edge.exporters.compare.comparison import Cell, Comparison, Outcome, compare
 from osd_edge.exporters.demo.minilm import minilm_folder
 from osd_edge.exporters.quiet import quiet_libraries
-from osd_edge.files import write_file
 
 CHECKPOINTS = ("trec", "mr", "goemotions", "banking77")
 # Or as many as the training set has. Our methods do not look at their labels; the paper's take 512.

@@ -7,7 +7,7 @@ from statistics import mean
 
 from benchmarks.device_check import DeviceCheck
 from osd_edge.cli.output import percent
-from osd_edge.exporters.comparison import Outcome, Point
+from osd_edge.exporters.compare.comparison import Outcome, Point
 
 GAIN_TASKS = ("trec", "mr", "goemotions")  # where fine-tuning gains over the frozen probe
 

@@ -33,8 +33,8 @@ def play(base: Path, off: list[str], tokens: int, rows: int) -> dict[str, float]
     import numpy as np
     import onnxruntime as ort
 
-    from osd_edge.base_manifest import MODEL
-    from osd_edge.device_tests.memory import MemoryUse, read_memory
+    from osd_edge.device_tests.gauges.memory import MemoryUse, read_memory
+    from osd_edge.formats.package.manifest import MODEL
 
     def mebibytes() -> MemoryUse:
         use = read_memory()

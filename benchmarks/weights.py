@@ -18,12 +18,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from osd_edge.cli.output import bar
-from osd_edge.examples import Example, read_examples
+from osd_edge.data.examples import Example, read_examples
+from osd_edge.data.files import write_file
 from osd_edge.exporters import export_base, export_task
 from osd_edge.exporters.demo.minilm import minilm_folder
+from osd_edge.exporters.models.rounding import WEIGHTS
 from osd_edge.exporters.quiet import quiet_libraries
-from osd_edge.exporters.rounding import WEIGHTS
-from osd_edge.files import write_file
 from osd_edge.runtime import EdgeSession
 
 CHECKPOINTS = ("trec", "mr", "goemotions", "banking77")

@@ -6,7 +6,7 @@ and onnxruntime, but in the processes that it starts: this one imports neither (
 
 from osd_edge.device_tests.measure import measure
 from osd_edge.device_tests.plan import Plan
-from osd_edge.device_tests.report_check import check_report, read_report
-from osd_edge.device_tests.schema import Report
+from osd_edge.device_tests.report.check import check_report, read_report
+from osd_edge.device_tests.report.schema import Report
 
 __all__ = ["Plan", "Report", "check_report", "measure", "read_report"]

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from osd_edge import __version__
+from osd_edge.data.files import check_file_writable, check_outputs, write_file
+from osd_edge.data.sizes import format_size
 from osd_edge.device_tests.measure import measure
 from osd_edge.device_tests.plan import Plan, processor_list, scenario_list
+from osd_edge.device_tests.report.schema import Report, Scenario, middle
 from osd_edge.device_tests.scenarios import SCENARIOS
-from osd_edge.device_tests.schema import Report, Scenario, middle
 from osd_edge.errors import OsdEdgeError, shown
-from osd_edge.files import check_file_writable, check_outputs, write_file
-from osd_edge.sizes import format_size
 
 T = TypeVar("T")
 

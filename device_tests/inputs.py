@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from osd_edge.base_manifest import BaseManifest
+    from osd_edge.formats.package.manifest import BaseManifest
 
 SEED = 1
 _TOKENIZER = "tokenizer.json"  # base_manifest.TOKENIZER, whose module imports numpy

@@ -9,19 +9,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from osd_edge import __version__
+from osd_edge.data.progress import Progress, silent
 from osd_edge.device_tests.data import MODEL_FOLDER
+from osd_edge.device_tests.gauges.samples import spread_of
+from osd_edge.device_tests.gauges.sensors import Reading, put_conditions, read_sensors
 from osd_edge.device_tests.inputs import token_ids
-from osd_edge.device_tests.job import Job, Sheet
+from osd_edge.device_tests.job.play import CLOCK
+from osd_edge.device_tests.job.process import play_apart
+from osd_edge.device_tests.job.sheet import Job, Sheet
 from osd_edge.device_tests.plan import Plan, check_plan
-from osd_edge.device_tests.play import CLOCK
-from osd_edge.device_tests.process import play_apart
-from osd_edge.device_tests.samples import spread_of
+from osd_edge.device_tests.report.schema import SCHEMA, Report, Scenario, withhold_times
+from osd_edge.device_tests.report.verdict import verdict_of
 from osd_edge.device_tests.scenarios import BY_ID, SCENARIOS, ScenarioInfo
-from osd_edge.device_tests.schema import SCHEMA, Report, Scenario, withhold_times
-from osd_edge.device_tests.sensors import Reading, put_conditions, read_sensors
-from osd_edge.device_tests.verdict import verdict_of
 from osd_edge.errors import OsdEdgeError, shown
-from osd_edge.progress import Progress, silent
 
 Keep = Callable[[Report], None]
 

@@ -8,7 +8,20 @@ from pathlib import Path
 import onnx
 
 from osd_edge import __version__
-from osd_edge.base_manifest import (
+from osd_edge.data.files import staged_folder
+from osd_edge.data.progress import Progress, silent
+from osd_edge.errors import InputError, shown
+from osd_edge.exporters.graph.branches import find_layers, insert_branches
+from osd_edge.exporters.graph.onnx_graph import HIDDEN_OUTPUT, POOLER_OUTPUT, export_graph
+from osd_edge.exporters.graph.weights import store_weights
+from osd_edge.exporters.methods.options import check_base_weights
+from osd_edge.exporters.models.backbone import Backbone, backbone_of
+from osd_edge.exporters.models.checkpoint import Checkpoint
+from osd_edge.exporters.models.compatibility import check_finite
+from osd_edge.exporters.models.fingerprint import fingerprint
+from osd_edge.exporters.models.image_preparation import image_settings
+from osd_edge.exporters.models.tokenizer import load_tokenizer, max_tokens
+from osd_edge.formats.package.manifest import (
     FACTOR_TYPES,
     MANIFEST,
     MODEL,
@@ -18,19 +31,6 @@ from osd_edge.base_manifest import (
     BaseManifest,
     TextSettings,
 )
-from osd_edge.errors import InputError, shown
-from osd_edge.exporters.backbone import Backbone, backbone_of
-from osd_edge.exporters.branches import find_layers, insert_branches
-from osd_edge.exporters.checkpoint import Checkpoint
-from osd_edge.exporters.compatibility import check_finite
-from osd_edge.exporters.fingerprint import fingerprint
-from osd_edge.exporters.images import image_settings
-from osd_edge.exporters.onnx_graph import HIDDEN_OUTPUT, POOLER_OUTPUT, export_graph
-from osd_edge.exporters.options import check_base_weights
-from osd_edge.exporters.tokenizer import load_tokenizer, max_tokens
-from osd_edge.exporters.weights import store_weights
-from osd_edge.files import staged_folder
-from osd_edge.progress import Progress, silent
 
 
 def export_base(

@@ -5,8 +5,8 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-from osd_edge.exporters.report import TaskReport
-from osd_edge.exporters.task_bundle import export_task
+from osd_edge.exporters.methods.report import TaskReport
+from osd_edge.exporters.task import export_task
 
 
 def export_tasks(

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from osd_edge.data.examples import Example, check_pairs
+from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import DataError, TaskError
-from osd_edge.examples import Example, check_pairs
-from osd_edge.progress import Progress, silent
 from osd_edge.runtime.session import EdgeSession
 
 _BATCH = 32

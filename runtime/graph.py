@@ -6,8 +6,8 @@ from typing import Any, Literal
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from osd_edge.base_manifest import MODEL, PIXELS, BaseManifest
 from osd_edge.errors import BaseError, InputError, shown
+from osd_edge.formats.package.manifest import MODEL, PIXELS, BaseManifest
 
 Array = NDArray[Any]
 Memory = Literal["default", "low"]

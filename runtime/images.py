@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.base_manifest import PIXELS, BaseManifest
 from osd_edge.errors import BaseError, InputError, shown
-from osd_edge.heads import Floats
-from osd_edge.pixels import pixel_values
+from osd_edge.formats.heads import Floats
+from osd_edge.formats.package.manifest import PIXELS, BaseManifest
+from osd_edge.formats.package.pixels import pixel_values
 
 
 def image_inputs(inputs: Mapping[str, NDArray[Any]]) -> dict[str, Floats]:

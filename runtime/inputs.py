@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.base_manifest import PIXELS, BaseManifest
 from osd_edge.errors import InputError, shown
+from osd_edge.formats.package.manifest import PIXELS, BaseManifest
 from osd_edge.runtime.images import image_inputs
 
 

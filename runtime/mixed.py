@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.heads import Floats, apply_head
+from osd_edge.formats.heads import Floats, apply_head
 from osd_edge.runtime.task import DecodedTask
 
 Array = NDArray[Any]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from osd_edge.heads import Floats
+from osd_edge.formats.heads import Floats
 
 
 @dataclass(frozen=True)

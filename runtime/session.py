@@ -10,17 +10,17 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.base_manifest import MODEL, BaseManifest, read_manifest
 from osd_edge.errors import InputError, TaskError, shown
-from osd_edge.heads import Floats, apply_head
-from osd_edge.runtime.answering import Span, answer
+from osd_edge.formats.heads import Floats, apply_head
+from osd_edge.formats.package.manifest import MODEL, BaseManifest, read_manifest
+from osd_edge.runtime.decoded_cache import TaskStore, read_for
 from osd_edge.runtime.graph import Memory, check_graph, check_results, open_graph
 from osd_edge.runtime.images import normalised
 from osd_edge.runtime.inputs import base_inputs
+from osd_edge.runtime.kinds.answer import Span, answer
+from osd_edge.runtime.kinds.tag import Tag, tag
 from osd_edge.runtime.mixed import Rows, Stack, row_logits, stack, task_by_task
 from osd_edge.runtime.output import MixedOutput, Output
-from osd_edge.runtime.store import TaskStore, read_for
-from osd_edge.runtime.tagging import Tag, tag
 from osd_edge.runtime.task import DecodedTask
 from osd_edge.runtime.text import Answer, TextEncoder, answers, check_texts
 from osd_edge.runtime.windows import Windows
@@ -81,7 +81,7 @@ class EdgeSession:
         return None if active is None else active.name
 
     def kind(self, name: str) -> str:
-        """Kind of a loaded task: `labels`, `token-labels`, … as `osd_edge.heads` lists them."""
+        """Kind of a loaded task: `labels`, `token-labels`, … as `formats.heads` lists them."""
         with self._lock:
             return self._store.kind(name)
 

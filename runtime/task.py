@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.base_manifest import BaseManifest
-from osd_edge.bundle import Bundle
-from osd_edge.half_factors import balance, halved
-from osd_edge.heads import Head
+from osd_edge.formats.bundle.model import Bundle
+from osd_edge.formats.heads import Head
+from osd_edge.formats.package.fp16_factors import balance, halved
+from osd_edge.formats.package.manifest import BaseManifest
 
 Array = NDArray[Any]
 

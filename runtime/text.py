@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.base_manifest import TOKENIZER, BaseManifest, TextSettings
 from osd_edge.errors import BaseError, InputError, shown
-from osd_edge.heads import Floats, sigmoid, softmax
+from osd_edge.formats.heads import Floats, sigmoid, softmax
+from osd_edge.formats.package.manifest import TOKENIZER, BaseManifest, TextSettings
 
 
 @dataclass(frozen=True)

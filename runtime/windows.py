@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osd_edge.errors import InputError
-from osd_edge.heads import Floats
+from osd_edge.formats.heads import Floats
 from osd_edge.runtime.text import TextEncoder, check_texts
 
 Inputs = dict[str, NDArray[np.int64]]

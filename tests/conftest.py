@@ -8,9 +8,9 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for a hub
 
 from osd_edge.exporters import export_base, export_task
+from osd_edge.exporters.methods.osd_rd.refine import REFINEMENTS
 from osd_edge.exporters.quiet import quiet_libraries
-from osd_edge.exporters.rd.refine import REFINEMENTS
-from tests import tiny
+from tests.support import tiny
 
 quiet_libraries()
 

@@ -3,11 +3,11 @@
 import venv
 from pathlib import Path
 
+from osd_edge.data.progress import silent
 from osd_edge.device_tests.devices import open_device
 from osd_edge.device_tests.measure import keep_nothing
 from osd_edge.device_tests.plan import Plan
-from osd_edge.progress import silent
-from tests.sshd import running_sshd
+from tests.support.sshd import running_sshd
 
 
 def test_wheels_are_brought_to_a_bare_python(tmp_path: Path) -> None:

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from osd_edge.bundle_reader import read_bundle_file
+from osd_edge.data.progress import silent
+from osd_edge.device_tests.conformance.hashes import decoded_sha256
 from osd_edge.device_tests.data import MODEL_FOLDER
 from osd_edge.device_tests.devices import open_device
 from osd_edge.device_tests.emulated.boot import JOB, OUT, Job, run
 from osd_edge.device_tests.emulated.build import EmulatedMachine
-from osd_edge.device_tests.hashes import decoded_sha256
 from osd_edge.device_tests.measure import keep_nothing
 from osd_edge.device_tests.plan import Plan
-from osd_edge.device_tests.report_check import check_report
-from osd_edge.device_tests.schema import Report, is_time
+from osd_edge.device_tests.report.check import check_report
+from osd_edge.device_tests.report.schema import Report, is_time
 from osd_edge.errors import DataError, OsdEdgeError
-from osd_edge.progress import silent
+from osd_edge.formats.bundle.reader import read_bundle_file
 
 MIB = 2**20
 # Twenty tasks over MiniLM peak at 116 MiB there, with inputs of 32 tokens (benchmarks.emulated);
@@ -123,7 +123,7 @@ def test_counted_instructions_repeat(machine: EmulatedMachine, tmp_path: Path) -
     (tmp_path / "back").mkdir()
     data = "/usr/local/lib/python3.11/dist-packages/osd_edge/device_tests/data/small-bert"
     bundle = next(MODEL_FOLDER.glob("*.safetensors")).name
-    arguments = ["-m", "osd_edge.device_tests.instructions", data, f"{data}/{bundle}"]
+    arguments = ["-m", "osd_edge.device_tests.gauges.instructions", data, f"{data}/{bundle}"]
     ran = run(machine, Job([*arguments, "--tokens", "16"], job, counting=True), tmp_path / "back")
     assert ran.status == 0, ran.console
     counted = json.loads((ran.out / "stdout").read_text())

@@ -6,23 +6,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from osd_edge.bundle_reader import read_bundle_file
+from osd_edge.device_tests.conformance.hashes import decoded_sha256
 from osd_edge.device_tests.emulated import user_mode
 from osd_edge.device_tests.emulated.build import EmulatedMachine
-from osd_edge.device_tests.hashes import decoded_sha256
+from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.runtime import EdgeSession
 
 _TEXT = "how far is it from the station to the river"
 _CONFORMANCE = """
 import json
-from osd_edge.device_tests.conformance import run_conformance
+from osd_edge.device_tests.conformance.checks import run_conformance
 print(json.dumps(run_conformance()))
 """
 _ANSWER = """
 import json, sys
 from pathlib import Path
-from osd_edge.bundle_reader import read_bundle_file
-from osd_edge.device_tests.hashes import decoded_sha256
+from osd_edge.formats.bundle.reader import read_bundle_file
+from osd_edge.device_tests.conformance.hashes import decoded_sha256
 from osd_edge.runtime import EdgeSession
 base, text, *bundles = sys.argv[1:]
 session = EdgeSession(base, threads=1)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 from surgery import Draft
 
-from osd_edge.coded_rows import encode_rows
+from osd_edge.formats.coding.rows import encode_rows
 
 _NO_BIAS = struct.pack("<h", -32768)
 _TOP = struct.pack("<h", 0)

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from osd_edge.bundle_reader import read_bundle_file
-from osd_edge.device_tests.conformance import read_archive
+from osd_edge.data.files import write_file
+from osd_edge.device_tests.conformance.checks import read_archive
+from osd_edge.device_tests.conformance.hashes import decoded_sha256
 from osd_edge.device_tests.data import EXPECTED, MODEL_FOLDER, VECTORS
-from osd_edge.device_tests.hashes import decoded_sha256
-from osd_edge.files import write_file
+from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.runtime import EdgeSession
 
 ROOT = Path(__file__).parents[1]

@@ -21,7 +21,8 @@ from parts import MANIFEST, Array, Delta
 from surgery import Draft
 from valid_cases import valid_cases
 
-from osd_edge.bundle import (
+from osd_edge.formats.bundle.integers import IntegerLayer
+from osd_edge.formats.bundle.model import (
     FORMAT_VERSION,
     AnyLayer,
     Bundle,
@@ -29,7 +30,6 @@ from osd_edge.bundle import (
     CodedHeadLayer,
     write_bundle,
 )
-from osd_edge.integers import IntegerLayer
 
 Case = dict[str, Any]
 
@@ -148,7 +148,7 @@ def _head(head: CodedHead, x: list[float]) -> list[float]:
 
 
 def _apply(layer: AnyLayer, x: list[float]) -> list[float]:
-    """One layer in double precision and plain Python: nothing is shared with `osd_edge.heads`."""
+    """One layer in double precision and plain Python: nothing is shared with `formats.heads`."""
     n, d = layer.shape
     arrays = {name: array.tolist() for name, array in _layer_arrays(layer).items()}
     if "weight" in arrays:

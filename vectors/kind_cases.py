@@ -7,7 +7,7 @@ from typing import Any
 from parts import BASE, Delta, integer_delta, integer_layer, random_delta, random_layer
 from surgery import Draft
 
-from osd_edge.bundle import CodedHead
+from osd_edge.formats.bundle.model import CodedHead
 
 SPANS = ("start", "end")
 

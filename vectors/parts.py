@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.base_manifest import BaseManifest, Site
-from osd_edge.bundle import (
+from osd_edge.formats.bundle.integers import IntegerLayer, IntegerMatrix, IntegerSite
+from osd_edge.formats.bundle.model import (
     VALUE_TYPES,
     AnyLayer,
     AnySite,
@@ -19,8 +19,8 @@ from osd_edge.bundle import (
     Matrix,
     SiteDelta,
 )
-from osd_edge.factor import CodedFactor
-from osd_edge.integers import IntegerLayer, IntegerMatrix, IntegerSite
+from osd_edge.formats.bundle.plain_factor import CodedFactor
+from osd_edge.formats.package.manifest import BaseManifest, Site
 
 Array = NDArray[Any]
 

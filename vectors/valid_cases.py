@@ -23,8 +23,8 @@ from parts import (
 )
 from surgery import Draft, seal
 
-from osd_edge.bundle import Bundle, CodedHead, CodedHeadLayer, Matrix
-from osd_edge.integers import IntegerLayer, IntegerMatrix
+from osd_edge.formats.bundle.integers import IntegerLayer, IntegerMatrix
+from osd_edge.formats.bundle.model import Bundle, CodedHead, CodedHeadLayer, Matrix
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ device is, and brings the JSON back.
 import importlib
 from typing import Protocol
 
+from osd_edge.data.progress import Progress
 from osd_edge.device_tests.measure import Keep
 from osd_edge.device_tests.plan import Plan
-from osd_edge.device_tests.schema import Report
+from osd_edge.device_tests.report.schema import Report
 from osd_edge.errors import InputError
-from osd_edge.progress import Progress
 
 # name in --device → module; imported when asked for
 DRIVERS = {

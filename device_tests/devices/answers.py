@@ -7,7 +7,7 @@ from typing import IO, Any
 
 from osd_edge.device_tests.devices.agent import MARK
 from osd_edge.device_tests.devices.platform import Platform
-from osd_edge.device_tests.report_rules import CODE
+from osd_edge.device_tests.report.rules import CODE
 from osd_edge.errors import DeviceError, shown
 
 LONGEST_LINE = 64 << 20  # a report, whole, is the longest that it says; most are below 1 MiB

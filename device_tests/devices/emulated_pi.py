@@ -4,16 +4,16 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from osd_edge.base_manifest import PLAIN_MODEL, WEIGHTS
-from osd_edge.device_tests.devices.brought import REPORT, files_for, finished, module_arguments
+from osd_edge.data.progress import Progress
+from osd_edge.device_tests.devices.payload import REPORT, files_for, finished, module_arguments
 from osd_edge.device_tests.emulated.boot import EMULATOR, JOB, OUT, Job, Ran, run
 from osd_edge.device_tests.emulated.build import build
 from osd_edge.device_tests.measure import Keep
 from osd_edge.device_tests.plan import Plan
-from osd_edge.device_tests.report_check import read_report
-from osd_edge.device_tests.schema import Report
+from osd_edge.device_tests.report.check import read_report
+from osd_edge.device_tests.report.schema import Report
 from osd_edge.errors import InputError, shown
-from osd_edge.progress import Progress
+from osd_edge.formats.package.manifest import PLAIN_MODEL, WEIGHTS
 
 _SPARE_BYTES = 256 * 2**20
 _LIMIT_SECONDS = 4 * 3600.0  # everything over MiniLM takes well under one

@@ -1,10 +1,10 @@
 """This machine."""
 
+from osd_edge.data.progress import Progress
 from osd_edge.device_tests.measure import Keep, measure
 from osd_edge.device_tests.plan import Plan
-from osd_edge.device_tests.schema import Report
+from osd_edge.device_tests.report.schema import Report
 from osd_edge.errors import InputError
-from osd_edge.progress import Progress
 
 
 class LocalDevice:

@@ -9,25 +9,25 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from osd_edge.data.progress import Progress
+from osd_edge.data.sizes import format_size
 from osd_edge.device_tests.devices.answers import Facts
-from osd_edge.device_tests.devices.brought import (
+from osd_edge.device_tests.devices.own_wheel import own_wheel
+from osd_edge.device_tests.devices.payload import (
     REPORT,
     broken_off,
     files_for,
     finished,
     module_arguments,
 )
-from osd_edge.device_tests.devices.own_wheel import own_wheel
 from osd_edge.device_tests.devices.ssh_connection import SshConnection, connect
 from osd_edge.device_tests.devices.ssh_target import SshTarget, parse_target
 from osd_edge.device_tests.devices.wheels import install_for, install_own
 from osd_edge.device_tests.measure import Keep
 from osd_edge.device_tests.plan import Plan
-from osd_edge.device_tests.report_check import parse_report
-from osd_edge.device_tests.schema import Report
+from osd_edge.device_tests.report.check import parse_report
+from osd_edge.device_tests.report.schema import Report
 from osd_edge.errors import DataError, DeviceError, shown
-from osd_edge.progress import Progress
-from osd_edge.sizes import format_size
 
 _SPARE_BYTES = 64 * 2**20  # for the report and what the system needs to go on
 _OLDEST = {"numpy": (1, 26), "onnxruntime": (1, 17, 3)}  # as in pyproject.toml

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from osd_edge.files import make_folder, output_error
+from osd_edge.data.files import make_folder, output_error
 
 _STALE_SECONDS = 24 * 3600
 

@@ -6,11 +6,11 @@ Each gives an SVG, or None where the report has not the figures for it.
 from collections.abc import Sequence
 from math import log10
 
+from osd_edge.data.sizes import format_size
 from osd_edge.device_tests.render import svg
 from osd_edge.device_tests.render.figures import digits, figure_of, number_of, scenario_of
 from osd_edge.device_tests.render.tables import WAYS, latency_parts
-from osd_edge.device_tests.schema import Figure, Report, middle
-from osd_edge.sizes import format_size
+from osd_edge.device_tests.report.schema import Figure, Report, middle
 
 WIDTH = 760
 MIB = 2**20

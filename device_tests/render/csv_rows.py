@@ -4,8 +4,8 @@ import csv
 import io
 from collections.abc import Iterator
 
-from osd_edge.device_tests.legible import legible
-from osd_edge.device_tests.schema import Figures, Report
+from osd_edge.device_tests.report.printable import legible
+from osd_edge.device_tests.report.schema import Figures, Report
 
 _FORMULA = frozenset("=+-@")
 _STATISTICS = ("n", "min", "p10", "p50", "p90", "p95", "p99", "trimmed_mean")

@@ -1,7 +1,7 @@
 """Finding figures in a report, and wording them."""
 
-from osd_edge.device_tests.schema import Figure, Figures, Report, Scenario, middle
-from osd_edge.sizes import format_size
+from osd_edge.data.sizes import format_size
+from osd_edge.device_tests.report.schema import Figure, Figures, Report, Scenario, middle
 
 NONE = "–"
 

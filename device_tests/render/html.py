@@ -2,13 +2,13 @@
 
 from html import escape
 
-from osd_edge.device_tests.legible import legible
+from osd_edge.data.sizes import format_size
 from osd_edge.device_tests.render.charts import charts_of
 from osd_edge.device_tests.render.figures import number_of, scenario_of
 from osd_edge.device_tests.render.style import STYLE
 from osd_edge.device_tests.render.tables import Table, facts_of, tables_of
-from osd_edge.device_tests.schema import Report
-from osd_edge.sizes import format_size
+from osd_edge.device_tests.report.printable import legible
+from osd_edge.device_tests.report.schema import Report
 
 _SIGNS = {"passed": "✓", "failed": "✗", "incomplete": "…"}
 

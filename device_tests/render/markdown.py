@@ -2,9 +2,9 @@
 
 import re
 
-from osd_edge.device_tests.legible import legible
 from osd_edge.device_tests.render.tables import Table, facts_of, tables_of
-from osd_edge.device_tests.schema import Report
+from osd_edge.device_tests.report.printable import legible
+from osd_edge.device_tests.report.schema import Report
 
 _MARKS = re.compile(r"[\\|\[`]")
 

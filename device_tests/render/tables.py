@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from osd_edge.data.sizes import format_size
 from osd_edge.device_tests.render.figures import (
     NONE,
     digits,
@@ -12,8 +13,7 @@ from osd_edge.device_tests.render.figures import (
     word,
     worded,
 )
-from osd_edge.device_tests.schema import Report, Row
-from osd_edge.sizes import format_size
+from osd_edge.device_tests.report.schema import Report, Row
 
 WAYS = (
     ("tasks", "OSD Edge: one base"),

@@ -9,12 +9,12 @@ from functools import partial
 
 import numpy as np
 
-from osd_edge.device_tests.job import Job, Sheet
-from osd_edge.device_tests.memory import put_memory
-from osd_edge.device_tests.opened import WARM_UP_RUNS, inputs_of, open_session, plain_run
-from osd_edge.device_tests.rounds import Variant, measure_rounds, put_latency
-from osd_edge.device_tests.samples import ratio_of, spread_of
-from osd_edge.device_tests.steady import put_steady
+from osd_edge.device_tests.gauges.memory import put_memory
+from osd_edge.device_tests.gauges.rounds import Variant, measure_rounds, put_latency
+from osd_edge.device_tests.gauges.samples import ratio_of, spread_of
+from osd_edge.device_tests.gauges.steady import put_steady
+from osd_edge.device_tests.job.sessions import WARM_UP_RUNS, inputs_of, open_session, plain_run
+from osd_edge.device_tests.job.sheet import Job, Sheet
 
 _NO_PLAIN = (
     "the base package has no plain.onnx (made by an older release): export the base again for "

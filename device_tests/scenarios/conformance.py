@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from osd_edge.device_tests.conformance import run_conformance
-from osd_edge.device_tests.job import Job, Sheet
+from osd_edge.device_tests.conformance.checks import run_conformance
+from osd_edge.device_tests.job.sheet import Job, Sheet
 
 
 def run(job: Job, sheet: Sheet) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """What the runtime weighs before any base is opened."""
 
-from osd_edge.device_tests.job import Job, Sheet
-from osd_edge.device_tests.memory import put_memory
-from osd_edge.device_tests.samples import time_ms
+from osd_edge.device_tests.gauges.memory import put_memory
+from osd_edge.device_tests.gauges.samples import time_ms
+from osd_edge.device_tests.job.sheet import Job, Sheet
 
 
 def run(job: Job, sheet: Sheet) -> None:

@@ -9,17 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from osd_edge.base_manifest import read_manifest
-from osd_edge.device_tests.adapters import (
-    check_adapters,
-    feeds_of,
-    load_adapter,
-    options_with,
-    write_adapter,
-)
-from osd_edge.device_tests.growth import put_growth
-from osd_edge.device_tests.job import Job, Sheet
-from osd_edge.device_tests.opened import (
+from osd_edge.device_tests.gauges.growth import put_growth
+from osd_edge.device_tests.gauges.samples import spread_of, time_ms
+from osd_edge.device_tests.gauges.scratch import scratch_folder
+from osd_edge.device_tests.job.sessions import (
     WARM_UP_RUNS,
     folder_bytes,
     inputs_of,
@@ -27,8 +20,15 @@ from osd_edge.device_tests.opened import (
     run_names,
     task_files,
 )
-from osd_edge.device_tests.samples import spread_of, time_ms
-from osd_edge.device_tests.scratch import scratch_folder
+from osd_edge.device_tests.job.sheet import Job, Sheet
+from osd_edge.device_tests.scenarios.ort_adapters import (
+    check_adapters,
+    feeds_of,
+    load_adapter,
+    options_with,
+    write_adapter,
+)
+from osd_edge.formats.package.manifest import read_manifest
 
 _LOADS = 20
 _SWAPS = 400

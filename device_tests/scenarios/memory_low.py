@@ -5,11 +5,11 @@ from functools import partial
 
 import numpy as np
 
-from osd_edge.device_tests.job import Job, Sheet
-from osd_edge.device_tests.memory import put_memory
-from osd_edge.device_tests.opened import WARM_UP_RUNS, inputs_of, named_bundles, open_session
-from osd_edge.device_tests.rounds import Variant, measure_rounds, put_latency
-from osd_edge.device_tests.samples import ratio_of, time_ms
+from osd_edge.device_tests.gauges.memory import put_memory
+from osd_edge.device_tests.gauges.rounds import Variant, measure_rounds, put_latency
+from osd_edge.device_tests.gauges.samples import ratio_of, time_ms
+from osd_edge.device_tests.job.sessions import WARM_UP_RUNS, inputs_of, named_bundles, open_session
+from osd_edge.device_tests.job.sheet import Job, Sheet
 
 
 def run(job: Job, sheet: Sheet) -> None:

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from osd_edge.device_tests.gauges.rounds import Variant, measure_rounds
+from osd_edge.device_tests.gauges.samples import ratio_of, spread_of
 from osd_edge.device_tests.inputs import graph_inputs
-from osd_edge.device_tests.job import Job, Sheet
-from osd_edge.device_tests.opened import KEEP_ALL_DECODED, open_session, task_files
-from osd_edge.device_tests.rounds import Variant, measure_rounds
-from osd_edge.device_tests.samples import ratio_of, spread_of
+from osd_edge.device_tests.job.sessions import KEEP_ALL_DECODED, open_session, task_files
+from osd_edge.device_tests.job.sheet import Job, Sheet
 
 _ROWS = 8
 _TASKS = 4

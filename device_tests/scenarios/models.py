@@ -8,13 +8,13 @@ byte what as many fine-tuned models take, whatever is in them (their heads, a fe
 from pathlib import Path
 from typing import Any
 
-from osd_edge.base_manifest import PLAIN_MODEL, WEIGHTS, read_manifest
-from osd_edge.device_tests.growth import put_growth
-from osd_edge.device_tests.job import Job, Sheet
-from osd_edge.device_tests.opened import inputs_of, open_plain, run_names, task_files
-from osd_edge.device_tests.samples import spread_of, time_ms
-from osd_edge.device_tests.scratch import check_room, copy_to_disk, has_room, scratch_folder
+from osd_edge.device_tests.gauges.growth import put_growth
+from osd_edge.device_tests.gauges.samples import spread_of, time_ms
+from osd_edge.device_tests.gauges.scratch import check_room, copy_to_disk, has_room, scratch_folder
+from osd_edge.device_tests.job.sessions import inputs_of, open_plain, run_names, task_files
+from osd_edge.device_tests.job.sheet import Job, Sheet
 from osd_edge.errors import BaseError
+from osd_edge.formats.package.manifest import PLAIN_MODEL, WEIGHTS, read_manifest
 
 
 def run(job: Job, sheet: Sheet) -> None:

@@ -4,14 +4,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from osd_edge.base_manifest import check_fits, read_manifest
-from osd_edge.bundle_reader import read_bundle_file
-from osd_edge.device_tests.hashes import decoded_sha256
+from osd_edge.device_tests.conformance.hashes import decoded_sha256
+from osd_edge.device_tests.gauges.machine import this_machine
 from osd_edge.device_tests.inputs import graph_inputs
-from osd_edge.device_tests.job import Job, Sheet
-from osd_edge.device_tests.machine import this_machine
-from osd_edge.device_tests.opened import named_bundles, open_session
+from osd_edge.device_tests.job.sessions import named_bundles, open_session
+from osd_edge.device_tests.job.sheet import Job, Sheet
 from osd_edge.errors import shown
+from osd_edge.formats.bundle.reader import read_bundle_file
+from osd_edge.formats.package.manifest import check_fits, read_manifest
 from osd_edge.runtime.task import decode_task
 
 

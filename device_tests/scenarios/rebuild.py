@@ -7,12 +7,12 @@ import gc
 import time
 from pathlib import Path
 
-from osd_edge.base_manifest import PLAIN_MODEL, read_manifest
-from osd_edge.device_tests.job import Job, Sheet
-from osd_edge.device_tests.memory import put_memory
-from osd_edge.device_tests.opened import inputs_of, open_plain, run_names
-from osd_edge.device_tests.samples import spread_of
+from osd_edge.device_tests.gauges.memory import put_memory
+from osd_edge.device_tests.gauges.samples import spread_of
+from osd_edge.device_tests.job.sessions import inputs_of, open_plain, run_names
+from osd_edge.device_tests.job.sheet import Job, Sheet
 from osd_edge.errors import BaseError
+from osd_edge.formats.package.manifest import PLAIN_MODEL, read_manifest
 
 _MOST_REQUESTS = 30
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from osd_edge.device_tests.growth import put_growth
-from osd_edge.device_tests.job import Job, Sheet
-from osd_edge.device_tests.opened import folder_bytes, inputs_of, open_session, task_files
-from osd_edge.device_tests.samples import spread_of, time_ms
+from osd_edge.device_tests.gauges.growth import put_growth
+from osd_edge.device_tests.gauges.samples import spread_of, time_ms
+from osd_edge.device_tests.job.sessions import folder_bytes, inputs_of, open_session, task_files
+from osd_edge.device_tests.job.sheet import Job, Sheet
 from osd_edge.runtime import EdgeSession
 
 

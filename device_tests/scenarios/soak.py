@@ -7,10 +7,10 @@ the file anew. What is judged is anonymous memory, which other programs cannot m
 import math
 from statistics import median
 
-from osd_edge.device_tests.job import Job, Sheet
-from osd_edge.device_tests.memory import put_memory, read_memory
-from osd_edge.device_tests.opened import open_session, short_inputs, task_files
-from osd_edge.sizes import format_size
+from osd_edge.data.sizes import format_size
+from osd_edge.device_tests.gauges.memory import put_memory, read_memory
+from osd_edge.device_tests.job.sessions import open_session, short_inputs, task_files
+from osd_edge.device_tests.job.sheet import Job, Sheet
 
 LIMIT_BYTES = 1 << 20  # what the allocator's own ups and downs stay under
 _LOOKS = 40

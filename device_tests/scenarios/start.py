@@ -2,17 +2,17 @@
 
 import time
 
-from osd_edge.device_tests.job import Job, Sheet
-from osd_edge.device_tests.memory import put_memory
-from osd_edge.device_tests.play import CLOCK
-from osd_edge.device_tests.samples import time_ms
+from osd_edge.device_tests.gauges.memory import put_memory
+from osd_edge.device_tests.gauges.samples import time_ms
+from osd_edge.device_tests.job.play import CLOCK
+from osd_edge.device_tests.job.sheet import Job, Sheet
 
 
 def run(job: Job, sheet: Sheet) -> None:
     """Time each step; memory is that after the first run."""
     began = CLOCK()
     start = time.perf_counter_ns()
-    from osd_edge.device_tests.opened import inputs_of, open_session
+    from osd_edge.device_tests.job.sessions import inputs_of, open_session
 
     sheet.put("import_ms", (time.perf_counter_ns() - start) / 1e6)
     start = time.perf_counter_ns()

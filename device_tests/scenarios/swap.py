@@ -1,15 +1,15 @@
 """What a swap costs: from the file to a decoded task (cold), and between decoded tasks (warm)."""
 
-from osd_edge.device_tests.job import Job, Sheet
-from osd_edge.device_tests.opened import (
+from osd_edge.device_tests.gauges.rounds import no_garbage_collection
+from osd_edge.device_tests.gauges.samples import spread_of
+from osd_edge.device_tests.gauges.swaps import take_swaps
+from osd_edge.device_tests.job.sessions import (
     KEEP_ALL_DECODED,
     inputs_of,
     named_bundles,
     open_session,
 )
-from osd_edge.device_tests.rounds import no_garbage_collection
-from osd_edge.device_tests.samples import spread_of
-from osd_edge.device_tests.swaps import take_swaps
+from osd_edge.device_tests.job.sheet import Job, Sheet
 
 
 def run(job: Job, sheet: Sheet) -> None:

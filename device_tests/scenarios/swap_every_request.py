@@ -2,10 +2,10 @@
 
 from functools import partial
 
-from osd_edge.device_tests.job import Job, Sheet
-from osd_edge.device_tests.opened import KEEP_ALL_DECODED, inputs_of, open_session, task_files
-from osd_edge.device_tests.rounds import Variant, measure_rounds
-from osd_edge.device_tests.samples import ratio_of, spread_of
+from osd_edge.device_tests.gauges.rounds import Variant, measure_rounds
+from osd_edge.device_tests.gauges.samples import ratio_of, spread_of
+from osd_edge.device_tests.job.sessions import KEEP_ALL_DECODED, inputs_of, open_session, task_files
+from osd_edge.device_tests.job.sheet import Job, Sheet
 
 _MOST_TASKS = 32
 

@@ -5,15 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from osd_edge.device_tests.adapters import (
-    check_adapters,
-    load_adapter,
-    options_with,
-    write_adapter,
-)
-from osd_edge.device_tests.job import Job, Sheet
-from osd_edge.device_tests.memory import put_memory
-from osd_edge.device_tests.opened import (
+from osd_edge.device_tests.gauges.memory import put_memory
+from osd_edge.device_tests.gauges.rounds import Variant, measure_rounds, put_latency
+from osd_edge.device_tests.gauges.samples import time_ms
+from osd_edge.device_tests.gauges.scratch import scratch_folder
+from osd_edge.device_tests.gauges.steady import put_steady
+from osd_edge.device_tests.job.sessions import (
     KEEP_ALL_DECODED,
     WARM_UP_RUNS,
     Inputs,
@@ -24,10 +21,13 @@ from osd_edge.device_tests.opened import (
     plain_run,
     run_names,
 )
-from osd_edge.device_tests.rounds import Variant, measure_rounds, put_latency
-from osd_edge.device_tests.samples import time_ms
-from osd_edge.device_tests.scratch import scratch_folder
-from osd_edge.device_tests.steady import put_steady
+from osd_edge.device_tests.job.sheet import Job, Sheet
+from osd_edge.device_tests.scenarios.ort_adapters import (
+    check_adapters,
+    load_adapter,
+    options_with,
+    write_adapter,
+)
 from osd_edge.errors import OsdEdgeError
 from osd_edge.runtime import EdgeSession
 

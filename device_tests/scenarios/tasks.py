@@ -1,14 +1,14 @@
 """Many tasks over one base: what each more of them adds to memory and to the disk."""
 
-from osd_edge.device_tests.growth import put_growth
-from osd_edge.device_tests.job import Job, Sheet
-from osd_edge.device_tests.opened import (
+from osd_edge.device_tests.gauges.growth import put_growth
+from osd_edge.device_tests.job.sessions import (
     WARM_UP_RUNS,
     folder_bytes,
     inputs_of,
     open_session,
     task_files,
 )
+from osd_edge.device_tests.job.sheet import Job, Sheet
 
 
 def run(job: Job, sheet: Sheet) -> None:

@@ -5,11 +5,11 @@ import time
 
 import numpy as np
 
-from osd_edge.device_tests.growth import counts_up_to
-from osd_edge.device_tests.job import Job, Sheet
-from osd_edge.device_tests.machine import usable_cpus
-from osd_edge.device_tests.opened import inputs_of, open_session, task_files
-from osd_edge.device_tests.rounds import Variant, measure_rounds, put_latency
+from osd_edge.device_tests.gauges.growth import counts_up_to
+from osd_edge.device_tests.gauges.machine import usable_cpus
+from osd_edge.device_tests.gauges.rounds import Variant, measure_rounds, put_latency
+from osd_edge.device_tests.job.sessions import inputs_of, open_session, task_files
+from osd_edge.device_tests.job.sheet import Job, Sheet
 from osd_edge.runtime import EdgeSession
 
 _CALLERS = (1, 2, 4)

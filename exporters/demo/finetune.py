@@ -13,8 +13,8 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from osd_edge.examples import Example
-from osd_edge.progress import Progress, silent
+from osd_edge.data.examples import Example
+from osd_edge.data.progress import Progress, silent
 
 _WARM_UP = 0.1  # of all steps
 _WEIGHT_DECAY = 0.01

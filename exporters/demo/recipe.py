@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from osd_edge.examples import Example
+from osd_edge.data.examples import Example
 
 Templates = Mapping[str, tuple[str, ...]]
 """Label to its sentence templates, with `{slot}` where a word goes."""

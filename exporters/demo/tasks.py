@@ -2,7 +2,7 @@
 
 import random
 
-from osd_edge.examples import Example
+from osd_edge.data.examples import Example
 from osd_edge.exporters.demo import errands, money, turn
 from osd_edge.exporters.demo.recipe import (
     DemoData,

@@ -16,7 +16,7 @@ from osd_edge.cli.output import bar, table
 
 if TYPE_CHECKING:
     from osd_edge.device_tests import Plan, Report
-    from osd_edge.device_tests.compare import Change, Comparison
+    from osd_edge.device_tests.report.compare import Change, Comparison
 
 _STDOUT = Path("-")
 _OUTPUTS = ("--json", "--csv", "--markdown", "--html")
@@ -97,12 +97,12 @@ def bench(
     Checks first that the device decodes and computes as it should. Exit code 1 where it does
     not, where a scenario fails, or (with --fail-on-change) where a figure changed beyond noise.
     """
+    from osd_edge.data.files import check_file_writable, check_outputs, write_file
     from osd_edge.device_tests import Plan, read_report
-    from osd_edge.device_tests.compare import compare
-    from osd_edge.device_tests.legible import legible
     from osd_edge.device_tests.plan import processor_list, scenario_list
     from osd_edge.device_tests.render import to_csv, to_html, to_markdown
-    from osd_edge.files import check_file_writable, check_outputs, write_file
+    from osd_edge.device_tests.report.compare import compare
+    from osd_edge.device_tests.report.printable import legible
 
     writers = ((csv_file, to_csv), (markdown_file, to_markdown), (html_file, to_html))
     given = _given()
@@ -189,7 +189,7 @@ def _measure(plan: "Plan", device: str, json_file: Path | None) -> "Report":
 
 
 def _write_json(path: Path, report: "Report") -> None:
-    from osd_edge.files import write_file
+    from osd_edge.data.files import write_file
 
     text = json.dumps(report, indent=1)
     if path == _STDOUT:
@@ -200,8 +200,8 @@ def _write_json(path: Path, report: "Report") -> None:
 
 def describe(report: "Report") -> str:
     """The report as tables for a terminal, the verdict last."""
-    from osd_edge.device_tests.legible import legible
     from osd_edge.device_tests.render import facts_of, tables_of
+    from osd_edge.device_tests.report.printable import legible
 
     lines = [f"{name:9} {value}" for name, value in facts_of(report)]
     for part in tables_of(report):
@@ -212,7 +212,7 @@ def describe(report: "Report") -> str:
 
 def describe_comparison(comparison: "Comparison") -> str:
     """Changes beyond noise as a table, or that there are none."""
-    from osd_edge.device_tests.legible import legible
+    from osd_edge.device_tests.report.printable import legible
 
     lines = [f"unlike: {legible(note)}" for note in comparison.notes]
     count = len(comparison.changes)

@@ -6,8 +6,8 @@ import click
 
 from osd_edge.cli.options import base_option, json_option
 from osd_edge.cli.output import bar, print_json, table
+from osd_edge.data.sizes import format_size
 from osd_edge.errors import shown
-from osd_edge.sizes import format_size
 
 
 @click.command()
@@ -15,8 +15,8 @@ from osd_edge.sizes import format_size
 @json_option
 def inspect(file: Path, as_json: bool) -> None:
     """Show what is in the task bundle FILE: sites, ranks, densities, bytes by part, scores."""
-    from osd_edge.bundle_reader import read_bundle_file
-    from osd_edge.summary import summarize
+    from osd_edge.formats.bundle.reader import read_bundle_file
+    from osd_edge.formats.bundle.summary import summarize
 
     summary = summarize(read_bundle_file(file), file.stat().st_size)
     if as_json:
@@ -67,8 +67,8 @@ def verify(file: Path, base: Path, as_json: bool) -> None:
 
     Format, digest, base fingerprint, shapes and branches; and the digests of the package's files.
     """
-    from osd_edge.base_manifest import check_digests, check_fits, read_manifest
-    from osd_edge.bundle_reader import read_bundle_file
+    from osd_edge.formats.bundle.reader import read_bundle_file
+    from osd_edge.formats.package.manifest import check_digests, check_fits, read_manifest
 
     manifest = read_manifest(base)
     bundle = read_bundle_file(file)

@@ -16,7 +16,7 @@ from osd_edge.cli.output import bar, percent, print_json, table
 from osd_edge.errors import OsdEdgeError
 
 if TYPE_CHECKING:
-    from osd_edge.exporters.comparison import Outcome
+    from osd_edge.exporters.compare.comparison import Outcome
 
 _PATH = click.Path(path_type=Path)
 _HEADER = ("method", "budget", "bytes", "accuracy %", "of fine-tuned %", "gain kept %")
@@ -101,14 +101,14 @@ def compare(
     """
     import matplotlib  # noqa: F401  (missing, it should be missed now and not at the end)
 
-    from osd_edge.bundle import task_name
     from osd_edge.cli.plot import plot_outcomes
-    from osd_edge.examples import read_examples
-    from osd_edge.exporters.comparison import Comparison, grid
-    from osd_edge.exporters.comparison import compare as run
-    from osd_edge.exporters.peers import METHODS
+    from osd_edge.data.examples import read_examples
+    from osd_edge.data.files import kind_at, make_folder, write_file
+    from osd_edge.exporters.compare.comparison import Comparison, grid
+    from osd_edge.exporters.compare.comparison import compare as run
+    from osd_edge.exporters.compare.peers import METHODS
     from osd_edge.exporters.quiet import quiet_libraries
-    from osd_edge.files import kind_at, make_folder, write_file
+    from osd_edge.formats.bundle.model import task_name
 
     quiet_libraries()
     cells = grid(tuple(METHODS) if methods == "all" else _listed(methods), _listed(budgets))

@@ -13,11 +13,11 @@ import click
 from osd_edge.cli.compare import share
 from osd_edge.cli.options import PAPER_METHODS, SEED, VALUES, json_option
 from osd_edge.cli.output import bar, percent, print_json, table
+from osd_edge.data.sizes import format_size
 from osd_edge.errors import InputError, OutputError
-from osd_edge.sizes import format_size
 
 if TYPE_CHECKING:
-    from osd_edge.exporters.comparison import Comparison, Outcome, Point
+    from osd_edge.exporters.compare.comparison import Comparison, Outcome, Point
     from osd_edge.runtime import EdgeSession
 
 _SMALL, _LARGE = ("16KiB", "48KiB"), ("160KiB",)  # budgets of osd-rd, and of the paper's methods
@@ -91,13 +91,13 @@ def demo(
     learns from the calibration set.
     """
     from osd_edge.cli.plot import plot_outcomes
+    from osd_edge.data.files import check_folder_free, make_folder, write_file
     from osd_edge.exporters import export_base
-    from osd_edge.exporters.budget import parse_budget
-    from osd_edge.exporters.checkpoint import find_model
-    from osd_edge.exporters.comparison import grid
-    from osd_edge.exporters.peers.registry import bundle_name
+    from osd_edge.exporters.compare.comparison import grid
+    from osd_edge.exporters.compare.peers.registry import bundle_name
+    from osd_edge.exporters.methods.budget import parse_budget
+    from osd_edge.exporters.models.checkpoint import find_model
     from osd_edge.exporters.quiet import quiet_libraries
-    from osd_edge.files import check_folder_free, make_folder, write_file
     from osd_edge.runtime import EdgeSession
 
     quiet_libraries()
@@ -165,8 +165,8 @@ def _check_free(out: Path) -> None:
 
 def _compared(task: "Comparison", bundles: Path) -> "Outcome":
     """The comparison of one task, made anew; its bundles are kept in `bundles`."""
-    from osd_edge.exporters.comparison import compare
-    from osd_edge.files import write_file
+    from osd_edge.data.files import write_file
+    from osd_edge.exporters.compare.comparison import compare
 
     with tempfile.TemporaryDirectory() as scratch:
         outcome = compare(task, Path(scratch), bar)
@@ -185,12 +185,12 @@ def _compared(task: "Comparison", bundles: Path) -> "Outcome":
 
 def _generated_tasks(out: Path, seed: int) -> "tuple[Path, list[Comparison]]":
     """The base in the demo package, and three models fine-tuned from it now."""
-    from osd_edge.examples import write_tsv
-    from osd_edge.exporters.comparison import Comparison
+    from osd_edge.data.examples import write_tsv
+    from osd_edge.exporters.compare.comparison import Comparison
     from osd_edge.exporters.demo.finetune import finetune
     from osd_edge.exporters.demo.minilm import minilm_folder
     from osd_edge.exporters.demo.tasks import demo_tasks, generate
-    from osd_edge.exporters.frozen_probe import frozen_probe_accuracy
+    from osd_edge.exporters.scoring.frozen_probe import frozen_probe_accuracy
 
     base = minilm_folder()
     tasks = []
@@ -218,12 +218,12 @@ def _generated_tasks(out: Path, seed: int) -> "tuple[Path, list[Comparison]]":
 def _own_tasks(
     base: Path, tuned: Sequence[str], calibrations: Sequence[Path], tests: Sequence[Path]
 ) -> "list[Comparison]":
-    from osd_edge.bundle import task_name
     from osd_edge.cli.compare import plain_name
-    from osd_edge.examples import check_labels, check_pairs, read_examples
-    from osd_edge.exporters.checkpoint import Checkpoint, find_model
-    from osd_edge.exporters.comparison import Comparison
-    from osd_edge.exporters.head_plan import classification_labels
+    from osd_edge.data.examples import check_labels, check_pairs, read_examples
+    from osd_edge.exporters.compare.comparison import Comparison
+    from osd_edge.exporters.models.checkpoint import Checkpoint, find_model
+    from osd_edge.exporters.models.head_plan import classification_labels
+    from osd_edge.formats.bundle.model import task_name
 
     if not len(tuned) == len(calibrations) == len(tests):
         raise InputError(
@@ -263,9 +263,9 @@ def _swap_and_latency(
     session: "EdgeSession", results: "Sequence[Outcome]", bundles: Path, example: str
 ) -> list[_Cost]:
     """Load every bundle into the one session, and measure swaps and latency there."""
-    from osd_edge.device_tests.rounds import Variant, measure_rounds
-    from osd_edge.device_tests.samples import percentile, ratio_of
-    from osd_edge.device_tests.swaps import take_swaps
+    from osd_edge.device_tests.gauges.rounds import Variant, measure_rounds
+    from osd_edge.device_tests.gauges.samples import percentile, ratio_of
+    from osd_edge.device_tests.gauges.swaps import take_swaps
 
     inputs = session.encode([example])
     files = {}

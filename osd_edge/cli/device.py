@@ -88,7 +88,7 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Accuracy of a task bundle on labelled examples."""
-    from osd_edge.examples import check_labels, read_examples
+    from osd_edge.data.examples import check_labels, read_examples
     from osd_edge.runtime import EdgeSession
     from osd_edge.runtime import evaluate as evaluate_task
 

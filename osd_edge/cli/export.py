@@ -18,11 +18,11 @@ from osd_edge.cli.options import (
     json_option,
 )
 from osd_edge.cli.output import bar, percent, print_json
-from osd_edge.sizes import format_size
+from osd_edge.data.sizes import format_size
 
 if TYPE_CHECKING:
     from osd_edge.exporters import TaskReport
-    from osd_edge.exporters.calibration import Score
+    from osd_edge.exporters.scoring.calibration import Score
 
 sites_option = click.option(
     "--sites",

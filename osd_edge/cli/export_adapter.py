@@ -6,7 +6,7 @@ import click
 
 from osd_edge.cli.options import base_option, json_option
 from osd_edge.cli.output import print_json
-from osd_edge.sizes import format_size
+from osd_edge.data.sizes import format_size
 
 
 @click.command("adapter")
@@ -39,11 +39,11 @@ def export_adapter(
 
     quiet_libraries()
     if target == "peft":
-        from osd_edge.exporters.peft_folder import export_peft
+        from osd_edge.exporters.adapters.peft_folder import export_peft
 
         written = export_peft(bundle, base, out, model)
     else:
-        from osd_edge.exporters.onnx_adapter import export_onnx_adapter
+        from osd_edge.exporters.adapters.onnx_adapter import export_onnx_adapter
 
         if model is not None:
             raise InputError("input.options", "--model goes with --to peft")

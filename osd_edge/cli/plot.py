@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from osd_edge.files import write_file
+from osd_edge.data.files import write_file
 
 if TYPE_CHECKING:
-    from osd_edge.exporters.comparison import Outcome
+    from osd_edge.exporters.compare.comparison import Outcome
 
 _MARKERS = "osD^v<>Pp*hX8d"
 

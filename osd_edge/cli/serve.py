@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import click
 
 from osd_edge.cli.options import base_option, bundles_option
+from osd_edge.data.sizes import format_size
 from osd_edge.errors import InputError
-from osd_edge.sizes import format_size
 
 BUILD_COMMAND = "make web-page"
 
@@ -54,7 +54,7 @@ def serve(
     page: Path | None,
 ) -> None:
     """Serve a page that runs BASE and its tasks in a phone's browser, offline after a visit."""
-    from osd_edge.page_server import PageServer, site_entries
+    from osd_edge.serve.server import PageServer, site_entries
 
     if (cert is None) != (key is None):
         raise click.UsageError("--cert and --key go together")
@@ -82,7 +82,7 @@ def serve(
 
 def how_to_reach(host: str, address: str, *, secure: bool) -> list[str]:
     """What a phone needs besides `address` to open it and to keep the page, a line for each."""
-    from osd_edge.page_server import is_loopback
+    from osd_edge.serve.server import is_loopback
 
     place = urlsplit(address)
     cable = f"'adb reverse tcp:{place.port} tcp:{place.port}'"

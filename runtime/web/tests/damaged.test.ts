@@ -6,14 +6,14 @@ import { test } from "node:test";
 import { type Bundle, BundleError, readBundle } from "../src/core.js";
 import { fixture } from "./fixtures.js";
 
-/** A file of `damaged.bin`, and what tests/web_damaged.py says that Python makes of it. */
+/** A file of `damaged.bin`, and what tests/web/damaged.py says that Python makes of it. */
 interface Damaged {
   readonly bytes: number;
   readonly code?: string;
   readonly sha256?: string;
 }
 
-/** The hash of all that `bundle` decodes to, as `osd_edge.device_tests.hashes` takes it. */
+/** The hash of all that `bundle` decodes to, as `osd_edge.device_tests.conformance.hashes` takes it. */
 function decodedHash(bundle: Bundle): string {
   const digest = createHash("sha256");
   const { factors, head } = bundle.decode();

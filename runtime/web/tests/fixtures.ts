@@ -1,4 +1,4 @@
-/** Bases, bundles and Python's answers, as tests/web_fixtures.py of the repository writes them. */
+/** Bases, bundles and Python's answers, as tests/web/fixtures.py of the repository writes them. */
 
 import { readFileSync } from "node:fs";
 

@@ -1,0 +1,1 @@
+"""Whether a device computes what it has to."""

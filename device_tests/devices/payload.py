@@ -1,0 +1,70 @@
+"""What a driver brings to a device, and what it makes of the report that comes back.
+
+On the device there is one folder: `base/`, `bundles/0/…` and so on, each bundle in a folder of
+its own, since two may bear one name.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from osd_edge.device_tests.plan import Plan, check_plan
+from osd_edge.device_tests.report.schema import Report
+from osd_edge.errors import BaseError, BundleError, DeviceError
+
+REPORT = "report.json"
+
+
+def files_for(plan: Plan) -> Iterator[tuple[Path, PurePosixPath]]:
+    """Each file that `plan` needs, and where it goes below the device's folder.
+
+    Raises InputError, BaseError `base.missing`, BundleError `bundle.missing` where one is not here.
+    """
+    check_plan(plan)
+    if plan.base is not None:
+        if not plan.base.is_dir():
+            raise BaseError("base.missing", f"{plan.base} is no folder: expected a base package")
+        for path in sorted(plan.base.iterdir()):
+            if path.is_file():
+                yield path, PurePosixPath("base", path.name)
+    for number, path in enumerate(plan.bundles):
+        if not path.is_file():
+            raise BundleError("bundle.missing", f"{path} is no file: expected a task bundle")
+        yield path, PurePosixPath("bundles", str(number), path.name)
+
+
+def module_arguments(plan: Plan, folder: str, out: str) -> list[str]:
+    """What follows `python3` on a device: files are below `folder`, results go below `out`."""
+    base = None if plan.base is None else f"{folder}/base"
+    bundles = [f"{folder}/bundles/{i}/{path.name}" for i, path in enumerate(plan.bundles)]
+    words = ["-m", "osd_edge.device_tests", "--json", f"{out}/{REPORT}"]
+    return words + plan.arguments(base, bundles, scratch=out)
+
+
+def finished(report: Report | None, why_not: str) -> Report:
+    """The report, where the run came to its end.
+
+    Raises DeviceError with the device's own code where it refused to measure, or
+    `device.broken-off` where the run ended before: `why_not` says how.
+    """
+    refused = None if report is None else report.get("refused")
+    if refused is not None:
+        raise DeviceError(refused["code"], f"on the device: {refused['message']}")
+    # Not the verdict: what has failed before the end makes it `failed`.
+    if (
+        report is None
+        or any(scenario["status"] == "not_reached" for scenario in report["scenarios"])
+        or report["verdict"]["status"] == "incomplete"
+    ):
+        raise broken_off(report, why_not)
+    return report
+
+
+def broken_off(report: Report | None, why: str) -> DeviceError:
+    """The refusal `device.broken-off`, which says what is kept of the run."""
+    if report is None:
+        return DeviceError("device.broken-off", f"{why}; there are no results")
+    done = sum(scenario["status"] != "not_reached" for scenario in report["scenarios"])
+    return DeviceError(
+        "device.broken-off",
+        f"{why}; results of {done} of {len(report['scenarios'])} scenarios are kept",
+    )

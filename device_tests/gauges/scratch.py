@@ -1,0 +1,81 @@
+"""A folder for copies of models, on a disk that has room for them."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from osd_edge.data.files import output_error
+from osd_edge.data.sizes import format_size
+from osd_edge.errors import OutputError
+
+SPARE_BYTES = 64 << 20
+_IN_MEMORY = ("tmpfs", "ramfs")
+
+
+@contextlib.contextmanager
+def scratch_folder(chosen: str | None) -> Iterator[Path]:
+    """A new folder in `chosen`, or where temporary files outlive memory; gone afterwards.
+
+    /var/tmp comes before /tmp, which on many devices is made of memory: models copied there
+    would be counted twice. Raises OutputError.
+    """
+    parent = chosen
+    if parent is None and "TMPDIR" not in os.environ and os.access("/var/tmp", os.W_OK):
+        parent = "/var/tmp"
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="osd-bench-", dir=parent))
+    except OSError as error:
+        raise output_error(Path(parent or tempfile.gettempdir()), error) from error
+    try:
+        yield folder
+    except OSError as error:
+        raise output_error(folder, error) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def has_room(folder: Path, size: int) -> bool:
+    """Whether `size` bytes more fit there, and some are left to the device."""
+    return shutil.disk_usage(folder).free >= size + SPARE_BYTES
+
+
+def check_room(folder: Path, size: int) -> None:
+    """Refuse (`output.disk-full`) a folder without room, (`device.scratch`) one in memory."""
+    if not has_room(folder, size):
+        free = shutil.disk_usage(folder).free
+        raise OutputError(
+            "output.disk-full",
+            f"expected {format_size(size + SPARE_BYTES)} free in {folder.parent}, found "
+            f"{format_size(free)}: name another folder with --scratch",
+        )
+    if file_system(folder) in _IN_MEMORY:
+        raise OutputError(
+            "device.scratch",
+            f"{folder.parent} is made of memory, which models copied there would take twice: "
+            "name a folder on a disk with --scratch",
+        )
+
+
+def copy_to_disk(source: Path, to: Path) -> None:
+    """Copy a file, and wait until it is on the disk: memory then holds no unwritten page of it."""
+    to.parent.mkdir(exist_ok=True)
+    shutil.copyfile(source, to)
+    with to.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def file_system(folder: Path, mounts: Path = Path("/proc/mounts")) -> str | None:
+    """Kind of the file system that `folder` is on; None where the system does not tell."""
+    try:
+        lines = mounts.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return None
+    found: tuple[int, str | None] = (0, None)
+    for line in lines:
+        fields = line.split()
+        if len(fields) > 2 and folder.resolve().is_relative_to(fields[1]):
+            found = max(found, (len(fields[1]), fields[2]), key=lambda entry: entry[0])
+    return found[1]

@@ -1,0 +1,55 @@
+"""The process that plays one scenario: the job on standard input, its sheet on standard output.
+
+The answer is one JSON object: the sheet, or `{"refused": [class, code, message]}`.
+"""
+
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+from osd_edge.device_tests.job.sheet import Job, Sheet
+from osd_edge.errors import InputError, OsdEdgeError
+
+CLOCK = time.monotonic_ns  # the system's, the same in every process
+
+
+def play(job: Job) -> dict[str, Any]:
+    """Play `job` in this process and give its answer."""
+    sheet = Sheet()
+    try:
+        if job.pin:
+            _pin(job.pin)
+        module = importlib.import_module(
+            f"osd_edge.device_tests.scenarios.{job.scenario.replace('-', '_')}"
+        )
+        extra = module.run(job, sheet)
+    except OsdEdgeError as error:
+        return {"refused": [type(error).__name__, error.code, str(error)]}
+    return sheet.as_dict() | ({} if extra is None else {"extra": extra})
+
+
+def _pin(processors: tuple[int, ...]) -> None:
+    try:
+        os.sched_setaffinity(0, processors)
+    except OSError as error:
+        raise InputError(
+            "input.pin",
+            f"cannot stay on processors {','.join(map(str, processors))}: {error.strerror}; "
+            f"usable are {','.join(map(str, sorted(os.sched_getaffinity(0))))}",
+        ) from error
+
+
+def main() -> None:
+    """Read the job, play it, print the answer; what libraries print goes to standard error."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by which folders are left tidily
+    job = Job.from_json(sys.stdin.read())
+    answer, sys.stdout = sys.stdout, sys.stderr
+    print(json.dumps(play(job)), file=answer, flush=True)
+
+
+if __name__ == "__main__":
+    main()

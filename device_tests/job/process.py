@@ -1,0 +1,61 @@
+"""Starting the process that plays a scenario, and making sense of how it ends."""
+
+import json
+import signal
+import subprocess
+import sys
+from subprocess import PIPE
+from typing import Any
+
+from osd_edge import errors
+from osd_edge.device_tests.job.sheet import Job
+from osd_edge.errors import DeviceError, OsdEdgeError, shown
+
+_GRACE_SECONDS = 10.0
+
+
+def play_apart(job: Job) -> dict[str, Any]:
+    """Play `job` in a fresh process; raises what was refused there, or DeviceError."""
+    command = [sys.executable, "-m", "osd_edge.device_tests.job.play"]
+    try:
+        process = subprocess.Popen(command, text=True, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+    except OSError as error:
+        raise DeviceError("device.process", f"no process could be started: {error}") from error
+    with process:
+        try:
+            output, said = process.communicate(job.to_json())
+        except BaseException:
+            _stop(process)
+            raise
+    if process.returncode != 0:
+        raise _end_of(process.returncode, said)
+    try:
+        answer = json.loads(output)
+    except ValueError as error:
+        raise DeviceError("device.process", "the process ended without an answer") from error
+    if "refused" in answer:
+        kind, code, message = answer["refused"]
+        refusal: type[OsdEdgeError] = getattr(errors, kind, OsdEdgeError)
+        raise refusal(code, message)
+    found: dict[str, Any] = answer
+    return found
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """End it politely first, so that it removes the files it has made."""
+    process.terminate()
+    try:
+        process.wait(_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def _end_of(returncode: int, stderr: str) -> DeviceError:
+    if returncode == -signal.SIGKILL:
+        return DeviceError("device.killed", "the process was killed: perhaps out of memory")
+    if returncode < 0:
+        return DeviceError("device.signal", f"the process was ended by signal {-returncode}")
+    last = (stderr.strip().splitlines() or ["no message"])[-1]
+    if last.startswith("MemoryError"):
+        return DeviceError("device.memory", "the process ran out of memory")
+    return DeviceError("device.process", f"the process failed: {shown(last, 200)}")

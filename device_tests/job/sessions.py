@@ -1,0 +1,88 @@
+"""What scenarios share: a session over the base, its tasks, its inputs. Imports onnxruntime."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from osd_edge.device_tests.inputs import graph_inputs
+from osd_edge.device_tests.job.sheet import Job
+from osd_edge.formats.bundle.reader import read_bundle_file
+from osd_edge.formats.package.manifest import MODEL, PLAIN_MODEL, BaseManifest
+from osd_edge.runtime import EdgeSession
+from osd_edge.runtime.graph import open_graph
+
+Inputs = dict[str, NDArray[np.int64]]
+KEEP_ALL_DECODED = 2**62  # cache_bytes: a warm swap is one between decoded tasks
+WARM_UP_RUNS = 3  # memory is read after these: onnxruntime's arena grows at the first ones
+_SHORT = 8
+
+
+def open_session(job: Job, **options: Any) -> EdgeSession:
+    """A session over the job's base, with the job's threads."""
+    return EdgeSession(job.base, **({"threads": job.threads} | options))
+
+
+def inputs_of(job: Job, manifest: BaseManifest) -> Inputs:
+    """The job's token inputs `[batch, tokens]`."""
+    return graph_inputs(manifest, [list(row) for row in job.ids])
+
+
+def short_inputs(job: Job, manifest: BaseManifest) -> Inputs:
+    """One row of few tokens: where the run itself is not what is measured."""
+    return graph_inputs(manifest, [list(job.ids[0][:_SHORT])])
+
+
+def run_names(manifest: BaseManifest) -> list[str]:
+    """Names of the outputs that a session asks for, the hidden states first."""
+    pooler = manifest.pooler_output
+    return [manifest.hidden_output, *([] if pooler is None else [pooler])]
+
+
+def open_plain(folder: Path, threads: int) -> Any:
+    """An onnxruntime session over the plain graph in `folder`."""
+    return open_graph(folder / PLAIN_MODEL, threads)
+
+
+def open_branched(folder: Path, threads: int) -> Any:
+    """An onnxruntime session over the graph with branches, without ours around it."""
+    return open_graph(folder / MODEL, threads)
+
+
+def plain_run(
+    folder: Path, manifest: BaseManifest, inputs: Inputs, threads: int
+) -> Callable[[], Any] | None:
+    """Runs of the plain graph, in a session of its own; None where the package has none."""
+    if not (folder / PLAIN_MODEL).is_file():
+        return None
+    session = open_plain(folder, threads)
+    names = run_names(manifest)
+    return lambda: session.run(names, inputs)
+
+
+def named_bundles(bundles: tuple[str, ...]) -> list[tuple[str, Path]]:
+    """A name for each bundle: its task's, and `NAME-2` for a second of that name."""
+    named: dict[str, Path] = {}
+    for path in map(Path, bundles):
+        task = name = read_bundle_file(path).task
+        number = 1
+        while name in named:
+            number += 1
+            name = f"{task[:56]}-{number}"
+        named[name] = path
+    return list(named.items())
+
+
+def task_files(job: Job) -> list[tuple[str, Path]]:
+    """As many names and files as the job wants tasks: after the last bundle the first again."""
+    named = named_bundles(job.bundles)
+    count = max(job.tasks, len(named)) if named else 0
+    copies = [(f"copy-{i}", named[i % len(named)][1]) for i in range(len(named), count)]
+    return named + copies
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of the files in a folder."""
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())

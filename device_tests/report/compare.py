@@ -1,0 +1,127 @@
+"""Two reports of one plan: what changed by more than the noise of the two measurements.
+
+A time has to move by more than 5 %, by more than half the range that the plain graph had against
+itself, and by more than half the range of its own middle 80 %, each of whichever report is the
+noisier. Memory has to move by more than 2 % and 1 MiB, and by more than processes that do the
+same were apart. Sizes on disk and counts have no noise.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from osd_edge.device_tests.report.schema import Figure, Figures, Report, is_time, middle
+
+_LEAST_TIME = 0.05
+_LEAST_MEMORY = 0.02
+_EXACT = ("disk_bytes", "file_bytes", "fitting_count")
+_LEAST_BYTES = 1 << 20
+_MEMORY = (
+    "rss_bytes",
+    "pss_bytes",
+    "uss_bytes",
+    "anonymous_bytes",
+    "peak_rss_bytes",
+    "page_bytes",
+    "per_task_bytes",
+    "growth_bytes",
+)
+_MORE_IS_BETTER = ("_per_s", "fitting_count")
+
+
+@dataclass(frozen=True)
+class Change:
+    """A figure that moved beyond noise; `noise` is in its own unit, as `old` and `new` are."""
+
+    where: str
+    figure: str
+    old: float
+    new: float
+    noise: float
+
+    @property
+    def better(self) -> bool:
+        """Whether the new one is the better one."""
+        return (self.new > self.old) == self.figure.endswith(_MORE_IS_BETTER)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Changes beyond noise among `compared` figures; `notes` say where the two are unlike."""
+
+    compared: int
+    changes: tuple[Change, ...]
+    notes: tuple[str, ...]
+
+
+def compare(old: Report, new: Report) -> Comparison:
+    """What is different in `new`, of the figures that both have."""
+    before = dict(_figures(old))
+    changes, compared = [], 0
+    for (where, name), figure in _figures(new):
+        other = before.get((where, name))
+        old_value, new_value = middle(other) if other is not None else None, middle(figure)
+        if old_value is None or new_value is None:
+            continue
+        noise = _noise(name, other, figure, old, new)
+        if noise is None:
+            continue
+        compared += 1
+        if abs(new_value - old_value) > noise:
+            changes.append(Change(where, name, old_value, new_value, noise))
+    return Comparison(compared, tuple(changes), tuple(_unlike(old, new)))
+
+
+def _figures(report: Report) -> Iterator[tuple[tuple[str, str], Figure]]:
+    for scenario in report["scenarios"]:
+        parts: list[tuple[str, Figures]] = [(scenario["id"], scenario)]
+        if scenario["id"] != "soak":  # whose rows are one line over time
+            for row in scenario["rows"]:
+                of = ", ".join(f"{name} {value}" for name, value in row["of"].items())
+                parts.append((f"{scenario['id']} ({of})", row))
+        for where, part in parts:
+            for name, figure in part["figures"].items():
+                yield (where, name), figure
+
+
+def _noise(
+    name: str, old: Figure, new: Figure, old_report: Report, new_report: Report
+) -> float | None:
+    """How far the figure may move without a word; None where it is not compared."""
+    if name in _EXACT:
+        return 0.0
+    value = abs(middle(old) or 0.0)
+    reports = (old_report, new_report)
+    if name in _MEMORY:
+        apart = max(_half_range(r["noise"]["figures"].get("start_pss_bytes")) for r in reports)
+        return max(_LEAST_BYTES, value * max(_LEAST_MEMORY, apart))
+    if is_time(name) and name != "aa_ratio":
+        apart = max(_half_range(r["noise"]["figures"].get("aa_ratio")) for r in reports)
+        return value * max(_LEAST_TIME, apart, _half_range(old), _half_range(new))
+    return None
+
+
+def _half_range(figure: Figure) -> float:
+    """Half the range of the middle 80 %, as a share of the median."""
+    if not isinstance(figure, dict) or not figure["p50"]:
+        return 0.0
+    low, high = figure.get("p10", figure["p50"]), figure.get("p90", figure["p50"])
+    return (high - low) / 2 / abs(figure["p50"])
+
+
+def _unlike(old: Report, new: Report) -> Iterator[str]:
+    for name in ("kind", "processor", "architecture", "system", "software"):
+        before, after = old["machine"].get(name), new["machine"].get(name)
+        if before != after:
+            yield f"{name} was {before}, is {after}"
+    for name in ("tokens", "batch", "threads", "tasks", "pin"):
+        before, after = old["plan"].get(name), new["plan"].get(name)
+        if before != after:
+            yield f"{name} was {before}, is {after}: figures that depend on it are not comparable"
+    now = {s["id"]: s["status"] for s in new["scenarios"]}
+    for scenario in old["scenarios"]:
+        status = now.get(scenario["id"], "not in the report")
+        if scenario["status"] == "done" != status:
+            yield f"scenario {scenario['id']} was done, is {status.replace('_', ' ')}"
+    prints = [r["base"]["fingerprint"] if r["base"] else None for r in (old, new)]
+    if prints[0] != prints[1]:
+        yield "the base is another"

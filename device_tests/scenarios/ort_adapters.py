@@ -1,0 +1,57 @@
+"""onnxruntime's own way to swap: the factors of a bundle as a LoraAdapter file."""
+
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+from osd_edge.errors import InputError
+from osd_edge.formats.bundle.reader import read_bundle_file
+from osd_edge.formats.package.manifest import BaseManifest
+from osd_edge.runtime.task import decode_task
+
+
+def check_adapters() -> None:
+    """Refuse (`device.no-adapter`) an onnxruntime without adapters."""
+    if not hasattr(ort, "LoraAdapter") or not hasattr(ort, "AdapterFormat"):
+        raise InputError(
+            "device.no-adapter", f"onnxruntime {ort.__version__} has no LoraAdapter: 1.20 has"
+        )
+
+
+def feeds_of(bundle: Path, manifest: BaseManifest) -> dict[str, Any]:
+    """The factors of a bundle as the graph's inputs."""
+    return dict(decode_task("task", read_bundle_file(bundle), manifest).feeds)
+
+
+def write_adapter(bundle: Path, manifest: BaseManifest, to: Path) -> Path:
+    """Write the factors to the adapter file `to`, in the type that the graph's inputs take.
+
+    The head is left out: an adapter has no place for it.
+    """
+    arrays = feeds_of(bundle, manifest)  # kept until written: onnxruntime does not copy them
+    values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
+    adapter = ort.AdapterFormat()
+    adapter.set_adapter_version(1)
+    adapter.set_model_version(1)
+    adapter.set_parameters(values)
+    adapter.export_adapter(str(to))
+    return to
+
+
+def load_adapter(path: Path) -> Any:
+    """The adapter in a file, its factors mapped from there.
+
+    It must outlive every RunOptions that names it: else onnxruntime, without a word, gives the
+    base's answers.
+    """
+    adapter = ort.LoraAdapter()
+    adapter.Load(str(path))
+    return adapter
+
+
+def options_with(adapter: Any) -> Any:
+    """RunOptions that make `adapter` the active one of a run."""
+    options = ort.RunOptions()
+    options.add_active_adapter(adapter)
+    return options

@@ -1,0 +1,1 @@
+"""Tasks written as adapters for other programs: onnxruntime and PEFT."""

@@ -1,0 +1,127 @@
+"""A task for programs without our decoder: an `.onnx_adapter` with a head of plain numbers.
+
+onnxruntime's own LoraAdapter, in any of its languages, feeds the factors to the base package's
+graph; the head is a JSON file that says what to do and a safetensors file with the matrices.
+`docs/adapters.md` describes them.
+"""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from safetensors.numpy import save
+
+from osd_edge.data.files import check_outputs, write_files
+from osd_edge.errors import InputError
+from osd_edge.formats.bundle.model import Bundle
+from osd_edge.formats.bundle.reader import read_bundle_file
+from osd_edge.formats.heads import Floats, Head
+from osd_edge.formats.package.fp16_factors import Array, balance, halved
+from osd_edge.formats.package.manifest import BaseManifest, check_fits, read_manifest
+
+SUFFIX = ".onnx_adapter"
+HEAD_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class WrittenAdapter:
+    """What was written: the adapter and its head, with their sizes in bytes."""
+
+    paths: tuple[Path, ...]
+    sizes: tuple[int, ...]
+    sites: int
+
+
+def export_onnx_adapter(bundle: Path, base: Path, out: Path) -> WrittenAdapter:
+    """Write the task in the file `bundle` as `out`, for the graph of base package `base`.
+
+    Beside NAME.onnx_adapter stand NAME.head.json and NAME.head.safetensors. Raises BundleError,
+    BaseError, OutputError, TaskError `task.range`, InputError `input.adapter` for another file
+    name.
+    """
+    if out.suffix != SUFFIX:
+        raise InputError("input.adapter", f"expected a file NAME{SUFFIX}, found {out}")
+    task, manifest = open_task(bundle, base)
+    stem = out.name.removesuffix(SUFFIX)
+    description, tensors = (
+        out.with_name(f"{stem}.head.json"),
+        out.with_name(f"{stem}.head.safetensors"),
+    )
+    written: dict[str, Path | None] = {str(path.name): path for path in (description, tensors)}
+    check_outputs(written, [bundle])
+    head = task.head.decode()
+    factors = decoded_factors(task, manifest)
+    adapter = ort.AdapterFormat()
+    adapter.set_adapter_version(1)
+    adapter.set_model_version(1)
+    # The values refer to the arrays, which `factors` keeps alive until they are written.
+    adapter.set_parameters(
+        {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in factors.items()}
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        adapter.export_adapter(str(Path(scratch) / out.name))
+        exported = (Path(scratch) / out.name).read_bytes()
+    text = json.dumps(_head_json(task, head, manifest, tensors.name), indent=1, ensure_ascii=False)
+    write_files(
+        {out: exported, tensors: save(_head_tensors(head)), description: (text + "\n").encode()}
+    )
+    paths = (out, description, tensors)
+    return WrittenAdapter(paths, tuple(p.stat().st_size for p in paths), len(task.sites))
+
+
+def open_task(bundle: Path, base: Path) -> tuple[Bundle, BaseManifest]:
+    """The decoded task in the file `bundle`, and the manifest of `base`, which it fits."""
+    manifest = read_manifest(base)
+    task = read_bundle_file(bundle)
+    check_fits(task, manifest)
+    return task.decoded(), manifest
+
+
+def decoded_factors(task: Bundle, manifest: BaseManifest) -> dict[str, Array]:
+    """What the graph is fed: U `[1, k, n]` and V `[1, d, k]` by input name, of its type.
+
+    Raises TaskError `task.range` where a package takes fp16 factors and the task's are too large.
+    """
+    factors: dict[str, Array] = {}
+    for delta in task.sites:
+        site = manifest.sites[delta.site]
+        assert site.u is not None and site.v is not None
+        u, rows = delta.decode()
+        v = np.ascontiguousarray(rows.T)
+        if manifest.factors == "fp16":
+            balance(u, v)
+            u, v = halved(task.task, u), halved(task.task, v)
+        factors[site.u], factors[site.v] = u[None], v[None]
+    return factors
+
+
+def _head_tensors(head: Head) -> dict[str, Floats]:
+    tensors = {}
+    for i, layer in enumerate(head.layers):
+        tensors[f"{i}.weight"] = np.ascontiguousarray(layer.dense())
+        if layer.bias is not None:
+            tensors[f"{i}.bias"] = np.ascontiguousarray(layer.bias)
+    return tensors
+
+
+def _head_json(task: Bundle, head: Head, manifest: BaseManifest, tensors: str) -> Mapping[str, Any]:
+    text = manifest.text
+    return {
+        "format": HEAD_FORMAT,
+        "task": task.task,
+        "base": task.base,
+        "kind": head.kind,
+        "labels": list(task.labels),
+        "pooling": head.pooling,
+        "normalize": head.normalize,
+        "layers": [
+            {"n": layer.n, "d": layer.d, "activation": layer.activation} for layer in head.layers
+        ],
+        "tensors": tensors,
+        "text": None if text is None else {"max_length": text.max_length, "pad_id": text.pad_id},
+    }

@@ -1,0 +1,129 @@
+"""A task as a PEFT folder, for people who stay in Python with the original base.
+
+The factors become a LoRA of scaling 1 with each site's own rank, the head `modules_to_save`.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+from transformers import CONFIG_MAPPING
+
+from osd_edge.data.files import staged_folder
+from osd_edge.errors import InputError
+from osd_edge.exporters.adapters.onnx_adapter import WrittenAdapter, open_task
+from osd_edge.exporters.models.checkpoint import base_prefix
+from osd_edge.exporters.models.families import (
+    SEQUENCE,
+    SPANS,
+    TOKENS,
+    Family,
+    HeadModule,
+    load_family,
+)
+from osd_edge.exporters.models.peft_adapter import CONFIG, WEIGHTS
+from osd_edge.formats.bundle.model import Bundle
+from osd_edge.formats.heads import Floats
+
+TASK = "osd_edge.json"
+_TASK_TYPES = {
+    "labels": "SEQ_CLS",
+    "multi-label": "SEQ_CLS",
+    "regression": "SEQ_CLS",
+    "token-labels": "TOKEN_CLS",
+    "spans": "QUESTION_ANS",
+    "embedding": "FEATURE_EXTRACTION",
+}
+_SHAPES = {"token-labels": TOKENS, "spans": SPANS}
+
+
+def export_peft(bundle: Path, base: Path, out: Path, model: str | None = None) -> WrittenAdapter:
+    """Write the task in the file `bundle`, made for base package `base`, to the folder `out`.
+
+    `model` is where PEFT finds the base, if not told by its user. Labels and kind, for which PEFT
+    has no place, are in osd_edge.json. Raises BundleError, BaseError, OutputError; InputError
+    `input.adapter` for a head over the unchanged base.
+    """
+    task, manifest = open_task(bundle, base)
+    if not task.sites:
+        raise InputError(
+            "input.adapter",
+            "PEFT has no place for a task without a delta: its model's own head pools otherwise. "
+            "Use --to onnx",
+        )
+    family = load_family(manifest.family)
+    prefix = base_prefix(CONFIG_MAPPING[manifest.family]())
+    inside = "" if task.head.kind == "embedding" else f"{prefix}."
+    tensors: dict[str, Floats] = {}
+    ranks = {}
+    for delta in task.sites:
+        name = inside + manifest.sites[delta.site].name
+        u, v = delta.decode()
+        tensors[f"base_model.model.{name}.lora_A.weight"] = np.ascontiguousarray(v)
+        tensors[f"base_model.model.{name}.lora_B.weight"] = np.ascontiguousarray(u.T)
+        ranks[name] = delta.k
+    saved = _head(task, family, inside, tensors)
+    config = _config(task, family, ranks, saved, model)
+    with staged_folder(out) as folder:
+        (folder / WEIGHTS).write_bytes(save(tensors, {"format": "pt"}))
+        (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+        (folder / TASK).write_text(json.dumps(_described(task), indent=2) + "\n", "utf-8")
+    paths = tuple(out / name for name in (WEIGHTS, CONFIG, TASK))
+    return WrittenAdapter(paths, tuple(p.stat().st_size for p in paths), len(task.sites))
+
+
+def _head(task: Bundle, family: Family, inside: str, tensors: dict[str, Floats]) -> list[str]:
+    """Put the head's matrices in `tensors`; return the modules that hold them."""
+    head = task.head.decode()
+    modules: tuple[HeadModule, ...] = ()
+    if head.layers:
+        modules = family.heads[_SHAPES.get(head.kind, SEQUENCE)].layers
+        if len(modules) < len(head.layers):  # the base has no pooler, so the task has its own
+            assert family.pooler is not None
+            modules = (family.pooler, *modules)
+    saved: list[str] = []
+    for module, layer in zip(modules, head.layers, strict=True):
+        path = module.path
+        if family.pooler is not None and path == family.pooler.path:
+            path = inside + path
+        tensors[f"base_model.model.{path}.weight"] = np.ascontiguousarray(layer.dense())
+        if layer.bias is not None:
+            tensors[f"base_model.model.{path}.bias"] = np.ascontiguousarray(layer.bias)
+        if module.norm is not None:  # its numbers are in the layer after it
+            tensors[f"base_model.model.{module.norm}.weight"] = np.ones(layer.n, np.float32)
+        whole = path.removeprefix(inside).split(".")[0]
+        saved += [] if whole in saved else [whole]
+    return saved
+
+
+def _config(
+    task: Bundle, family: Family, ranks: dict[str, int], saved: list[str], model: str | None
+) -> dict[str, Any]:
+    first = next(iter(ranks.values()), 1)
+    return {
+        "peft_type": "LORA",
+        "task_type": _TASK_TYPES[task.head.kind],
+        "base_model_name_or_path": model,
+        "inference_mode": True,
+        "r": first,
+        "lora_alpha": first,
+        "rank_pattern": ranks,
+        "alpha_pattern": ranks,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "fan_in_fan_out": bool(family.transposed),
+        "target_modules": sorted(ranks),
+        "modules_to_save": saved or None,
+    }
+
+
+def _described(task: Bundle) -> dict[str, Any]:
+    return {
+        "task": task.task,
+        "kind": task.head.kind,
+        "labels": list(task.labels),
+        "pooling": task.head.pooling,
+        "base": task.base,
+    }

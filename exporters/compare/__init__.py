@@ -1,0 +1,1 @@
+"""Methods compared on one task, at the real bytes of their files."""

@@ -1,0 +1,71 @@
+"""Results kept on disk one by one, so that an interrupted comparison goes on where it stopped.
+
+A cell is a JSON file named for what it holds and for a hash of everything the result depends
+on, the code included: other inputs, or changed code, look for another file. It is written
+atomically; a file that is damaged is computed anew.
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import osd_edge
+from osd_edge.data.examples import Example
+from osd_edge.data.files import make_folder, write_file
+
+
+class Cells:
+    """The folder of cells."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make the folder; raises OutputError."""
+        make_folder(folder)
+        self._folder = folder
+
+    def get(self, name: str, inputs: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The result of `inputs`, None where it is not there or its file is damaged."""
+        try:
+            cell = json.loads(self._path(name, inputs).read_text("utf-8"))
+            value = cell["value"]
+            if cell["sha256"] == _digest(value) and isinstance(value, dict):
+                return value
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        return None
+
+    def put(self, name: str, inputs: Mapping[str, Any], value: Mapping[str, Any]) -> None:
+        """Keep the result of `inputs`; raises OutputError."""
+        cell = {"tool": _tool(), "inputs": inputs, "value": value, "sha256": _digest(value)}
+        text = json.dumps(cell, indent=1, sort_keys=True)
+        write_file(self._path(name, inputs), (text + "\n").encode())
+
+    def _path(self, name: str, inputs: Mapping[str, Any]) -> Path:
+        return self._folder / f"{cell_name(name, inputs)}.json"
+
+
+def cell_name(name: str, inputs: Mapping[str, Any]) -> str:
+    """`name` and a hash of `inputs` and of the tool's version and code."""
+    return f"{name}-{_digest({'tool': _tool(), 'inputs': inputs})[:12]}"
+
+
+@functools.cache
+def _tool() -> str:
+    """Version, and a hash of the source that a result is computed with."""
+    root = Path(osd_edge.__file__).parent
+    digest = hashlib.sha256()
+    for file in sorted([*root.glob("*.py"), *(root / "exporters").rglob("*.py")]):
+        digest.update(file.read_bytes())
+    return f"{osd_edge.__version__} {digest.hexdigest()[:12]}"
+
+
+def examples_digest(examples: Sequence[Example]) -> str:
+    """sha256 of the examples in their order."""
+    return _digest([[e.label, e.text, e.text_pair] for e in examples])
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,188 @@
+"""Controls: what the same refinement makes of other starts, to tell compression from retraining.
+
+Each gets the texts, steps and loss that osd-rd's codes get. If a zero delta, random codes, or a
+plain SVD came as far, the refinement would have retrained the task and not kept it.
+"""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from osd_edge.exporters.compare.peers.bundles import restore_bundle
+from osd_edge.exporters.compare.peers.lora import LoraExtraction, adapter
+from osd_edge.exporters.compare.peers.peer import Compressed, Files, Restored
+from osd_edge.exporters.compare.peers.source import Source
+from osd_edge.exporters.methods.budget import Budget
+from osd_edge.exporters.methods.factorize import Factors
+from osd_edge.exporters.methods.osd_rd.refine import REFINEMENTS
+from osd_edge.exporters.methods.stored.head import HeadOptions, code_head_layer
+from osd_edge.exporters.methods.stored.latents import Latent, Latents
+from osd_edge.exporters.methods.stored.values import code_site
+from osd_edge.exporters.models.backbone import Backbone
+from osd_edge.exporters.models.head_plan import head_modules
+from osd_edge.formats.bundle.model import Bundle, write_bundle
+from osd_edge.formats.bundle.reader import read_bundle
+
+Columns = tuple[torch.Tensor, torch.Tensor]  # U `[k, n]` and V `[k, d]`
+
+
+def without_delta(latents: Latents, _: int) -> Latents:
+    """A zero delta: the head alone is refined."""
+    return replace(latents, sites={})
+
+
+def shuffled(latents: Latents, seed: int) -> Latents:
+    """The same codes in the wrong places: the rows of U and of V of each site are permuted."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def shuffle(x: torch.Tensor) -> torch.Tensor:
+        return x[:, torch.randperm(x.shape[1], generator=generator)]
+
+    sites = {n: latent.map(*map(shuffle, latent.rows)) for n, latent in latents.sites.items()}
+    return replace(latents, sites=sites)
+
+
+@dataclass(frozen=True)
+class ChangedCodes:
+    """osd-rd with refined codes, from a changed start."""
+
+    name: str
+    change: Callable[[Latents, int], Latents]
+    sized: bool = True
+
+    def compress(self, source: Source, budget: Budget | None) -> Compressed:
+        """The bundle within `budget`."""
+        assert budget is not None
+        made = source.exporter.coded_task(source.seed).within(
+            source.task, budget, "codes", change=lambda latents: self.change(latents, source.seed)
+        )
+        return Compressed({f"{source.task}.osd.safetensors": write_bundle(made.bundle)})
+
+    def restore(self, files: Files, backbone: Backbone) -> Restored:
+        """The bundle, read and decoded."""
+        (data,) = files.values()
+        return restore_bundle(data, backbone)
+
+
+class RefinedLora(LoraExtraction):
+    """The SVD-extracted LoRA, its factors and head refined as real numbers, then fp16."""
+
+    name = "control-lora"
+
+    def compress(self, source: Source, budget: Budget | None) -> Compressed:
+        """The adapter of the largest rank within `budget`."""
+        rank = int(super().compress(source, budget).detail["rank"])
+        start = {name: (f.u[:rank], f.v[:rank]) for name, f in source.factors.items()}
+        factors, head = _refined(source, start)
+        found = {name: Factors(u, v, torch.ones(len(u))) for name, (u, v) in factors.items()}
+        return Compressed(adapter(source, found, head, rank), {"rank": rank})
+
+
+class RefinedTruncSvd:
+    """truncsvd-int8, its factors and head refined as real numbers, then int8 again."""
+
+    name = "control-truncsvd"
+    sized = True
+
+    def compress(self, source: Source, budget: Budget | None) -> Compressed:
+        """As many columns as truncsvd-int8 has within `budget`."""
+        assert budget is not None
+        options = HeadOptions(values="int8")
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / f"{source.task}.osd.safetensors"
+            source.exporter.export(
+                path, method="truncsvd", budget=budget, values="int8", head=options
+            )
+            bundle = read_bundle(path.read_bytes())
+        layers = source.pair.backbone.layers
+        start = {}
+        for site in bundle.sites:
+            u, v = (torch.from_numpy(x.copy()) for x in site.decode())
+            start[layers[site.site].name] = (u, v)
+        factors, head = _refined(source, start)
+        head_layers = tuple(
+            code_head_layer(
+                head[f"{module.path}.weight"],
+                module.activation,
+                head.get(f"{module.path}.bias"),
+                options,
+            )
+            for module in head_modules(source.pair.backbone)
+        )
+        bundle = replace(bundle, head=replace(bundle.head, layers=head_layers))
+        return Compressed({path.name: _within(source, bundle, factors, budget)})
+
+    def restore(self, files: Files, backbone: Backbone) -> Restored:
+        """The bundle, read and decoded."""
+        (data,) = files.values()
+        return restore_bundle(data, backbone)
+
+
+def _within(source: Source, bundle: Bundle, factors: dict[str, Columns], budget: Budget) -> bytes:
+    """The bundle with these columns in int8; the smallest ones go if it grew over the budget.
+
+    A value that training brought to zero takes its column out of the dense coding.
+    """
+    while True:
+        coded = (code_site(source.places[n], u, v, "int8") for n, (u, v) in factors.items())
+        sites = tuple(sorted((s for s in coded if s is not None), key=lambda s: s.site))
+        data = write_bundle(replace(bundle, sites=sites))
+        if budget.size is None or len(data) <= budget.size:
+            return data
+        norms = {
+            (name, j): float(u[j].norm() * v[j].norm())
+            for name, (u, v) in factors.items()
+            for j in range(len(u))
+        }
+        name, j = min(norms, key=lambda column: norms[column])
+        u, v = factors[name]
+        others = torch.arange(len(u)) != j
+        factors = {**factors, name: (u[others], v[others])}
+
+
+def _refined(
+    source: Source, start: Mapping[str, Columns]
+) -> tuple[dict[str, Columns], dict[str, torch.Tensor]]:
+    """Factors U `[k, n]`, V `[k, d]` by site and the head's parameters, refined as real numbers.
+
+    Rows have root mean square 1 in training, near that of codes, so that rates mean the same.
+    """
+    modules = head_modules(source.pair.backbone)
+    values = source.head()
+    latents = Latents(
+        {name: _unit(u, v) for name, (u, v) in start.items()},
+        tuple(_unit(values[f"{module.path}.weight"]) for module in modules),
+        tuple(values.get(f"{module.path}.bias") for module in modules),
+    )
+    pipeline = source.exporter.coded_task(source.seed).pipeline
+    refined = pipeline.refined(latents, REFINEMENTS["codes"], quantized=False)
+    factors = {}
+    for name, latent in refined.sites.items():
+        assert latent.v is not None
+        root = latent.scale.abs().sqrt()[:, None]
+        factors[name] = (latent.u * root * latent.scale.sign()[:, None], latent.v * root)
+    head = {}
+    for module, latent, bias in zip(modules, refined.head, refined.biases, strict=True):
+        head[f"{module.path}.weight"] = latent.u * latent.scale[:, None]
+        if bias is not None:
+            head[f"{module.path}.bias"] = bias
+    return factors, head
+
+
+def _unit(u: torch.Tensor, v: torch.Tensor | None = None) -> Latent:
+    left = u.square().mean(1).sqrt().clamp_min(1e-12)
+    if v is None:
+        return Latent(u / left[:, None], None, left)
+    right = v.square().mean(1).sqrt().clamp_min(1e-12)
+    return Latent(u / left[:, None], v / right[:, None], left * right)
+
+
+CONTROLS = (
+    ChangedCodes("control-zero", without_delta),
+    ChangedCodes("control-random", shuffled),
+    RefinedTruncSvd(),
+    RefinedLora(),
+)

@@ -1,0 +1,64 @@
+"""A flat safetensors file: few tensors, sites by their place in the base's table, fp16 heads."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import safetensors.numpy
+import torch
+from numpy.typing import NDArray
+
+from osd_edge.errors import ModelError
+from osd_edge.exporters.models.backbone import Backbone, LinearLayer
+
+if TYPE_CHECKING:
+    from osd_edge.exporters.compare.peers.source import Source
+
+Array = NDArray[Any]
+
+_HEAD = "head."
+
+
+def pack(tensors: Mapping[str, Array]) -> bytes:
+    """The bytes of a safetensors file."""
+    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    return bytes(safetensors.numpy.save(arrays))
+
+
+def unpack(data: bytes) -> dict[str, Array]:
+    """The tensors of a safetensors file."""
+    return dict(safetensors.numpy.load(data))
+
+
+def site_table(source: "Source", sites: Iterable[str] | None = None) -> Array:
+    """Places of `sites` (default: all with a delta) in the base's site table, in 16 bits."""
+    names = [layer.name for layer in source.layers] if sites is None else sites
+    return np.array([source.places[name] for name in names], np.uint16)
+
+
+def listed_layers(tensors: Mapping[str, Array], backbone: Backbone) -> list[LinearLayer]:
+    """The layers that the tensor `sites` names."""
+    return [backbone.layers[place] for place in tensors["sites"].tolist()]
+
+
+def half_head(source: "Source") -> dict[str, Array]:
+    """The fine-tuned head in fp16."""
+    return {f"{_HEAD}{name}": half(value) for name, value in source.head().items()}
+
+
+def read_head(tensors: Mapping[str, Array]) -> dict[str, torch.Tensor]:
+    """The head in float32."""
+    return {
+        name.removeprefix(_HEAD): torch.from_numpy(array.astype(np.float32))
+        for name, array in tensors.items()
+        if name.startswith(_HEAD)
+    }
+
+
+def half(tensor: torch.Tensor) -> NDArray[np.float16]:
+    """`tensor` in fp16; raises ModelError `model.range` where a value is too large."""
+    with np.errstate(over="ignore"):
+        values = tensor.detach().numpy().astype(np.float16)
+    if not np.isfinite(values).all():
+        raise ModelError("model.range", "a value is too large for fp16")
+    return values

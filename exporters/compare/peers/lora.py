@@ -1,0 +1,94 @@
+"""lora: a LoRA adapter extracted from the delta by SVD, as mergekit and PEFT users make it.
+
+The same rank r for every linear layer, A = √S Vᵀ `[r, d]`, B = U √S `[n, r]`, scaling
+lora_alpha / r = 1, fp16, and the head whole in fp16 under `modules_to_save`. The two files are
+those of a PEFT adapter (LoRA: arXiv 2106.09685).
+"""
+
+import json
+from collections.abc import Mapping
+
+import torch
+from safetensors.torch import load, save
+
+from osd_edge.exporters.compare.peers import flat
+from osd_edge.exporters.compare.peers.fitting import largest_within
+from osd_edge.exporters.compare.peers.peer import Compressed, Files, Restored
+from osd_edge.exporters.compare.peers.source import Source
+from osd_edge.exporters.methods.budget import Budget
+from osd_edge.exporters.methods.factorize import Factors
+from osd_edge.exporters.models.backbone import Backbone
+from osd_edge.exporters.models.head_plan import head_modules
+
+MAX_LORA_RANK = 32
+_WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
+_ROOT = "base_model.model."
+
+
+class LoraExtraction:
+    """Truncated SVD in the files of a PEFT adapter."""
+
+    name = "lora"
+    sized = True
+
+    def compress(self, source: Source, budget: Budget | None) -> Compressed:
+        """The adapter of the largest rank within `budget`."""
+        assert budget is not None
+
+        def build(rank: int) -> tuple[Compressed, int]:
+            files = adapter(source, source.factors, source.head(), rank)
+            bits = sum(16 * rank * (layer.n + layer.d) for layer in source.layers)
+            return Compressed(files, {"rank": rank}), bits
+
+        return largest_within(budget, source.layers, MAX_LORA_RANK, build)
+
+    def restore(self, files: Files, backbone: Backbone) -> Restored:
+        """B A of each layer, and the head."""
+        tensors = load(files[_WEIGHTS])
+        config = json.loads(files[_CONFIG])
+        scaling = config["lora_alpha"] / config["r"]
+        deltas, head = {}, {}
+        for layer in backbone.layers:
+            keys = [key for key in tensors if key.endswith(f"{layer.name}.lora_A.weight")]
+            for key in keys:
+                a = tensors.pop(key).float()
+                b = tensors.pop(key.replace("lora_A", "lora_B")).float()
+                deltas[layer.name] = scaling * (b @ a)
+        for module in head_modules(backbone):
+            for key in [key for key in tensors if f".{module.path}." in key]:
+                head[f"{module.path}.{key.rsplit('.', 1)[1]}"] = tensors[key].float()
+        return Restored(deltas, head)
+
+
+def adapter(
+    source: Source,
+    factors: Mapping[str, Factors],
+    head: Mapping[str, torch.Tensor],
+    rank: int,
+) -> dict[str, bytes]:
+    """The two files of a PEFT adapter of rank `rank`."""
+    prefix = f"{_ROOT}{source.model.module.base_model_prefix}."
+    tensors = {}
+    for name, f in factors.items():
+        tensors[f"{prefix}{name}.lora_A.weight"] = _half(f.v[:rank])
+        tensors[f"{prefix}{name}.lora_B.weight"] = _half(f.u[:rank].T)
+    paths = {module.path for module in head_modules(source.pair.backbone)}
+    for name, value in head.items():
+        tensors[f"{_ROOT}{name}"] = _half(value)
+    config = {
+        "peft_type": "LORA",
+        "task_type": "SEQ_CLS",
+        "base_model_name_or_path": source.pair.backbone.checkpoint.folder.name,
+        "r": rank,
+        "lora_alpha": rank,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "target_modules": sorted({name.rsplit(".", 1)[-1] for name in factors}),
+        "modules_to_save": sorted(paths),
+        "inference_mode": True,
+    }
+    return {_WEIGHTS: save(tensors), _CONFIG: json.dumps(config, indent=2).encode()}
+
+
+def _half(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(flat.half(tensor)).contiguous()

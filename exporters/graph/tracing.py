@@ -1,0 +1,129 @@
+"""The backbone's graph, traced without weights and filled in from the checkpoint.
+
+A tracer that holds a model's weights, and then the file's, takes twice the model. Here the traced
+model is hollow: the exporter leaves parameters out, as inputs of the graph by their names, and
+each is read from the checkpoint when its place in the data file is written.
+"""
+
+from collections.abc import Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, numpy_helper
+
+from osd_edge.errors import ModelError
+from osd_edge.exporters.graph.external_data import append_weight, read_graph
+from osd_edge.exporters.graph.folding import drop_unused, fold_constants, names_read
+from osd_edge.exporters.models.backbone import Backbone
+
+_TURNED = "/transposed"  # a weight [n, d] as a MatMul takes it, [d, n]
+
+
+def trace(model: Any, config: Any, path: Path, opset: int) -> onnx.ModelProto:
+    """The graph of the hollow `model`, whose parameters are inputs; `config` is optimum's.
+
+    `path` is where the exporter may write it.
+    """
+    inputs = config.rename_ambiguous_inputs(config.generate_dummy_inputs(framework="pt"))
+    model.config.return_dict = True
+    for name, value in (config.values_override or {}).items():
+        setattr(model.config, name, value)
+    with torch.no_grad(), config.patch_model_for_export(model, model_kwargs={}):
+        axes = config.ordered_inputs(model)
+        torch.onnx.export(
+            model,
+            (inputs,),
+            str(path),
+            input_names=list(axes),
+            output_names=list(config.outputs),
+            dynamic_axes=dict(chain(axes.items(), config.outputs.items())),
+            do_constant_folding=False,  # it would compute with weights that are not there
+            keep_initializers_as_inputs=True,  # else equal parameters become one
+            export_params=False,
+            opset_version=opset,
+            dynamo=False,
+        )
+    graph = read_graph(path)
+    _fix_width(graph, model.config)
+    return graph
+
+
+def fill(
+    model: onnx.ModelProto,
+    backbone: Backbone,
+    buffers: Mapping[str, torch.Tensor],
+    folder: Path,
+    location: str,
+) -> None:
+    """Give the parameters of a traced `model` their values, in place.
+
+    Weights that a product takes go to the file `folder / location`; the rest into the graph.
+    `buffers` are tensors of the torch model that are no parameters. Raises ModelError
+    `model.graph` where the graph has an input of another name.
+    """
+    graph = model.graph
+    known = {entry.name for entry in graph.input if entry.name in backbone.family.inputs}
+    free = [entry.name for entry in graph.input if entry.name not in known]
+    for i in reversed(range(len(graph.input))):
+        if graph.input[i].name not in known:
+            del graph.input[i]
+    turned = _without_transposes(graph, set(free))
+    products = {n.input[1] for n in graph.node if n.op_type in ("MatMul", "Gemm")}
+    read = names_read(graph.node)
+    for name in free:
+        for used in (name, turned.get(name)):
+            if used is None or used not in read:
+                continue
+            array = _value(backbone, buffers, name)
+            if used != name:
+                array = np.ascontiguousarray(array.T)
+            if used in products:
+                graph.initializer.append(append_weight(used, array, folder, location))
+            else:
+                graph.initializer.append(numpy_helper.from_array(array, used))
+    fold_constants(model)
+    drop_unused(graph)
+
+
+def _value(backbone: Backbone, buffers: Mapping[str, torch.Tensor], name: str) -> NDArray[Any]:
+    if name in backbone.parameters:
+        value: NDArray[Any] = backbone.checkpoint.float32(name).numpy()
+        return value
+    if name not in buffers:
+        raise ModelError("model.graph", f"the exported graph takes {name}, which is no parameter")
+    return buffers[name].numpy()
+
+
+def _without_transposes(graph: onnx.GraphProto, free: set[str]) -> dict[str, str]:
+    """Take out nodes that transpose a parameter; the names of transposed ones, by parameter."""
+    turned: dict[str, str] = {}
+    renamed = {}
+    for i in reversed(range(len(graph.node))):
+        node = graph.node[i]
+        if node.op_type == "Transpose" and node.input[0] in free and _swaps(node):
+            turned[node.input[0]] = f"{node.input[0]}{_TURNED}"
+            renamed[node.output[0]] = turned[node.input[0]]
+            del graph.node[i]
+    for node in graph.node:
+        for i, name in enumerate(node.input):
+            if name in renamed:
+                node.input[i] = renamed[name]
+    return turned
+
+
+def _swaps(node: onnx.NodeProto) -> bool:
+    return any(a.name == "perm" and list(a.ints) == [1, 0] for a in node.attribute)
+
+
+def _fix_width(model: onnx.ModelProto, config: Any) -> None:
+    """Outputs end in the hidden size, which tracing does not know for sure."""
+    width = getattr(config, "word_embed_proj_dim", None) or config.hidden_size
+    for output in model.graph.output:
+        kind = output.type.tensor_type
+        if kind.elem_type == TensorProto.FLOAT and kind.shape.dim:
+            kind.shape.dim[-1].dim_value = width

@@ -1,0 +1,1 @@
+"""Compression methods behind one contract, and what they share."""

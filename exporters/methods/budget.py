@@ -1,0 +1,67 @@
+"""Budgets: bytes of the whole file, or the paper's `r=…` for the linear factors alone."""
+
+import re
+from dataclasses import dataclass
+
+from osd_edge.data.sizes import parse_size
+from osd_edge.errors import BudgetError, InputError
+from osd_edge.formats.bundle.model import MAX_DIMENSION
+from osd_edge.formats.coding.positions import index_bits
+
+VALUE_BITS = {"fp32": 32, "fp16": 16, "int8": 8}
+SCALE_BITS = 32  # int8 columns carry one fp32 scale
+
+
+@dataclass(frozen=True)
+class Budget:
+    """`rank` r: each layer's factors get 32 r (n + d) bits; or `size`: bytes of the whole file."""
+
+    rank: float | None = None
+    size: int | None = None
+
+    def __str__(self) -> str:
+        return f"r={self.rank:g}" if self.rank is not None else f"{self.size} bytes"
+
+
+def parse_budget(text: str) -> Budget:
+    """A budget such as `r=1`, `r=0.5`, `64KiB` or `1.5MB`; raises `budget.malformed`."""
+    match = re.fullmatch(r"r\s*=\s*(\d+(?:\.\d+)?)", text.strip())
+    try:
+        budget = Budget(rank=float(match[1])) if match else Budget(size=parse_size(text))
+    except InputError as error:
+        raise BudgetError(
+            "budget.malformed", f"expected a budget such as r=1, 64KiB or 1.5MB, found {text!r}"
+        ) from error
+    if budget.rank is not None and budget.rank > MAX_DIMENSION:
+        raise BudgetError("budget.malformed", f"no layer has a rank of {text[:40]!r}")
+    if not (budget.rank or budget.size):
+        raise BudgetError("budget.malformed", f"a budget must be more than nothing, found {text!r}")
+    return budget
+
+
+def layer_bits(rank: float, n: int, d: int) -> int:
+    """Bits that budget r gives the factors of an `[n, d]` layer: those of r fp32 columns."""
+    return int(32 * rank * (n + d))
+
+
+def column_bits(n: int, d: int, values: str) -> int:
+    """Bits of one dense column pair (u_k, v_k), with its scale where values are int8."""
+    return VALUE_BITS[values] * (n + d) + (SCALE_BITS if values == "int8" else 0)
+
+
+def element_bits(n: int, d: int, k: int, values: str) -> tuple[int, int]:
+    """Bits of one kept element of U `[n, k]` and of V `[d, k]` in the paper's count.
+
+    The value, and the index of its place: ⌈log₂ nk⌉ and ⌈log₂ dk⌉ bits (arXiv 2511.02681).
+    """
+    value = VALUE_BITS[values]
+    return value + index_bits(n * k), value + index_bits(d * k)
+
+
+def paper_bits(n: int, d: int, k: int, s_u: int, s_v: int, values: str = "fp32") -> int:
+    """μ = b (s_u + s_v) + ⌈log₂ nk⌉ s_u + ⌈log₂ dk⌉ s_v for s_u, s_v kept elements.
+
+    b is 32 in the paper. Scales of int8 columns, which the paper does not have, count on top.
+    """
+    u_bits, v_bits = element_bits(n, d, k, values)
+    return u_bits * s_u + v_bits * s_v + (SCALE_BITS * k if values == "int8" else 0)

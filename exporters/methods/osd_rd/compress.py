@@ -1,0 +1,319 @@
+"""The pipeline of osd-rd: statistics → whitened SVD → one quantiser → rescale → refine or amplify.
+
+What does not depend on the budget is computed once and kept.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from osd_edge.data.examples import Example
+from osd_edge.data.progress import Progress, silent
+from osd_edge.exporters.methods.factorize import site_delta
+from osd_edge.exporters.methods.osd_rd.allocate import (
+    COARSER,
+    coarsest_of_matrix,
+    coarsest_step,
+    columns_at,
+    finest_within,
+    head_columns_at,
+    matrix_at,
+)
+from osd_edge.exporters.methods.osd_rd.amplify import (
+    MOST_TEXTS,
+    MOST_TEXTS_STREAMED,
+    best_amplification,
+)
+from osd_edge.exporters.methods.osd_rd.bfloat16 import lowered, training_dtype
+from osd_edge.exporters.methods.osd_rd.mixtures import training_texts
+from osd_edge.exporters.methods.osd_rd.refine import REFINEMENTS, Refinement, refine
+from osd_edge.exporters.methods.osd_rd.rescale import rescaled
+from osd_edge.exporters.methods.osd_rd.sites import columns_of, statistics_of
+from osd_edge.exporters.methods.osd_rd.statistics import Statistics, collect_statistics
+from osd_edge.exporters.methods.osd_rd.student import Student
+from osd_edge.exporters.methods.osd_rd.whitening import Columns, whitened_svd
+from osd_edge.exporters.methods.osd_rd.work_folder import WorkFolder
+from osd_edge.exporters.methods.stored.head import BIG
+from osd_edge.exporters.methods.stored.integers import integer_layers, integer_sites
+from osd_edge.exporters.methods.stored.latents import ROUNDING, Latent, Latents, shrunk
+from osd_edge.exporters.models.fine_tuned import Pair
+from osd_edge.exporters.models.head_plan import head_values
+from osd_edge.exporters.scoring.calibrated_task import batches_of, evenly_spaced
+from osd_edge.exporters.scoring.task_model import TaskModel
+from osd_edge.formats.bundle.integers import IntegerLayer, IntegerSite
+
+BATCH = 16  # texts of a step
+_STEP_TOKENS = 360  # of a step; where its texts are shorter there are more steps, up to twice
+_STATISTICS_TEXTS = 512  # more change them little
+_STREAMED_BATCH = 4  # what a large model keeps for its backward pass grows with the batch
+_MOST_LEVELS = 4095  # integers of twelve bits lose nothing that an answer could show
+_OCTAVES = 0.75  # above the step of plain rounding, in which that with feedback is searched
+_SHRINKINGS = 12  # of the interval in which the last fit to the budget is searched
+
+
+@dataclass(frozen=True)
+class Integers:
+    """What a bundle stores: sites in the order of the site table, and the head's layers."""
+
+    sites: tuple[IntegerSite, ...]
+    layers: tuple[IntegerLayer, ...]
+
+
+Fits = Callable[[Integers], bool]
+Change = Callable[[Latents], Latents]
+
+
+class RateDistortion:
+    """osd-rd for one fine-tuned model. Without calibration data `model` is None."""
+
+    def __init__(
+        self,
+        pair: Pair,
+        places: dict[str, int],
+        model: TaskModel | None,
+        examples: Sequence[Example],
+        seed: int = 0,
+        progress: Progress = silent,
+        *,
+        work: WorkFolder | None = None,
+        executor: Executor | None = None,
+    ) -> None:
+        """Collect statistics on `examples` and decompose the deltas of the sites in `places`.
+
+        What is finished stays in `work`; `executor` may decompose several layers at once.
+        """
+        self._pair = pair
+        self._places = places
+        self._model = model
+        self._examples = examples
+        self._seed = seed
+        self._modules = pair.head.modules
+        values = head_values(pair.tuned, self._modules)
+        heads = [module.path for module in self._modules]
+        known = statistics_of([*places, *heads], lambda: self._collect(progress), work)
+        self._statistics = {name: known[name] for name in places}
+        self._columns = columns_of(
+            pair.backbone, pair.tuned, self._statistics, work, executor, progress
+        )
+        self._head = [
+            self._head_layer(values[f"{path}.weight"], known[path].load()) for path in heads
+        ]
+        self._biases = tuple(values.get(f"{module.path}.bias") for module in self._modules)
+
+    def compress(
+        self,
+        fits: Fits,
+        refinement: str | Refinement,
+        progress: Progress = silent,
+        change: Change | None = None,
+        most: float = math.inf,
+    ) -> Integers | None:
+        """The best integers that `fits` accepts; None where nothing does.
+
+        `refinement` is `none`, `scales` or `codes` (or its numbers); without calibration data
+        it must be `none`. `change` alters what refinement starts from, for controls. `fits` is
+        sure to accept no more than `most` values of sites other than zero, which saves asking it.
+        """
+        how = REFINEMENTS[refinement] if isinstance(refinement, str) else refinement
+        latents = self.fitted(fits, progress, most)
+        if latents is None:
+            return None
+        if how.steps:
+            start = change(latents) if change else latents
+            return self.within(self.refined(start, how, progress), fits)
+        return self.within(self.amplified(latents, progress), fits)
+
+    def fitted(
+        self, fits: Fits, progress: Progress = silent, most: float = math.inf
+    ) -> Latents | None:
+        """Quantised with the smallest step that `fits`, and rescaled; None where none does."""
+
+        def accepted(latents: Latents | None) -> bool:
+            return latents is not None and fits(self.integers(latents))
+
+        plain = finest_within(
+            lambda step: self._at(step, feedback=False, most=most),
+            accepted,
+            self._coarsest,
+            progress,
+        )
+        if plain is None:
+            return None
+        step, latents = plain
+        if self._model is not None:
+            # Passing errors on takes bytes: a somewhat coarser step. Where nothing near fits, the
+            # file is so small that plain rounding is as good.
+            found = finest_within(
+                lambda step: self._at(step, most=most),
+                accepted,
+                step * 2**_OCTAVES,
+                progress,
+                octaves=_OCTAVES,
+                halvings=7,
+            )
+            latents = latents if found is None else found[1]
+        assert latents is not None, "nothing was accepted"
+        return self._rescaled(latents)
+
+    def refined(
+        self,
+        latents: Latents,
+        how: Refinement,
+        progress: Progress = silent,
+        *,
+        quantized: bool = True,
+    ) -> Latents:
+        """`latents` trained to follow the fine-tuned model on the calibration texts."""
+        how = replace(how, steps=steps_for(how.steps, self._usual_length))
+        chosen = training_texts(self._examples, how.steps * BATCH, self._seed)
+        batches = batches_of(self._pair, chosen, BATCH)
+        head = self._pair.head
+        with self._student(latents, quantized=quantized) as (student, teacher):
+            return refine(student, teacher, batches, how, head, seed=self._seed, progress=progress)
+
+    def amplified(self, latents: Latents, progress: Progress = silent) -> Latents:
+        """`latents` times one factor; as they are without calibration data."""
+        if self._model is None or not latents.sites:
+            return latents
+        most = MOST_TEXTS_STREAMED if self._model.streamed else MOST_TEXTS
+        batches = batches_of(self._pair, evenly_spaced(self._examples, most))
+        with self._student(latents) as (student, teacher):
+            factor = best_amplification(student, teacher, batches, self._pair.head.kind, progress)
+        sites = {n: replace(x, scale=factor * x.scale) for n, x in latents.sites.items()}
+        return replace(latents, sites=sites)
+
+    def within(self, latents: Latents, fits: Fits) -> Integers | None:
+        """`latents` as integers, drawn towards zero as little as it takes until it `fits`."""
+        best = self.integers(shrunk(latents, 0.0))
+        if fits(best):
+            return best
+        found = None
+        low, high = 0.0, 1.0
+        for _ in range(_SHRINKINGS):
+            middle = (low + high) / 2
+            tried = self.integers(shrunk(latents, middle))
+            if fits(tried):
+                high, found = middle, tried
+            else:
+                low = middle
+        return found
+
+    def smallest(self) -> Integers:
+        """The least that a bundle of this task may hold: its head, as coarse as can be."""
+        latents = self._at(COARSER * self._coarsest)
+        assert latents is not None
+        return self.integers(latents)
+
+    def integers(self, latents: Latents) -> Integers:
+        """What the bundle would store of `latents`."""
+        activations = [module.activation for module in self._modules]
+        return Integers(
+            tuple(integer_sites(latents, self._places)),
+            tuple(integer_layers(latents, activations)),
+        )
+
+    @contextmanager
+    def _student(
+        self, latents: Latents, *, quantized: bool = True
+    ) -> Iterator[tuple[Student, Any]]:
+        """A student with these latents, and the fine-tuned model, as fast as the processor can."""
+        assert self._model is not None
+        model = self._model
+        model.set_delta(())
+        paths = {name: model.path(name) for name in latents.sites}
+        dtype = training_dtype()
+        heads = tuple(m.path for m in self._modules)
+        student = Student(model.module, latents, paths, heads, quantized=quantized, dtype=dtype)
+        model.set_tuned()
+        with lowered(student.module, dtype), lowered(model.module, dtype):
+            yield student, model.module
+
+    def _collect(self, progress: Progress) -> dict[str, Statistics]:
+        if self._model is None:
+            return {}
+        self._model.set_tuned()
+        module = self._model.module
+        layers = {name: module.get_submodule(self._model.path(name)) for name in self._places}
+        layers |= {m.path: module.get_submodule(m.path) for m in self._modules}
+        texts = evenly_spaced(self._examples, _STATISTICS_TEXTS)
+        if not self._model.streamed:
+            batches = batches_of(self._pair, texts)
+            return collect_statistics(module, layers, batches, self._seed, progress)
+        batches = batches_of(self._pair, texts, _STREAMED_BATCH)
+        with lowered(module, training_dtype()):
+            return collect_statistics(module, layers, batches, self._seed, progress)
+
+    def _head_layer(
+        self, weight: torch.Tensor, statistics: Statistics | None
+    ) -> Columns | tuple[torch.Tensor, float]:
+        """A big layer's whitened columns; of a small one the matrix and the layer's weight."""
+        own = statistics or Statistics()
+        return whitened_svd(weight, own) if min(weight.shape) >= BIG else (weight, own.weight)
+
+    @cached_property
+    def _coarsest(self) -> float:
+        """The step above which nothing is left but the least that a head needs."""
+        wide = {f"head {i}": x for i, x in enumerate(self._head) if isinstance(x, Columns)}
+        # Beside a delta that is hardly there the head's own step counts.
+        own = [coarsest_of_matrix(*x) for x in self._head if not isinstance(x, Columns)]
+        return max([coarsest_step({**self._columns, **wide}), *own])
+
+    def _at(self, step: float, *, feedback: bool = True, most: float = math.inf) -> Latents | None:
+        """All layers at the global step.
+
+        None where an integer is too large, or sites have more than `most` that are not zero.
+        """
+        left = most
+        sites = {}
+        for name, columns in self._columns.items():
+            sites[name] = columns_at(columns, step, feedback=feedback)
+            left -= _count(sites[name])
+            if left < 0:
+                return None
+        head = tuple(
+            head_columns_at(x, step, feedback=feedback)
+            if isinstance(x, Columns)
+            else matrix_at(*x, step)
+            for x in self._head
+        )
+        if any(math.isinf(_count(layer)) for layer in head):
+            return None
+        return shrunk(Latents(sites, head, self._biases), 0.0)
+
+    def _rescaled(self, latents: Latents) -> Latents:
+        sites = {}
+        for name, latent in latents.sites.items():
+            delta = site_delta(self._pair.backbone, self._pair.tuned, name)
+            assert delta is not None
+            sites[name] = rescaled(latent, delta, self._statistics[name].load())
+        return Latents(sites, latents.head, latents.biases)
+
+    @cached_property
+    def _usual_length(self) -> float:
+        """Tokens of a calibration text, on average; no bound for pictures, which are long."""
+        if self._pair.backbone.family.reads_images:
+            return math.inf
+        some = batches_of(self._pair, evenly_spaced(self._examples, _STATISTICS_TEXTS))
+        tokens = sum(int(batch.mask.sum()) for batch in some if batch.mask is not None)
+        return tokens / sum(len(batch.rows) for batch in some)
+
+
+def steps_for(usual: int, length: float) -> int:
+    """Steps that take about as long with texts of `length` tokens as `usual` ones with longer."""
+    return round(usual * min(max(1.0, _STEP_TOKENS / (BATCH * length)), 2.0))
+
+
+def _count(latent: Latent) -> float:
+    """Values other than zero once quantised; infinitely many where one is too large to store."""
+    count = 0
+    for x in latent.rows:
+        if float(x.abs().max() if x.numel() else 0.0) > _MOST_LEVELS:
+            return math.inf
+        count += int((x.abs() >= 1 - ROUNDING).sum())
+    return count

@@ -1,0 +1,72 @@
+"""How far a student is from the fine-tuned model on a batch: in its answers and on the way there.
+
+L = T² D(teacher ‖ student; both at temperature T) + 4 H. H is the mean over layers of the squared
+difference of hidden states, divided by their variance over many texts (over those of one batch it
+may be next to nothing: a batch of the shortest texts is the same word many times). D is the
+divergence for the kind of task, KL for labels; numbers and embeddings have no temperature.
+
+With few classes the answers alone say little about a text (one number for two classes); the
+hidden states say much more, so the student learns to follow the teacher on texts it has not seen.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from osd_edge.exporters.models.head_plan import HeadPlan
+from osd_edge.exporters.scoring.agreement import answer_loss
+from osd_edge.exporters.scoring.calibration import mask_of
+
+TEMPERATURE = 2.0
+HIDDEN_WEIGHT = 4.0
+
+
+def distillation_loss(
+    student: Any, teacher: Any, mask: torch.Tensor, head: HeadPlan, spread: torch.Tensor
+) -> torch.Tensor:
+    """The loss of a batch from two model outputs with hidden states; `mask` `[batch, tokens]`.
+
+    `spread` `[layers]` is the variance of each layer's states, from `hidden_spread`.
+    Of the last layer only the tokens that the head reads count.
+    """
+    heat = 1.0 if head.kind in ("regression", "embedding") else TEMPERATURE
+    answers = answer_loss(head.kind, student.logits / heat, teacher.logits / heat, mask)
+    pairs = zip(
+        _states(student, mask, head.pooling),
+        _states(teacher, mask, head.pooling),
+        spread,
+        strict=True,
+    )
+    hidden = torch.stack([(ours - theirs).square().mean() / s for ours, theirs, s in pairs])
+    return heat**2 * answers + HIDDEN_WEIGHT * hidden.mean()
+
+
+def hidden_spread(
+    teacher: Any, batches: Sequence[Mapping[str, torch.Tensor]], pooling: str
+) -> torch.Tensor:
+    """Variance `[layers]` of the states that the loss compares, over the tokens of `batches`."""
+    states: list[list[torch.Tensor]] = []
+    with torch.no_grad():
+        for tokens in batches:
+            output = teacher(**tokens, output_hidden_states=True)
+            mask = mask_of(tokens, output.hidden_states[-1])
+            states.append(_states(output, mask, pooling))
+    layers = [torch.cat(of_layer) for of_layer in zip(*states, strict=True)]
+    return torch.stack([(x - x.mean(0)).square().mean().clamp_min(1e-6) for x in layers])
+
+
+def _states(output: Any, mask: torch.Tensor, pooling: str) -> list[torch.Tensor]:
+    """States `[tokens, hidden]` of each layer: of the last one those that the head reads."""
+    *middle, last = output.hidden_states[1:]
+    return [*(x[mask.bool()] for x in middle), last[_read_tokens(mask, pooling)]]
+
+
+def _read_tokens(mask: torch.Tensor, pooling: str) -> torch.Tensor:
+    """Which tokens `[batch, tokens]` a head with this pooling reads."""
+    tokens = mask.bool()
+    if pooling in ("mean", "none"):
+        return tokens
+    places = torch.arange(mask.shape[1])
+    last = (places * tokens).amax(1) if pooling == "last" else torch.zeros(len(mask))
+    return places[None] == last[:, None]

@@ -1,0 +1,87 @@
+"""The sites of a task, each with its statistics and whitened columns: the costly part of osd-rd.
+
+Layers do not depend on one another, so they are decomposed wherever an executor has room, in
+threads or processes. What is finished may stay in a work folder.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from osd_edge.data.progress import Progress, silent
+from osd_edge.exporters.methods.factorize import site_delta
+from osd_edge.exporters.methods.osd_rd.statistics import Statistics
+from osd_edge.exporters.methods.osd_rd.whitening import Columns, whitened_svd
+from osd_edge.exporters.methods.osd_rd.work_folder import WorkFolder
+from osd_edge.exporters.models.backbone import Backbone
+from osd_edge.exporters.models.checkpoint import Checkpoint
+
+
+class Known(Protocol):
+    """Statistics, in memory or in a file."""
+
+    def load(self) -> Statistics:
+        """The statistics themselves."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Job:
+    """All that decomposing one layer takes; it can be sent to another process."""
+
+    backbone: Backbone
+    tuned: Checkpoint
+    name: str
+    known: Known
+    work: WorkFolder | None
+    threads: int
+
+
+def statistics_of(
+    names: Sequence[str],
+    collect: Callable[[], Mapping[str, Statistics]],
+    work: WorkFolder | None = None,
+) -> dict[str, Known]:
+    """Statistics by layer name; `collect` gives them where `work` does not hold them all."""
+    if work is not None:
+        held = {name: work.statistics(name) for name in names}
+        finished = {name: known for name, known in held.items() if known is not None}
+        if len(finished) == len(held):
+            return dict(finished)
+    found = dict(collect())
+    known: dict[str, Known] = {}
+    for name in names:
+        own = found.pop(name, None) or Statistics()
+        known[name] = own if work is None or own.a is None else work.put_statistics(name, own)
+    return known
+
+
+def columns_of(
+    backbone: Backbone,
+    tuned: Checkpoint,
+    known: Mapping[str, Known],
+    work: WorkFolder | None = None,
+    executor: Executor | None = None,
+    progress: Progress = silent,
+) -> dict[str, Columns]:
+    """Whitened columns of the deltas of the layers in `known`, by name."""
+    threads = torch.get_num_threads()
+    jobs = [_Job(backbone, tuned, name, own, work, threads) for name, own in known.items()]
+    results = map(_decomposed, jobs) if executor is None else executor.map(_decomposed, jobs)
+    return dict(zip(known, progress(results, "Whitened SVD", len(jobs)), strict=True))
+
+
+def _decomposed(job: _Job) -> Columns:
+    finished = None if job.work is None else job.work.columns(job.name)
+    if finished is not None:
+        return finished
+    # A worker's products are then added up in the same order as the caller's own.
+    if torch.get_num_threads() != job.threads:
+        torch.set_num_threads(job.threads)
+    delta = site_delta(job.backbone, job.tuned, job.name)
+    assert delta is not None
+    columns = whitened_svd(delta, job.known.load())
+    return columns if job.work is None else job.work.put_columns(job.name, columns)

@@ -1,0 +1,87 @@
+"""Whitened SVD: the columns of a delta in the order in which they matter to the answers.
+
+G^½ ΔW A^½ = P S Qᵀ, U = G^-½ P √S, V = A^-½ Q √S, so that U Vᵀ = ΔW, and leaving out column k
+costs S_k² in tr(G E A Eᵀ). Of wide layers only the leading columns are computed (`leading`).
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from osd_edge.exporters.methods.osd_rd.feedback import Metric, metric_of
+from osd_edge.exporters.methods.osd_rd.leading import leading_columns
+from osd_edge.exporters.methods.osd_rd.moments import Sketch
+from osd_edge.exporters.methods.osd_rd.statistics import Statistics
+
+WIDE = 1024  # a layer with this many inputs and outputs, or more, is never decomposed in full
+MAX_COLUMNS = 256  # of a layer; at any budget where this method makes sense many more are zero
+
+
+class Shaping(Protocol):
+    """A metric, in memory or in a file."""
+
+    @property
+    def mean(self) -> float:
+        """The geometric mean of its eigenvalues."""
+        ...
+
+    def load(self) -> Metric:
+        """The metric itself."""
+        ...
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Whitened factors of a layer: `u` `[k, n]`, `v` `[k, d]`, `singular` `[k]`, largest first.
+
+    `weight` is the layer's, of its statistics; `metric_u` and `metric_v` are G and A, None
+    without calibration data.
+    """
+
+    u: torch.Tensor
+    v: torch.Tensor
+    singular: torch.Tensor
+    weight: float
+    metric_u: Shaping | None = None
+    metric_v: Shaping | None = None
+
+
+def roots(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """M^½ and M^-½ of a symmetric positive definite matrix `[n, n]`."""
+    values, vectors = torch.linalg.eigh(matrix)
+    scale = values.clamp_min(values[-1] * 1e-7).sqrt()
+    return (vectors * scale) @ vectors.T, (vectors / scale) @ vectors.T
+
+
+def whitened_svd(delta: torch.Tensor, statistics: Statistics) -> Columns:
+    """Whitened columns of ΔW `[n, d]`, those that are zero left out."""
+    g, a = statistics.g, statistics.a
+    metric_u = None if g is None or a is None else metric_of(g)
+    metric_v = None if g is None or a is None else metric_of(a)
+    if min(delta.shape) >= WIDE or isinstance(g, Sketch) or isinstance(a, Sketch):
+        u, v, s = leading_columns(delta, g, a, MAX_COLUMNS)
+    else:
+        u, v, s = _all_columns(delta, g, a)
+    return Columns(u.contiguous(), v.contiguous(), s, statistics.weight, metric_u, metric_v)
+
+
+def _all_columns(
+    delta: torch.Tensor, g: torch.Tensor | None, a: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """U `[k, n]`, V `[k, d]` and S `[k]`, from the whole decomposition."""
+    white = delta
+    if g is not None and a is not None:
+        root_g, inverse_g = roots(g)
+        root_a, inverse_a = roots(a)
+        white = root_g @ delta @ root_a
+    p, s, qt = torch.linalg.svd(white, full_matrices=False)
+    k = min(MAX_COLUMNS, int((s > s[0] * 1e-6).sum()))
+    p, s, qt = p[:, :k], s[:k], qt[:k]
+    # Signs are fixed (the largest element of each column of P is positive): equal deltas give
+    # equal factors.
+    signs = p.gather(0, p.abs().argmax(0, keepdim=True))[0].sign()
+    left, right = (p * (signs * s.sqrt())).T, qt * (signs * s.sqrt())[:, None]
+    if g is not None and a is not None:
+        left, right = left @ inverse_g, right @ inverse_a
+    return left, right, s

@@ -1,0 +1,55 @@
+"""What a finished layer depends on, as one key: another one, and it is computed again."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from osd_edge import __version__
+from osd_edge.data.examples import Example
+from osd_edge.data.progress import Progress, silent
+from osd_edge.exporters.methods.osd_rd import leading, moments, whitening
+from osd_edge.exporters.methods.osd_rd.bfloat16 import training_dtype
+from osd_edge.exporters.models.compatibility import used_parameters
+from osd_edge.exporters.models.fine_tuned import Pair
+from osd_edge.exporters.models.fingerprint import fingerprint
+
+_DESCRIBE = ("*.json", "*.txt", "*.model")  # what says how a model computes and reads texts
+
+
+def work_key(
+    pair: Pair,
+    sites: Sequence[str],
+    examples: Sequence[Example],
+    seed: int,
+    progress: Progress = silent,
+) -> str:
+    """64 hex digits for both models' weights and settings, the head, the texts and our settings."""
+    head = [module.path for module in pair.head.modules]
+    parts = [f"{path}.{part}" for path in head for part in ("weight", "bias")]
+    norms = [f"{m.norm}.{part}" for m in pair.head.modules for part in ("weight", "bias") if m.norm]
+    own = [name for name in (*parts, *norms) if name in pair.tuned]
+    names = [*used_parameters(pair.backbone, pair.tuned, pair.head), *own]
+    folders = (pair.backbone.checkpoint.folder, pair.tuned.folder)
+    described = [sorted(p for e in _DESCRIBE for p in folder.glob(e)) for folder in folders]
+    facts = {
+        "version": __version__,
+        "base": pair.fingerprint,
+        "tuned": fingerprint(pair.tuned, names, progress, "Fingerprint of the fine-tuned model"),
+        "head": [pair.head.kind, pair.head.pooling, head],
+        "models": [[[p.name, _sha256(p)] for p in files] for files in described],
+        "multiplies": str(training_dtype()),
+        "sites": list(sites),
+        "texts": [[example.text, example.text_pair] for example in examples],
+        "pictures": [_sha256(x.picture) for x in examples if x.picture is not None],
+        "seed": seed,
+        "columns": [whitening.WIDE, whitening.MAX_COLUMNS],
+        "leading": [leading.OVERSAMPLING, leading.ROUNDS],
+        "moments": [moments.EXACT, moments.ROWS],
+    }
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

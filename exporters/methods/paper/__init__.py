@@ -1,0 +1,1 @@
+"""The paper's methods: truncsvd, magtruncsvd and osd (arXiv 2511.02681)."""

@@ -1,0 +1,1 @@
+"""From real numbers to what a bundle stores: value types, small integers, heads."""

@@ -1,0 +1,72 @@
+"""From latents to what the bundle stores: integers with scales of the grid."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from osd_edge.exporters.methods.stored.latents import Latent, Latents, quantize
+from osd_edge.formats.bundle.integers import IntegerLayer, IntegerMatrix, IntegerSite
+from osd_edge.formats.coding.rows import row_bits
+from osd_edge.formats.coding.scales import snap_scales
+
+_BIAS_LEVELS = 16  # integers on either side of zero for a head's bias
+
+
+def integer_sites(latents: Latents, places: Mapping[str, int]) -> list[IntegerSite]:
+    """The sites in the order of the site table, scales snapped together and signs in U."""
+    names = sorted(latents.sites, key=lambda name: places[name])
+    sites = [latents.sites[name] for name in names]
+    if not sites:
+        return []
+    scales = torch.cat([site.scale for site in sites])
+    snapped = np.split(
+        snap_scales(_positive(scales)), np.cumsum([len(site.scale) for site in sites])[:-1]
+    )
+    result = []
+    for name, site, scale in zip(names, sites, snapped, strict=True):
+        assert site.v is not None
+        u = quantize(site.u) * torch.where(site.scale < 0, -1.0, 1.0)[:, None]
+        result.append(IntegerSite(places[name], _integers(u), _integers(quantize(site.v)), scale))
+    return result
+
+
+def integer_layers(latents: Latents, activations: Sequence[str | None]) -> list[IntegerLayer]:
+    """The head's layers, each matrix with scales snapped together."""
+    return [
+        _layer(latent, bias, activation)
+        for latent, bias, activation in zip(latents.head, latents.biases, activations, strict=True)
+    ]
+
+
+def approximate_bits(latents: Latents) -> float:
+    """Bits of all rows with their scales, but for lanes and tables: fast, for use in a loop."""
+    rows = [x for latent in (*latents.sites.values(), *latents.head) for x in latent.rows]
+    scales = sum(len(latent.scale) for latent in (*latents.sites.values(), *latents.head))
+    return 8 * scales + sum(float(row_bits(_integers(quantize(x))).sum()) for x in rows)
+
+
+def _layer(latent: Latent, bias: torch.Tensor | None, activation: str | None) -> IntegerLayer:
+    scale = snap_scales(_positive(latent.scale))
+    codes = _integers(quantize(latent.u) * torch.where(latent.scale < 0, -1.0, 1.0)[:, None])
+    matrix = IntegerMatrix(codes, scale)
+    coded_bias = None if bias is None else _bias(bias)
+    if latent.v is None:
+        return IntegerLayer(activation, coded_bias, weight=matrix)
+    return IntegerLayer(activation, coded_bias, u=matrix, v=_integers(quantize(latent.v)))
+
+
+def _bias(bias: torch.Tensor) -> IntegerMatrix:
+    scale = snap_scales(np.array([max(float(bias.abs().max()), 1e-6) / _BIAS_LEVELS]))
+    return IntegerMatrix(_integers((bias / float(scale[0])).round()[None]), scale)
+
+
+def _positive(scales: torch.Tensor) -> NDArray[np.float64]:
+    positive: NDArray[np.float64] = np.maximum(scales.abs().double().numpy(), 1e-14)
+    return positive
+
+
+def _integers(x: torch.Tensor) -> NDArray[np.int32]:
+    result: NDArray[np.int32] = x.detach().to(torch.int32).numpy()
+    return result

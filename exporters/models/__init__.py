@@ -1,0 +1,1 @@
+"""What a checkpoint is: its backbone, head, tokenizer, adapters and family."""

@@ -1,0 +1,219 @@
+"""A base with PEFT adapters on it, read as if it were a fine-tuned checkpoint.
+
+W = W_base + Σ wᵢ ΔWᵢ over the adapters i with their weights w. Nothing is merged on disk: a
+tensor is made when it is asked for, so that comparing needs memory for one layer.
+"""
+
+import copy
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import PretrainedConfig
+
+from osd_edge.errors import InputError, ModelError, shown
+from osd_edge.exporters.models.checkpoint import BUFFERS, Checkpoint
+from osd_edge.exporters.models.families import SEQUENCE, SPANS, TOKENS, Family, family_of
+from osd_edge.exporters.models.head_plan import label_fault
+from osd_edge.exporters.models.peft_adapter import PeftAdapter, read_adapter
+
+_HEADS = {
+    "SEQ_CLS": (SEQUENCE, "ForSequenceClassification"),
+    "TOKEN_CLS": (TOKENS, "ForTokenClassification"),
+    "QUESTION_ANS": (SPANS, "ForQuestionAnswering"),
+}
+
+
+class AdaptedCheckpoint(Checkpoint):
+    """The fine-tuned model that a base and adapters make, with the interface of a checkpoint.
+
+    The head, its kind and the folder's name come from the first adapter that has a head, or from
+    the first where none has. `labels` name its outputs, since adapters do not; without them they
+    are LABEL_0, LABEL_1 and so on. `adapter_bytes` is the size of the adapters' weight files.
+    """
+
+    def __init__(
+        self,
+        base: Checkpoint,
+        adapters: Sequence[tuple[str | Path, float]],
+        labels: Sequence[str] | None = None,
+    ) -> None:
+        """Read the adapters. Raises ModelError, InputError `input.labels`, `input.number`."""
+        self._base = base
+        for folder, weight in adapters:
+            if not math.isfinite(weight):
+                raise InputError("input.number", f"the weight of adapter {folder} is {weight}")
+        self._adapters = [(read_adapter(Path(folder)), weight) for folder, weight in adapters]
+        self.adapter_bytes = sum(adapter.size for adapter, _ in self._adapters)
+        self._prefix = f"{base.prefix}."
+        self._known = set(base.backbone_names())
+        family = family_of(base.config)
+        adapted = [adapter for adapter, _ in self._adapters]
+        first = next((one for one in adapted if self._has_head(one, family)), adapted[0])
+        self.folder = first.folder
+        heads = _head_tensors(family)
+        self._saved: dict[str, list[tuple[torch.Tensor, float]]] = {}
+        self._low_rank: dict[str, list[tuple[PeftAdapter, str, float]]] = {}
+        for adapter, weight in self._adapters:
+            self._take(adapter, weight, heads, with_head=adapter is first)
+        self.config = self._task_config(first, labels)
+
+    def backbone_names(self) -> list[str]:
+        """Names of the backbone's tensors, without the model class's prefix."""
+        return sorted(self._known)
+
+    def names(self) -> list[str]:
+        """Names of all tensors, those of the backbone without prefix."""
+        return sorted(self._known | set(self._saved))
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of tensor `name`."""
+        name = self._plain(name)
+        if name in self._known:
+            return self._base.shape(name)
+        return tuple(self._whole(name).shape)
+
+    def stored(self, name: str) -> torch.Tensor:
+        """Tensor `name` as float32: what adapters make is stored nowhere."""
+        return self.float32(name)
+
+    def is_transposed(self, name: str) -> bool:
+        """Whether the base stores `name`, a linear layer's weight, as [d, n]."""
+        return self._base.is_transposed(self._plain(name))
+
+    def __contains__(self, name: str) -> bool:
+        name = self._plain(name)
+        return name in self._known or name in self._saved
+
+    def values(self, name: str) -> torch.Tensor:
+        """Tensor `name` as float32."""
+        name = self._plain(name)
+        if name not in self._known:
+            return self._whole(name).float()
+        own = self._base.float32(name)
+        value = own.clone()
+        for tensor, weight in self._saved.get(name, ()):
+            whole = tensor.float()
+            value += weight * ((whole.T if self._base.is_transposed(name) else whole) - own)
+        for adapter, module, weight in self._low_rank.get(name, ()):
+            if name.endswith(".bias"):
+                parts = adapter.low_rank[module]
+                scaling = adapter.scaling(module, parts["lora_A.weight"].shape[0])
+                value += weight * scaling * parts["lora_B.bias"].float().reshape(-1)
+            else:
+                value += weight * adapter.delta(module, own)
+        return value
+
+    def _whole(self, name: str) -> torch.Tensor:
+        if name not in self._saved:
+            raise ModelError("model.tensor", f"{self.folder} has no tensor {name}")
+        return self._saved[name][0][0]
+
+    def _plain(self, name: str) -> str:
+        return name.removeprefix(self._prefix)
+
+    def _has_head(self, adapter: PeftAdapter, family: Family) -> bool:
+        shape = family.heads.get(self._head_of(adapter)[0])
+        saved = {self._plain(name) for name in adapter.saved}
+        return shape is not None and f"{shape.layers[-1].path}.weight" in saved
+
+    def _head_of(self, adapter: PeftAdapter) -> tuple[str, str]:
+        """The shape of the head that the adapter's task has, and the end of its class's name."""
+        task = adapter.task_type
+        if task is None:
+            found = any(self._plain(name) == "qa_outputs.weight" for name in adapter.saved)
+            task = "QUESTION_ANS" if found else "SEQ_CLS"
+        return _HEADS.get(task, ("", ""))
+
+    def _take(
+        self, adapter: PeftAdapter, weight: float, heads: frozenset[str], *, with_head: bool
+    ) -> None:
+        for module, parts in adapter.low_rank.items():
+            plain = self._plain(module)
+            if f"{plain}.weight" not in self._known:
+                raise ModelError(
+                    "model.adapter",
+                    f"{adapter.folder} changes {plain}, which the base has not: an adapter of "
+                    "another model, or of a head whose own weights it does not hold",
+                )
+            changed = ["weight"] + (["bias"] if "lora_B.bias" in parts else [])
+            if f"{plain}.{changed[-1]}" not in self._known:
+                raise ModelError(
+                    "model.adapter-method",
+                    f"{adapter.folder} has a lora_B.bias for {plain}, which has no bias in the "
+                    "base",
+                )
+            shape = self._base.shape(f"{plain}.weight")
+            transposed = self._base.is_transposed(f"{plain}.weight")
+            adapter.check(module, shape[::-1] if transposed else shape)
+            for end in changed:
+                entry = (adapter, module, weight)
+                self._low_rank.setdefault(f"{plain}.{end}", []).append(entry)
+        for name, tensor in adapter.saved.items():
+            plain = self._plain(name)
+            if plain.endswith(BUFFERS) and plain not in self._known:
+                continue
+            if plain not in self._known and plain not in heads:
+                raise ModelError(
+                    "model.adapter-method",
+                    f"{adapter.folder} holds {shown(plain)}, which is neither in the base nor in a "
+                    "head of its family",
+                )
+            if plain not in self._known and not with_head:
+                continue
+            if plain in self._known and tuple(tensor.shape) != self._base.shape(plain):
+                raise ModelError(
+                    "model.vocabulary" if "embed" in plain else "model.shape",
+                    f"{adapter.folder} has {plain} of shape {list(tensor.shape)}, the base "
+                    f"{list(self._base.shape(plain))}",
+                )
+            self._saved.setdefault(plain, []).append((tensor, weight))
+
+    def _task_config(self, first: PeftAdapter, labels: Sequence[str] | None) -> PretrainedConfig:
+        """The base's configuration with the task's class and labels."""
+        config = copy.deepcopy(self._base.config)
+        if first.task_type == "FEATURE_EXTRACTION":
+            config.architectures = ["Model"]
+            return config
+        shape, name = self._head_of(first)
+        if not name:
+            raise ModelError(
+                "model.head",
+                f"{self.folder} is an adapter for {shown(str(first.task_type), 40)}: no head of a "
+                "task",
+            )
+        config.architectures = [name]
+        config.problem_type = None
+        described = family_of(config).heads.get(shape)
+        if described is None or f"{described.layers[-1].path}.weight" not in self:
+            raise ModelError(
+                "model.head",
+                f"{self.folder} came without a head: train it with the head's layers in "
+                "modules_to_save",
+            )
+        last = f"{described.layers[-1].path}.weight"
+        if len(self.shape(last)) != 2 or not self.shape(last)[0]:
+            raise ModelError(
+                "model.shape",
+                f"{self.folder}: the head's {last} has shape {list(self.shape(last))}, expected "
+                "[outputs, inputs]",
+            )
+        count = self.shape(last)[0]
+        names = list(labels) if labels else [f"LABEL_{i}" for i in range(count)]
+        if len(names) != count:
+            raise InputError("input.labels", f"{len(names)} labels for a head with {count} outputs")
+        fault = label_fault(names)
+        if fault:
+            raise InputError("input.labels", f"--labels: {fault}")
+        config.id2label = dict(enumerate(names))
+        config.label2id = {label: i for i, label in enumerate(names)}
+        return config
+
+
+def _head_tensors(family: Family) -> frozenset[str]:
+    """Names that a head's tensors may have, of any task; a pooler may be part of one."""
+    modules = [module for shape in family.heads.values() for module in shape.layers]
+    modules += [family.pooler] if family.pooler else []
+    paths = [path for one in modules for path in (one.path, one.norm) if path]
+    return frozenset(f"{path}.{end}" for path in paths for end in ("weight", "bias"))

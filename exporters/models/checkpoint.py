@@ -1,0 +1,296 @@
+"""A Hugging Face checkpoint on disk, read one tensor at a time.
+
+Weights stay in memory-mapped safetensors files, single or sharded, so that comparing two models
+needs memory for one layer.
+"""
+
+import fnmatch
+import json
+import os
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from transformers import AutoConfig, PretrainedConfig
+
+from osd_edge.errors import ModelError, shown
+from osd_edge.exporters.models.families import known_families, load_family
+from osd_edge.formats.package.manifest import MANIFEST
+
+_CONFIG = "config.json"
+# What has no config.json, by a file that it has.
+_OTHERS = {
+    MANIFEST: "a base package: give the Hugging Face folder that it was made from",
+    "adapter_config.json": "a PEFT adapter: give it with --adapter",
+}
+_INDEX = "model.safetensors.index.json"
+_SINGLE = "model.safetensors"
+# Types of weights that are as they were trained. Rounded ones come as integers and as 8-bit floats.
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+# What old BERT checkpoints call the two vectors of a LayerNorm.
+_RENAMED = {".gamma": ".weight", ".beta": ".bias"}
+# Tensors that old checkpoints carry, but that are no weights.
+BUFFERS = ("position_ids", "token_type_ids")
+# Bytes. Pages that were read count as this process's memory for as long as their file is open: a
+# larger one is opened for each tensor, which takes a millisecond.
+_LARGE_FILE = 2**30
+_LARGEST = 1e18
+# What only quantised layers have: GPTQ's and AWQ's, then those of bitsandbytes.
+_QUANTISED = (".qweight", ".qzeros", ".g_idx", ".SCB", ".absmax", ".quant_map")
+
+
+def find_model(model: str) -> Path:
+    """The folder of `model`: a folder, or a hub id, which is downloaded to the hub's cache.
+
+    Raises ModelError `model.missing` where there is neither.
+    """
+    folder = Path(model)
+    try:
+        is_folder, is_there = folder.is_dir(), folder.exists()
+    except OSError as error:  # no permission on the way to it, or a name that is too long
+        raise ModelError(
+            "model.missing", f"cannot open {shown(model, 200)}: {error.strerror}"
+        ) from error
+    if is_folder and os.access(folder, os.R_OK | os.X_OK):
+        return folder
+    if is_folder:
+        raise ModelError("model.missing", f"cannot read the folder {model}: Permission denied")
+    if is_there or model.count("/") > 1 or model.startswith((".", "/", "~")):
+        raise ModelError("model.missing", f"{model} is not a folder with a Hugging Face model")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    wanted = ["*.json", "*.safetensors", "*.txt", "*.model"]
+    try:
+        return Path(snapshot_download(model, allow_patterns=wanted))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(
+            "model.missing",
+            f"{model!r} is neither a folder nor a model that the hub gives "
+            f"({type(error).__name__}): check the name, or download it and give its folder",
+        ) from error
+
+
+class Checkpoint:
+    """Names, shapes and values of a checkpoint's tensors; values are read when asked for."""
+
+    def __init__(self, model: str | Path) -> None:
+        """Open a folder or hub id; raises ModelError where it is not a readable checkpoint."""
+        self.folder = find_model(str(model))
+        self.config: PretrainedConfig = _read_config(self.folder)
+        self._files: dict[Path, Any] = {}
+        self._where: dict[str, tuple[Path, str]] = {}
+        for path in self._weight_files():
+            for key in _open(path).keys():  # noqa: SIM118  (safe_open is not a mapping)
+                if any(end in key for end in _QUANTISED):
+                    how = f"tensor {shown(key)} is of a quantised layer"
+                    raise is_quantised(self.folder, how)
+                self._where[_rename(key)] = (path, key)
+        prefix = f"{self.prefix}."
+        prefixed = [name for name in self._where if name.startswith(prefix)]
+        self._backbone = {name.removeprefix(prefix): name for name in prefixed or self._where}
+        self._transposed = _transposed(self.config, self._backbone)
+
+    def backbone_names(self) -> list[str]:
+        """Names of the tensors below the backbone, without the model class's prefix."""
+        return sorted(self._backbone)
+
+    def names(self) -> list[str]:
+        """Full names of all tensors."""
+        return sorted(self._where)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of tensor `name` (a backbone name or a full one), without reading it."""
+        path, key = self._find(name)
+        return tuple(self._file(path).get_slice(key).get_shape())
+
+    def stored(self, name: str) -> torch.Tensor:
+        """Tensor `name` as stored, in its own dtype."""
+        path, key = self._find(name)
+        tensor: torch.Tensor = self._file(path).get_tensor(key)
+        return tensor
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._backbone or name in self._where
+
+    def float32(self, name: str) -> torch.Tensor:
+        """Tensor `name` as float32, the weight of a linear layer as [n, d] however it is stored.
+
+        Raises ModelError `model.not-finite` on NaN, infinity, or what has no square in float32.
+        """
+        tensor = self.values(name)
+        # NaN too comes through the extremes, in one fast pass, and is no number up to another.
+        if tensor.numel() and not (torch.stack(torch.aminmax(tensor)).abs() <= _LARGEST).all():
+            raise ModelError(
+                "model.not-finite",
+                f"{self.folder}: tensor {name} holds NaN, infinity or values beyond "
+                f"{_LARGEST:.0e}; it cannot be compressed",
+            )
+        return tensor
+
+    @property
+    def prefix(self) -> str:
+        """What a task's model class puts before the names of the backbone, without the dot."""
+        return base_prefix(self.config)
+
+    def is_transposed(self, name: str) -> bool:
+        """Whether `name` is the weight of a linear layer that is stored as [d, n]."""
+        return self._backbone.get(name, name) in self._transposed
+
+    def values(self, name: str) -> torch.Tensor:
+        """The same, of a tensor whose values were checked before."""
+        stored = self.stored(name)
+        if stored.dtype not in FLOATS:
+            raise is_quantised(self.folder, f"tensor {shown(name)} holds {stored.dtype}")
+        tensor = stored.float()
+        return tensor.T.contiguous() if self.is_transposed(name) else tensor
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process opens the checkpoint from: all but its open files."""
+        return self.__dict__ | {"_files": {}}
+
+    def _find(self, name: str) -> tuple[Path, str]:
+        full = self._backbone.get(name, name)
+        if full not in self._where:
+            raise ModelError("model.tensor", f"{self.folder} has no tensor {name}")
+        return self._where[full]
+
+    def _file(self, path: Path) -> Any:
+        if path not in self._files:
+            file = _open(path)
+            if path.stat().st_size >= _LARGE_FILE:
+                return file
+            self._files[path] = file
+        return self._files[path]
+
+    def _weight_files(self) -> Iterator[Path]:
+        index = self.folder / _INDEX
+        if index.is_file():
+            yield from (self.folder / name for name in _shards(index))
+        elif (self.folder / _SINGLE).is_file():
+            yield self.folder / _SINGLE
+        else:
+            raise ModelError(
+                "model.weights",
+                f"{self.folder} has no {_SINGLE}: save the model with "
+                "save_pretrained(..., safe_serialization=True)",
+            )
+
+
+def is_quantised(folder: Path, how: str) -> ModelError:
+    """The refusal of rounded weights; `how` says by what they were known."""
+    return ModelError(
+        "model.quantised",
+        f"{folder}: {how}; a delta between rounded weights is mostly rounding: give the original "
+        "ones",
+    )
+
+
+def _read_config(folder: Path) -> PretrainedConfig:
+    """The configuration in `folder`, whose own code is never run.
+
+    Raises ModelError `model.config`, `model.quantised`, `model.family` where it is of a type that
+    transformers does not know, or of its own code's.
+    """
+    try:
+        fields = json.loads((folder / _CONFIG).read_text("utf-8"))
+    except FileNotFoundError as error:
+        found = next((what for name, what in _OTHERS.items() if (folder / name).is_file()), None)
+        what = f"is {found}" if found else "holds no Hugging Face model: there is no config.json"
+        raise ModelError("model.config", f"{folder} {what}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise _unreadable_config(folder, error) from error
+    if not isinstance(fields, dict):
+        raise ModelError("model.config", f"{folder / _CONFIG}: expected a JSON object")
+    quantised = fields.get("quantization_config")
+    if quantised:
+        named = quantised.get("quant_method") if isinstance(quantised, dict) else None
+        method = named or "a method of its own"
+        raise is_quantised(folder, f"quantised by {shown(str(method), 40)}")
+    kind = fields.get("model_type")
+    if fields.get("auto_map") and kind not in known_families():
+        raise ModelError(
+            "model.family",
+            f"{folder} is of type {shown(repr(kind), 40)} and brings code of its own (auto_map), "
+            "which is never run; docs/families.md lists the types that are known",
+        )
+    try:
+        config: PretrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # whatever a config's own checks and types come to
+        if kind is None:
+            raise ModelError(
+                "model.config", f"{folder / _CONFIG} has no model_type: expected one, such as bert"
+            ) from error
+        if kind not in known_families():
+            raise ModelError(
+                "model.family",
+                f"{folder}: models of type {shown(repr(kind), 40)} are not known; "
+                "docs/families.md lists those that are, and shows how to add one",
+            ) from error
+        raise _unreadable_config(folder, error) from error
+    return config
+
+
+def _unreadable_config(folder: Path, error: Exception) -> ModelError:
+    return ModelError("model.config", f"{folder} has no readable config.json: {first_line(error)}")
+
+
+def _shards(index: Path) -> list[str]:
+    """Names of the weight files that `index` lists."""
+    try:
+        names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError("weight_map does not map tensors to names of files")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise ModelError("model.weights", f"{index} is malformed: {first_line(error)}") from error
+    return sorted(names)
+
+
+def _open(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError, ValueError, struct.error) as error:
+        why = why_unreadable(path, error)
+        raise ModelError("model.weights", f"cannot read {shown(str(path), 200)}: {why}") from error
+
+
+def why_unreadable(path: Path, error: Exception) -> str:
+    """Why safetensors could not read `path`, of which it says that it is missing in any case."""
+    try:
+        path.open("rb").close()
+    except (OSError, ValueError) as own:
+        return getattr(own, "strerror", None) or str(own)
+    return first_line(error)
+
+
+def _rename(key: str) -> str:
+    for old, new in _RENAMED.items():
+        if key.endswith(old):
+            return key.removesuffix(old) + new
+    return key
+
+
+def _transposed(config: PretrainedConfig, backbone: Mapping[str, str]) -> frozenset[str]:
+    """Full names of linear layers' weights that are stored as [d, n]."""
+    if config.model_type not in known_families():
+        return frozenset()
+    globs = [f"{glob}.weight" for glob in load_family(config.model_type).transposed]
+    return frozenset(
+        full for name, full in backbone.items() if any(fnmatch.fnmatch(name, g) for g in globs)
+    )
+
+
+def base_prefix(config: PretrainedConfig) -> str:
+    """What a task's model class puts before the names of the backbone, without the dot."""
+    from transformers import AutoModel
+
+    return str(AutoModel._model_mapping[type(config)].base_model_prefix)
+
+
+def first_line(error: Exception) -> str:
+    """What another library's exception says, fit for a message."""
+    lines = str(error).strip().splitlines()
+    return shown(lines[0], 160) if lines else type(error).__name__

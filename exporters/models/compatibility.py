@@ -1,0 +1,125 @@
+"""Whether a fine-tuned checkpoint really is a version of the base: else its delta means nothing."""
+
+import json
+from typing import Any
+
+import torch
+
+from osd_edge.data.progress import Progress, silent
+from osd_edge.errors import ModelError
+from osd_edge.exporters.models.backbone import Backbone, check_parameters, described_model
+from osd_edge.exporters.models.checkpoint import BUFFERS, Checkpoint
+from osd_edge.exporters.models.head_plan import HeadPlan
+from osd_edge.exporters.models.tokenizer import load_tokenizer
+
+# Settings that change what equal weights compute.
+_SETTINGS = (
+    "num_hidden_layers",
+    "num_attention_heads",
+    "hidden_act",
+    "activation",
+    "activation_function",
+    "layer_norm_eps",
+    "position_embedding_type",
+    "is_decoder",
+)
+
+
+def check_architecture(backbone: Backbone, tuned: Checkpoint) -> None:
+    """Refuse (`model.architecture`) a model of another family than the base."""
+    base = backbone.checkpoint
+    if tuned.config.model_type != base.config.model_type:
+        raise ModelError(
+            "model.architecture",
+            f"{tuned.folder} is a {tuned.config.model_type} model, the base is "
+            f"{base.config.model_type}",
+        )
+
+
+def check_same_backbone(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -> None:
+    """Refuse a model of another shape, vocabulary, configuration or tokenizer (ModelError)."""
+    base = backbone.checkpoint
+    check_parameters(tuned, backbone, used_parameters(backbone, tuned, plan))
+    parts = [path for module in plan.modules for path in (module.path, module.norm) if path]
+    heads = tuple(f"{path}." for path in parts)
+    for name in tuned.backbone_names():
+        known = name in backbone.parameters or name.rsplit(".", 1)[-1] in BUFFERS
+        if not known and not name.startswith(heads):
+            raise ModelError(
+                "model.architecture", f"{tuned.folder} has {name}, which the base has not"
+            )
+    for setting in (*_SETTINGS, *backbone.family.settings):
+        ours, theirs = getattr(base.config, setting, None), getattr(tuned.config, setting, None)
+        if ours != theirs:
+            raise ModelError(
+                "model.architecture",
+                f"{tuned.folder} has {setting} {theirs!r}, the base has {ours!r}",
+            )
+    _check_described(backbone, tuned, plan)
+    _check_tokenizer(base, tuned)
+
+
+def _check_described(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -> None:
+    """Refuse a configuration of other sizes than the weights beside it have."""
+    model = described_model(tuned, backbone.family, plan.pooling == "pooler")
+    for name, parameter in model.named_parameters():
+        described, found = tuple(parameter.shape), backbone.parameters.get(name)
+        if described != found:
+            raise ModelError(
+                "model.architecture",
+                f"{tuned.folder}: its config.json describes {name} of shape {list(described)}, "
+                f"its weights have {list(found or ())}",
+            )
+
+
+def used_parameters(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -> list[str]:
+    """Backbone parameters that the task needs: all but a pooler that its head does without."""
+    pooler = backbone.family.pooler
+    return [
+        name
+        for name in backbone.parameters
+        if plan.pooling == "pooler"
+        or pooler is None
+        or name in tuned
+        or not name.startswith(f"{pooler.path}.")
+    ]
+
+
+def check_finite(checkpoint: Checkpoint, names: list[str], progress: Progress = silent) -> None:
+    """Refuse (`model.not-finite`) NaN or infinity anywhere in the tensors `names`."""
+    for name in progress(names, f"Checking {checkpoint.folder.name}"):
+        checkpoint.float32(name)
+
+
+def check_differs(backbone: Backbone, tuned: Checkpoint) -> None:
+    """Refuse (`model.same`) a fine-tuned model whose linear layers all equal the base's."""
+    for layer in backbone.layers:
+        name = f"{layer.name}.weight"
+        if name in tuned and not torch.equal(
+            tuned.float32(name), backbone.checkpoint.float32(name)
+        ):
+            return
+    raise ModelError(
+        "model.same",
+        f"{tuned.folder} has the base's own linear layers: there is no delta. Where its head alone "
+        "was trained, export task --method head makes a bundle of that",
+    )
+
+
+def _check_tokenizer(base: Checkpoint, tuned: Checkpoint) -> None:
+    ours, theirs = load_tokenizer(base), load_tokenizer(tuned)
+    if ours is None or theirs is None:
+        return  # nothing to compare; the device uses the base's, if there is one
+    if _what_it_does(ours) != _what_it_does(theirs):
+        raise ModelError(
+            "model.tokenizer",
+            f"the tokenizer in {tuned.folder} differs from the base's: tasks over one base share "
+            "its tokenizer",
+        )
+
+
+def _what_it_does(tokenizer: Any) -> dict[str, Any]:
+    description: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
+    for setting in ("truncation", "padding"):  # of a batch, not of the text
+        description.pop(setting, None)
+    return description

@@ -1,0 +1,74 @@
+"""A base and a model fine-tuned from it, checked to be just that."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from osd_edge.data.progress import Progress, silent
+from osd_edge.errors import InputError
+from osd_edge.exporters.models.adapted_checkpoint import AdaptedCheckpoint
+from osd_edge.exporters.models.backbone import Backbone, backbone_of
+from osd_edge.exporters.models.checkpoint import Checkpoint
+from osd_edge.exporters.models.compatibility import (
+    check_architecture,
+    check_differs,
+    check_finite,
+    check_same_backbone,
+    used_parameters,
+)
+from osd_edge.exporters.models.fingerprint import fingerprint
+from osd_edge.exporters.models.head_plan import HeadPlan, plan_head
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The base's backbone and its fingerprint, the fine-tuned checkpoint, and what its head is."""
+
+    backbone: Backbone
+    tuned: Checkpoint
+    head: HeadPlan
+    fingerprint: str
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the head's outputs, in order."""
+        return self.head.labels
+
+
+def open_pair(
+    base: str | Path,
+    tuned: str | Path | None,
+    progress: Progress = silent,
+    *,
+    kind: str | None = None,
+    adapters: Sequence[tuple[str | Path, float]] = (),
+    labels: Sequence[str] | None = None,
+    head_only: bool = False,
+) -> Pair:
+    """Open both checkpoints (folders or hub ids); `kind` of task, if not as configured.
+
+    In the place of `tuned`, `adapters` are PEFT folders with their weights, and `labels` names
+    their head's outputs. With `head_only` a model whose linear layers are the base's own is taken.
+
+    Raises InputError; ModelError where the fine-tuned model is not a task over this base: another
+    architecture, shape, vocabulary, tokenizer, no known head, or values that are not finite.
+    """
+    backbone = backbone_of(Checkpoint(base))
+    if (tuned is None) == (not adapters):
+        raise InputError("input.options", "give a fine-tuned model, or adapters: one of the two")
+    if labels is not None and not adapters:
+        raise InputError("input.options", "labels are for adapters; a model has its own")
+    checkpoint = (
+        AdaptedCheckpoint(backbone.checkpoint, adapters, labels)
+        if tuned is None
+        else Checkpoint(tuned)
+    )
+    check_architecture(backbone, checkpoint)
+    plan = plan_head(backbone, checkpoint, kind)
+    check_same_backbone(backbone, checkpoint, plan)
+    check_finite(backbone.checkpoint, list(backbone.parameters), progress)
+    check_finite(checkpoint, used_parameters(backbone, checkpoint, plan), progress)
+    if not head_only:
+        check_differs(backbone, checkpoint)
+    digest = fingerprint(backbone.checkpoint, list(backbone.parameters), progress)
+    return Pair(backbone, checkpoint, plan, digest)

@@ -1,0 +1,254 @@
+"""A PEFT adapter on disk, as the weight differences that it stands for.
+
+LoRA: ΔW = s B A with s = α / r, or α / √r where it is rank-stabilised; DoRA: the weight it makes
+less the base's, row by row m (W + s B A) / ‖W + s B A‖ − W. The files are read as they are, so
+that the peft package is not needed; every tensor and every setting is understood or refused.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from osd_edge.errors import ModelError, shown
+from osd_edge.exporters.models.checkpoint import BUFFERS, FLOATS, is_quantised, why_unreadable
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_PARTS = ("lora_A.weight", "lora_B.weight", "lora_B.bias", "lora_magnitude_vector")
+_EMBEDDING_PARTS = ("lora_embedding_A", "lora_embedding_B")
+# Settings under which the adapter is something else than a difference from the base's weights.
+_OTHER = (
+    "alora_invocation_tokens",
+    "arrow_config",
+    "kasa_config",
+    "layer_replication",
+    "monteclora_config",
+    "target_parameters",
+    "trainable_token_indices",
+    "use_bdlora",
+    "use_qalora",
+)
+# Starts from which the base's own weights are changed before training.
+_MOVED_BASE = ("pissa", "olora", "loftq", "corda", "lora_ga")
+_MALFORMED = (
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    re.error,
+)
+# What makes Python's way of matching, one possibility after another, take long together.
+_MOST_GROUPS, _MOST_REPEATS = 3, 3
+
+
+@dataclass(frozen=True)
+class PeftAdapter:
+    """An adapter's tensors by module.
+
+    `low_rank` maps a module's path in the task model to its tensors by part; `saved` are whole
+    tensors that replace the base's (`modules_to_save`, biases), by name. `task_type` is PEFT's.
+    """
+
+    folder: Path
+    task_type: str | None
+    alpha: float
+    alpha_pattern: Mapping[str, float]
+    stabilised: bool
+    low_rank: Mapping[str, Mapping[str, torch.Tensor]]
+    saved: Mapping[str, torch.Tensor]
+    size: int = field(default=0)
+
+    def scaling(self, module: str, rank: int) -> float:
+        """s in ΔW = s B A for one module."""
+        alpha = self.alpha
+        for pattern, value in self.alpha_pattern.items():
+            if pattern_matches(pattern, module):
+                alpha = value
+                break
+        return alpha / (rank**0.5 if self.stabilised else rank)
+
+    def delta(self, module: str, weight: torch.Tensor) -> torch.Tensor:
+        """ΔW of the layer `module`, whose base weight is `weight` `[n, d]`.
+
+        For an embedding `[tokens, width]` likewise. The shapes must fit: see `check`.
+        """
+        a, b, embedded = self._factors(module)
+        product = b.float() @ a.float()
+        delta: torch.Tensor = self.scaling(module, a.shape[0]) * (
+            product.T if embedded else product
+        )
+        magnitude = self.low_rank[module].get("lora_magnitude_vector")
+        if magnitude is None:
+            return delta
+        moved = weight + delta
+        stretch: torch.Tensor = magnitude.float().reshape(-1) / torch.linalg.norm(moved, dim=1)
+        return stretch[:, None] * moved - weight
+
+    def check(self, module: str, shape: tuple[int, ...]) -> None:
+        """Refuse (`model.adapter`) tensors of `module` that fit no base weight of this shape."""
+        a, b, embedded = self._factors(module)
+        found = [list(a.shape), list(b.shape)]
+        fit = a.ndim == b.ndim == 2 and a.shape[0] == b.shape[1] > 0
+        made: tuple[int, ...] = (b.shape[0], a.shape[1]) if fit else ()
+        if (made[::-1] if embedded else made) != shape:
+            raise ModelError(
+                "model.adapter",
+                f"{self.folder}: factors A and B of {module} have shapes {found[0]} and "
+                f"{found[1]}; expected [r, d] and [n, r] for the base's {list(shape)}",
+            )
+        for part in ("lora_magnitude_vector", "lora_B.bias"):
+            vector = self.low_rank[module].get(part)
+            if vector is not None and vector.numel() != shape[0]:
+                raise ModelError(
+                    "model.adapter",
+                    f"{self.folder}: {part} of {module} has shape {list(vector.shape)}, expected "
+                    f"[{shape[0]}]",
+                )
+
+    def _factors(self, module: str) -> tuple[torch.Tensor, torch.Tensor, bool]:
+        """A `[r, d]` and B `[n, r]`, and whether they are an embedding's."""
+        parts = self.low_rank[module]
+        embedded = "lora_embedding_A" in parts
+        a, b = (parts[name] for name in (_EMBEDDING_PARTS if embedded else _PARTS[:2]))
+        return a, b, embedded
+
+
+def read_adapter(folder: Path) -> PeftAdapter:
+    """The adapter in `folder`.
+
+    Raises ModelError: `model.adapter` where it is no readable adapter, `model.adapter-method`
+    where it is not a difference from the base's weights.
+    """
+    config = _config(folder)
+    method = str(config.get("peft_type"))
+    if method != "LORA":
+        raise ModelError(
+            "model.adapter-method",
+            f"{folder} is a {shown(method, 40)} adapter: only LoRA and DoRA are differences "
+            "from the base's weights that a bundle can hold",
+        )
+    other = [name for name in _OTHER if config.get(name)]
+    start = str(config.get("init_lora_weights", "")).lower()
+    if other:
+        raise ModelError(
+            "model.adapter-method",
+            f"{folder} uses {other[0]}: it is more than a difference from the base's weights",
+        )
+    if start.startswith(_MOVED_BASE):
+        raise ModelError(
+            "model.adapter-method",
+            f"{folder} started by {start}, which changes the base itself: save it again with "
+            "save_pretrained(..., path_initial_model_for_weight_conversion=...)",
+        )
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise ModelError(
+            "model.adapter",
+            f"{folder} has no {WEIGHTS}: save the adapter with safe_serialization=True",
+        )
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        why = why_unreadable(path, error)
+        raise ModelError("model.adapter", f"cannot read {path}: {why}") from error
+    low_rank, saved = _sorted(folder, tensors)
+    if not low_rank and not saved:
+        raise ModelError("model.adapter", f"{path} holds no tensors")
+    try:
+        task = config.get("task_type")
+        if not isinstance(task, str | None):
+            raise TypeError(f"task_type is {shown(repr(task), 40)}")
+        alpha = float(config["lora_alpha"])
+        patterns = {
+            re.compile(str(k)).pattern: float(v)
+            for k, v in (config.get("alpha_pattern") or {}).items()
+        }
+        for pattern in patterns:
+            pattern_matches(pattern, "")
+        if not all(math.isfinite(value) for value in (alpha, *patterns.values())):
+            raise ValueError("an alpha is not finite")
+        return PeftAdapter(
+            folder,
+            task,
+            alpha,
+            patterns,
+            bool(config.get("use_rslora")),
+            low_rank,
+            saved,
+            path.stat().st_size,
+        )
+    except _MALFORMED as error:
+        raise ModelError(
+            "model.adapter", f"{folder / CONFIG} is malformed: {shown(repr(error), 200)}"
+        ) from error
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ModelError(
+            "model.adapter", f"{folder} is no PEFT adapter: cannot read {CONFIG}"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError("model.adapter", f"{path} is not JSON") from error
+    if not isinstance(config, dict):
+        raise ModelError("model.adapter", f"{path} is malformed")
+    return config
+
+
+def _sorted(
+    folder: Path, tensors: Mapping[str, torch.Tensor]
+) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
+    """Low-rank parts by module, and whole tensors by name."""
+    low_rank: dict[str, dict[str, torch.Tensor]] = {}
+    saved = {}
+    for key, tensor in tensors.items():
+        if tensor.dtype not in FLOATS and not key.endswith(BUFFERS):
+            raise is_quantised(folder, f"tensor {shown(key)} holds {tensor.dtype}")
+        name = key.removeprefix("base_model.model.").removesuffix(".default")
+        name = name.replace("lora_magnitude_vector.weight", "lora_magnitude_vector")
+        part = next((p for p in (*_PARTS, *_EMBEDDING_PARTS) if name.endswith(f".{p}")), None)
+        if part is not None:
+            low_rank.setdefault(name.removesuffix(f".{part}"), {})[part] = tensor
+            continue
+        name = re.sub(r"\.modules_to_save(\.default)?\.", ".", name).replace(".base_layer.", ".")
+        if "lora_" in name or "adapter" in name:
+            raise ModelError(
+                "model.adapter-method", f"{folder} holds {shown(key)}, which is not known"
+            )
+        if ".original_module." not in name:
+            saved[name] = tensor
+    for module, parts in low_rank.items():
+        embedded = "lora_embedding_A" in parts or "lora_embedding_B" in parts
+        needed = set(_EMBEDDING_PARTS if embedded else _PARTS[:2])
+        if not needed <= set(parts) or (embedded and needed != set(parts)):
+            raise ModelError(
+                "model.adapter", f"{folder}: {module} has {', '.join(sorted(parts))} alone"
+            )
+    return low_rank, saved
+
+
+def pattern_matches(pattern: str, module: str) -> bool:
+    r"""Whether the key `pattern` of alpha_pattern is for `module`: PEFT's `(.*\.)?(pattern)$`.
+
+    Raises ValueError for a key that might take years to match, re.error for a malformed one.
+    """
+    repeats = len(re.findall(r"[*+?{]", pattern.replace("(?:", "(")))
+    if (
+        repeats > _MOST_REPEATS
+        or pattern.count("(") > _MOST_GROUPS
+        or re.search(r"\)[*+?{]", pattern)
+    ):
+        raise ValueError(f"alpha_pattern has {shown(pattern, 40)!r}, which may take long to match")
+    return re.match(rf"(.*\.)?({pattern})$", module) is not None

@@ -1,0 +1,1 @@
+"""The torch model of a task, calibration sets, and scores on them."""

@@ -1,0 +1,127 @@
+"""What a task scores on its calibration set: as fine-tuned, and as a device will have it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from osd_edge.data.examples import Example, check_labels, check_pairs, read_examples
+from osd_edge.data.progress import Progress, silent
+from osd_edge.errors import DataError, ModelError
+from osd_edge.exporters.models.fine_tuned import Pair
+from osd_edge.exporters.models.image_preparation import preparation
+from osd_edge.exporters.models.tokenizer import max_tokens, tokenizer_for
+from osd_edge.exporters.scoring.calibration import (
+    BATCH,
+    Batch,
+    Calibration,
+    Score,
+    make_batches,
+    picture_batches,
+)
+from osd_edge.exporters.scoring.pictures import read_pictures
+from osd_edge.exporters.scoring.task_model import TaskModel
+from osd_edge.formats.bundle.model import AnySite, CodedHead
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A task's torch model with its calibration set.
+
+    `fine_tuned` is the score of the model as it came, `linear_only` without its deltas of
+    embeddings, biases and LayerNorms, which bundles leave out.
+    """
+
+    model: TaskModel
+    calibration: Calibration
+    fine_tuned: Score
+    linear_only: Score
+
+    def score(
+        self, sites: Sequence[AnySite], head: CodedHead, progress: Progress = silent
+    ) -> Score:
+        """The score with base weights plus this delta, and this head."""
+        self.model.set_delta(sites, head)
+        return self.calibration.score(self.model.module, "Compressed on calibration set", progress)
+
+
+def read_calibration(
+    source: Path | Sequence[Example], labels: Sequence[str]
+) -> tuple[Example, ...]:
+    """The examples of a calibration file or folder, or those given.
+
+    Labels are checked where `labels` are.
+    """
+    path = source if isinstance(source, Path) else Path("calibration set")
+    examples = examples_in(source) if isinstance(source, Path) else tuple(source)
+    if not examples:
+        raise DataError("data.empty", "the calibration set holds no examples")
+    check_pairs({"the calibration set": examples})
+    if labels and any(example.label is not None for example in examples):
+        check_labels(path, examples, labels)
+    return examples
+
+
+def examples_in(path: Path) -> tuple[Example, ...]:
+    """The texts of a file, or the pictures of a folder; raises DataError as they do."""
+    try:
+        pictures = path.is_dir()
+    except OSError:  # a folder on the way is closed, or the name too long: the reader says which
+        pictures = False
+    return read_pictures(path) if pictures else read_examples(path)
+
+
+def evenly_spaced(items: Sequence[T], most: int) -> Sequence[T]:
+    """`most` of `items`, or all, from the whole length of what may be a sorted file."""
+    chosen = min(len(items), most)
+    return [items[i * len(items) // chosen] for i in range(chosen)]
+
+
+def batches_of(pair: Pair, examples: Sequence[Example], size: int = BATCH) -> list[Batch]:
+    """Batches of `size` examples as the models of `pair` take them."""
+    pictures = pair.backbone.family.reads_images
+    if pictures != (examples[0].picture is not None):
+        expected = (
+            ("a folder of pictures", "texts") if pictures else ("a file of texts", "pictures")
+        )
+        raise DataError(
+            "data.images", "this base is calibrated with {}: found {} instead".format(*expected)
+        )
+    if pair.head.kind != "labels":
+        examples = [replace(example, label=None) for example in examples]
+    if pictures:
+        prepared = preparation(pair.backbone.checkpoint)
+        if prepared is None:
+            raise ModelError(
+                "model.images",
+                f"{pair.backbone.checkpoint.folder} has no preprocessor_config.json, which says "
+                "how pictures are prepared: copy it from the model it came from",
+            )
+        if prepared.settings.channels not in (1, 3):
+            raise ModelError(
+                "model.images",
+                f"pictures of files have 1 channel or 3: {pair.backbone.checkpoint.folder} takes "
+                f"{prepared.settings.channels}, and is exported without --calibration",
+            )
+        return picture_batches(examples, pair.labels, prepared, size)
+    tokenizer = tokenizer_for(pair.tuned, pair.backbone.checkpoint)
+    limit = max_tokens(pair.backbone.checkpoint, tokenizer)
+    return make_batches(examples, pair.labels, tokenizer, pair.backbone.family.inputs, limit, size)
+
+
+def measure(
+    pair: Pair,
+    examples: Sequence[Example],
+    progress: Progress = silent,
+    model: TaskModel | None = None,
+) -> Measured:
+    """Take the scores of the fine-tuned model on `examples`; `model`, if given, is set to it."""
+    batches = batches_of(pair, examples)
+    model = model or TaskModel(pair.backbone, pair.tuned, pair.head)
+    model.set_tuned()
+    calibration = Calibration(batches, model.module, progress, kind=pair.head.kind)
+    model.set_linear_only()
+    linear_only = calibration.score(model.module, "Linear layers only on calibration set", progress)
+    return Measured(model, calibration, calibration.reference_score(), linear_only)

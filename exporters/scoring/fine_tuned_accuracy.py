@@ -1,0 +1,38 @@
+"""The fine-tuned model itself, in torch: what a bundle is measured against."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from osd_edge.data.examples import Example
+from osd_edge.data.progress import Progress, silent
+from osd_edge.exporters.models.backbone import backbone_of
+from osd_edge.exporters.models.checkpoint import Checkpoint
+from osd_edge.exporters.models.head_plan import classification_labels
+from osd_edge.exporters.models.tokenizer import max_tokens, tokenizer_for
+from osd_edge.exporters.scoring.calibration import make_batches
+from osd_edge.exporters.scoring.task_model import TaskModel
+
+
+def fine_tuned_accuracy(
+    base: str | Path, tuned: str | Path, examples: Sequence[Example], progress: Progress = silent
+) -> float:
+    """Accuracy (0 to 1) of the classifier `tuned` on labelled `examples`, in float32."""
+    backbone, checkpoint = backbone_of(Checkpoint(base)), Checkpoint(tuned)
+    tokenizer = tokenizer_for(checkpoint, backbone.checkpoint)
+    labels = classification_labels(checkpoint)
+    limit = max_tokens(backbone.checkpoint, tokenizer)
+    batches = make_batches(examples, labels, tokenizer, backbone.family.inputs, limit)
+    model = TaskModel(backbone, checkpoint).module
+    right = 0
+    with torch.inference_mode():
+        for batch in progress(batches, "Fine-tuned model on test set"):
+            right += int((model(**batch.tokens).logits.argmax(-1) == batch.labels).sum())
+    return right / len(examples)
+
+
+def fp32_bytes(tuned: str | Path) -> int:
+    """Bytes of the checkpoint's weights in fp32, whatever it is stored in."""
+    checkpoint = Checkpoint(tuned)
+    return sum(4 * torch.Size(checkpoint.shape(name)).numel() for name in checkpoint.names())

@@ -1,0 +1,232 @@
+"""The torch model of a task, whose weights can be set to what a device will have.
+
+One model is kept in memory; base and fine-tuned weights are read into it layer by layer. Of a
+large model not even that: the weights of its layers are read when they are used (`streamed`).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from osd_edge.exporters.models.backbone import Backbone
+from osd_edge.exporters.models.checkpoint import Checkpoint
+from osd_edge.exporters.models.head_plan import HeadPlan, head_values, plan_head
+from osd_edge.exporters.models.rounding import as_stored
+from osd_edge.exporters.models.streamed import Read, StreamedLinear, Take
+from osd_edge.exporters.scoring.headed_model import HeadedModel, parameters_by_backbone_name
+from osd_edge.exporters.scoring.input_rounding import round_inputs
+from osd_edge.formats.bundle.model import AnySite, CodedHead
+
+
+class TaskModel:
+    """The fine-tuned model in float32, with knobs."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        tuned: Checkpoint,
+        plan: HeadPlan | None = None,
+        weights: str = "fp32",
+        *,
+        streamed: bool = False,
+    ) -> None:
+        """Load the fine-tuned model with the head of `plan` (its own unless given).
+
+        A `streamed` one has no parameters for the weights of the backbone's layers.
+
+        `weights` (see `rounding`) is how the device's package stores the base: base weights are
+        set to what it will have, and with `int8` the layers round what they take.
+        """
+        self.weights = weights
+        self._backbone = backbone
+        self._tuned = tuned
+        self.plan = plan or plan_head(backbone, tuned)
+        self.module: Any = HeadedModel(backbone, tuned, self.plan)
+        self._prefix = f"{self.module.base_model_prefix}."
+        self._streamed: dict[str, StreamedLinear] = {}
+        if streamed:
+            self._stream_layers()
+        self._parameters = dict(parameters_by_backbone_name(self.module))
+        self._embeddings = {
+            f"{name.removeprefix(self._prefix)}.weight"
+            for name, module in self.module.named_modules()
+            if isinstance(module, torch.nn.Embedding)
+        }
+        self.set_tuned()
+
+    def path(self, name: str) -> str:
+        """The path in `module` of the backbone layer `name`."""
+        return self._prefix + name
+
+    def parameter(self, name: str) -> torch.nn.Parameter:
+        """A parameter by its backbone name (or the head's full name)."""
+        return self._parameters[name]
+
+    def has(self, name: str) -> bool:
+        """Whether the task's model has this backbone parameter (its head may not use a pooler)."""
+        return name in self._parameters or name in self._streamed
+
+    @property
+    def streamed(self) -> bool:
+        """Whether weights of layers are read when they are used."""
+        return bool(self._streamed)
+
+    def set_tuned(self) -> None:
+        """The fine-tuned weights, as they came."""
+        self._round_inputs(False)
+        for name in self._backbone.parameters:
+            if self.has(name):
+                self._set_from(name, self._tuned)
+        self._set_tuned_head()
+
+    def set_midpoint(self, names: Iterable[str]) -> None:
+        """Fine-tuned weights, but the linear layers `names` halfway to the base's."""
+        self.set_tuned()
+        with torch.no_grad():
+            for name in names:
+                weight = f"{name}.weight"
+                self._set_read(weight, lambda weight=weight: self._midway(weight))  # type: ignore[misc]
+
+    @contextmanager
+    def gradients_to(self, takers: Mapping[str, Take]) -> Iterator[None]:
+        """Backward passes give the gradients of the weights of these layers to their takers.
+
+        Each is freed at once, so that no more than one is in memory.
+        """
+        hooks = []
+        for name, take in takers.items():
+            weight = f"{name}.weight"
+            if weight in self._streamed:
+                self._streamed[weight].give_gradients_to(take)
+                continue
+            parameter = self.parameter(weight)
+            parameter.requires_grad_(True)
+
+            def given(parameter: torch.Tensor, take: Take = take) -> None:
+                assert parameter.grad is not None
+                take(parameter.grad)
+                parameter.grad = None
+
+            hooks.append(parameter.register_post_accumulate_grad_hook(given))  # type: ignore[no-untyped-call]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+            for streamed in self._streamed.values():
+                streamed.give_gradients_to(None)
+            self.module.requires_grad_(False)
+
+    def _midway(self, name: str) -> torch.Tensor:
+        # Not in place: values may be the checkpoint's own, mapped from its file.
+        return self._tuned.values(name).lerp(self._backbone.checkpoint.values(name), 0.5)
+
+    def set_linear_only(self) -> None:
+        """Fine-tuned linear layers and head; embeddings, biases and LayerNorms of the base.
+
+        What is lost by leaving those out of bundles is this model's loss against the
+        fine-tuned one.
+        """
+        self._set_base(skip_linear=True)
+        for layer in self._backbone.layers:
+            name = f"{layer.name}.weight"
+            if self.has(name):
+                self._set_from(name, self._tuned)
+        self._set_tuned_head()
+
+    def set_delta(self, sites: Sequence[AnySite], head: CodedHead | None = None) -> None:
+        """Base weights plus the decoded delta, with the decoded `head` (None: as fine-tuned)."""
+        self._set_base(skip_linear=False)
+        for delta in sites:
+            name = f"{self._backbone.layers[delta.site].name}.weight"
+            if self.has(name):
+                u, v = (torch.from_numpy(factor) for factor in delta.decode())
+                self._add(name, lambda u=u, v=v: u.T @ v)  # type: ignore[misc]
+        self._set_tuned_head()
+        if head is not None:
+            self._set_head(head)
+
+    def set_weights(
+        self, deltas: Mapping[str, torch.Tensor], head: Mapping[str, torch.Tensor]
+    ) -> None:
+        """Base weights plus dense deltas `[n, d]` by site, and every parameter of the head."""
+        assert set(head) == self.head_parameters, "a head is set whole"
+        self._set_base(skip_linear=False)
+        for site, delta in deltas.items():
+            self._add(f"{site}.weight", lambda delta=delta: delta)  # type: ignore[misc]
+        for name, value in head.items():
+            self._set(name, value)
+
+    @property
+    def head_parameters(self) -> frozenset[str]:
+        """Names of what only the task has."""
+        return frozenset(self._parameters) - frozenset(self._backbone.parameters)
+
+    def _set_base(self, *, skip_linear: bool) -> None:
+        self._round_inputs(self.weights == "int8" and not skip_linear)
+        linear = {f"{layer.name}.weight" for layer in self._backbone.layers}
+        for name in self._backbone.parameters:
+            if not self.has(name) or (skip_linear and name in linear):
+                continue
+            if self.weights == "fp32" or not (name in linear or name in self._embeddings):
+                self._set_from(name, self._backbone.checkpoint)
+            else:
+                self._set_read(name, lambda name=name: self._as_stored(name))  # type: ignore[misc]
+
+    def _as_stored(self, name: str) -> torch.Tensor:
+        """The base's weight `name` as a package of these weights has it."""
+        value = self._backbone.checkpoint.values(name).numpy()
+        return torch.from_numpy(as_stored(value, self.weights, embedding=name in self._embeddings))
+
+    def _round_inputs(self, on: bool) -> None:
+        if self.weights != "int8":
+            return
+        for layer in self._backbone.layers:
+            if self.has(f"{layer.name}.weight"):
+                round_inputs(self.module.get_submodule(self.path(layer.name)), on)
+
+    def _set_tuned_head(self) -> None:
+        for name, value in head_values(self._tuned, self.plan.modules).items():
+            self._set(name, value)
+
+    def _set_head(self, head: CodedHead) -> None:
+        for module, layer in zip(self.plan.modules, head.layers, strict=True):
+            decoded = layer.decode()
+            self._set(f"{module.path}.weight", torch.from_numpy(decoded.dense()))
+            if decoded.bias is not None:
+                self._set(f"{module.path}.bias", torch.from_numpy(decoded.bias.copy()))
+
+    def _stream_layers(self) -> None:
+        for layer in self._backbone.layers:
+            path = self.path(layer.name)
+            try:
+                linear = self.module.get_submodule(path)
+            except AttributeError:
+                continue  # a pooler that the task does without
+            streamed = StreamedLinear(linear)
+            self._streamed[f"{layer.name}.weight"] = streamed
+            self.module.set_submodule(path, streamed)
+
+    def _set_from(self, name: str, checkpoint: Checkpoint) -> None:
+        self._set_read(name, lambda: checkpoint.values(name))
+
+    def _set_read(self, name: str, read: Read) -> None:
+        """Set a parameter of the backbone to what `read` gives, now or when it is used."""
+        if name in self._streamed:
+            self._streamed[name].read = read
+        else:
+            self._set(name, read())
+
+    def _add(self, name: str, delta: Read) -> None:
+        if name in self._streamed:
+            before = self._streamed[name].read
+            self._streamed[name].read = lambda: before() + delta()
+        else:
+            with torch.no_grad():
+                self.parameter(name).add_(delta())
+
+    def _set(self, name: str, value: torch.Tensor) -> None:
+        with torch.no_grad():
+            self.parameter(name).copy_(value)

@@ -1,0 +1,1 @@
+"""What people give and where results go: examples, sizes, files, progress."""

@@ -1,0 +1,144 @@
+"""Examples from files: labelled `.tsv`, or one unlabelled sentence a line in `.txt`.
+
+A `.tsv` begins with the header `label<TAB>text`, or `label<TAB>text<TAB>text_pair`; without
+labels `text<TAB>text_pair` (a question and its context, say). UTF-8.
+Anything else is refused with the number of its line, never guessed at.
+"""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from osd_edge.data.bounded_read import read_regular
+from osd_edge.data.files import write_file
+from osd_edge.errors import DataError, shown
+
+_HEADERS = (["label", "text"], ["label", "text", "text_pair"], ["text", "text_pair"])
+
+
+@dataclass(frozen=True)
+class Example:
+    """A sentence, or a pair; `label` is None where the file has none.
+
+    Or a file with a `picture`, which `text` then names in messages.
+    """
+
+    text: str
+    label: str | None = None
+    text_pair: str | None = None
+    picture: Path | None = None
+
+
+def read_examples(path: Path) -> tuple[Example, ...]:
+    """All examples in `path`, in order; at least one.
+
+    Raises DataError: `data.missing`, `data.encoding`, `data.kind`, `data.header`, `data.row`,
+    `data.empty`.
+    """
+    try:
+        if path.suffix not in (".tsv", ".txt"):
+            path.stat()  # what is not there at all is said first
+            raise DataError(
+                "data.kind", f"expected a .tsv (labelled) or .txt (unlabelled) file, found {path}"
+            )
+        data = read_regular(path, sys.maxsize) or b""
+        lines = data.decode("utf-8-sig").split("\n")
+        lines = [line.removesuffix("\r") for line in lines]
+        if not lines[-1]:
+            lines.pop()  # what follows the last newline is no line
+    except UnicodeDecodeError as error:
+        where = error.object[: error.start].count(b"\n") + 1
+        raise DataError(
+            "data.encoding", f"{path} line {where} is not UTF-8: save the file as UTF-8"
+        ) from error
+    except (OSError, ValueError) as error:  # ValueError: no name that a file can have
+        reason = error.strerror if isinstance(error, OSError) else "not a file's name"
+        raise DataError("data.missing", f"cannot read {path}: {reason}") from error
+    for number, line in enumerate(lines, 1):
+        if "\r" in line or "\0" in line:
+            raise DataError(
+                "data.row", f"{path} line {number} holds a stray carriage return or a null byte"
+            )
+    if path.suffix == ".tsv":
+        examples = _labelled(path, lines)
+    else:
+        examples = tuple(Example(line) for line in lines if line.strip())
+    if not examples:
+        raise DataError("data.empty", f"{path} holds no examples")
+    return examples
+
+
+def write_tsv(examples: Iterable[Example], path: Path) -> None:
+    """Write labelled `examples` as a `.tsv` that `read_examples` gives back.
+
+    Raises DataError `data.row` for a field that holds a tab or a line break, or is missing.
+    """
+    lines = ["label\ttext"]
+    for example in examples:
+        fields = (example.label or "", example.text)
+        if any(not field.strip() or set(field) & set("\t\r\n") for field in fields):
+            raise DataError("data.row", f"cannot be a row of a .tsv file: {fields!r}")
+        lines.append("\t".join(fields))
+    write_file(path, ("\n".join(lines) + "\n").encode())
+
+
+def check_labels(path: Path, examples: Sequence[Example], labels: Sequence[str]) -> None:
+    """Refuse an example whose label is none of `labels`, by its line (DataError `data.label`).
+
+    Examples without a label are refused as `data.unlabelled`.
+    """
+    known = set(labels)
+    if any(example.label is None for example in examples):
+        raise DataError(
+            "data.unlabelled",
+            f"{path} has rows without a label: expected a .tsv that begins with label<TAB>text",
+        )
+    for number, example in enumerate(examples, 2):
+        if example.label not in known:
+            where = f"line {number}" if example.picture is None else f"picture {example.text}"
+            some = ", ".join(shown(label, 30) for label in list(labels)[:8])
+            raise DataError(
+                "data.label",
+                f"{path} {where}: the model does not know label "
+                f"{shown(example.label or '', 60)!r}; "
+                f"it knows {some}{', …' if len(known) > 8 else ''}",
+            )
+
+
+def check_pairs(sets: Mapping[str, Sequence[Example]]) -> None:
+    """Refuse (`data.pairs`) pairs of texts beside single ones, in or across the named sets."""
+    found: dict[bool, str] = {}
+    for name, examples in sets.items():
+        for example in examples:
+            found.setdefault(example.text_pair is not None, name)
+    if len(found) == 2:
+        raise DataError(
+            "data.pairs",
+            f"{found[True]} holds pairs of texts, {found[False]} single texts: expected a "
+            "text_pair in every row of all examples of a task, or in none",
+        )
+
+
+def _labelled(path: Path, lines: list[str]) -> tuple[Example, ...]:
+    header = lines[0].split("\t") if lines else []
+    if header not in _HEADERS:
+        if not lines:
+            raise DataError("data.empty", f"{path} is empty")
+        raise DataError(
+            "data.header",
+            f"{path} line 1: expected the header label<TAB>text, found {lines[0][:60]!r}; texts "
+            "alone, one a line, are a .txt",
+        )
+    examples = []
+    for number, line in enumerate(lines[1:], 2):
+        fields = line.split("\t")
+        if len(fields) != len(header) or not all(field.strip() for field in fields):
+            raise DataError(
+                "data.row",
+                f"{path} line {number}: expected {len(header)} fields with a tab between them, "
+                f"found {line[:60]!r}",
+            )
+        named = dict(zip(header, fields, strict=True))
+        examples.append(Example(named["text"], named.get("label"), named.get("text_pair")))
+    return tuple(examples)

@@ -1,0 +1,1 @@
+"""A task bundle: its content, its writer and its reader."""

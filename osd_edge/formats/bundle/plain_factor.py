@@ -1,0 +1,58 @@
+"""One factor of a site as the bundle stores it: coded positions, and the non-zero values."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from osd_edge.errors import BundleError
+from osd_edge.formats.coding import positions
+
+
+@dataclass(frozen=True)
+class CodedFactor:
+    """A factor `[k, width]`: one row for each column of the paper's U (width n) or V (width d).
+
+    `where` is the position code of the non-zeros, `values` the non-zeros in slot order.
+    """
+
+    k: int
+    width: int
+    where: NDArray[np.uint8]
+    values: NDArray[Any]
+
+    @classmethod
+    def of(cls, dense: NDArray[Any]) -> "CodedFactor":
+        """Code a factor `[k, width]`; what is zero is not stored."""
+        flat = dense.reshape(-1)
+        mask = flat != 0
+        where = np.frombuffer(positions.encode(mask), np.uint8)
+        return cls(dense.shape[0], dense.shape[1], where, flat[mask])
+
+    @property
+    def slots(self) -> int:
+        """Elements of the factor, zero or not."""
+        return self.k * self.width
+
+    @property
+    def count(self) -> int:
+        """Non-zero elements."""
+        return int(self.values.size)
+
+    def check(self) -> None:
+        """Raise BundleError unless positions and values are canonical; allocates no factor."""
+        positions.decode(self.where, self.slots, self.count)
+        if not self.values.all():
+            raise BundleError("bundle.value-zero", "a zero is stored as a non-zero value")
+
+    def decode(self, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """The factor `[k, width]` as float32, written to `out` (zeros) where it is given."""
+        if out is None:
+            out = np.zeros((self.k, self.width), np.float32)
+        where = positions.decode(self.where, self.slots, self.count)
+        if where is None:
+            out.reshape(-1)[:] = self.values
+        else:
+            out.reshape(-1)[where] = self.values
+        return out

@@ -1,0 +1,253 @@
+"""Reading a task bundle that may be damaged or hostile.
+
+Every number in the file is checked against the file's own size before anything is allocated
+from it. The order of the checks is part of the format, so that every reader gives the same
+code for the same file: header, format version, layout, digest, keys, sites, labels, head.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from osd_edge.data.bounded_read import read_regular
+from osd_edge.errors import BundleError
+from osd_edge.formats import heads
+from osd_edge.formats.bundle.coded import LayerFacts
+from osd_edge.formats.bundle.coded_reader import CodedReader
+from osd_edge.formats.bundle.model import FINGERPRINT, FORMAT_VERSION, TASK_NAME, Bundle, CodedHead
+from osd_edge.formats.bundle.plain_reader import PlainReader, take
+from osd_edge.formats.container import (
+    DIGEST_KEY,
+    check_digest,
+    parse_json,
+    read_header,
+    read_tensors,
+)
+
+MAX_BUNDLE_BYTES = 1 << 31
+
+_REQUIRED_KEYS = (
+    "osd.format",
+    "osd.task",
+    "osd.task_version",
+    "osd.base",
+    "osd.site_count",
+    "osd.labels",
+    "osd.head",
+    DIGEST_KEY,
+)
+_IGNORABLE = "info."  # keys and tensors so named may be unknown; any other must be understood
+
+
+def read_bundle_file(path: Path) -> Bundle:
+    """The checked bundle in the file `path`.
+
+    Raises BundleError: `bundle.missing` where it cannot be read, else as `read_bundle`.
+    """
+    data = read_bundle_bytes(path)
+    with refusals_of(path):
+        return read_bundle(data)
+
+
+def read_bundle_bytes(path: Path) -> bytes:
+    """The bytes of the file `path`, unchecked.
+
+    Raises BundleError `bundle.missing`, or `bundle.header-length` above 2 GiB.
+    """
+    try:
+        data = read_regular(path, MAX_BUNDLE_BYTES)
+    except OSError as error:
+        raise BundleError(
+            "bundle.missing", f"cannot read {path}: {error.strerror or error}"
+        ) from error
+    if data is None:
+        raise BundleError("bundle.header-length", f"{path} is too large: not a task bundle")
+    return data
+
+
+@contextmanager
+def refusals_of(path: Path) -> Iterator[None]:
+    """Within this, refusals of a bundle name the file `path`."""
+    try:
+        yield
+    except BundleError as error:
+        raise BundleError(error.code, f"{path}: {error}") from error
+
+
+def stored_labels(data: bytes) -> tuple[str, ...]:
+    """The labels in `data`, which `read_bundle` has read before."""
+    return _read_labels(read_header(data)[0]["osd.labels"])
+
+
+def stored_kind(data: bytes) -> str:
+    """The kind of the head in `data`, which `read_bundle` has read before."""
+    kind: str = parse_json(read_header(data)[0]["osd.head"])["kind"]
+    return kind
+
+
+def read_bundle(data: bytes) -> Bundle:
+    """The bundle in `data`, wholly checked but for its base; factors stay coded.
+
+    Arrays are views of `data`.
+
+    Raises BundleError with the code that `docs/bundle-format.md` lists.
+    """
+    metadata, entries, start = read_header(data)
+    _check_version(metadata)
+    tensors = read_tensors(data, entries, start)
+    check_digest(data, metadata)
+    _check_keys(metadata)
+    known = {name: array for name, array in tensors.items() if not name.startswith(_IGNORABLE)}
+    site_count = _number(metadata["osd.site_count"])
+    reader: CodedReader | PlainReader
+    if "osd.coded" in known:
+        reader = CodedReader(take(known, "osd.coded", ("u1",), 1), site_count)
+    else:
+        reader = PlainReader(known, site_count)
+    labels = _read_labels(metadata["osd.labels"])
+    head = _read_head(metadata["osd.head"], labels, reader.add_layer)
+    sites, layers = reader.finish()
+    if known:
+        raise BundleError("bundle.tensor-unknown", f"unknown tensor {sorted(known)[0][:80]!r}")
+    return Bundle(
+        task=metadata["osd.task"],
+        task_version=metadata["osd.task_version"],
+        labels=labels,
+        base=metadata["osd.base"],
+        site_count=site_count,
+        values=reader.values,
+        sites=sites,
+        head=replace(head, layers=layers),
+        method=_info(metadata, "info.method"),
+        scores=_info(metadata, "info.scores"),
+        tool=metadata.get("info.tool", ""),
+    )
+
+
+def _check_version(metadata: Mapping[str, str]) -> None:
+    version = metadata.get("osd.format")
+    if version is None:
+        raise BundleError(
+            "bundle.not-a-bundle", "a safetensors file without osd.format: not a task bundle"
+        )
+    if version != str(FORMAT_VERSION):
+        raise BundleError(
+            "bundle.version",
+            f"format version {version[:20]!r}, this release reads {FORMAT_VERSION}: "
+            "update osd-edge, or export the task again",
+        )
+
+
+def _check_keys(metadata: Mapping[str, str]) -> None:
+    for key in metadata:
+        if key not in _REQUIRED_KEYS and not key.startswith(_IGNORABLE):
+            raise BundleError(
+                "bundle.key-unknown",
+                f"the bundle needs {key[:80]!r}, which this release does not know: update osd-edge",
+            )
+    for key in _REQUIRED_KEYS:
+        if key not in metadata:
+            raise BundleError("bundle.key-missing", f"the metadata lacks {key!r}")
+    if not TASK_NAME.fullmatch(metadata["osd.task"]):
+        raise BundleError("bundle.key-value", f"bad task name {metadata['osd.task'][:80]!r}")
+    if not FINGERPRINT.fullmatch(metadata["osd.base"]):
+        raise BundleError("bundle.key-value", "osd.base is not 64 hex digits")
+    _number(metadata["osd.site_count"])
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 5) or int(text) > 65_535:
+        raise BundleError("bundle.key-value", f"osd.site_count is {text[:20]!r}")
+    return int(text)
+
+
+def _read_labels(text: str) -> tuple[str, ...]:
+    labels = _parse(text, "osd.labels")
+    if (
+        not isinstance(labels, list)
+        or not all(isinstance(label, str) and label for label in labels)
+        or len(set(labels)) != len(labels)
+    ):
+        raise BundleError("bundle.labels", "osd.labels is not a list of distinct names")
+    return tuple(labels)
+
+
+def _read_head(
+    text: str, labels: Sequence[str], add_layer: Callable[[LayerFacts], None]
+) -> CodedHead:
+    """The head without its layers, of which each goes to `add_layer` as soon as it is checked."""
+    description = _parse(text, "osd.head")
+    problem = BundleError("bundle.head", "osd.head does not describe a head")
+    fields = {"kind", "pooling", "layers"}
+    if not isinstance(description, dict) or set(description) - {"normalize"} != fields:
+        raise problem
+    kind, pooling, layers = (description[key] for key in ("kind", "pooling", "layers"))
+    if not isinstance(kind, str) or not isinstance(pooling, str):
+        raise problem
+    if kind not in heads.KINDS or pooling not in heads.POOLINGS:
+        raise BundleError(
+            "bundle.head-kind",
+            f"a head of kind {kind[:40]!r} with pooling {pooling[:40]!r} is not known "
+            "to this release: update osd-edge",
+        )
+    normalize = description.get("normalize", None if kind == "embedding" else False)
+    if (
+        type(normalize) is not bool
+        or ("normalize" in description) != (kind == "embedding")
+        or (pooling == "none") != (kind in heads.TOKEN_KINDS)
+    ):
+        raise problem
+    least = 0 if kind == "embedding" else 1
+    if not isinstance(layers, list) or not least <= len(layers) <= 16:
+        raise problem
+    read = []
+    for i, layer in enumerate(layers):
+        read.append(_layer_facts(i, layer))
+        add_layer(read[-1])
+    for layer, following in pairwise(read):
+        if layer.shape[0] != following.shape[1]:
+            raise BundleError("bundle.head", "the layers of the head do not fit each other")
+    outputs = read[-1].shape[0] if kind != "embedding" else 0
+    if len(labels) != outputs or (kind == "spans" and tuple(labels) != heads.SPAN_LABELS):
+        raise BundleError(
+            "bundle.labels", f"{len(labels)} labels for a {kind} head with {outputs} outputs"
+        )
+    return CodedHead(kind, pooling, (), normalize)
+
+
+def _layer_facts(i: int, description: object) -> LayerFacts:
+    problem = BundleError("bundle.head", f"layer {i} of osd.head is malformed")
+    if not isinstance(description, dict) or set(description) != {"shape", "rank", "activation"}:
+        raise problem
+    shape, rank, activation = (description[key] for key in ("shape", "rank", "activation"))
+    if not isinstance(shape, list) or len(shape) != 2 or type(rank) is not int or rank < 0:
+        raise problem
+    if not all(type(x) is int and x > 0 for x in shape):
+        raise problem
+    if activation is not None and not isinstance(activation, str):
+        raise problem
+    if activation is not None and activation not in heads.ACTIVATIONS:
+        raise BundleError(
+            "bundle.head-kind",
+            f"activation {activation[:40]!r} is not known to this release: update osd-edge",
+        )
+    return LayerFacts(activation, (shape[0], shape[1]), rank)
+
+
+def _parse(text: str, key: str) -> Any:
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise BundleError("bundle.key-value", f"{key} is not JSON: {error}") from error
+
+
+def _info(metadata: Mapping[str, str], key: str) -> dict[str, Any]:
+    """What is only for people: unreadable is as good as absent."""
+    try:
+        value = parse_json(metadata.get(key, "{}"))
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

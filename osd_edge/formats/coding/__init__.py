@@ -1,0 +1,1 @@
+"""Coding of small integers and positions as bytes near their entropy."""

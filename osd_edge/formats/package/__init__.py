@@ -1,0 +1,1 @@
+"""A base package: its manifest, and what fits it."""

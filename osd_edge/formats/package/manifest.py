@@ -1,0 +1,310 @@
+"""The manifest of a base package: what a device must know about the base, and checks of it.
+
+A base package is a folder with `manifest.json`, `model.onnx`, `model.onnx.data` and, for text,
+`tokenizer.json`. `docs/base-package.md` describes every field.
+"""
+
+import hashlib
+import json
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from osd_edge.data.bounded_read import read_regular
+from osd_edge.data.progress import Progress, silent
+from osd_edge.errors import BaseError, BundleError
+from osd_edge.formats.bundle.model import Bundle
+from osd_edge.formats.container import parse_json
+
+MANIFEST = "manifest.json"
+MODEL = "model.onnx"
+PLAIN_MODEL = (
+    "plain.onnx"  # the graph without branches, over the same weights: what to measure against
+)
+WEIGHTS = "model.onnx.data"
+TOKENIZER = "tokenizer.json"
+FORMAT_VERSION = 1
+TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+PIXELS = "pixel_values"  # the one input of a base that takes pictures
+_MAX_MANIFEST_BYTES = 1 << 24
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # never a path
+FACTOR_TYPES = ("fp32", "fp16")  # in which a package's graph takes factors
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A linear layer of the backbone, `n` outputs and `d` inputs.
+
+    `u` and `v` name the graph inputs for its factors, `[t, k, n]` and `[t, d, k]` (t = 1 or the
+    batch); both are None where this package has no branch for it.
+    """
+
+    name: str
+    n: int
+    d: int
+    u: str | None = None
+    v: str | None = None
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    """How text becomes tokens: the longest sequence, and the padding token's id."""
+
+    max_length: int
+    pad_id: int
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """How a picture becomes pixel values: (value · `scale` − `mean`) / `std`, by channel."""
+
+    height: int
+    width: int
+    channels: int
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class BaseManifest:
+    """A base package's facts; `fingerprint` is that of the original weights.
+
+    `factors` is the type in which the graph takes factors: `fp32`, or `fp16`. Without `mixed_rows`,
+    the rows of one pass must be of one task.
+    """
+
+    family: str
+    fingerprint: str
+    hidden_size: int
+    inputs: tuple[str, ...]
+    hidden_output: str
+    pooler_output: str | None
+    sites: tuple[Site, ...]
+    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    text: TextSettings | None = None
+    image: ImageSettings | None = None
+    made: Mapping[str, Any] = field(default_factory=dict)
+    factors: str = "fp32"
+    mixed_rows: bool = True
+
+    def to_json(self) -> str:
+        """The manifest as it stands in the package."""
+        return json.dumps({"format": FORMAT_VERSION} | asdict(self), indent=1) + "\n"
+
+
+def read_manifest(folder: Path) -> BaseManifest:
+    """The manifest of the package in `folder`, its files present and of the right size.
+
+    Raises BaseError. Digests are not checked here: see `check_digests`.
+    """
+    path = folder / MANIFEST
+    try:
+        data = read_regular(path, _MAX_MANIFEST_BYTES)
+    except OSError as error:
+        raise BaseError(
+            "base.missing",
+            f"{folder} is not a base package: cannot read {MANIFEST} ({error.strerror}); "
+            "make one with 'osd-edge export base'",
+        ) from error
+    if data is None:
+        raise BaseError("base.manifest", f"{path} is not a manifest: export the base again")
+    try:
+        text = data.decode()
+    except ValueError as error:
+        raise BaseError("base.manifest", f"{path} is not UTF-8") from error
+    manifest = parse_manifest(text, str(path))
+    needed = {MODEL, WEIGHTS} | (set() if manifest.text is None else {TOKENIZER})
+    if not needed <= set(manifest.files):
+        raise BaseError("base.manifest", f"{path} does not list {', '.join(sorted(needed))}")
+    for name, entry in manifest.files.items():
+        file = folder / name
+        found = _size(file)
+        if found != entry["bytes"]:
+            state = "is missing" if found is None else f"has {found} bytes"
+            raise BaseError(
+                "base.file",
+                f"{file} {state}, expected {entry['bytes']} bytes: copy the base package again",
+            )
+    return manifest
+
+
+def _size(file: Path) -> int | None:
+    try:
+        status = file.stat()
+    except OSError:  # a link may lead anywhere, also to where nobody may look
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def parse_manifest(text: str, path: str = MANIFEST) -> BaseManifest:
+    """The manifest in `text`, every field of the right type and range; raises BaseError."""
+    try:
+        fields = parse_json(text)
+    except (ValueError, RecursionError) as error:
+        raise BaseError("base.manifest", f"{path} is not JSON") from error
+    version = fields.get("format") if isinstance(fields, dict) else None
+    if type(version) is not int or version != FORMAT_VERSION:
+        raise BaseError(
+            "base.version",
+            f"{path} has format {str(version)[:20]!r}, this release reads {FORMAT_VERSION}: "
+            "update osd-edge, or export the base again",
+        )
+    try:
+        return _checked(fields)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BaseError(
+            "base.manifest", f"{path} is malformed ({str(error)[:80]!r}): export the base again"
+        ) from error
+
+
+def _checked(fields: dict[str, Any]) -> BaseManifest:
+    sites = tuple(_site(site) for site in _of(list, fields["sites"]))
+    text = fields["text"]
+    files = {
+        name: {"bytes": _count(entry["bytes"]), "sha256": _matching(_DIGEST, entry["sha256"])}
+        for name, entry in _of(dict, fields["files"]).items()
+    }
+    manifest = BaseManifest(
+        family=_of(str, fields["family"]),
+        fingerprint=_matching(_DIGEST, fields["fingerprint"]),
+        hidden_size=_count(fields["hidden_size"]),
+        inputs=tuple(_of(str, name) for name in _of(list, fields["inputs"])),
+        hidden_output=_of(str, fields["hidden_output"]),
+        pooler_output=None
+        if fields["pooler_output"] is None
+        else _of(str, fields["pooler_output"]),
+        sites=sites,
+        files=files,
+        text=None
+        if text is None
+        else TextSettings(_count(text["max_length"]), _id(text["pad_id"])),
+        image=None if fields.get("image") is None else _image(fields["image"]),
+        made=_of(dict, fields["made"]),
+        factors=_of(str, fields.get("factors", "fp32")),
+        mixed_rows=_of(bool, fields.get("mixed_rows", True)),
+    )
+    names = [*manifest.inputs]
+    names += [name for site in sites for name in (site.u, site.v) if name is not None]
+    if len(set(names)) != len(names):
+        raise ValueError("two graph inputs have one name")
+    tokens = {"input_ids", "attention_mask"} <= set(manifest.inputs) <= set(TOKEN_INPUTS)
+    if not tokens and manifest.inputs != (PIXELS,):
+        raise ValueError("inputs")
+    if manifest.factors not in FACTOR_TYPES:
+        raise ValueError("factors")
+    if manifest.image is not None and tokens:
+        raise ValueError("image")
+    if not all(_FILE_NAME.fullmatch(name) for name in files):
+        raise ValueError("files")
+    return manifest
+
+
+def _site(fields: dict[str, Any]) -> Site:
+    u, v = fields["u"], fields["v"]
+    if (u is None) != (v is None):
+        raise ValueError("a site with one factor")
+    return Site(
+        _of(str, fields["name"]),
+        _count(fields["n"]),
+        _count(fields["d"]),
+        None if u is None else _of(str, u),
+        None if v is None else _of(str, v),
+    )
+
+
+def _image(fields: object) -> ImageSettings:
+    given = _of(dict, fields)
+    channels = _count(given["channels"])
+    mean, std = (tuple(_number(x) for x in _of(list, given[key])) for key in ("mean", "std"))
+    if len(mean) != channels or len(std) != channels or 0 in std:
+        raise ValueError("mean or std")
+    height, width = _count(given["height"]), _count(given["width"])
+    return ImageSettings(height, width, channels, _number(given["scale"]), mean, std)
+
+
+def _number(value: object) -> float:
+    if type(value) not in (int, float) or not -1e6 < value < 1e6:  # type: ignore[operator]
+        raise ValueError("a number out of range")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _of(kind: type[T], value: object) -> T:
+    if type(value) is not kind:
+        raise TypeError(f"expected {kind.__name__}")
+    return value
+
+
+def _count(value: object) -> int:
+    if not 0 < _of(int, value) < 2**48:
+        raise ValueError("a number out of range")
+    return _of(int, value)
+
+
+def _id(value: object) -> int:
+    if not 0 <= _of(int, value) < 2**31:
+        raise ValueError("a token id out of range")
+    return _of(int, value)
+
+
+def _matching(pattern: re.Pattern[str], value: object) -> str:
+    if not pattern.fullmatch(_of(str, value)):
+        raise ValueError("a malformed digest")
+    return _of(str, value)
+
+
+def check_digests(folder: Path, manifest: BaseManifest, progress: Progress = silent) -> None:
+    """Refuse (`base.digest`) a package whose files differ from those that were exported."""
+    for name, entry in progress(list(manifest.files.items()), "Digests of the base package"):
+        try:
+            with (folder / name).open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise BaseError("base.file", f"cannot read {folder / name}") from error
+        if digest != entry["sha256"]:
+            raise BaseError(
+                "base.digest", f"{folder / name} is damaged: copy the base package again"
+            )
+
+
+def check_fits(bundle: Bundle, manifest: BaseManifest) -> None:
+    """Refuse a bundle that was not made for this base: fingerprint, shapes, branches, head."""
+    if bundle.base != manifest.fingerprint:
+        raise BundleError(
+            "bundle.base",
+            f"task {bundle.task!r} was made for base {bundle.base[:12]}…, this base is "
+            f"{manifest.fingerprint[:12]}…: export the task for this base",
+        )
+    if bundle.site_count != len(manifest.sites):
+        raise BundleError(
+            "bundle.site-mismatch",
+            f"task {bundle.task!r} counts {bundle.site_count} sites, the base has "
+            f"{len(manifest.sites)}: export the base and the task with one release",
+        )
+    for delta in bundle.sites:
+        site = manifest.sites[delta.site]
+        if (delta.n, delta.d) != (site.n, site.d):
+            raise BundleError(
+                "bundle.site-mismatch",
+                f"task {bundle.task!r} has [{delta.n}, {delta.d}] for {site.name}, "
+                f"the base has [{site.n}, {site.d}]",
+            )
+        if site.u is None:
+            raise BundleError(
+                "bundle.site-branch",
+                f"task {bundle.task!r} changes {site.name}, for which this base package has no "
+                "branch: export the base with that site",
+            )
+    if bundle.head.pooling == "pooler" and manifest.pooler_output is None:
+        raise BundleError("bundle.head-base", "the head needs a pooler, which this base lacks")
+    if bundle.head.layers and bundle.head.layers[0].shape[1] != manifest.hidden_size:
+        raise BundleError(
+            "bundle.head-base",
+            f"the head takes {bundle.head.layers[0].shape[1]} features, the base gives "
+            f"{manifest.hidden_size}",
+        )

@@ -1,0 +1,1 @@
+"""How logits become answers, a file for each kind of task."""

@@ -1,0 +1,72 @@
+"""Answers that stand in a context: the likeliest spans between a start and an end."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from osd_edge.formats.heads import Floats
+from osd_edge.runtime.windows import Run, Windows
+
+_EXCLUDED = -10_000.0  # the logit of a token that is not of the context
+
+
+@dataclass(frozen=True)
+class Span:
+    """An answer: characters `start` to `end` of the context, and its score.
+
+    The score is the product of the chances of start and end, added up over windows that give
+    the same text.
+    """
+
+    text: str
+    score: float
+    start: int
+    end: int
+
+
+def answer(
+    question: str, context: str, windows: Windows, run: Run, *, top: int = 1, max_tokens: int = 15
+) -> list[Span]:
+    """The `top` best answers of at most `max_tokens` tokens, cut at whole words."""
+    found: dict[str, Span] = {}
+    for window, logits in windows.logits(windows.of_context(question, context), run):
+        for first, last, score in _best(window, logits, 2 * top + 10, max_tokens):
+            start, end = _characters(window, first, last)
+            text = context[start:end]
+            earlier = found.get(text)
+            if earlier is not None:
+                start, end, score = earlier.start, earlier.end, earlier.score + score
+            found[text] = Span(text, score, start, end)
+    return sorted(found.values(), key=lambda span: -span.score)[:top]
+
+
+def _best(
+    window: Any, logits: Floats, count: int, max_tokens: int
+) -> Iterator[tuple[int, int, float]]:
+    """First token, last token and score of the likeliest spans in one window."""
+    allowed = np.array([sequence == 1 for sequence in window.sequence_ids])
+    # The first token is where models point that find no answer: it takes its share of chances.
+    softened = allowed.copy()
+    softened[0] = True
+    chances: NDArray[Any] = np.where(softened[:, None], logits, _EXCLUDED).astype(np.float64)
+    chances = np.exp(chances - chances.max(axis=0))
+    chances /= chances.sum(axis=0)
+    chances[~allowed] = 0
+    product = np.tril(np.triu(np.outer(chances[:, 0], chances[:, 1])), max_tokens - 1)
+    flat = product.ravel()
+    best = np.argsort(-flat, kind="stable")[:count]
+    for first, last in zip(*np.unravel_index(best, product.shape), strict=True):
+        if allowed[first] and allowed[last] and first <= last < first + max_tokens:
+            yield int(first), int(last), float(product[first, last])
+
+
+def _characters(window: Any, first: int, last: int) -> tuple[int, int]:
+    """Where the words of two tokens begin and end in the context."""
+    words = window.token_to_word(first), window.token_to_word(last)
+    if None in words:
+        return int(window.offsets[first][0]), int(window.offsets[last][1])
+    begin, end = (window.word_to_chars(word, 1) for word in words)
+    return int(begin[0]), int(end[1])

@@ -1,0 +1,97 @@
+"""Tags of a text: the parts of it to which a label of the task applies."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from osd_edge.formats.heads import Floats, softmax
+from osd_edge.runtime.windows import Run, Windows
+
+OUTSIDE = "O"
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A part of a text, characters `start` to `end`, its label without B- or I-, and a score."""
+
+    label: str
+    score: float
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True)
+class _Token:
+    """A token in its text: characters, the word it is of, and the scores of all labels."""
+
+    start: int
+    end: int
+    word: int | None
+    scores: Floats
+
+
+def tag(
+    text: str, windows: Windows, run: Run, labels: Sequence[str], *, words: bool = False
+) -> list[Tag]:
+    """The tags of `text` in order.
+
+    Tokens next to each other with the same label are one tag, unless the second begins with B-.
+    With `words` the first token of a word speaks for all of it. A token in two windows is judged
+    where it has more text around it.
+    """
+    tokens = _tokens(windows.logits(windows.of_text(text), run))
+    groups = [[token] for token in tokens]
+    if words:
+        groups = _by_word(tokens)
+    merged: list[tuple[str, list[float], int, int]] = []
+    for group in groups:
+        best = int(group[0].scores.argmax())
+        score = float(group[0].scores[best])
+        prefix, label = _split(labels[best])
+        if merged and merged[-1][0] == label and prefix != "B":
+            _, scores, start, _ = merged.pop()
+            merged.append((label, [*scores, score], start, group[-1].end))
+        else:
+            merged.append((label, [score], group[0].start, group[-1].end))
+    return [
+        Tag(label, float(np.mean(scores)), start, end, text[start:end])
+        for label, scores, start, end in merged
+        if label != OUTSIDE
+    ]
+
+
+def _tokens(windows: Iterator[tuple[Any, Floats]]) -> list[_Token]:
+    """The tokens of all windows, each once, in the order of the text."""
+    found: dict[tuple[int, int, int], tuple[int, _Token]] = {}
+    for window, logits in windows:
+        scores = softmax(logits)
+        inside = [i for i, special in enumerate(window.special_tokens_mask) if not special]
+        met: dict[tuple[int, int], int] = {}
+        for place, i in enumerate(inside):
+            start, end = window.offsets[i]
+            nth = met[start, end] = met.get((start, end), -1) + 1  # tokens of the same characters
+            context = min(place, len(inside) - 1 - place)
+            token = _Token(start, end, window.word_ids[i], scores[i])
+            if found.get((start, end, nth), (-1, token))[0] < context:
+                found[start, end, nth] = context, token
+    return [found[key][1] for key in sorted(found)]
+
+
+def _by_word(tokens: Sequence[_Token]) -> list[list[_Token]]:
+    groups: list[list[_Token]] = []
+    for token in tokens:
+        if groups and token.word is not None and groups[-1][-1].word == token.word:
+            groups[-1].append(token)
+        else:
+            groups.append([token])
+    return groups
+
+
+def _split(label: str) -> tuple[str, str]:
+    """`B-PER` as B and PER; a label of another form continues like I-."""
+    if label[:2] in ("B-", "I-"):
+        return label[0], label[2:]
+    return "I", label

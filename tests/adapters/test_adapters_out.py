@@ -1,0 +1,143 @@
+"""Tasks as adapters: the same answers from stock onnxruntime, and from PEFT in torch."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+from numpy.typing import NDArray
+from peft import PeftModel
+from safetensors.numpy import load_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from osd_edge.exporters import export_base, export_task
+from osd_edge.exporters.adapters.onnx_adapter import export_onnx_adapter
+from osd_edge.runtime import EdgeSession
+from tests.support import tiny
+from tests.support.command_line import run_cli
+
+FAMILIES = ("bert", "roberta", "distilbert", "modernbert", "deberta-v2", "albert", "gpt2")
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def task(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a base, its package and a bundle."""
+    folder = tmp_path_factory.mktemp(request.param)
+    tiny.make_base(request.param, folder / "base", pooler=request.param != "bert")
+    tiny.make_tuned(folder / "base", folder / "tuned")
+    export_base(folder / "base", folder / "package")
+    out = folder / "mr.osd.safetensors"
+    export_task(folder / "base", folder / "tuned", out, method="truncsvd", budget="r=3")
+    return folder
+
+
+def answers(task: Path) -> tuple[Any, NDArray[Any], NDArray[Any]]:
+    """Token inputs, and the hidden states and logits of our own session."""
+    session = EdgeSession(task / "package", threads=1)
+    session.activate(session.load(task / "mr.osd.safetensors"))
+    inputs = session.encode(tiny.sentences(4, seed=6))
+    output = session.run(inputs)
+    assert output.logits is not None
+    return inputs, output.hidden, output.logits
+
+
+def by_hand(head: Path, hidden: NDArray[Any], mask: NDArray[Any], pooled: Any) -> NDArray[Any]:
+    """The head as docs/adapters.md describes it."""
+    description = json.loads(head.read_text("utf-8"))
+    tensors = load_file(head.parent / description["tensors"])
+    last = mask.shape[1] - 1 - np.argmax(mask[:, ::-1], axis=1)
+    x = {"cls": hidden[:, 0], "last": hidden[np.arange(len(hidden)), last], "pooler": pooled}[
+        description["pooling"]
+    ]
+    for i, layer in enumerate(description["layers"]):
+        x = x @ tensors[f"{i}.weight"].T + tensors.get(f"{i}.bias", np.float32(0))
+        activation = layer["activation"] or ""
+        if activation.startswith("gelu"):
+            x = torch.nn.functional.gelu(torch.from_numpy(x)).numpy()
+        if activation.endswith("-norm"):
+            x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+        if activation == "tanh":
+            x = np.tanh(x)
+        if activation == "relu":
+            x = np.maximum(x, 0)
+    return np.asarray(x)
+
+
+def stock_run(package: Path, adapter_file: Path, inputs: Any) -> list[Any]:
+    """Hidden states (and pooler output) of stock onnxruntime with an adapter."""
+    session = ort.InferenceSession(str(package / "model.onnx"), providers=["CPUExecutionProvider"])
+    adapter = ort.LoraAdapter()
+    adapter.Load(str(adapter_file))
+    options = ort.RunOptions()
+    options.add_active_adapter(adapter)
+    return list(session.run(None, inputs, options))
+
+
+def test_stock_onnxruntime_gives_the_same_hidden_states(
+    task: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs, hidden, logits = answers(task)
+    out = tmp_path / "mr.onnx_adapter"
+    bundle, base = task / "mr.osd.safetensors", task / "package"
+    result = run_cli(capsys, "export", "adapter", bundle, "--base", base, "-o", out)
+    assert result.code == 0, result.err
+    found = stock_run(base, out, inputs)
+    assert np.array_equal(found[0], hidden)
+    pooled = found[1] if len(found) > 1 else None
+    ours = by_hand(tmp_path / "mr.head.json", found[0], inputs["attention_mask"], pooled)
+    assert np.abs(ours - logits).max() <= 1e-5 * max(1, np.abs(logits).max())
+
+
+def test_a_package_with_fp16_factors_takes_the_adapter_made_for_it(
+    tiny_models: Path, tmp_path: Path
+) -> None:
+    package = tmp_path / "package"
+    export_base(tiny_models / "base", package, factors="fp16")
+    export_task(
+        tiny_models / "base",
+        tiny_models / "first",
+        tmp_path / "mr.osd.safetensors",
+        method="truncsvd",
+        budget="r=3",
+    )
+    export_onnx_adapter(tmp_path / "mr.osd.safetensors", package, tmp_path / "mr.onnx_adapter")
+    session = EdgeSession(package, threads=1)
+    session.activate(session.load(tmp_path / "mr.osd.safetensors"))
+    inputs = session.encode(tiny.sentences(4, seed=6))
+    found = stock_run(package, tmp_path / "mr.onnx_adapter", inputs)
+    assert np.array_equal(found[0], session.run(inputs).hidden)
+
+
+def test_peft_gives_the_same_logits(
+    task: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, _, logits = answers(task)
+    bundle, package = task / "mr.osd.safetensors", task / "package"
+    to = ("--to", "peft", "-o", tmp_path / "peft")
+    result = run_cli(capsys, "export", "adapter", bundle, "--base", package, *to)
+    assert result.code == 0, result.err
+    base = AutoModelForSequenceClassification.from_pretrained(task / "base", num_labels=3)
+    model = PeftModel.from_pretrained(base, tmp_path / "peft").eval()
+    tokens = AutoTokenizer.from_pretrained(task / "base")(
+        tiny.sentences(4, seed=6), padding=True, return_tensors="pt"
+    )
+    names = EdgeSession(task / "package", threads=1).manifest.inputs
+    with torch.inference_mode():
+        expected = model(**{name: tokens[name] for name in names}).logits.numpy()
+    assert np.abs(logits - expected).max() <= 1e-4 * max(1, np.abs(expected).max())
+    assert json.loads((tmp_path / "peft" / "osd_edge.json").read_text("utf-8"))["labels"] == [
+        *tiny.LABELS
+    ]
+
+
+def test_an_adapter_under_another_name_is_refused(
+    task: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle, base = task / "mr.osd.safetensors", task / "package"
+    out = tmp_path / "mr.lora"
+    result = run_cli(capsys, "export", "adapter", bundle, "--base", base, "-o", out)
+    assert result.code == 1 and "input.adapter" in result.err
+    assert not any(tmp_path.iterdir())

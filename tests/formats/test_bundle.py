@@ -1,0 +1,245 @@
+"""Bundles: what is written is what is read, and nothing else is read at all."""
+
+import json
+from dataclasses import replace
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from osd_edge.errors import BundleError, InputError
+from osd_edge.formats.bundle.model import (
+    VALUE_TYPES,
+    Bundle,
+    CodedHead,
+    CodedHeadLayer,
+    Matrix,
+    SiteDelta,
+    task_name,
+    write_bundle,
+)
+from osd_edge.formats.bundle.plain_factor import CodedFactor
+from osd_edge.formats.bundle.reader import read_bundle
+from osd_edge.formats.container import pack, read_header, read_tensors
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+VALUE_NAMES = st.sampled_from(sorted(VALUE_TYPES))
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
+FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+def numbers(draw: st.DrawFn, values: str, shape: tuple[int, ...]) -> Array:
+    """Any bits that are finite numbers; many zeros, so that all codings come up."""
+    dtype = VALUE_TYPES[values]
+    seed = draw(st.integers(0, 2**32 - 1))
+    random = np.random.default_rng(seed)
+    array = np.frombuffer(random.bytes(int(np.prod(shape)) * dtype.itemsize), dtype).copy()
+    array[~np.isfinite(array)] = 0
+    array[random.random(array.size) < draw(st.sampled_from([0, 0.3, 0.8, 0.99, 1]))] = 0
+    return array.reshape(shape)
+
+
+def scales(draw: st.DrawFn, values: str, rows: int) -> Array | None:
+    if values != "int8":
+        return None
+    return np.array(draw(st.lists(FINITE, min_size=rows, max_size=rows)), np.float32)
+
+
+@st.composite
+def heads(draw: st.DrawFn, labels: int) -> CodedHead:
+    widths = [*draw(st.lists(st.integers(1, 6), min_size=1, max_size=3)), labels]
+    layers = []
+    for d, n in pairwise(widths):
+        values, rank = draw(VALUE_NAMES), draw(st.integers(0, 3))
+        weight = u = v = None
+        if rank:
+            u = Matrix(numbers(draw, values, (rank, n)), scales(draw, values, rank))
+            v = Matrix(numbers(draw, values, (rank, d)))
+        else:
+            weight = Matrix(numbers(draw, values, (n, d)), scales(draw, values, n))
+        bias = numbers(draw, "fp32", (n,)) if draw(st.booleans()) else None
+        activation = draw(st.sampled_from([None, "tanh", "relu", "gelu"]))
+        layers.append(CodedHeadLayer(activation, bias, weight, u, v))
+    pooling = draw(st.sampled_from(["cls", "mean", "last", "pooler"]))
+    return CodedHead("labels", pooling, tuple(layers))
+
+
+@st.composite
+def bundles(draw: st.DrawFn) -> Bundle:
+    values = draw(VALUE_NAMES)
+    sites = []
+    for site in sorted(draw(st.sets(st.integers(0, 9), max_size=3))):
+        n, d = draw(st.integers(1, 40)), draw(st.integers(1, 40))
+        k = draw(st.integers(1, min(n, d, 4)))
+        u, v = (CodedFactor.of(numbers(draw, values, (k, width))) for width in (n, d))
+        sites.append(SiteDelta(site, u, v, scales(draw, values, k)))
+    labels = draw(st.lists(TEXT, min_size=1, max_size=4, unique=True))
+    return Bundle(
+        task=draw(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)),
+        task_version=draw(TEXT),
+        labels=tuple(labels),
+        base=draw(st.from_regex(r"[0-9a-f]{64}", fullmatch=True)),
+        site_count=10,
+        values=values,
+        sites=tuple(sites),
+        head=draw(heads(len(labels))),
+        method=draw(
+            st.dictionaries(TEXT, st.integers(-(10**15) + 1, 10**15 - 1) | TEXT, max_size=2)
+        ),
+        scores=draw(st.dictionaries(TEXT, FINITE, max_size=2)),
+    )
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal bit for bit, arrays included."""
+    if isinstance(one, np.ndarray):
+        alike = (one.dtype, one.shape) == (other.dtype, other.shape)
+        return alike and one.tobytes() == bytes(other.tobytes())
+    if isinstance(one, tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    if hasattr(one, "__dataclass_fields__"):
+        return all(same(getattr(one, f), getattr(other, f)) for f in one.__dataclass_fields__)
+    return bool(one == other)
+
+
+@given(bundles())
+@settings(deadline=None)
+def test_what_is_written_is_what_is_read(bundle: Bundle) -> None:
+    data = write_bundle(bundle)
+    read = read_bundle(data)
+    assert same(bundle, read)
+    assert write_bundle(read) == data, "equal bundles, equal bytes"
+    with np.errstate(over="ignore"):
+        for before, after in zip(bundle.sites, read.sites, strict=True):
+            assert same(before.decode(), after.decode())
+
+
+@cache
+def example() -> bytes:
+    """A bundle of all three codings, with scales and a low-rank head."""
+
+    def factor(count: int, k: int, width: int) -> CodedFactor:
+        flat = np.zeros(k * width, np.int8)
+        flat[:count] = 7
+        return CodedFactor.of(flat.reshape(k, width))
+
+    scale = np.array([0.5, 2], np.float32)
+    u, v = Matrix(np.ones((2, 3), np.int8), scale), Matrix(np.ones((2, 4), np.int8))
+    layer = CodedHeadLayer("tanh", np.ones(3, np.float32), u=u, v=v)
+    return write_bundle(
+        Bundle(
+            task="example",
+            task_version="1",
+            labels=("a", "b", "c"),
+            base="0" * 64,
+            site_count=3,
+            values="int8",
+            sites=(
+                SiteDelta(0, factor(10, 2, 5), factor(3, 2, 100), scale),
+                SiteDelta(2, factor(9, 2, 8), factor(0, 2, 6), scale),
+            ),
+            head=CodedHead("labels", "mean", (layer,)),
+        )
+    )
+
+
+@given(st.integers(0, len(example()) - 1), st.integers(1, 255))
+@settings(deadline=None, max_examples=600)
+def test_a_changed_byte_is_refused(at: int, change: int) -> None:
+    data = bytearray(example())
+    data[at] ^= change
+    with pytest.raises(BundleError):
+        read_bundle(bytes(data))
+
+
+def test_every_flipped_bit_of_a_few_bytes_around_each_border_is_refused() -> None:
+    data = example()
+    start = 8 + int.from_bytes(data[:8], "little")
+    digest = data.index(b"osd.sha256")
+    for border in (0, 8, digest, digest + 80, start, len(data)):
+        for at in range(max(border - 12, 0), min(border + 12, len(data))):
+            for bit in range(8):
+                changed = bytearray(data)
+                changed[at] ^= 1 << bit
+                with pytest.raises(BundleError):
+                    read_bundle(bytes(changed))
+
+
+def test_a_file_cut_anywhere_is_refused() -> None:
+    data = example()
+    read_bundle(data)
+    codes = set()
+    for length in range(len(data)):
+        with pytest.raises(BundleError) as refused:
+            read_bundle(data[:length])
+        codes.add(refused.value.code)
+    assert codes == {"bundle.too-short", "bundle.header-length", "bundle.truncated"}
+
+
+@given(st.binary(max_size=60) | st.binary(max_size=60).map(lambda tail: example()[:-70] + tail))
+def test_arbitrary_bytes_are_refused(data: bytes) -> None:
+    with pytest.raises(BundleError):
+        read_bundle(data)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.sampled_from(["osd.labels", "osd.head", "osd.site_count", "osd.task"]), JSON)
+@settings(deadline=None)
+def test_other_metadata_of_a_sealed_file_is_refused_by_a_code(key: str, value: Any) -> None:
+    """Someone who computes the digest may say anything; nothing but BundleError comes out."""
+    metadata, entries, start = read_header(example())
+    tensors = read_tensors(example(), entries, start)
+    try:
+        read_bundle(pack(tensors, metadata | {key: json.dumps(value)}))
+    except BundleError as error:
+        assert error.code not in ("bundle.digest", "bundle.header-json"), "the file is sealed"
+
+
+@given(st.data())
+@settings(deadline=None)
+def test_other_tensors_of_a_sealed_file_are_refused_by_a_code(data: st.DataObject) -> None:
+    metadata, entries, start = read_header(example())
+    tensors = dict(read_tensors(example(), entries, start))
+    name = data.draw(st.sampled_from(sorted(tensors)))
+    dtype = data.draw(st.sampled_from(["<f4", "<f2", "i1", "u1", "<u2", "<u4"]))
+    shape = data.draw(st.sampled_from([tensors[name].shape, (), (0,), (2, 4), (2, 2), (4,)]))
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    raw = data.draw(st.binary(min_size=size, max_size=size))
+    tensors[name] = np.frombuffer(raw, dtype).reshape(shape)
+    try:
+        bundle = read_bundle(pack(tensors, metadata))
+    except BundleError as error:
+        assert error.code not in ("bundle.digest", "bundle.header-json"), "the file is sealed"
+    else:
+        assert write_bundle(bundle) == pack(tensors, metadata), "only a canonical file is read"
+
+
+def test_the_arrays_of_a_bundle_are_views_of_its_bytes() -> None:
+    bundle = read_bundle(example())
+    for site in bundle.sites:
+        assert isinstance(site, SiteDelta)
+        assert not site.u.values.flags.owndata and not site.u.values.flags.writeable
+
+
+def test_the_digest_is_put_in_its_own_place() -> None:
+    bundle = replace(read_bundle(example()), base="0" * 64, task_version="0" * 64)
+    assert read_bundle(write_bundle(bundle)).base == "0" * 64
+
+
+@pytest.mark.parametrize("name", ["", ".a", "a b", "a/b", "ä", "a\n", "a" * 65])
+def test_a_bad_task_name_is_refused_before_anything_is_written(name: str) -> None:
+    with pytest.raises(InputError) as refused:
+        write_bundle(replace(read_bundle(example()), task=name))
+    assert refused.value.code == "input.task-name"
+    assert task_name("Az0._-") == "Az0._-"

@@ -1,0 +1,283 @@
+"""Every kind of task over one base, against the transformers pipelines of the same models."""
+
+import json
+import warnings
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    pipeline,
+)
+
+from osd_edge.data.examples import Example
+from osd_edge.errors import InputError, TaskError
+from osd_edge.exporters import HeadOptions, export_base, export_task
+from osd_edge.runtime import EdgeSession
+from tests.support import tiny
+from tests.support.command_line import run_cli
+from tests.support.kinds import KINDS
+
+QUESTION = "a cat on the mat"
+LENGTH, STRIDE = 32, 8  # so that a text of a hundred words is several windows
+MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "labels": (AutoModelForSequenceClassification, {}),
+    **KINDS,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base, its package, and a model and a bundle of each kind, named for it."""
+    folder = tmp_path_factory.mktemp("kinds")
+    base = tiny.make_base("bert", folder / "base")
+    export_base(base, folder / "package")
+    for seed, (kind, (task, settings)) in enumerate(MODELS.items(), 1):
+        tiny.make_tuned(
+            base, folder / kind, task=task, seed=seed, size=0.2, linear_only=True, **settings
+        )
+    make_embedding(base, folder / "embedding")
+    for kind in (*MODELS, "embedding"):
+        export_task(
+            base,
+            folder / kind,
+            folder / f"{kind}.osd.safetensors",
+            method="truncsvd",
+            budget="r=64",
+            head=HeadOptions(values="fp32"),
+        )
+    return folder
+
+
+def make_embedding(base: Path, folder: Path) -> None:
+    """A sentence-transformers model over `base`: the mean of the tokens, at length 1."""
+    tiny.make_tuned(base, folder, size=0.2, linear_only=True)
+    model = AutoModel.from_pretrained(folder, add_pooling_layer=False)
+    model.save_pretrained(folder)
+    stages = [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{name}"}
+        for i, (path, name) in enumerate(
+            [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
+        )
+    ]
+    (folder / "modules.json").write_text(json.dumps(stages), "utf-8")
+    (folder / "1_Pooling").mkdir()
+    settings = {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(settings), "utf-8")
+
+
+@pytest.fixture(scope="module")
+def session(folder: Path) -> EdgeSession:
+    """All kinds loaded over one base."""
+    session = EdgeSession(folder / "package", threads=1)
+    for kind in (*MODELS, "embedding"):
+        assert session.load(folder / f"{kind}.osd.safetensors") == kind
+        assert session.kind(kind) == kind
+    return session
+
+
+def reference(folder: Path, task: str, kind: str) -> Any:
+    """The transformers pipeline of the uncompressed model, without its own warnings."""
+    made = pipeline(task, model=str(folder / kind), tokenizer=str(folder / kind))
+
+    def ask(*arguments: Any, **options: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return made(*arguments, **options)
+
+    return ask
+
+
+@pytest.mark.parametrize("kind", ["labels", "multi-label", "regression"])
+def test_classify(folder: Path, session: EdgeSession, kind: str) -> None:
+    texts = tiny.sentences(5, seed=3)
+    expected = reference(folder, "text-classification", kind)(texts, top_k=None)
+    for ours, theirs in zip(session.classify(texts, task=kind), expected, strict=True):
+        assert ours.label == theirs[0]["label"]
+        for entry in theirs:
+            assert ours.scores[entry["label"]] == pytest.approx(entry["score"], abs=1e-4)
+        if kind == "multi-label":
+            applies = {entry["label"] for entry in theirs if entry["score"] >= 0.5}
+            assert set(ours.chosen()) == applies
+
+
+@pytest.mark.parametrize(("words", "strategy"), [(False, "simple"), (True, "first")])
+def test_tag(folder: Path, session: EdgeSession, words: bool, strategy: str) -> None:
+    texts = tiny.sentences(6, seed=4, longest=30)
+    tagger = reference(folder, "token-classification", "token-labels")
+    expected = tagger(texts, aggregation_strategy=strategy)
+    found = session.tag(texts, words=words, task="token-labels")
+    assert sum(map(len, found)) > 10
+    for ours, theirs in zip(found, expected, strict=True):
+        assert [(t.label, t.start, t.end) for t in ours] == [
+            (t["entity_group"], t["start"], t["end"]) for t in theirs
+        ]
+        for one, other in zip(ours, theirs, strict=True):
+            assert one.score == pytest.approx(float(other["score"]), abs=1e-4)
+
+
+def test_tag_of_a_long_text_covers_all_of_it(session: EdgeSession) -> None:
+    text = " ".join(tiny.sentences(30, seed=5))
+    assert len(text.split()) > 100
+    (tags,) = session.tag([text], task="token-labels", max_length=LENGTH, stride=STRIDE)
+    assert tags[-1].end > len(text) * 0.8
+    assert all(one.end <= other.start for one, other in pairwise(tags))
+    assert all(text[tag.start : tag.end] == tag.text for tag in tags)
+
+
+@pytest.mark.parametrize("top", [1, 4])
+def test_answer(folder: Path, session: EdgeSession, top: int) -> None:
+    """In one window, and in several that overlap."""
+    finder = reference(folder, "question-answering", "spans")
+    contexts = [tiny.sentences(1, seed=6, longest=20)[0], " ".join(tiny.sentences(14, seed=7))]
+    for context in contexts:
+        expected = finder(
+            question=QUESTION, context=context, top_k=top, max_seq_len=LENGTH, doc_stride=STRIDE
+        )
+        expected = expected if isinstance(expected, list) else [expected]
+        found = session.answer(
+            QUESTION, context, task="spans", top=top, max_length=LENGTH, stride=STRIDE
+        )
+        assert [(s.text, s.start, s.end) for s in found] == [
+            (s["answer"], s["start"], s["end"]) for s in expected
+        ]
+        assert [s.score for s in found] == pytest.approx([s["score"] for s in expected], abs=1e-4)
+
+
+def test_embed(folder: Path, session: EdgeSession) -> None:
+    texts = tiny.sentences(4, seed=8)
+    tokens = AutoTokenizer.from_pretrained(folder / "base")(
+        texts, padding=True, return_tensors="pt", return_token_type_ids=True
+    )
+    model = AutoModel.from_pretrained(folder / "embedding", add_pooling_layer=False).eval()
+    with torch.inference_mode():
+        states = model(**tokens).last_hidden_state
+    mask = tokens["attention_mask"][..., None]
+    expected = torch.nn.functional.normalize((states * mask).sum(1) / mask.sum(1), dim=-1).numpy()
+    found = session.embed(texts, task="embedding")
+    assert found.shape == (4, 32) and np.abs(found - expected).max() <= 1e-4
+
+
+def test_kinds_are_swapped_request_by_request(folder: Path, session: EdgeSession) -> None:
+    """In any order the answers are those of a session that has one task."""
+    text = tiny.sentences(1, seed=9, longest=30)[0]
+
+    def ask(one: EdgeSession, kind: str) -> Any:
+        one.activate(kind)
+        if kind == "token-labels":
+            return one.tag([text])
+        if kind == "spans":
+            return one.answer(QUESTION, text)
+        if kind == "embedding":
+            return one.embed([text]).tolist()
+        return one.classify([text])
+
+    alone = {}
+    for kind in (*MODELS, "embedding"):
+        single = EdgeSession(folder / "package", threads=1)
+        single.load(folder / f"{kind}.osd.safetensors")
+        alone[kind] = ask(single, kind)
+    order = np.random.default_rng(0).choice([*alone], 40)
+    assert all(ask(session, kind) == alone[kind] for kind in order)
+    session.deactivate()
+
+
+def test_a_task_of_another_kind_is_refused(session: EdgeSession) -> None:
+    for ask in (
+        lambda: session.classify(["a cat"], task="spans"),
+        lambda: session.tag(["a cat"], task="labels"),
+        lambda: session.answer(QUESTION, "a cat", task="token-labels"),
+        lambda: session.embed(["a cat"], task="labels"),
+    ):
+        with pytest.raises(TaskError) as caught:
+            ask()
+        assert caught.value.code == "task.kind"
+    with pytest.raises(TaskError) as none:
+        session.tag(["a cat"])
+    assert none.value.code == "task.none"
+
+
+def test_a_question_that_leaves_no_room_is_refused(session: EdgeSession) -> None:
+    with pytest.raises(InputError) as caught:
+        session.answer("cat " * 30, "a dog", task="spans", max_length=24)
+    assert caught.value.code == "input.max-length"
+
+
+def test_windows_without_room_are_refused_where_a_text_needs_several(session: EdgeSession) -> None:
+    (tags,) = session.tag(["a"], task="token-labels", max_length=4)
+    assert all(tag.text == "a" for tag in tags)
+    with pytest.raises(InputError) as caught:
+        session.tag(["a cat sat on the mat"], task="token-labels", max_length=4)
+    assert caught.value.code == "input.max-length"
+
+
+def test_the_command_line_answers_by_kind(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def ask(kind: str, *options: str) -> Any:
+        bundle = folder / f"{kind}.osd.safetensors"
+        result = run_cli(
+            capsys,
+            *("run", "--base", folder / "package", "--bundle", bundle, "--json"),
+            *("--text", "a cat sat on the mat", *options),
+        )
+        return json.loads(result.out) if result.code == 0 else result.err
+
+    assert {row["label"] for row in ask("token-labels")} <= {"ANIMAL", "PLACE"}
+    (span,) = ask("spans", "--question", QUESTION)
+    assert "a cat sat on the mat"[span["start"] : span["end"]] == span["label"]
+    assert len(ask("embedding")[0]["vector"]) == 32
+    assert "input.question" in ask("spans")
+
+
+@pytest.mark.parametrize("kind", [*MODELS, "embedding"])
+@pytest.mark.parametrize("refine", ["none", "scales"])
+def test_compressed_with_calibration(
+    folder: Path, tmp_path: Path, short_training: None, kind: str, refine: str
+) -> None:
+    """Statistics, refinement, frozen head and scores work for the kind's own logits."""
+    texts = tiny.sentences(40, seed=10, longest=30)
+    examples = [
+        Example(text, None, other if kind == "spans" else None)
+        for text, other in zip(texts, texts[::-1], strict=True)
+    ]
+    path = tmp_path / "task.osd.safetensors"
+    report = export_task(
+        folder / "base",
+        folder / kind,
+        path,
+        budget="16KiB",
+        refine=refine,
+        calibration=examples,
+    )
+    assert report.fine_tuned is not None and report.compressed is not None
+    assert report.frozen_head is not None
+    assert report.fine_tuned.accuracy == pytest.approx(1) and report.fine_tuned.loss < 1e-5
+    assert report.compressed.loss < report.frozen_head.loss
+    session = EdgeSession(folder / "package", threads=1)
+    assert session.kind(session.load(path)) == kind
+
+
+def test_rows_of_every_kind_in_one_batch(session: EdgeSession) -> None:
+    """Each row has what its own kind gives, as in a batch by itself."""
+    kinds = ["spans", "labels", "embedding", "token-labels", "multi-label", "regression"]
+    texts = tiny.sentences(len(kinds), seed=8)
+    inputs = session.encode(texts)
+    mixed = session.run(inputs, tasks=kinds)
+    for i, kind in enumerate(kinds):
+        alone = session.run({k: x[i : i + 1] for k, x in inputs.items()}, task=kind).logits
+        found = mixed.logits[i]
+        assert found is not None and alone is not None and found.shape == alone[0].shape
+        assert np.abs(found - alone[0]).max() < 1e-4
+    chosen = ["regression", "labels", "multi-label"]
+    answers = session.classify(texts[:3], tasks=chosen)
+    for text, kind, answer in zip(texts[:3], chosen, answers, strict=True):
+        (alone_answer,) = session.classify([text], task=kind)
+        assert answer.scores == pytest.approx(alone_answer.scores, abs=1e-4)
+    with pytest.raises(TaskError, match="is of the kind spans") as refusal:
+        session.classify(texts[:2], tasks=["labels", "spans"])
+    assert refusal.value.code == "task.kind"

@@ -1,0 +1,199 @@
+"""Texts and files that are odd: long texts, wrong lists, pipes, files that are not there."""
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+from osd_edge.data.examples import Example, read_examples
+from osd_edge.errors import DataError, InputError, TaskError
+from osd_edge.exporters.scoring.calibrated_task import examples_in
+from osd_edge.exporters.scoring.calibration import MAX_TOKENS, make_batches
+from osd_edge.runtime import EdgeSession, text
+from tests.support import tiny
+from tests.support.command_line import run_cli
+
+
+@pytest.fixture
+def session(tiny_base: Path, tiny_bundles: tuple[Path, Path]) -> EdgeSession:
+    session = EdgeSession(tiny_base, threads=1)
+    session.activate(session.load(tiny_bundles[0]))
+    return session
+
+
+def test_a_session_reads_its_tokenizer_once(
+    session: EdgeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+    usual = text._open
+
+    def counted(*given: Any) -> Any:
+        opened.append(given)
+        return usual(*given)
+
+    monkeypatch.setattr(text, "_open", counted)
+    for length in (None, *range(3, 20)):
+        session.classify(["a cat sat on the mat"], max_length=length)
+    assert len(opened) == 1
+
+
+def test_threads_cut_at_different_lengths(session: EdgeSession) -> None:
+    """The length is a state of the shared tokenizer: no thread may get another's."""
+    long = " ".join(tiny.sentences(30, seed=2))
+    expected = {n: session.encode([long], max_length=n)["input_ids"] for n in (5, 17, 40, 64)}
+    wrong = []
+
+    def encode(length: int) -> None:
+        for _ in range(200):
+            found = session.encode([long], max_length=length)["input_ids"]
+            if not np.array_equal(found, expected[length]):
+                wrong.append(length)
+
+    threads = [threading.Thread(target=encode, args=(length,)) for length in expected]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong and all(ids.shape == (1, n) for n, ids in expected.items())
+
+
+def test_no_task_is_the_same_refusal_everywhere(session: EdgeSession) -> None:
+    for ask in (session.classify, session.embed, session.tag):
+        with pytest.raises(TaskError) as refusal:
+            ask(["a cat"], task=None)  # type: ignore[arg-type]
+        assert refusal.value.code == "task.none"
+
+
+@pytest.mark.parametrize("pairs", ["ab", [], [1, 2], [b"a", b"b"], ["a"], np.array(["a", "b"])])
+def test_second_texts_that_are_no_list_of_texts(session: EdgeSession, pairs: Any) -> None:
+    with pytest.raises(InputError) as refusal:
+        session.classify(["a cat", "a dog"], pairs)
+    assert refusal.value.code == "input.texts"
+    assert "\n" not in str(refusal.value)
+
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+
+
+def _trained(model: Any, trainer: Any, pre_tokenizer: Any) -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizer
+    tokenizer.train_from_iterator(
+        ["the cat sat on the mat, while another was running", "birds flew under it (twice)!"],
+        trainer(vocab_size=90, special_tokens=SPECIAL, show_progress=False),
+    )
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]")
+
+
+TOKENIZERS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
+    "word pieces": lambda: _trained(
+        models.WordPiece(unk_token="[UNK]"),
+        trainers.WordPieceTrainer,
+        pre_tokenizers.BertPreTokenizer(),
+    ),
+    "bytes": lambda: _trained(
+        models.BPE(), trainers.BpeTrainer, pre_tokenizers.ByteLevel(add_prefix_space=False)
+    ),
+    "unigram": lambda: _trained(
+        models.Unigram(),
+        lambda **options: trainers.UnigramTrainer(unk_token="[UNK]", **options),
+        pre_tokenizers.Metaspace(),
+    ),
+}
+WORDS = "the cat sat on the mat twice, (running) another é ﬁne "
+LONG = {
+    "usual": WORDS * 90,
+    "words of one token": ("z" * 200 + " ") * 90,
+    "blanks": "the cat" + " " * 5000 + WORDS * 90,
+    "no blanks": "thecatsatonthemat," * 300,
+    "lines": "the cat\nsat on\tthe mat\n\n" * 200,
+    "short": "a cat",
+}
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_a_long_text_gives_the_tokens_of_the_whole_text(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the tokenizer does not get to read changes no token, of texts or of pairs."""
+    tokenizer = TOKENIZERS[name]()
+    read = []
+    usual = PreTrainedTokenizerFast._batch_encode_plus
+
+    def counted(self: Any, batch_text_or_text_pairs: Any, **options: Any) -> Any:
+        for given in batch_text_or_text_pairs:
+            read.append(len(given) if isinstance(given, str) else sum(map(len, given)))
+        return usual(self, batch_text_or_text_pairs, **options)
+
+    # Not each with each: what the tokenizer makes of two long texts whole is slow.
+    pairs: list[tuple[str, str | None]] = [(one, None) for one in LONG.values()]
+    for fixed in (LONG["words of one token"], LONG["lines"], LONG["short"]):
+        pairs += [(one, fixed) for one in LONG.values()] + [(fixed, one) for one in LONG.values()]
+    for one, other in pairs:
+        example = Example(one, None, other)
+        (batch,) = make_batches([example], (), tokenizer, ["input_ids"], MAX_TOKENS)
+        whole = tokenizer(one, other, truncation=True, max_length=MAX_TOKENS)["input_ids"]
+        assert batch.tokens["input_ids"].tolist() == [whole], (one[:20], (other or "")[:20])
+    monkeypatch.setattr(PreTrainedTokenizerFast, "_batch_encode_plus", counted)
+    text = WORDS * 4000  # 200 KB
+    make_batches([Example(text)], (), tokenizer, ["input_ids"], MAX_TOKENS)
+    assert sum(read) < len(text) / 10
+    read.clear()
+    make_batches([Example(text, None, text)], (), tokenizer, ["input_ids"], MAX_TOKENS)
+    assert sum(read) < len(text) * 2.5  # each once, to know which is the longer
+
+
+def test_a_pipe_is_not_waited_for(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    tiny_models: Path,
+    tiny_base: Path,
+    tiny_bundles: tuple[Path, Path],
+) -> None:
+    for name in ("pipe.tsv", "pipe.txt"):
+        os.mkfifo(tmp_path / name)
+    models = ("--base", tiny_models / "base", "--tuned", tiny_models / "first")
+    out = tmp_path / "task.osd.safetensors"
+    device = ("--base", tiny_base, "--bundle", tiny_bundles[0])
+    for arguments in (
+        ("export", "task", *models, "--calibration", tmp_path / "pipe.txt", "-o", out),
+        ("evaluate", *device, "--data", tmp_path / "pipe.tsv"),
+    ):
+        result = run_cli(capsys, *arguments)
+        assert result.code == 1 and "[data.missing]" in result.err
+        assert "Traceback" not in result.err and "not a file" in result.err
+
+
+def test_a_link_to_a_file_is_read(tmp_path: Path, tiny_models: Path) -> None:
+    link = tmp_path / "link.tsv"
+    link.symlink_to(tiny_models / "examples.tsv")
+    assert read_examples(link) == read_examples(tiny_models / "examples.tsv")
+
+
+def test_what_is_not_there_is_missing_whatever_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def code(path: Path) -> str:
+        with pytest.raises(DataError) as refusal:
+            examples_in(path)
+        return refusal.value.code
+
+    assert code(tmp_path / "nothing") == code(tmp_path / "no.tsv") == "data.missing"
+    assert code(tmp_path / ("x" * 300)) == code(tmp_path / ("x" * 300 + ".tsv")) == "data.missing"
+    assert code(Path("a\0.tsv")) == code(Path("a\0")) == "data.missing"
+    (tmp_path / "a.csv").touch()
+    assert code(tmp_path / "a.csv") == "data.kind"
+
+    def closed(self: Path) -> Any:  # as for who is not root, in a folder of another's
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "stat", closed)
+    assert code(tmp_path / "a.csv") == "data.missing"

@@ -1,0 +1,63 @@
+"""Damaged bundles, and what Python's reader makes of each: the JavaScript reader has to agree."""
+
+import json
+import random
+import struct
+from pathlib import Path
+
+from surgery import flip, seal  # of vectors/
+
+from osd_edge.device_tests.conformance.hashes import decoded_sha256
+from osd_edge.errors import BundleError
+from osd_edge.formats.bundle.reader import read_bundle
+
+_VALID = Path(__file__).parents[2] / "vectors" / "v1" / "valid"
+_FILES = 3000
+# What a header is likely to be wrong in: digits, signs, its own punctuation, other scripts.
+_CHARACTERS = tuple('0123456789-+.eE"{}[]:,\\ntaf \x00é😀')
+
+
+def write_damaged(folder: Path) -> None:
+    """`damaged.bin`, the files one after the other, and `damaged.json`, one entry for each.
+
+    An entry is the file's `bytes`, and the code that refuses it, or else the hash of all that it
+    decodes to. Most files have a digest that is right, since any damage is found by it alone.
+    """
+    noise = random.Random(2511)
+    sources = [path.read_bytes() for path in sorted(_VALID.iterdir())]
+    files = [_damaged(noise.choice(sources), noise) for _ in range(_FILES)]
+    entries = [{"bytes": len(data), **_verdict(data)} for data in files]
+    (folder / "damaged.bin").write_bytes(b"".join(files))
+    (folder / "damaged.json").write_text(json.dumps(entries), "utf-8")
+
+
+def _damaged(data: bytes, noise: random.Random) -> bytes:
+    if noise.random() < 0.1:
+        return _cut_or_flipped(data, noise)
+    (length,) = struct.unpack_from("<Q", data)
+    header, body = data[8 : 8 + length].decode(), bytearray(data[8 + length :])
+    for _ in range(noise.randint(1, 3)):
+        kind = noise.random()
+        if kind < 0.2:
+            at = noise.randrange(len(header))
+            header = header[:at] + noise.choice(_CHARACTERS) + header[at + noise.randint(0, 1) :]
+        elif kind < 0.4:
+            at = noise.choice([i for i, character in enumerate(header) if character.isdigit()])
+            header = header[:at] + noise.choice("0123456789") + header[at + 1 :]
+        else:  # in place, but for one in ten
+            at, size = noise.randrange(len(body)), noise.choice((1, 2, 4))
+            body[at : at + size] = noise.randbytes(size + noise.choice((0,) * 9 + (1,)))
+    return seal(header, bytes(body))
+
+
+def _cut_or_flipped(data: bytes, noise: random.Random) -> bytes:
+    at = noise.randrange(len(data))
+    return data[:at] if noise.random() < 0.5 else flip(data, at, noise.randrange(8))
+
+
+def _verdict(data: bytes) -> dict[str, str]:
+    try:
+        bundle = read_bundle(data)
+    except BundleError as error:
+        return {"code": error.code}
+    return {"sha256": decoded_sha256(bundle)}
