@@ -14,7 +14,7 @@ CHROMIUM ?= /usr/bin/chromium
 # As a variable, since it then holds for what packages are built with, too.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: demo test test-emulated test-web web-page lint results measurements vectors device-model \
+.PHONY: demo test test-emulated test-web web-page lint results measurements docs vectors device-model \
 	format clean
 
 demo: $(INSTALLED)  ## fine-tune three tasks, compress them, swap them over one base
@@ -54,6 +54,9 @@ $(EMULATED):
 	$(MAKE) $(INSTALLED)
 	tests_emulated/install_packages.sh
 	$(BIN)/python -m benchmarks.emulated -o measurements-out --tokens 32
+
+docs: $(INSTALLED)  ## docs/errors.md from the table of codes
+	$(BIN)/python -m osd_edge.errors.page > docs/errors.md
 
 vectors: $(INSTALLED)  ## make vectors/v1 anew, and the copy that devices check themselves with
 	$(BIN)/python vectors/generate.py

@@ -27,7 +27,7 @@ from osd_edge.device_tests.measure import keep_nothing
 from osd_edge.device_tests.plan import Plan
 from osd_edge.device_tests.report.check import check_report
 from osd_edge.device_tests.report.schema import Report, Scenario
-from osd_edge.errors import DeviceError
+from osd_edge.errors import Code, DeviceError
 from osd_edge.formats.package.manifest import PLAIN_MODEL, WEIGHTS
 
 _SCENARIOS = ("imports", "base", "task", "tasks")
@@ -112,7 +112,9 @@ def instructions(
         job = Job(arguments, folder, counting=True, limit_seconds=_LIMIT_SECONDS)
         ran = run(machine, job, into)
         if ran.status != 0:
-            raise DeviceError("device.broken-off", f"no instructions counted: {ran.console[-2:]}")
+            raise DeviceError(
+                Code.DEVICE_BROKEN_OFF, f"no instructions counted: {ran.console[-2:]}"
+            )
         counted = json.loads((ran.out / "stdout").read_text("utf-8"))
     scenario = _scenario("instructions", "instructions of a run and of a swap", "osd-edge")
     scenario["figures"] = {"run_instructions": median(counted["base"]["run"]["again"])}

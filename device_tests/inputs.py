@@ -8,7 +8,7 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from osd_edge.errors import InputError
+from osd_edge.errors import Code, InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +38,8 @@ def graph_inputs(manifest: "BaseManifest", ids: list[list[int]]) -> "dict[str, N
     tokens = len(ids[0])
     if manifest.text is not None and tokens > manifest.text.max_length:
         raise InputError(
-            "input.max-length", f"expected 1 to {manifest.text.max_length} tokens, found {tokens}"
+            Code.INPUT_MAX_LENGTH,
+            f"expected 1 to {manifest.text.max_length} tokens, found {tokens}",
         )
     shape = (len(ids), tokens)
     inputs = {

@@ -21,7 +21,7 @@ from osd_edge.device_tests.plan import Plan, check_plan
 from osd_edge.device_tests.report.schema import SCHEMA, Report, Scenario, withhold_times
 from osd_edge.device_tests.report.verdict import verdict_of
 from osd_edge.device_tests.scenarios import BY_ID, SCENARIOS, ScenarioInfo
-from osd_edge.errors import OsdEdgeError, shown
+from osd_edge.errors import Code, OsdEdgeError, shown
 
 Keep = Callable[[Report], None]
 
@@ -113,7 +113,7 @@ def _play(info: ScenarioInfo, job: Job, plan: Plan, entry: Scenario) -> None:
     """Play one scenario as often as it wants and fill in its entry of the report."""
     if info.times_only and plan.why_no_times is not None:
         entry["status"] = "withheld"
-        entry["reason"] = {"code": "device.withheld", "message": plan.why_no_times}
+        entry["reason"] = {"code": Code.DEVICE_WITHHELD, "message": plan.why_no_times}
         return
     repeats = plan.repeats if info.repeated else 1
     try:
@@ -164,7 +164,7 @@ def _empty_report(plan: Plan) -> Report:
             "title": info.title,
             "role": info.role,
             "status": "not_reached",
-            "reason": {"code": "device.not-reached", "message": "the run did not come to this"},
+            "reason": {"code": Code.DEVICE_NOT_REACHED, "message": "the run did not come to this"},
             "figures": {},
             "missing": {},
             "rows": [],

@@ -13,7 +13,7 @@ from typing import Any
 
 from osd_edge.device_tests.inputs import SEED
 from osd_edge.device_tests.scenarios import SCENARIOS
-from osd_edge.errors import InputError
+from osd_edge.errors import Code, InputError
 
 DEFAULT_TASKS = 8
 
@@ -112,34 +112,37 @@ def check_plan(plan: Plan) -> None:
     for name, most in _MOST.items():
         if not 1 <= getattr(plan, name) <= most:
             found = getattr(plan, name)
-            raise InputError("input.number", f"{name}: expected 1 to {most}, found {found}")
+            raise InputError(Code.INPUT_NUMBER, f"{name}: expected 1 to {most}, found {found}")
     if plan.threads < 0 or not 0 <= plan.seconds < 1e6:
-        raise InputError("input.number", "threads and seconds: expected 0 or more")
+        raise InputError(Code.INPUT_NUMBER, "threads and seconds: expected 0 or more")
     known = [scenario.id for scenario in SCENARIOS]
     for name in plan.scenarios:
         if name not in known:
             raise InputError(
-                "input.scenario", f"no scenario {name[:40]!r}; there are: {', '.join(known)}"
+                Code.INPUT_SCENARIO, f"no scenario {name[:40]!r}; there are: {', '.join(known)}"
             )
     if bool(plan.bundles) != (plan.base is not None):
         raise InputError(
-            "input.options",
+            Code.INPUT_OPTIONS,
             "name a base package with --base and one or more bundles with --bundle, or neither: "
             "then the small model inside osd-edge is measured",
         )
     if plan.scratch is not None and not os.access(plan.scratch, os.W_OK | os.X_OK):
         raise InputError(
-            "input.scratch", f"--scratch {plan.scratch}: expected a folder that can be written to"
+            Code.INPUT_SCRATCH,
+            f"--scratch {plan.scratch}: expected a folder that can be written to",
         )
     if plan.pin and not hasattr(os, "sched_setaffinity"):
-        raise InputError("input.pin", "this system cannot pin a process to processors: omit --pin")
+        raise InputError(
+            Code.INPUT_PIN, "this system cannot pin a process to processors: omit --pin"
+        )
 
 
 def scenario_list(text: str) -> tuple[str, ...]:
     """Ids in `a,b`; none in an empty text. Raises InputError `input.scenario`."""
     found = tuple(word.strip() for word in text.split(",") if word.strip())
     if text and not found:
-        raise InputError("input.scenario", f"expected ids as base,swap, found {text[:40]!r}")
+        raise InputError(Code.INPUT_SCENARIO, f"expected ids as base,swap, found {text[:40]!r}")
     return found
 
 
@@ -150,6 +153,8 @@ def processor_list(text: str) -> tuple[int, ...]:
         first, dash, last = word.strip().partition("-")
         ends = [end for end in (first, last if dash else first) if re.fullmatch("[0-9]{1,4}", end)]
         if len(ends) < 2 or not int(ends[0]) <= int(ends[1]) < _MOST_PROCESSORS:
-            raise InputError("input.pin", f"expected processors such as 0,2-3, found {text[:40]!r}")
+            raise InputError(
+                Code.INPUT_PIN, f"expected processors such as 0,2-3, found {text[:40]!r}"
+            )
         found += range(int(ends[0]), int(ends[1]) + 1)
     return tuple(sorted(set(found)))

@@ -10,7 +10,7 @@ import onnx
 from osd_edge import __version__
 from osd_edge.data.files import staged_folder
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import InputError, shown
+from osd_edge.errors import Code, InputError, shown
 from osd_edge.exporters.graph.branches import find_layers, insert_branches
 from osd_edge.exporters.graph.onnx_graph import HIDDEN_OUTPUT, POOLER_OUTPUT, export_graph
 from osd_edge.exporters.graph.weights import store_weights
@@ -55,7 +55,7 @@ def export_base(
     """
     if factors not in FACTOR_TYPES:
         raise InputError(
-            "input.factors",
+            Code.INPUT_FACTORS,
             f"expected one of {', '.join(FACTOR_TYPES)}, found {shown(factors, 40)!r}",
         )
     check_base_weights(weights)
@@ -111,7 +111,7 @@ def choose_sites(backbone: Backbone, globs: Sequence[str]) -> frozenset[str]:
     for glob in globs:
         if not fnmatch.filter(names, glob):
             raise InputError(
-                "input.sites",
+                Code.INPUT_SITES,
                 f"no linear layer matches {glob!r}; one of them is {names[0]!r}",
             )
     return frozenset(name for glob in globs for name in fnmatch.filter(names, glob))

@@ -12,7 +12,7 @@ from pathlib import Path
 from osd_edge.data.examples import Example
 from osd_edge.data.files import is_special, kind_at, write_file
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import ModelError, OsdEdgeError, OutputError
+from osd_edge.errors import Code, ModelError, OsdEdgeError, OutputError
 from osd_edge.exporters.base_package import choose_sites
 from osd_edge.exporters.methods.budget import Budget
 from osd_edge.exporters.methods.factorize import changed_layers
@@ -155,7 +155,7 @@ class TaskExporter:
         )
         if method != methods.HEAD and not self._layers:
             check_differs(self._pair.backbone, self._pair.tuned)
-            raise ModelError("model.same", "the chosen layers are the base's own: no delta")
+            raise ModelError(Code.MODEL_SAME, "the chosen layers are the base's own: no delta")
         if method in methods.PAPER_METHODS:
             report = self.paper_task.export(out, options, head, extra_rank, progress)
             return replace(report, adapter_size=self._adapter_size)
@@ -290,7 +290,9 @@ def export_task(
     if isinstance(calibration, Path):
         examples = examples_in(calibration)
         if out.exists() and out.samefile(calibration):
-            raise OutputError("output.exists", f"{out} is the calibration set: name another file")
+            raise OutputError(
+                Code.OUTPUT_EXISTS, f"{out} is the calibration set: name another file"
+            )
         if keep is not None:
             check_keep_rows(len(examples))
     _check_replaces_no_model(out, [base, tuned, *(folder for folder, _ in adapters)])
@@ -351,6 +353,6 @@ def _check_replaces_no_model(out: Path, models: Sequence[str | Path | None]) -> 
         for folder in folders:
             if folder in out.resolve().parents:
                 raise OutputError(
-                    "output.same",
+                    Code.OUTPUT_SAME,
                     f"{out} is a file of the model {folder}, which is read: name another file",
                 )

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from pathlib import Path
 
-from osd_edge.errors import TaskError
+from osd_edge.errors import Code, TaskError
 from osd_edge.formats.bundle.coded import forget_decoded
 from osd_edge.formats.bundle.model import Bundle, task_name
 from osd_edge.formats.bundle.reader import (
@@ -41,7 +41,7 @@ class TaskStore:
     def add(self, name: str, data: bytes, bundle: Bundle) -> None:
         """Keep the file `data`, of which `bundle` was read. Raises TaskError `task.taken`."""
         if name in self._files:
-            raise TaskError("task.taken", f"a task {name!r} is loaded: unload it first")
+            raise TaskError(Code.TASK_TAKEN, f"a task {name!r} is loaded: unload it first")
         self._files[name] = data
         self._fresh = (name, bundle)
 
@@ -81,7 +81,7 @@ class TaskStore:
     def _file(self, name: str) -> bytes:
         if name not in self._files:
             loaded = ", ".join(self._files) or "none"
-            raise TaskError("task.unknown", f"no task {name!r} is loaded (loaded: {loaded})")
+            raise TaskError(Code.TASK_UNKNOWN, f"no task {name!r} is loaded (loaded: {loaded})")
         return self._files[name]
 
     def _forget_fresh(self) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from osd_edge.data.examples import Example, check_pairs
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import DataError, TaskError
+from osd_edge.errors import Code, DataError, TaskError
 from osd_edge.runtime.session import EdgeSession
 
 _BATCH = 32
@@ -35,10 +35,10 @@ def evaluate(
     """
     if session.kind(task) != "labels":
         raise TaskError(
-            "task.kind", f"accuracy is for tasks of one label; {task!r} is {session.kind(task)}"
+            Code.TASK_KIND, f"accuracy is for tasks of one label; {task!r} is {session.kind(task)}"
         )
     if any(example.label is None for example in examples):
-        raise DataError("data.unlabelled", "accuracy needs labelled examples: a .tsv file")
+        raise DataError(Code.DATA_UNLABELLED, "accuracy needs labelled examples: a .tsv file")
     check_pairs({"the test set": examples})
     # Texts of like length share a batch, so that little is padding.
     order = sorted(examples, key=lambda e: len(e.text) + len(e.text_pair or ""))

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from osd_edge.errors import BaseError, InputError, shown
+from osd_edge.errors import BaseError, Code, InputError, shown
 from osd_edge.formats.package.manifest import MODEL, PIXELS, BaseManifest
 
 Array = NDArray[Any]
@@ -26,7 +26,8 @@ def open_graph(
     """
     if memory not in MEMORY:
         raise InputError(
-            "input.memory", f"expected one of {', '.join(MEMORY)}, found {shown(str(memory), 40)!r}"
+            Code.INPUT_MEMORY,
+            f"expected one of {', '.join(MEMORY)}, found {shown(str(memory), 40)!r}",
         )
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -43,7 +44,7 @@ def open_graph(
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # a damaged graph comes to many kinds of exception
         reason = shown(str(error), 200)
-        raise BaseError("base.graph", f"onnxruntime cannot open {path}: {reason}") from error
+        raise BaseError(Code.BASE_GRAPH, f"onnxruntime cannot open {path}: {reason}") from error
 
 
 def check_graph(session: ort.InferenceSession, manifest: BaseManifest, folder: Path) -> None:
@@ -70,7 +71,7 @@ def check_graph(session: ort.InferenceSession, manifest: BaseManifest, folder: P
         or first != [(manifest.hidden_output, [manifest.hidden_size])]
     ):
         raise BaseError(
-            "base.graph", f"{folder / MODEL} is not what its manifest describes: copy it again"
+            Code.BASE_GRAPH, f"{folder / MODEL} is not what its manifest describes: copy it again"
         )
 
 
@@ -87,4 +88,4 @@ def check_results(
     if hidden.shape != (given[0], *tokens, size) or (
         pooled is not None and pooled.shape != (given[0], size)
     ):
-        raise BaseError("base.graph", "the graph's results are not of the shape it declares")
+        raise BaseError(Code.BASE_GRAPH, "the graph's results are not of the shape it declares")

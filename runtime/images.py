@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.errors import BaseError, InputError, shown
+from osd_edge.errors import BaseError, Code, InputError, shown
 from osd_edge.formats.heads import Floats
 from osd_edge.formats.package.manifest import PIXELS, BaseManifest
 from osd_edge.formats.package.pixels import pixel_values
@@ -19,21 +19,21 @@ def image_inputs(inputs: Mapping[str, NDArray[Any]]) -> dict[str, Floats]:
     """
     if set(inputs) != {PIXELS}:
         raise InputError(
-            "input.names",
+            Code.INPUT_NAMES,
             f"expected {PIXELS}, found {shown(', '.join(map(str, inputs)), 100)}",
         )
     try:
         array = np.asarray(inputs[PIXELS])
     except ValueError as error:
-        raise InputError("input.shape", f"{PIXELS} is ragged: {error}") from error
+        raise InputError(Code.INPUT_SHAPE, f"{PIXELS} is ragged: {error}") from error
     if array.ndim != 4 or 0 in array.shape or array.dtype.kind != "f":
         raise InputError(
-            "input.shape",
+            Code.INPUT_SHAPE,
             f"{PIXELS}: expected floats [batch, channels, height, width], found {array.dtype} "
             f"{list(array.shape)}",
         )
     if not np.isfinite(array).all():
-        raise InputError("input.shape", f"{PIXELS} holds NaN or infinity")
+        raise InputError(Code.INPUT_SHAPE, f"{PIXELS} holds NaN or infinity")
     return {PIXELS: array.astype(np.float32, copy=False)}
 
 
@@ -45,12 +45,12 @@ def normalised(manifest: BaseManifest, images: NDArray[Any]) -> dict[str, Floats
     """
     settings = manifest.image
     if settings is None:
-        raise BaseError("base.image", "this base package does not say how pictures are prepared")
+        raise BaseError(Code.BASE_IMAGE, "this base package does not say how pictures are prepared")
     array = np.asarray(images)
     expected = (settings.height, settings.width, settings.channels)
     if array.ndim != 4 or array.shape[1:] != expected or array.dtype != np.uint8:
         raise InputError(
-            "input.shape",
+            Code.INPUT_SHAPE,
             f"expected uint8 [batch, {', '.join(map(str, expected))}], found {array.dtype} "
             f"{list(array.shape)}",
         )

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.errors import InputError, shown
+from osd_edge.errors import Code, InputError, shown
 from osd_edge.formats.package.manifest import PIXELS, BaseManifest
 from osd_edge.runtime.images import image_inputs
 
@@ -32,7 +32,7 @@ def token_inputs(
     ids = inputs.get("input_ids")
     if unknown or ids is None:
         raise InputError(
-            "input.names",
+            Code.INPUT_NAMES,
             f"expected inputs {', '.join(manifest.inputs)}, found "
             f"{shown(', '.join(map(str, inputs)), 100)}",
         )
@@ -45,14 +45,14 @@ def token_inputs(
             else:
                 array = np.full(shape, int(name == "attention_mask"), np.int64)
         except ValueError as error:
-            raise InputError("input.shape", f"{name} is ragged: {error}") from error
+            raise InputError(Code.INPUT_SHAPE, f"{name} is ragged: {error}") from error
         if array.ndim != 2 or array.shape != shape or 0 in shape or array.dtype.kind not in "iu":
             raise InputError(
-                "input.shape",
+                Code.INPUT_SHAPE,
                 f"{name}: expected integers [batch, tokens] like input_ids, "
                 f"found {array.dtype} {list(array.shape)}",
             )
         if array.min() < 0 or array.max() >= 2**31:
-            raise InputError("input.shape", f"{name} holds numbers that are no token ids")
+            raise InputError(Code.INPUT_SHAPE, f"{name} holds numbers that are no token ids")
         feeds[name] = array.astype(np.int64, copy=False)
     return feeds

@@ -10,7 +10,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.errors import InputError, TaskError, shown
+from osd_edge.errors import Code, InputError, TaskError, shown
 from osd_edge.formats.heads import Floats, apply_head
 from osd_edge.formats.package.manifest import MODEL, BaseManifest, read_manifest
 from osd_edge.runtime.decoded_cache import TaskStore, read_for
@@ -144,7 +144,7 @@ class EdgeSession:
         if tasks is None:
             return self._run(inputs, self._resolve(task))
         if task is not ACTIVE:
-            raise InputError("input.tasks", "give task or tasks, not both")
+            raise InputError(Code.INPUT_TASKS, "give task or tasks, not both")
         return self._run_rows(*self._rows(inputs, tasks))
 
     def classify(
@@ -260,7 +260,7 @@ class EdgeSession:
         """The task, which must be of one of `kinds`: what the method `verb` is for."""
         decoded = self._resolve(task)
         if decoded is None:
-            raise TaskError("task.none", "no task is active: activate one, or name it")
+            raise TaskError(Code.TASK_NONE, "no task is active: activate one, or name it")
         _check_kind(decoded, verb, kinds)
         return decoded
 
@@ -271,9 +271,9 @@ class EdgeSession:
             decoded = self._resolve_kind(task, "classify", *CLASSIFIED)
             return answers(decoded.labels, self._logits(inputs, decoded), decoded.head.kind)
         if task is not ACTIVE:
-            raise InputError("input.tasks", "give task or tasks, not both")
+            raise InputError(Code.INPUT_TASKS, "give task or tasks, not both")
         if any(name is None for name in tasks):
-            raise TaskError("task.none", "every text needs a task: name one for each")
+            raise TaskError(Code.TASK_NONE, "every text needs a task: name one for each")
         feeds, rows = self._rows(inputs, tasks)
         for row in rows:
             assert row is not None
@@ -305,7 +305,7 @@ class EdgeSession:
         batch = len(feeds[self.manifest.inputs[0]])
         if isinstance(tasks, str) or len(tasks) != batch:
             raise InputError(
-                "input.tasks",
+                Code.INPUT_TASKS,
                 f"expected a list with the task of each of {batch} rows, found "
                 + (f"a text: {shown(tasks)!r}" if isinstance(tasks, str) else f"{len(tasks)}"),
             )
@@ -343,7 +343,7 @@ class EdgeSession:
             results = self._ort.run(names, {**inputs, **factors})
         except Exception as error:  # onnxruntime's exceptions have no common base
             reason = shown(str(error), 200)
-            raise InputError("input.run", f"onnxruntime refused the inputs: {reason}") from error
+            raise InputError(Code.INPUT_RUN, f"onnxruntime refused the inputs: {reason}") from error
         hidden, pooled = results[0], results[1] if len(results) > 1 else None
         check_results(self.manifest, inputs[self.manifest.inputs[0]].shape, hidden, pooled)
         return hidden, pooled
@@ -352,7 +352,7 @@ class EdgeSession:
 def _check_kind(decoded: DecodedTask, verb: str, kinds: Sequence[str]) -> None:
     if decoded.head.kind not in kinds:
         raise TaskError(
-            "task.kind",
+            Code.TASK_KIND,
             f"{verb} is for tasks of the kind {', '.join(kinds)}; {decoded.name!r} is of the "
             f"kind {decoded.head.kind}",
         )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.errors import BaseError, InputError, shown
+from osd_edge.errors import BaseError, Code, InputError, shown
 from osd_edge.formats.heads import Floats, sigmoid, softmax
 from osd_edge.formats.package.manifest import TOKENIZER, BaseManifest, TextSettings
 
@@ -60,7 +60,7 @@ class TextEncoder:
         length = self.length_within(max_length)
         check_texts(texts, pairs)
         if pairs is not None and len(pairs) != len(texts):
-            raise InputError("input.texts", f"{len(texts)} texts, but {len(pairs)} second texts")
+            raise InputError(Code.INPUT_TEXTS, f"{len(texts)} texts, but {len(pairs)} second texts")
         batch: list[Any] = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
         return self.padded(self.encodings(batch, length))
 
@@ -74,7 +74,7 @@ class TextEncoder:
         limit = self._settings.max_length
         if max_length is not None and not 1 <= max_length <= limit:
             raise InputError(
-                "input.max-length", f"expected 1 to {limit} tokens, found {max_length}"
+                Code.INPUT_MAX_LENGTH, f"expected 1 to {limit} tokens, found {max_length}"
             )
         return max_length or limit
 
@@ -95,7 +95,7 @@ class TextEncoder:
         except BaseException as error:  # the package's panics are no Exception
             if isinstance(error, KeyboardInterrupt):
                 raise
-            raise BaseError("base.text", f"the tokenizer fails: {shown(str(error))}") from error
+            raise BaseError(Code.BASE_TEXT, f"the tokenizer fails: {shown(str(error))}") from error
         return found
 
     def padded(self, encodings: Sequence[Any]) -> dict[str, NDArray[np.int64]]:
@@ -120,14 +120,14 @@ def _open(folder: Path, manifest: BaseManifest) -> tuple[Any, TextSettings]:
         from tokenizers import Tokenizer
     except ImportError as error:
         raise InputError(
-            "input.tokenizers", "text needs the tokenizers package: pip install osd-edge[text]"
+            Code.INPUT_TOKENIZERS, "text needs the tokenizers package: pip install osd-edge[text]"
         ) from error
     if manifest.text is None:
-        raise BaseError("base.text", f"{folder} was exported from a model without a tokenizer")
+        raise BaseError(Code.BASE_TEXT, f"{folder} was exported from a model without a tokenizer")
     try:
         return Tokenizer.from_file(str(folder / TOKENIZER)), manifest.text
     except Exception as error:  # the package raises bare Exception
-        raise BaseError("base.text", f"cannot read {folder / TOKENIZER}: {error}") from error
+        raise BaseError(Code.BASE_TEXT, f"cannot read {folder / TOKENIZER}: {error}") from error
 
 
 def check_texts(texts: Sequence[str], pairs: Sequence[str] | None = None) -> None:
@@ -137,7 +137,7 @@ def check_texts(texts: Sequence[str], pairs: Sequence[str] | None = None) -> Non
         listed = isinstance(given, Sequence) and not isinstance(given, str)
         if not listed or not given or not all(isinstance(text, str) for text in given):
             raise InputError(
-                "input.texts",
+                Code.INPUT_TEXTS,
                 f"expected a list of one or more {'texts' if given is texts else 'second texts'}, "
                 f"found {shown(repr(given))}",
             )
@@ -145,7 +145,7 @@ def check_texts(texts: Sequence[str], pairs: Sequence[str] | None = None) -> Non
             try:
                 text.encode()
             except UnicodeEncodeError as error:
-                raise InputError("input.texts", "a text is not valid Unicode") from error
+                raise InputError(Code.INPUT_TEXTS, "a text is not valid Unicode") from error
 
 
 def answers(labels: Sequence[str], logits: Floats, kind: str = "labels") -> list[Answer]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.errors import InputError
+from osd_edge.errors import Code, InputError
 from osd_edge.formats.heads import Floats
 from osd_edge.runtime.text import TextEncoder, check_texts
 
@@ -32,7 +32,7 @@ class Windows:
         self._encoder = encoder
         self._length = encoder.length_within(max_length)
         if stride < 0:
-            raise InputError("input.stride", f"expected a stride of 0 or more, found {stride}")
+            raise InputError(Code.INPUT_STRIDE, f"expected a stride of 0 or more, found {stride}")
         self._stride = min(stride, self._length // 2)
 
     def of_text(self, text: str) -> list[Any]:
@@ -46,7 +46,7 @@ class Windows:
             tokens = len(self._encoder.encodings([text])[0].ids)
             if tokens > self._length:
                 raise InputError(
-                    "input.max-length",
+                    Code.INPUT_MAX_LENGTH,
                     f"{special} special tokens leave a text of {tokens} no room in windows of "
                     f"{self._length}",
                 )
@@ -61,7 +61,7 @@ class Windows:
         asked = len(self._encoder.encodings([(question, "")])[0].ids)
         if asked + self._stride >= self._length:
             raise InputError(
-                "input.max-length",
+                Code.INPUT_MAX_LENGTH,
                 f"a question of {asked} tokens leaves no window of {self._length} any room",
             )
         return self._cut((question, context), "only_second")

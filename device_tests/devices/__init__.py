@@ -12,7 +12,7 @@ from osd_edge.data.progress import Progress
 from osd_edge.device_tests.measure import Keep
 from osd_edge.device_tests.plan import Plan
 from osd_edge.device_tests.report.schema import Report
-from osd_edge.errors import InputError
+from osd_edge.errors import Code, InputError
 
 # name in --device → module; imported when asked for
 DRIVERS = {
@@ -39,7 +39,7 @@ def open_device(name: str) -> Device:
     kind, _, rest = name.partition(":")
     if kind not in DRIVERS:
         raise InputError(
-            "input.device", f"no device {name[:60]!r}; there are: {', '.join(DRIVERS)}"
+            Code.INPUT_DEVICE, f"no device {name[:60]!r}; there are: {', '.join(DRIVERS)}"
         )
     device: Device = importlib.import_module(DRIVERS[kind]).open_device(rest)
     return device

@@ -8,7 +8,7 @@ from typing import IO, Any
 from osd_edge.device_tests.devices.agent import MARK
 from osd_edge.device_tests.devices.platform import Platform
 from osd_edge.device_tests.report.rules import CODE
-from osd_edge.errors import DeviceError, shown
+from osd_edge.errors import Code, DeviceError, refusal_of, shown
 
 LONGEST_LINE = 64 << 20  # a report, whole, is the longest that it says; most are below 1 MiB
 _MARK = MARK.encode()
@@ -30,7 +30,7 @@ class Facts:
 def answer_error(host: str, what: object) -> DeviceError:
     """The refusal of an answer that no agent of this release gives."""
     return DeviceError(
-        "device.answer",
+        Code.DEVICE_ANSWER,
         f"{shown(host)} answered what no agent of this release does ({shown(str(what), 100)}): "
         "is this the device that it should be?",
     )
@@ -52,7 +52,7 @@ def read_answers(stream: IO[bytes], host: str) -> Iterator[dict[str, Any]]:
             raise answer_error(host, error) from error
         if "error" in answer:
             code, message = answer["error"]["code"], answer["error"]["message"]
-            raise DeviceError(code, f"on {shown(host)}: {shown(message, 200)}")
+            raise refusal_of(code, f"on {shown(host)}: {shown(message, 200)}")
         yield answer
 
 

@@ -12,7 +12,7 @@ from osd_edge.device_tests.measure import Keep
 from osd_edge.device_tests.plan import Plan
 from osd_edge.device_tests.report.check import read_report
 from osd_edge.device_tests.report.schema import Report
-from osd_edge.errors import InputError, shown
+from osd_edge.errors import Code, InputError, shown
 from osd_edge.formats.package.manifest import PLAIN_MODEL, WEIGHTS
 
 _SPARE_BYTES = 256 * 2**20
@@ -78,5 +78,7 @@ def _how_it_ended(ran: Ran) -> str:
 def open_device(rest: str) -> EmulatedPi:
     """`--device emulated-pi`, which takes nothing after it."""
     if rest:
-        raise InputError("input.device", f"expected --device emulated-pi, found {rest[:40]!r} too")
+        raise InputError(
+            Code.INPUT_DEVICE, f"expected --device emulated-pi, found {rest[:40]!r} too"
+        )
     return EmulatedPi()

@@ -4,7 +4,7 @@ from osd_edge.data.progress import Progress
 from osd_edge.device_tests.measure import Keep, measure
 from osd_edge.device_tests.plan import Plan
 from osd_edge.device_tests.report.schema import Report
-from osd_edge.errors import InputError
+from osd_edge.errors import Code, InputError
 
 
 class LocalDevice:
@@ -18,5 +18,5 @@ class LocalDevice:
 def open_device(rest: str) -> LocalDevice:
     """`--device local`, which takes nothing after it."""
     if rest:
-        raise InputError("input.device", f"expected --device local, found 'local:{rest[:40]}'")
+        raise InputError(Code.INPUT_DEVICE, f"expected --device local, found 'local:{rest[:40]}'")
     return LocalDevice()

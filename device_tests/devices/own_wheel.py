@@ -12,7 +12,7 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from osd_edge.errors import DeviceError, shown
+from osd_edge.errors import Code, DeviceError, shown
 
 PROJECT = "osd-edge"
 _OF_ONE_INSTALL = ("INSTALLER", "REQUESTED", "RECORD", "direct_url.json")
@@ -27,7 +27,7 @@ def own_wheel(folder: Path) -> Path:
     # What a build left beside the sources is found, too, but was not installed: it has no WHEEL.
     installed = next((d for d in distributions(name=PROJECT) if d.read_text("WHEEL")), None)
     if installed is None:
-        raise DeviceError("device.build", "osd-edge is not installed here: pip install osd-edge")
+        raise DeviceError(Code.DEVICE_BUILD, "osd-edge is not installed here: pip install osd-edge")
     source = _editable_source(installed)
     return _pack(installed, folder) if source is None else _build(source, folder)
 
@@ -58,7 +58,7 @@ def _build(source: Path, folder: Path) -> Path:
     if done.returncode != 0 or len(wheels) != 1:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise DeviceError(
-            "device.build", f"no wheel of osd-edge could be built: {shown(last, 300)}"
+            Code.DEVICE_BUILD, f"no wheel of osd-edge could be built: {shown(last, 300)}"
         )
     return wheels[0]
 
@@ -78,7 +78,9 @@ def _pack(installed: Distribution, folder: Path) -> Path:
             record.append(f"{file},sha256={digest},{len(data)}\n")
             wheel.writestr(str(file), data)
         if not record:
-            raise DeviceError("device.build", "the installed osd-edge has no record of its files")
+            raise DeviceError(
+                Code.DEVICE_BUILD, "the installed osd-edge has no record of its files"
+            )
         wheel.writestr(f"{info}/RECORD", "".join([*record, f"{info}/RECORD,,\n"]))
     return path
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from osd_edge.device_tests.plan import Plan, check_plan
 from osd_edge.device_tests.report.schema import Report
-from osd_edge.errors import BaseError, BundleError, DeviceError
+from osd_edge.errors import BaseError, BundleError, Code, DeviceError, refusal_of
 
 REPORT = "report.json"
 
@@ -22,13 +22,13 @@ def files_for(plan: Plan) -> Iterator[tuple[Path, PurePosixPath]]:
     check_plan(plan)
     if plan.base is not None:
         if not plan.base.is_dir():
-            raise BaseError("base.missing", f"{plan.base} is no folder: expected a base package")
+            raise BaseError(Code.BASE_MISSING, f"{plan.base} is no folder: expected a base package")
         for path in sorted(plan.base.iterdir()):
             if path.is_file():
                 yield path, PurePosixPath("base", path.name)
     for number, path in enumerate(plan.bundles):
         if not path.is_file():
-            raise BundleError("bundle.missing", f"{path} is no file: expected a task bundle")
+            raise BundleError(Code.BUNDLE_MISSING, f"{path} is no file: expected a task bundle")
         yield path, PurePosixPath("bundles", str(number), path.name)
 
 
@@ -43,12 +43,12 @@ def module_arguments(plan: Plan, folder: str, out: str) -> list[str]:
 def finished(report: Report | None, why_not: str) -> Report:
     """The report, where the run came to its end.
 
-    Raises DeviceError with the device's own code where it refused to measure, or
+    Raises the device's own refusal where it refused to measure, or DeviceError
     `device.broken-off` where the run ended before: `why_not` says how.
     """
     refused = None if report is None else report.get("refused")
     if refused is not None:
-        raise DeviceError(refused["code"], f"on the device: {refused['message']}")
+        raise refusal_of(refused["code"], f"on the device: {refused['message']}")
     # Not the verdict: what has failed before the end makes it `failed`.
     if (
         report is None
@@ -62,9 +62,9 @@ def finished(report: Report | None, why_not: str) -> Report:
 def broken_off(report: Report | None, why: str) -> DeviceError:
     """The refusal `device.broken-off`, which says what is kept of the run."""
     if report is None:
-        return DeviceError("device.broken-off", f"{why}; there are no results")
+        return DeviceError(Code.DEVICE_BROKEN_OFF, f"{why}; there are no results")
     done = sum(scenario["status"] != "not_reached" for scenario in report["scenarios"])
     return DeviceError(
-        "device.broken-off",
+        Code.DEVICE_BROKEN_OFF,
         f"{why}; results of {done} of {len(report['scenarios'])} scenarios are kept",
     )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from osd_edge.errors import DeviceError, shown
+from osd_edge.errors import Code, DeviceError, shown
 
 _OLDEST_PYTHON = (3, 11)
 _WHEEL_MACHINES = ("aarch64", "x86_64")  # onnxruntime's wheels for Linux
@@ -26,7 +26,7 @@ class Platform:
         """Raises DeviceError `device.python` where Python is older than this needs."""
         if self.python < _OLDEST_PYTHON:
             raise DeviceError(
-                "device.python",
+                Code.DEVICE_PYTHON,
                 f"the device has Python {_dotted(self.python)}; expected "
                 f"{_dotted(_OLDEST_PYTHON)} or later: install one there, and name it",
             )
@@ -35,19 +35,19 @@ class Platform:
         """Raises DeviceError `device.wheels` where onnxruntime has no wheel for the device."""
         if self.machine in _32_BIT_ARM or (self.machine == "aarch64" and self.bits == 32):
             raise DeviceError(
-                "device.wheels",
+                Code.DEVICE_WHEELS,
                 f"the device runs a 32-bit system ({shown(self.machine)}, {self.bits}-bit Python), "
                 "for which no onnxruntime wheel exists: install 64-bit Raspberry Pi OS",
             )
         if self.machine not in _WHEEL_MACHINES or self.bits != 64:
             raise DeviceError(
-                "device.wheels",
+                Code.DEVICE_WHEELS,
                 f"no onnxruntime wheel exists for {shown(self.machine)}; expected "
                 f"{' or '.join(_WHEEL_MACHINES)}: install onnxruntime there by other means",
             )
         if self.glibc is None:
             raise DeviceError(
-                "device.wheels",
+                Code.DEVICE_WHEELS,
                 "the device's C library is not glibc, and onnxruntime's wheels need it: "
                 "install onnxruntime there by other means",
             )

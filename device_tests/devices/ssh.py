@@ -27,7 +27,7 @@ from osd_edge.device_tests.measure import Keep
 from osd_edge.device_tests.plan import Plan
 from osd_edge.device_tests.report.check import parse_report
 from osd_edge.device_tests.report.schema import Report
-from osd_edge.errors import DataError, DeviceError, shown
+from osd_edge.errors import Code, DeviceError, shown
 
 _SPARE_BYTES = 64 * 2**20  # for the report and what the system needs to go on
 _OLDEST = {"numpy": (1, 26), "onnxruntime": (1, 17, 3)}  # as in pyproject.toml
@@ -76,7 +76,7 @@ class SshDevice:
         if self._target.installed:
             if packages["osd-edge"] is None:
                 raise DeviceError(
-                    "device.installed",
+                    Code.DEVICE_INSTALLED,
                     f"{self._target.host} has no osd-edge for {self._target.python}: leave out "
                     "'installed', or install it there",
                 )
@@ -110,7 +110,7 @@ class SshDevice:
                 elif "exit" in answer:
                     code = answer["exit"]
         except DeviceError as error:
-            if error.code == "device.answer" or error.code.startswith("report."):
+            if error.code == Code.DEVICE_ANSWER or error.code.startswith("report."):
                 raise
             raise broken_off(report, str(error)) from error
         if code is None:
@@ -124,10 +124,7 @@ class SshDevice:
         return finished(report, why)
 
     def _parsed(self, text: str) -> Report:
-        try:
-            return parse_report(text, f"the report of {shown(self._target.host)}")
-        except DataError as error:
-            raise DeviceError(error.code, str(error)) from error
+        return parse_report(text, f"the report of {shown(self._target.host)}")
 
 
 def _copy(connection: SshConnection, files: Sequence[File], free: int, work: Path) -> str:
@@ -135,7 +132,7 @@ def _copy(connection: SshConnection, files: Sequence[File], free: int, work: Pat
     size = sum(path.stat().st_size for path, _ in files)
     if free < size + _SPARE_BYTES:
         raise DeviceError(
-            "device.space",
+            Code.DEVICE_SPACE,
             f"expected {format_size(size + _SPARE_BYTES)} free on the device, found "
             f"{format_size(free)}: make room, or name another folder with folder=DIR",
         )

@@ -13,7 +13,7 @@ from typing import Any
 from osd_edge.device_tests.devices import agent
 from osd_edge.device_tests.devices.answers import Facts, read_answers, read_facts
 from osd_edge.device_tests.devices.ssh_target import SshTarget
-from osd_edge.errors import DeviceError, shown
+from osd_edge.errors import Code, DeviceError, shown
 
 _PIECE = 1 << 20
 _HELLO_SECONDS = 60.0
@@ -22,16 +22,20 @@ _ERROR_BYTES = 4096  # of a line that ssh or the device says went wrong
 _START = "import sys;b=sys.stdin.buffer;exec(b.read(int(b.readline())))"
 # What ssh says, in the order to look for it: a code, and what to do.
 _REASONS = (
-    ("host key verification failed", "device.host-key", "log in once by hand to accept its key"),
-    ("remote host identification has", "device.host-key", "its key is not the one known for it"),
-    ("permission denied", "device.denied", "it does not accept this user with this key: key=FILE"),
-    ("too many authentication failures", "device.denied", "name the one key to try: key=FILE"),
-    ("load key", "device.denied", "the key cannot be read: name another with key=FILE"),
-    ("could not resolve", "device.unreachable", "is the name right?"),
-    ("connection refused", "device.unreachable", "is it on, with an ssh server at this port?"),
-    ("timed out", "device.unreachable", "is it on, and on this network?"),
-    ("no route to host", "device.unreachable", "is it on, and on this network?"),
-    ("network is unreachable", "device.unreachable", "is this machine on its network?"),
+    ("host key verification failed", Code.DEVICE_HOST_KEY, "log in once by hand to accept its key"),
+    ("remote host identification has", Code.DEVICE_HOST_KEY, "its key is not the one known for it"),
+    (
+        "permission denied",
+        Code.DEVICE_DENIED,
+        "it does not accept this user with this key: key=FILE",
+    ),
+    ("too many authentication failures", Code.DEVICE_DENIED, "name the one key to try: key=FILE"),
+    ("load key", Code.DEVICE_DENIED, "the key cannot be read: name another with key=FILE"),
+    ("could not resolve", Code.DEVICE_UNREACHABLE, "is the name right?"),
+    ("connection refused", Code.DEVICE_UNREACHABLE, "is it on, with an ssh server at this port?"),
+    ("timed out", Code.DEVICE_UNREACHABLE, "is it on, and on this network?"),
+    ("no route to host", Code.DEVICE_UNREACHABLE, "is it on, and on this network?"),
+    ("network is unreachable", Code.DEVICE_UNREACHABLE, "is this machine on its network?"),
 )
 
 
@@ -80,7 +84,7 @@ class SshConnection:
             if not late.is_set():
                 raise
             raise DeviceError(
-                "device.unreachable",
+                Code.DEVICE_UNREACHABLE,
                 f"{shown(self._target.host)} gave no answer in {_HELLO_SECONDS:g} s: "
                 "does it run Python when you log in by hand?",
             ) from None
@@ -106,14 +110,14 @@ class SshConnection:
                 return DeviceError(refusal, f"cannot log in to {host}: {hint} ({self._last()})")
         if code == 127:
             return DeviceError(
-                "device.python",
+                Code.DEVICE_PYTHON,
                 f"{host} has no program {shown(self._target.python)!r}: install Python 3.11 or "
                 "later there, or name it with python=PROGRAM",
             )
         if code == 255:
-            return DeviceError("device.lost", f"the connection to {host} broke ({self._last()})")
+            return DeviceError(Code.DEVICE_LOST, f"the connection to {host} broke ({self._last()})")
         return DeviceError(
-            "device.python", f"{shown(self._target.python)} failed on {host} ({self._last()})"
+            Code.DEVICE_PYTHON, f"{shown(self._target.python)} failed on {host} ({self._last()})"
         )
 
     def _end(self) -> int:
@@ -153,7 +157,7 @@ def connect(target: SshTarget) -> Iterator[SshConnection]:
     Raises DeviceError `device.tool` where there is no ssh here.
     """
     if shutil.which("ssh") is None:
-        raise DeviceError("device.tool", "there is no ssh here: apt-get install openssh-client")
+        raise DeviceError(Code.DEVICE_TOOL, "there is no ssh here: apt-get install openssh-client")
     source = Path(agent.__file__).read_bytes() + f"\nserve({target.folder!r})\n".encode()
     remote = f"exec {shlex.quote(target.python)} -u -c {shlex.quote(_START)}"
     with subprocess.Popen(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from osd_edge.errors import InputError, shown
+from osd_edge.errors import Code, InputError, shown
 
 _FORM = "ssh:user@host[:port][,key=FILE][,config=FILE][,python=PROGRAM][,folder=DIR][,installed]"
 
@@ -46,7 +46,7 @@ def parse_target(text: str) -> SshTarget:
     host, port = _split_port(address)
     # ssh would take a leading dash for an option
     if not host or host.startswith("-") or any(c.isspace() for c in host):
-        raise InputError("input.device", f"expected --device {_FORM}, found {shown(text)!r}")
+        raise InputError(Code.INPUT_DEVICE, f"expected --device {_FORM}, found {shown(text)!r}")
     target = SshTarget(host, port)
     for option in options:
         target = _with_option(target, option)
@@ -64,7 +64,7 @@ def _split_port(address: str) -> tuple[str, int | None]:
     else:
         host, colon, port = place.partition(":")
     if colon and not (colon == ":" and port.isdecimal() and 0 < int(port) < 65536):
-        raise InputError("input.device", f"expected a port of 1 to 65535, found {shown(port)!r}")
+        raise InputError(Code.INPUT_DEVICE, f"expected a port of 1 to 65535, found {shown(port)!r}")
     return (user + at + host if host else ""), int(port) if colon else None
 
 
@@ -75,10 +75,10 @@ def _with_option(target: SshTarget, option: str) -> SshTarget:
     if name in ("key", "config") and value:
         path = Path(value).expanduser()
         if not path.is_file():
-            raise InputError("input.device", f"{name}={shown(value)}: there is no such file")
+            raise InputError(Code.INPUT_DEVICE, f"{name}={shown(value)}: there is no such file")
         return replace(target, key=path) if name == "key" else replace(target, config=path)
     if name == "python" and value:
         return replace(target, python=value)
     if name == "folder" and value:
         return replace(target, folder=value)
-    raise InputError("input.device", f"expected {_FORM}, found the option {shown(option)!r}")
+    raise InputError(Code.INPUT_DEVICE, f"expected {_FORM}, found the option {shown(option)!r}")

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from osd_edge.device_tests.devices.platform import Platform
-from osd_edge.errors import DeviceError, shown
+from osd_edge.errors import Code, DeviceError, shown
 
 _SAME_AS_HERE = ("numpy", "onnxruntime", "tokenizers", "click")
 
@@ -40,13 +40,14 @@ def install_for(
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if "ERROR" in line] or ["no message"]
         if "No space left" in done.stderr:
-            raise DeviceError("device.space", f"no space left here to write wheels to {folder}")
+            raise DeviceError(Code.DEVICE_SPACE, f"no space left here to write wheels to {folder}")
         if "connection" in done.stderr.lower():
             raise DeviceError(
-                "device.wheels", f"pip reaches no package index from here: {shown(lines[0], 300)}"
+                Code.DEVICE_WHEELS,
+                f"pip reaches no package index from here: {shown(lines[0], 300)}",
             )
         raise DeviceError(
-            "device.wheels",
+            Code.DEVICE_WHEELS,
             f"pip found no wheels for Python {major}.{minor} on {platform.machine}: "
             f"{shown(lines[0], 300)}",
         )

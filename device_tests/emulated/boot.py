@@ -16,7 +16,7 @@ from pathlib import Path
 from osd_edge.device_tests.emulated.build import PYTHON, EmulatedMachine
 from osd_edge.device_tests.emulated.disk import make_disk, read_folder
 from osd_edge.device_tests.emulated.tools import find_tool
-from osd_edge.errors import DeviceError
+from osd_edge.errors import Code, DeviceError
 
 MEMORY_MIB = 512
 JOB = "/job"  # where the job's folder is on the machine
@@ -94,7 +94,7 @@ def run(
     status = out / "status"
     if not (out / "stdout").exists():
         last = console[-1] if console else "it said nothing"
-        raise DeviceError("device.emulator", f"the emulated machine did not start: {last}")
+        raise DeviceError(Code.DEVICE_EMULATOR, f"the emulated machine did not start: {last}")
     ended = status.exists() and status.read_text().strip().isdigit()
     return Ran(int(status.read_text()) if ended else None, out, console, timed_out)
 
@@ -106,7 +106,7 @@ def _make_job_disk(job: Job, disk: Path, work: Path) -> None:
     environment = _ENVIRONMENT | dict(job.environment)
     lines = [f"/{PYTHON}", *job.arguments]
     if any("\n" in line for line in (*lines, *environment.values())):
-        raise DeviceError("device.build", "an argument for the machine has a line break in it")
+        raise DeviceError(Code.DEVICE_BUILD, "an argument for the machine has a line break in it")
     (control / "argv").write_text("".join(f"{line}\n" for line in lines))
     (control / "environment").write_text("".join(f"{k}={v}\n" for k, v in environment.items()))
     shutil.copytree(job.folder, control, copy_function=_link, dirs_exist_ok=True)

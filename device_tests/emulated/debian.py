@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from osd_edge.device_tests.emulated.tools import find_tool, run_tool
-from osd_edge.errors import DeviceError
+from osd_edge.errors import Code, DeviceError
 
 MIRROR_VARIABLE = "OSD_EDGE_DEBIAN_MIRROR"
 _KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -45,7 +45,7 @@ def mirror() -> str:
         if address.rstrip("/").endswith("/debian") and "security" not in release:
             return address
     raise DeviceError(
-        "device.mirror",
+        Code.DEVICE_MIRROR,
         f"this system's apt knows no Debian mirror: name one, {MIRROR_VARIABLE}=ADDRESS",
     )
 
@@ -53,7 +53,7 @@ def mirror() -> str:
 def _download(packages: Sequence[str], suite: str, architecture: str, state: Path) -> list[Path]:
     if not _KEYS.exists():
         raise DeviceError(
-            "device.tool", f"no {_KEYS} to check packages by: apt-get install {_KEYS.stem}"
+            Code.DEVICE_TOOL, f"no {_KEYS} to check packages by: apt-get install {_KEYS.stem}"
         )
     for name in ("etc", "lists/partial", "archives/partial", "state"):
         (state / name).mkdir(parents=True)
@@ -101,5 +101,5 @@ def _unpack(archive: Path, folder: Path) -> None:
         source.stdout.close()
         source.wait()
     if done.returncode != 0 or source.returncode != 0:
-        code = "device.space" if "No space left" in done.stderr else "device.build"
+        code = Code.DEVICE_SPACE if "No space left" in done.stderr else Code.DEVICE_BUILD
         raise DeviceError(code, f"cannot unpack {archive.name} into {folder}")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from osd_edge.device_tests.emulated.tools import run_tool
-from osd_edge.errors import DeviceError
+from osd_edge.errors import Code, DeviceError
 
 _BLOCK = 4096
 _OVERHEAD = 16 * 2**20  # what ext4 takes for itself on disks of these sizes
@@ -25,7 +25,7 @@ def read_folder(disk: Path, name: str, into: Path) -> None:
     """Copy the folder `name` at the top of `disk` to `into`. Raises DeviceError `device.build`."""
     run_tool("debugfs", "-R", f'rdump /{name} "{into}"', disk)
     if not (into / name).is_dir():
-        raise DeviceError("device.build", f"the machine's disk has no folder {name}")
+        raise DeviceError(Code.DEVICE_BUILD, f"the machine's disk has no folder {name}")
 
 
 def used_bytes(folder: Path) -> int:

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from osd_edge.errors import DeviceError, shown
+from osd_edge.errors import Code, DeviceError, shown
 
 _PACKAGES = {
     "qemu-system-aarch64": "qemu-system-arm",
@@ -26,7 +26,7 @@ def find_tool(name: str) -> str:
     found = shutil.which(name, path=path)
     if found is None:
         raise DeviceError(
-            "device.tool",
+            Code.DEVICE_TOOL,
             f"the emulated machine needs {name}, which is not here: "
             f"apt-get install {_PACKAGES[name]} (a Debian or Ubuntu system)",
         )
@@ -52,6 +52,6 @@ def check(command: Sequence[str], *, environment: Mapping[str, str] | None = Non
         words = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()
         program = " ".join([Path(command[0]).name, *command[1:3]])
         if any("No space left" in line for line in words):
-            raise DeviceError("device.space", f"no space left here while running {program}")
-        raise DeviceError("device.build", f"{program} failed: {shown(words[-1], 300)}")
+            raise DeviceError(Code.DEVICE_SPACE, f"no space left here while running {program}")
+        raise DeviceError(Code.DEVICE_BUILD, f"{program} failed: {shown(words[-1], 300)}")
     return done.stdout

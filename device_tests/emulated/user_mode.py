@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from osd_edge.device_tests.emulated.build import PYTHON, EmulatedMachine
 from osd_edge.device_tests.emulated.tools import find_tool
-from osd_edge.errors import DeviceError
+from osd_edge.errors import Code, DeviceError
 
 # Cores of a Raspberry Pi 4 and 5: a program built for a later one than its core stops here.
 PI_4, PI_5 = "cortex-a72", "cortex-a76"
@@ -48,5 +48,5 @@ def run(
         )
     except subprocess.TimeoutExpired as error:
         raise DeviceError(
-            "device.timeout", f"{arguments[0]} did not end within {limit_seconds:.0f} s"
+            Code.DEVICE_TIMEOUT, f"{arguments[0]} did not end within {limit_seconds:.0f} s"
         ) from error

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from osd_edge.data.files import output_error
 from osd_edge.data.sizes import format_size
-from osd_edge.errors import OutputError
+from osd_edge.errors import Code, DeviceError, OutputError
 
 SPARE_BYTES = 64 << 20
 _IN_MEMORY = ("tmpfs", "ramfs")
@@ -47,13 +47,13 @@ def check_room(folder: Path, size: int) -> None:
     if not has_room(folder, size):
         free = shutil.disk_usage(folder).free
         raise OutputError(
-            "output.disk-full",
+            Code.OUTPUT_DISK_FULL,
             f"expected {format_size(size + SPARE_BYTES)} free in {folder.parent}, found "
             f"{format_size(free)}: name another folder with --scratch",
         )
     if file_system(folder) in _IN_MEMORY:
-        raise OutputError(
-            "device.scratch",
+        raise DeviceError(
+            Code.DEVICE_SCRATCH,
             f"{folder.parent} is made of memory, which models copied there would take twice: "
             "name a folder on a disk with --scratch",
         )

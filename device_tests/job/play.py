@@ -1,6 +1,6 @@
 """The process that plays one scenario: the job on standard input, its sheet on standard output.
 
-The answer is one JSON object: the sheet, or `{"refused": [class, code, message]}`.
+The answer is one JSON object: the sheet, or `{"refused": [code, message]}`.
 """
 
 import importlib
@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from osd_edge.device_tests.job.sheet import Job, Sheet
-from osd_edge.errors import InputError, OsdEdgeError
+from osd_edge.errors import Code, InputError, OsdEdgeError
 
 CLOCK = time.monotonic_ns  # the system's, the same in every process
 
@@ -28,7 +28,7 @@ def play(job: Job) -> dict[str, Any]:
         )
         extra = module.run(job, sheet)
     except OsdEdgeError as error:
-        return {"refused": [type(error).__name__, error.code, str(error)]}
+        return {"refused": [error.code, str(error)]}
     return sheet.as_dict() | ({} if extra is None else {"extra": extra})
 
 
@@ -37,7 +37,7 @@ def _pin(processors: tuple[int, ...]) -> None:
         os.sched_setaffinity(0, processors)
     except OSError as error:
         raise InputError(
-            "input.pin",
+            Code.INPUT_PIN,
             f"cannot stay on processors {','.join(map(str, processors))}: {error.strerror}; "
             f"usable are {','.join(map(str, sorted(os.sched_getaffinity(0))))}",
         ) from error

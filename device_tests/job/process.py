@@ -7,9 +7,8 @@ import sys
 from subprocess import PIPE
 from typing import Any
 
-from osd_edge import errors
 from osd_edge.device_tests.job.sheet import Job
-from osd_edge.errors import DeviceError, OsdEdgeError, shown
+from osd_edge.errors import Code, DeviceError, refusal_of, shown
 
 _GRACE_SECONDS = 10.0
 
@@ -20,7 +19,7 @@ def play_apart(job: Job) -> dict[str, Any]:
     try:
         process = subprocess.Popen(command, text=True, stdin=PIPE, stdout=PIPE, stderr=PIPE)
     except OSError as error:
-        raise DeviceError("device.process", f"no process could be started: {error}") from error
+        raise DeviceError(Code.DEVICE_PROCESS, f"no process could be started: {error}") from error
     with process:
         try:
             output, said = process.communicate(job.to_json())
@@ -32,11 +31,9 @@ def play_apart(job: Job) -> dict[str, Any]:
     try:
         answer = json.loads(output)
     except ValueError as error:
-        raise DeviceError("device.process", "the process ended without an answer") from error
+        raise DeviceError(Code.DEVICE_PROCESS, "the process ended without an answer") from error
     if "refused" in answer:
-        kind, code, message = answer["refused"]
-        refusal: type[OsdEdgeError] = getattr(errors, kind, OsdEdgeError)
-        raise refusal(code, message)
+        raise refusal_of(*answer["refused"])
     found: dict[str, Any] = answer
     return found
 
@@ -52,10 +49,10 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 def _end_of(returncode: int, stderr: str) -> DeviceError:
     if returncode == -signal.SIGKILL:
-        return DeviceError("device.killed", "the process was killed: perhaps out of memory")
+        return DeviceError(Code.DEVICE_KILLED, "the process was killed: perhaps out of memory")
     if returncode < 0:
-        return DeviceError("device.signal", f"the process was ended by signal {-returncode}")
+        return DeviceError(Code.DEVICE_SIGNAL, f"the process was ended by signal {-returncode}")
     last = (stderr.strip().splitlines() or ["no message"])[-1]
     if last.startswith("MemoryError"):
-        return DeviceError("device.memory", "the process ran out of memory")
-    return DeviceError("device.process", f"the process failed: {shown(last, 200)}")
+        return DeviceError(Code.DEVICE_MEMORY, "the process ran out of memory")
+    return DeviceError(Code.DEVICE_PROCESS, f"the process failed: {shown(last, 200)}")

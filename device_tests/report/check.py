@@ -12,56 +12,58 @@ from osd_edge.device_tests.report.json_bounds import bounded_int, check_bounds
 from osd_edge.device_tests.report.printable import legible_lines
 from osd_edge.device_tests.report.rules import check_rules
 from osd_edge.device_tests.report.schema import SCHEMA, Report, is_time
-from osd_edge.errors import DataError, shown
+from osd_edge.errors import Code, ReportError, shown
 
 _MAX_REPORT_BYTES = 64 << 20
 
 
 def read_report(path: Path) -> Report:
-    """The report in the file `path`. Raises DataError `report.…`."""
+    """The report in the file `path`. Raises ReportError `report.…`."""
     name = shown(str(path))
     try:
         data = read_regular(path, _MAX_REPORT_BYTES)
     except OSError as error:
-        raise DataError(
-            "report.missing", f"cannot read {name}: {error.strerror or error}"
+        raise ReportError(
+            Code.REPORT_MISSING, f"cannot read {name}: {error.strerror or error}"
         ) from error
     if data is None:
-        raise DataError("report.json", f"{name} is not the report of a measurement: too long")
+        raise ReportError(Code.REPORT_JSON, f"{name} is not the report of a measurement: too long")
     try:
         text = data.decode()
     except ValueError as error:
-        raise DataError("report.json", f"{name} is not UTF-8") from error
+        raise ReportError(Code.REPORT_JSON, f"{name} is not UTF-8") from error
     return parse_report(text, name)
 
 
 def parse_report(text: str, source: str = "the report") -> Report:
     """The report in `text`, checked, its words legible; `source` names it in a refusal.
 
-    Raises DataError.
+    Raises ReportError.
     """
     try:
         value = json.loads(text, parse_int=bounded_int)
     except (ValueError, RecursionError) as error:
-        raise DataError("report.json", f"{source} is not JSON: expected a report") from error
+        raise ReportError(Code.REPORT_JSON, f"{source} is not JSON: expected a report") from error
     report: Report = legible_lines(check_report(value, source))
     return report
 
 
 def check_report(value: object, source: str = "the report") -> Report:
-    """Give `value` back where it is a report that keeps the rules. Raises DataError."""
+    """Give `value` back where it is a report that keeps the rules. Raises ReportError."""
     schema = value.get("schema") if isinstance(value, dict) else None
     if schema != SCHEMA:
         found = shown(repr(schema)) if isinstance(schema, str) else type(schema).__name__
-        raise DataError("report.schema", f"{source}: expected schema {SCHEMA!r}, found {found}")
+        raise ReportError(
+            Code.REPORT_SCHEMA, f"{source}: expected schema {SCHEMA!r}, found {found}"
+        )
     report: Any = value
     try:
         check_bounds(report)
         check_rules(report)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         words = f"no key {error}" if isinstance(error, KeyError) else str(error)
-        raise DataError(
-            "report.malformed", f"{source} is malformed ({shown(words, 120)}): measure again"
+        raise ReportError(
+            Code.REPORT_MALFORMED, f"{source} is malformed ({shown(words, 120)}): measure again"
         ) from error
     if report["machine"]["kind"] == "emulated":
         # Not its figures alone: a key that no reader knows may be a figure to people.
@@ -72,8 +74,8 @@ def check_report(value: object, source: str = "the report") -> Report:
 def _refuse_times(value: Any, source: str) -> None:
     for key, inner in value.items() if isinstance(value, dict) else ():
         if is_time(key.strip().lower()) and _has_number(inner):
-            raise DataError(
-                "report.latency",
+            raise ReportError(
+                Code.REPORT_LATENCY,
                 f"{source}: {shown(key)} is a time of an emulated machine, which is not "
                 "the time of any device: measure with --withhold-latency",
             )

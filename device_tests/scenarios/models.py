@@ -13,7 +13,7 @@ from osd_edge.device_tests.gauges.samples import spread_of, time_ms
 from osd_edge.device_tests.gauges.scratch import check_room, copy_to_disk, has_room, scratch_folder
 from osd_edge.device_tests.job.sessions import inputs_of, open_plain, run_names, task_files
 from osd_edge.device_tests.job.sheet import Job, Sheet
-from osd_edge.errors import BaseError
+from osd_edge.errors import BaseError, Code
 from osd_edge.formats.package.manifest import PLAIN_MODEL, WEIGHTS, read_manifest
 
 
@@ -23,7 +23,7 @@ def run(job: Job, sheet: Sheet) -> None:
     manifest = read_manifest(base)
     parts = [base / PLAIN_MODEL, base / WEIGHTS]
     if not parts[0].is_file():
-        raise BaseError("base.file", f"{parts[0]} is missing: export the base again")
+        raise BaseError(Code.BASE_FILE, f"{parts[0]} is missing: export the base again")
     size = sum(path.stat().st_size for path in parts)
     inputs = inputs_of(job, manifest)
     names = run_names(manifest)

@@ -5,7 +5,7 @@ from typing import Any
 
 import onnxruntime as ort
 
-from osd_edge.errors import InputError
+from osd_edge.errors import Code, DeviceError
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.formats.package.manifest import BaseManifest
 from osd_edge.runtime.task import decode_task
@@ -14,8 +14,8 @@ from osd_edge.runtime.task import decode_task
 def check_adapters() -> None:
     """Refuse (`device.no-adapter`) an onnxruntime without adapters."""
     if not hasattr(ort, "LoraAdapter") or not hasattr(ort, "AdapterFormat"):
-        raise InputError(
-            "device.no-adapter", f"onnxruntime {ort.__version__} has no LoraAdapter: 1.20 has"
+        raise DeviceError(
+            Code.DEVICE_NO_ADAPTER, f"onnxruntime {ort.__version__} has no LoraAdapter: 1.20 has"
         )
 
 

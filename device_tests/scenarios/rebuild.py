@@ -11,7 +11,7 @@ from osd_edge.device_tests.gauges.memory import put_memory
 from osd_edge.device_tests.gauges.samples import spread_of
 from osd_edge.device_tests.job.sessions import inputs_of, open_plain, run_names
 from osd_edge.device_tests.job.sheet import Job, Sheet
-from osd_edge.errors import BaseError
+from osd_edge.errors import BaseError, Code
 from osd_edge.formats.package.manifest import PLAIN_MODEL, read_manifest
 
 _MOST_REQUESTS = 30
@@ -22,7 +22,7 @@ def run(job: Job, sheet: Sheet) -> None:
     base = Path(job.base)
     manifest = read_manifest(base)
     if not (base / PLAIN_MODEL).is_file():
-        raise BaseError("base.file", f"{base / PLAIN_MODEL} is missing: export the base again")
+        raise BaseError(Code.BASE_FILE, f"{base / PLAIN_MODEL} is missing: export the base again")
     inputs = inputs_of(job, manifest)
     names = run_names(manifest)
     opening, first = [], []

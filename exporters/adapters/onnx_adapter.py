@@ -17,7 +17,7 @@ import onnxruntime as ort
 from safetensors.numpy import save
 
 from osd_edge.data.files import check_outputs, write_files
-from osd_edge.errors import InputError
+from osd_edge.errors import Code, InputError
 from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.formats.heads import Floats, Head
@@ -45,7 +45,7 @@ def export_onnx_adapter(bundle: Path, base: Path, out: Path) -> WrittenAdapter:
     name.
     """
     if out.suffix != SUFFIX:
-        raise InputError("input.adapter", f"expected a file NAME{SUFFIX}, found {out}")
+        raise InputError(Code.INPUT_ADAPTER, f"expected a file NAME{SUFFIX}, found {out}")
     task, manifest = open_task(bundle, base)
     stem = out.name.removesuffix(SUFFIX)
     description, tensors = (

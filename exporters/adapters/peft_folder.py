@@ -12,7 +12,7 @@ from safetensors.numpy import save
 from transformers import CONFIG_MAPPING
 
 from osd_edge.data.files import staged_folder
-from osd_edge.errors import InputError
+from osd_edge.errors import Code, InputError
 from osd_edge.exporters.adapters.onnx_adapter import WrittenAdapter, open_task
 from osd_edge.exporters.models.checkpoint import base_prefix
 from osd_edge.exporters.models.families import (
@@ -49,7 +49,7 @@ def export_peft(bundle: Path, base: Path, out: Path, model: str | None = None) -
     task, manifest = open_task(bundle, base)
     if not task.sites:
         raise InputError(
-            "input.adapter",
+            Code.INPUT_ADAPTER,
             "PEFT has no place for a task without a delta: its model's own head pools otherwise. "
             "Use --to onnx",
         )

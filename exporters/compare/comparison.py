@@ -13,7 +13,7 @@ from typing import Any
 from osd_edge.data.examples import Example, check_labels, check_pairs
 from osd_edge.data.files import make_folder, write_file
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import BudgetError, DataError, InputError, ModelError
+from osd_edge.errors import BudgetError, Code, DataError, InputError, ModelError
 from osd_edge.exporters.compare.kept_results import Cells, cell_name, examples_digest
 from osd_edge.exporters.compare.peers import METHODS, Compressed, Peer, Source, find_methods
 from osd_edge.exporters.methods.budget import parse_budget
@@ -134,10 +134,10 @@ def compare(job: Comparison, out: Path, progress: Progress = silent) -> Outcome:
     check_seed(job.seed)
     if job.probe is not None and job.probe_train:
         raise InputError(
-            "input.options", "give a probe's accuracy or rows to train one on, not both"
+            Code.INPUT_OPTIONS, "give a probe's accuracy or rows to train one on, not both"
         )
     if job.probe is not None and not 0 <= job.probe <= 1:
-        raise InputError("input.number", f"a probe's accuracy is 0 to 1, found {job.probe:g}")
+        raise InputError(Code.INPUT_NUMBER, f"a probe's accuracy is 0 to 1, found {job.probe:g}")
     labelled = {"test set": job.test, "probe's training set": job.probe_train}
     check_pairs({"calibration set": job.calibration} | labelled)
     pair = open_pair(job.base, job.tuned, progress)

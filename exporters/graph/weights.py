@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import ModelError, shown
+from osd_edge.errors import Code, ModelError, shown
 from osd_edge.exporters.graph.branches import Place
 from osd_edge.exporters.graph.external_data import load_weights, move_weights
 from osd_edge.exporters.graph.folding import drop_unused
@@ -207,7 +207,7 @@ def _half(name: str, weight: NDArray[Any]) -> NDArray[np.float16]:
         half = weight.astype(np.float16)
     if not np.isfinite(half).all():
         raise ModelError(
-            "model.range",
+            Code.MODEL_RANGE,
             f"{shown(name)} holds {np.abs(weight).max():.6g}, which is too large for fp16: store "
             "the weights in fp32, int8 or int4",
         )

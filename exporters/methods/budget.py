@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from osd_edge.data.sizes import parse_size
-from osd_edge.errors import BudgetError, InputError
+from osd_edge.errors import BudgetError, Code, InputError
 from osd_edge.formats.bundle.model import MAX_DIMENSION
 from osd_edge.formats.coding.positions import index_bits
 
@@ -30,12 +30,14 @@ def parse_budget(text: str) -> Budget:
         budget = Budget(rank=float(match[1])) if match else Budget(size=parse_size(text))
     except InputError as error:
         raise BudgetError(
-            "budget.malformed", f"expected a budget such as r=1, 64KiB or 1.5MB, found {text!r}"
+            Code.BUDGET_MALFORMED, f"expected a budget such as r=1, 64KiB or 1.5MB, found {text!r}"
         ) from error
     if budget.rank is not None and budget.rank > MAX_DIMENSION:
-        raise BudgetError("budget.malformed", f"no layer has a rank of {text[:40]!r}")
+        raise BudgetError(Code.BUDGET_MALFORMED, f"no layer has a rank of {text[:40]!r}")
     if not (budget.rank or budget.size):
-        raise BudgetError("budget.malformed", f"a budget must be more than nothing, found {text!r}")
+        raise BudgetError(
+            Code.BUDGET_MALFORMED, f"a budget must be more than nothing, found {text!r}"
+        )
     return budget
 
 

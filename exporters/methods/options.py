@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osd_edge.data.files import check_file_writable
-from osd_edge.errors import BudgetError, InputError, shown
+from osd_edge.errors import BudgetError, Code, InputError, shown
 from osd_edge.exporters.methods.budget import VALUE_BITS, Budget, parse_budget
 from osd_edge.exporters.methods.osd_rd.refine import REFINEMENTS
 from osd_edge.exporters.methods.paper import selection as methods
@@ -45,7 +45,7 @@ def check_options(
     """Raises InputError, BudgetError or OutputError."""
     if method not in methods.METHODS:
         raise InputError(
-            "input.method",
+            Code.INPUT_METHOD,
             f"expected one of {', '.join(methods.METHODS)}, found {shown(method, 40)!r}",
         )
     if budget is None:
@@ -54,20 +54,21 @@ def check_options(
         parsed = parse_budget(budget) if isinstance(budget, str) else budget
     if values is not None and values not in VALUE_BITS:
         raise InputError(
-            "input.values", f"expected one of {', '.join(VALUE_BITS)}, found {values!r}"
+            Code.INPUT_VALUES, f"expected one of {', '.join(VALUE_BITS)}, found {values!r}"
         )
     if extra_rank is not None and extra_rank < 0:
-        raise InputError("input.extra-rank", f"expected 0 or more, found {extra_rank}")
+        raise InputError(Code.INPUT_EXTRA_RANK, f"expected 0 or more, found {extra_rank}")
     if refine is not None and refine not in REFINEMENTS:
         raise InputError(
-            "input.refine", f"expected one of {', '.join(REFINEMENTS)}, found {shown(refine, 40)!r}"
+            Code.INPUT_REFINE,
+            f"expected one of {', '.join(REFINEMENTS)}, found {shown(refine, 40)!r}",
         )
     if keep is not None and not 0 < keep <= 1:
         raise BudgetError(
-            "budget.malformed", f"--keep is a share of the gain, above 0 and at most 1: {keep:g}"
+            Code.BUDGET_MALFORMED, f"--keep is a share of the gain, above 0 and at most 1: {keep:g}"
         )
     if keep is not None and budget is not None:
-        raise InputError("input.options", "give --budget or --keep, not both")
+        raise InputError(Code.INPUT_OPTIONS, "give --budget or --keep, not both")
     check_base_weights(base_weights)
     check_seed(seed)
     given = {
@@ -82,7 +83,7 @@ def check_options(
     }
     for option in _foreign(method):
         if given[option]:
-            raise InputError("input.options", f"--method {method} does not take {option}")
+            raise InputError(Code.INPUT_OPTIONS, f"--method {method} does not take {option}")
     check_file_writable(out)
     stem = out.name.removesuffix(".safetensors").removesuffix(".osd")
     task = task_name(stem if name is None else name)
@@ -94,14 +95,14 @@ def check_base_weights(kind: str) -> None:
     """Raises InputError `input.weights` where `kind` is not one of the kinds of weights."""
     if kind not in WEIGHTS:
         raise InputError(
-            "input.weights", f"expected one of {', '.join(WEIGHTS)}, found {shown(kind, 40)!r}"
+            Code.INPUT_WEIGHTS, f"expected one of {', '.join(WEIGHTS)}, found {shown(kind, 40)!r}"
         )
 
 
 def check_seed(seed: int) -> None:
     """Raises InputError `input.number` for a seed that not every generator takes."""
     if not 0 <= seed < 2**63:
-        raise InputError("input.number", f"a seed is a number from 0 to 2**63 - 1, found {seed}")
+        raise InputError(Code.INPUT_NUMBER, f"a seed is a number from 0 to 2**63 - 1, found {seed}")
 
 
 def _foreign(method: str) -> tuple[str, ...]:

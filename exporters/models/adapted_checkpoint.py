@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from transformers import PretrainedConfig
 
-from osd_edge.errors import InputError, ModelError, shown
+from osd_edge.errors import Code, InputError, ModelError, shown
 from osd_edge.exporters.models.checkpoint import BUFFERS, Checkpoint
 from osd_edge.exporters.models.families import SEQUENCE, SPANS, TOKENS, Family, family_of
 from osd_edge.exporters.models.head_plan import label_fault
@@ -43,7 +43,7 @@ class AdaptedCheckpoint(Checkpoint):
         self._base = base
         for folder, weight in adapters:
             if not math.isfinite(weight):
-                raise InputError("input.number", f"the weight of adapter {folder} is {weight}")
+                raise InputError(Code.INPUT_NUMBER, f"the weight of adapter {folder} is {weight}")
         self._adapters = [(read_adapter(Path(folder)), weight) for folder, weight in adapters]
         self.adapter_bytes = sum(adapter.size for adapter, _ in self._adapters)
         self._prefix = f"{base.prefix}."
@@ -107,7 +107,7 @@ class AdaptedCheckpoint(Checkpoint):
 
     def _whole(self, name: str) -> torch.Tensor:
         if name not in self._saved:
-            raise ModelError("model.tensor", f"{self.folder} has no tensor {name}")
+            raise ModelError(Code.MODEL_TENSOR, f"{self.folder} has no tensor {name}")
         return self._saved[name][0][0]
 
     def _plain(self, name: str) -> str:
@@ -133,14 +133,14 @@ class AdaptedCheckpoint(Checkpoint):
             plain = self._plain(module)
             if f"{plain}.weight" not in self._known:
                 raise ModelError(
-                    "model.adapter",
+                    Code.MODEL_ADAPTER,
                     f"{adapter.folder} changes {plain}, which the base has not: an adapter of "
                     "another model, or of a head whose own weights it does not hold",
                 )
             changed = ["weight"] + (["bias"] if "lora_B.bias" in parts else [])
             if f"{plain}.{changed[-1]}" not in self._known:
                 raise ModelError(
-                    "model.adapter-method",
+                    Code.MODEL_ADAPTER_METHOD,
                     f"{adapter.folder} has a lora_B.bias for {plain}, which has no bias in the "
                     "base",
                 )
@@ -156,7 +156,7 @@ class AdaptedCheckpoint(Checkpoint):
                 continue
             if plain not in self._known and plain not in heads:
                 raise ModelError(
-                    "model.adapter-method",
+                    Code.MODEL_ADAPTER_METHOD,
                     f"{adapter.folder} holds {shown(plain)}, which is neither in the base nor in a "
                     "head of its family",
                 )
@@ -164,7 +164,7 @@ class AdaptedCheckpoint(Checkpoint):
                 continue
             if plain in self._known and tuple(tensor.shape) != self._base.shape(plain):
                 raise ModelError(
-                    "model.vocabulary" if "embed" in plain else "model.shape",
+                    Code.MODEL_VOCABULARY if "embed" in plain else Code.MODEL_SHAPE,
                     f"{adapter.folder} has {plain} of shape {list(tensor.shape)}, the base "
                     f"{list(self._base.shape(plain))}",
                 )
@@ -179,7 +179,7 @@ class AdaptedCheckpoint(Checkpoint):
         shape, name = self._head_of(first)
         if not name:
             raise ModelError(
-                "model.head",
+                Code.MODEL_HEAD,
                 f"{self.folder} is an adapter for {shown(str(first.task_type), 40)}: no head of a "
                 "task",
             )
@@ -188,24 +188,26 @@ class AdaptedCheckpoint(Checkpoint):
         described = family_of(config).heads.get(shape)
         if described is None or f"{described.layers[-1].path}.weight" not in self:
             raise ModelError(
-                "model.head",
+                Code.MODEL_HEAD,
                 f"{self.folder} came without a head: train it with the head's layers in "
                 "modules_to_save",
             )
         last = f"{described.layers[-1].path}.weight"
         if len(self.shape(last)) != 2 or not self.shape(last)[0]:
             raise ModelError(
-                "model.shape",
+                Code.MODEL_SHAPE,
                 f"{self.folder}: the head's {last} has shape {list(self.shape(last))}, expected "
                 "[outputs, inputs]",
             )
         count = self.shape(last)[0]
         names = list(labels) if labels else [f"LABEL_{i}" for i in range(count)]
         if len(names) != count:
-            raise InputError("input.labels", f"{len(names)} labels for a head with {count} outputs")
+            raise InputError(
+                Code.INPUT_LABELS, f"{len(names)} labels for a head with {count} outputs"
+            )
         fault = label_fault(names)
         if fault:
-            raise InputError("input.labels", f"--labels: {fault}")
+            raise InputError(Code.INPUT_LABELS, f"--labels: {fault}")
         config.id2label = dict(enumerate(names))
         config.label2id = {label: i for i, label in enumerate(names)}
         return config

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers import AutoModel
 
-from osd_edge.errors import ModelError
+from osd_edge.errors import Code, ModelError
 from osd_edge.exporters.models.checkpoint import Checkpoint, first_line
 from osd_edge.exporters.models.families import Family, family_of
 from osd_edge.exporters.models.linear import linear_shape
@@ -58,7 +58,7 @@ def backbone_of(base: Checkpoint) -> Backbone:
     )
     wide = [layer.name for layer in layers if max(layer.n, layer.d) > MAX_DIMENSION]
     if wide:
-        raise ModelError("model.shape", f"{wide[0]} is wider than {MAX_DIMENSION} features")
+        raise ModelError(Code.MODEL_SHAPE, f"{wide[0]} is wider than {MAX_DIMENSION} features")
     parameters = {name: tuple(p.shape) for name, p in model.named_parameters()}
     backbone = Backbone(base, family, has_pooler, layers, parameters)
     check_parameters(base, backbone, parameters)
@@ -72,7 +72,7 @@ def described_model(checkpoint: Checkpoint, family: Family, has_pooler: bool) ->
             return AutoModel.from_config(checkpoint.config, **pooling_option(family, has_pooler))
     except Exception as error:  # whatever a model class makes of impossible numbers
         raise ModelError(
-            "model.config",
+            Code.MODEL_CONFIG,
             f"{checkpoint.folder}: config.json describes no model: {first_line(error)}",
         ) from error
 
@@ -83,7 +83,7 @@ def check_parameters(checkpoint: Checkpoint, backbone: Backbone, names: Any) -> 
         expected = backbone.parameters[name]
         if name not in checkpoint:
             raise ModelError(
-                "model.architecture",
+                Code.MODEL_ARCHITECTURE,
                 f"{checkpoint.folder} has no {name}, which a {backbone.family.model_type} model of "
                 "this configuration has",
             )
@@ -93,7 +93,7 @@ def check_parameters(checkpoint: Checkpoint, backbone: Backbone, names: Any) -> 
             resized = words in (expected[0], found[0]) and "position" not in name
             hint = "; resized vocabularies cannot share a base" if resized else ""
             raise ModelError(
-                "model.vocabulary" if resized else "model.shape",
+                Code.MODEL_VOCABULARY if resized else Code.MODEL_SHAPE,
                 f"{checkpoint.folder}: {name} has shape {list(found)}, expected "
                 f"{list(expected)}{hint}",
             )

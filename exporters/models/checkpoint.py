@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, PretrainedConfig
 
-from osd_edge.errors import ModelError, shown
+from osd_edge.errors import Code, ModelError, shown
 from osd_edge.exporters.models.families import known_families, load_family
 from osd_edge.formats.package.manifest import MANIFEST
 
@@ -52,14 +52,14 @@ def find_model(model: str) -> Path:
         is_folder, is_there = folder.is_dir(), folder.exists()
     except OSError as error:  # no permission on the way to it, or a name that is too long
         raise ModelError(
-            "model.missing", f"cannot open {shown(model, 200)}: {error.strerror}"
+            Code.MODEL_MISSING, f"cannot open {shown(model, 200)}: {error.strerror}"
         ) from error
     if is_folder and os.access(folder, os.R_OK | os.X_OK):
         return folder
     if is_folder:
-        raise ModelError("model.missing", f"cannot read the folder {model}: Permission denied")
+        raise ModelError(Code.MODEL_MISSING, f"cannot read the folder {model}: Permission denied")
     if is_there or model.count("/") > 1 or model.startswith((".", "/", "~")):
-        raise ModelError("model.missing", f"{model} is not a folder with a Hugging Face model")
+        raise ModelError(Code.MODEL_MISSING, f"{model} is not a folder with a Hugging Face model")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -68,7 +68,7 @@ def find_model(model: str) -> Path:
         return Path(snapshot_download(model, allow_patterns=wanted))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(
-            "model.missing",
+            Code.MODEL_MISSING,
             f"{model!r} is neither a folder nor a model that the hub gives "
             f"({type(error).__name__}): check the name, or download it and give its folder",
         ) from error
@@ -125,7 +125,7 @@ class Checkpoint:
         # NaN too comes through the extremes, in one fast pass, and is no number up to another.
         if tensor.numel() and not (torch.stack(torch.aminmax(tensor)).abs() <= _LARGEST).all():
             raise ModelError(
-                "model.not-finite",
+                Code.MODEL_NOT_FINITE,
                 f"{self.folder}: tensor {name} holds NaN, infinity or values beyond "
                 f"{_LARGEST:.0e}; it cannot be compressed",
             )
@@ -155,7 +155,7 @@ class Checkpoint:
     def _find(self, name: str) -> tuple[Path, str]:
         full = self._backbone.get(name, name)
         if full not in self._where:
-            raise ModelError("model.tensor", f"{self.folder} has no tensor {name}")
+            raise ModelError(Code.MODEL_TENSOR, f"{self.folder} has no tensor {name}")
         return self._where[full]
 
     def _file(self, path: Path) -> Any:
@@ -174,7 +174,7 @@ class Checkpoint:
             yield self.folder / _SINGLE
         else:
             raise ModelError(
-                "model.weights",
+                Code.MODEL_WEIGHTS,
                 f"{self.folder} has no {_SINGLE}: save the model with "
                 "save_pretrained(..., safe_serialization=True)",
             )
@@ -183,7 +183,7 @@ class Checkpoint:
 def is_quantised(folder: Path, how: str) -> ModelError:
     """The refusal of rounded weights; `how` says by what they were known."""
     return ModelError(
-        "model.quantised",
+        Code.MODEL_QUANTISED,
         f"{folder}: {how}; a delta between rounded weights is mostly rounding: give the original "
         "ones",
     )
@@ -200,11 +200,11 @@ def _read_config(folder: Path) -> PretrainedConfig:
     except FileNotFoundError as error:
         found = next((what for name, what in _OTHERS.items() if (folder / name).is_file()), None)
         what = f"is {found}" if found else "holds no Hugging Face model: there is no config.json"
-        raise ModelError("model.config", f"{folder} {what}") from error
+        raise ModelError(Code.MODEL_CONFIG, f"{folder} {what}") from error
     except (OSError, ValueError, RecursionError) as error:
         raise _unreadable_config(folder, error) from error
     if not isinstance(fields, dict):
-        raise ModelError("model.config", f"{folder / _CONFIG}: expected a JSON object")
+        raise ModelError(Code.MODEL_CONFIG, f"{folder / _CONFIG}: expected a JSON object")
     quantised = fields.get("quantization_config")
     if quantised:
         named = quantised.get("quant_method") if isinstance(quantised, dict) else None
@@ -213,7 +213,7 @@ def _read_config(folder: Path) -> PretrainedConfig:
     kind = fields.get("model_type")
     if fields.get("auto_map") and kind not in known_families():
         raise ModelError(
-            "model.family",
+            Code.MODEL_FAMILY,
             f"{folder} is of type {shown(repr(kind), 40)} and brings code of its own (auto_map), "
             "which is never run; docs/families.md lists the types that are known",
         )
@@ -222,11 +222,12 @@ def _read_config(folder: Path) -> PretrainedConfig:
     except Exception as error:  # whatever a config's own checks and types come to
         if kind is None:
             raise ModelError(
-                "model.config", f"{folder / _CONFIG} has no model_type: expected one, such as bert"
+                Code.MODEL_CONFIG,
+                f"{folder / _CONFIG} has no model_type: expected one, such as bert",
             ) from error
         if kind not in known_families():
             raise ModelError(
-                "model.family",
+                Code.MODEL_FAMILY,
                 f"{folder}: models of type {shown(repr(kind), 40)} are not known; "
                 "docs/families.md lists those that are, and shows how to add one",
             ) from error
@@ -235,7 +236,9 @@ def _read_config(folder: Path) -> PretrainedConfig:
 
 
 def _unreadable_config(folder: Path, error: Exception) -> ModelError:
-    return ModelError("model.config", f"{folder} has no readable config.json: {first_line(error)}")
+    return ModelError(
+        Code.MODEL_CONFIG, f"{folder} has no readable config.json: {first_line(error)}"
+    )
 
 
 def _shards(index: Path) -> list[str]:
@@ -245,7 +248,9 @@ def _shards(index: Path) -> list[str]:
         if not all(isinstance(name, str) for name in names):
             raise TypeError("weight_map does not map tensors to names of files")
     except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise ModelError("model.weights", f"{index} is malformed: {first_line(error)}") from error
+        raise ModelError(
+            Code.MODEL_WEIGHTS, f"{index} is malformed: {first_line(error)}"
+        ) from error
     return sorted(names)
 
 
@@ -254,7 +259,9 @@ def _open(path: Path) -> Any:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError, ValueError, struct.error) as error:
         why = why_unreadable(path, error)
-        raise ModelError("model.weights", f"cannot read {shown(str(path), 200)}: {why}") from error
+        raise ModelError(
+            Code.MODEL_WEIGHTS, f"cannot read {shown(str(path), 200)}: {why}"
+        ) from error
 
 
 def why_unreadable(path: Path, error: Exception) -> str:

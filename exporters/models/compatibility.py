@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import ModelError
+from osd_edge.errors import Code, ModelError
 from osd_edge.exporters.models.backbone import Backbone, check_parameters, described_model
 from osd_edge.exporters.models.checkpoint import BUFFERS, Checkpoint
 from osd_edge.exporters.models.head_plan import HeadPlan
@@ -30,7 +30,7 @@ def check_architecture(backbone: Backbone, tuned: Checkpoint) -> None:
     base = backbone.checkpoint
     if tuned.config.model_type != base.config.model_type:
         raise ModelError(
-            "model.architecture",
+            Code.MODEL_ARCHITECTURE,
             f"{tuned.folder} is a {tuned.config.model_type} model, the base is "
             f"{base.config.model_type}",
         )
@@ -46,13 +46,13 @@ def check_same_backbone(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -
         known = name in backbone.parameters or name.rsplit(".", 1)[-1] in BUFFERS
         if not known and not name.startswith(heads):
             raise ModelError(
-                "model.architecture", f"{tuned.folder} has {name}, which the base has not"
+                Code.MODEL_ARCHITECTURE, f"{tuned.folder} has {name}, which the base has not"
             )
     for setting in (*_SETTINGS, *backbone.family.settings):
         ours, theirs = getattr(base.config, setting, None), getattr(tuned.config, setting, None)
         if ours != theirs:
             raise ModelError(
-                "model.architecture",
+                Code.MODEL_ARCHITECTURE,
                 f"{tuned.folder} has {setting} {theirs!r}, the base has {ours!r}",
             )
     _check_described(backbone, tuned, plan)
@@ -66,7 +66,7 @@ def _check_described(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -> N
         described, found = tuple(parameter.shape), backbone.parameters.get(name)
         if described != found:
             raise ModelError(
-                "model.architecture",
+                Code.MODEL_ARCHITECTURE,
                 f"{tuned.folder}: its config.json describes {name} of shape {list(described)}, "
                 f"its weights have {list(found or ())}",
             )
@@ -100,7 +100,7 @@ def check_differs(backbone: Backbone, tuned: Checkpoint) -> None:
         ):
             return
     raise ModelError(
-        "model.same",
+        Code.MODEL_SAME,
         f"{tuned.folder} has the base's own linear layers: there is no delta. Where its head alone "
         "was trained, export task --method head makes a bundle of that",
     )
@@ -112,7 +112,7 @@ def _check_tokenizer(base: Checkpoint, tuned: Checkpoint) -> None:
         return  # nothing to compare; the device uses the base's, if there is one
     if _what_it_does(ours) != _what_it_does(theirs):
         raise ModelError(
-            "model.tokenizer",
+            Code.MODEL_TOKENIZER,
             f"the tokenizer in {tuned.folder} differs from the base's: tasks over one base share "
             "its tokenizer",
         )

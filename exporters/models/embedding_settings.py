@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from osd_edge.errors import ModelError
+from osd_edge.errors import Code, ModelError
 
 _POOLINGS = {
     "pooling_mode_cls_token": "cls",
@@ -24,14 +24,14 @@ def embedding_settings(folder: Path) -> tuple[str, bool]:
     stages = [str(stage["type"]).rpartition(".")[2] for stage in _stages(folder)]
     if stages[1:] not in (["Pooling"], ["Pooling", "Normalize"]):
         raise ModelError(
-            "model.head",
+            Code.MODEL_HEAD,
             f"{folder}: expected an embedding model of a transformer, a pooling and perhaps a "
             f"normalisation, found {', '.join(stages)}",
         )
     path = folder / str(_stages(folder)[1]["path"]) / "config.json"
     modes = [name for name, on in _read(path).items() if name.startswith("pooling_mode") and on]
     if len(modes) != 1 or modes[0] not in _POOLINGS:
-        raise ModelError("model.head", f"{path}: expected one of {', '.join(_POOLINGS)}")
+        raise ModelError(Code.MODEL_HEAD, f"{path}: expected one of {', '.join(_POOLINGS)}")
     return _POOLINGS[modes[0]], stages[-1] == "Normalize"
 
 
@@ -41,7 +41,7 @@ def _stages(folder: Path) -> list[dict[str, Any]]:
     if not isinstance(stages, list) or not all(
         isinstance(stage, dict) and {"type", "path"} <= set(stage) for stage in stages
     ):
-        raise ModelError("model.head", f"{path} is malformed")
+        raise ModelError(Code.MODEL_HEAD, f"{path} is malformed")
     return stages
 
 
@@ -50,9 +50,9 @@ def _read(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ModelError(
-            "model.head",
+            Code.MODEL_HEAD,
             f"{path.parent} has no head for a task, and no {path.name} that would make it an "
             "embedding model of sentence-transformers",
         ) from error
     except (ValueError, RecursionError) as error:
-        raise ModelError("model.head", f"{path} is not JSON") from error
+        raise ModelError(Code.MODEL_HEAD, f"{path} is not JSON") from error

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import InputError
+from osd_edge.errors import Code, InputError
 from osd_edge.exporters.models.adapted_checkpoint import AdaptedCheckpoint
 from osd_edge.exporters.models.backbone import Backbone, backbone_of
 from osd_edge.exporters.models.checkpoint import Checkpoint
@@ -55,9 +55,9 @@ def open_pair(
     """
     backbone = backbone_of(Checkpoint(base))
     if (tuned is None) == (not adapters):
-        raise InputError("input.options", "give a fine-tuned model, or adapters: one of the two")
+        raise InputError(Code.INPUT_OPTIONS, "give a fine-tuned model, or adapters: one of the two")
     if labels is not None and not adapters:
-        raise InputError("input.options", "labels are for adapters; a model has its own")
+        raise InputError(Code.INPUT_OPTIONS, "labels are for adapters; a model has its own")
     checkpoint = (
         AdaptedCheckpoint(backbone.checkpoint, adapters, labels)
         if tuned is None

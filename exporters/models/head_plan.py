@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from osd_edge.errors import InputError, ModelError, shown
+from osd_edge.errors import Code, InputError, ModelError, shown
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.embedding_settings import embedding_settings
@@ -36,7 +36,7 @@ def plan_head(backbone: Backbone, tuned: Checkpoint, kind: str | None = None) ->
     of it does not fit the one before; InputError `input.kind`.
     """
     if kind is not None and kind not in KINDS:
-        raise InputError("input.kind", f"expected one of {', '.join(KINDS)}, found {kind!r}")
+        raise InputError(Code.INPUT_KIND, f"expected one of {', '.join(KINDS)}, found {kind!r}")
     kind = kind or kind_of(tuned)
     if kind == "embedding":
         pooling, normalize = embedding_settings(tuned.folder)
@@ -45,14 +45,14 @@ def plan_head(backbone: Backbone, tuned: Checkpoint, kind: str | None = None) ->
     described = backbone.family.heads.get(shape)
     if described is None:
         raise ModelError(
-            "model.head", f"{backbone.family.model_type} models have no head for {kind}"
+            Code.MODEL_HEAD, f"{backbone.family.model_type} models have no head for {kind}"
         )
     pooling, modules = _resolved(backbone, tuned, described)
     plan = HeadPlan(kind, pooling, modules, _labels(tuned, kind))
     outputs = _check_layers(backbone, tuned, plan)
     if outputs != len(plan.labels):
         raise ModelError(
-            "model.head", f"{tuned.folder}: {outputs} outputs for {len(plan.labels)} labels"
+            Code.MODEL_HEAD, f"{tuned.folder}: {outputs} outputs for {len(plan.labels)} labels"
         )
     return plan
 
@@ -66,7 +66,7 @@ def _check_layers(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -> int:
     for module in plan.modules:
         if f"{module.path}.weight" not in tuned:
             raise ModelError(
-                "model.head",
+                Code.MODEL_HEAD,
                 f"{tuned.folder} has no {module.path}.weight: expected a fine-tuned "
                 f"{backbone.family.model_type} model with a head for {plan.kind}",
             )
@@ -84,7 +84,7 @@ def _check_layers(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -> int:
 
 def _misshapen(tuned: Checkpoint, name: str, expected: str) -> ModelError:
     return ModelError(
-        "model.shape",
+        Code.MODEL_SHAPE,
         f"{tuned.folder}: the head's {name} has shape {list(tuned.shape(name))}, expected "
         f"{expected}",
     )
@@ -96,7 +96,7 @@ def kind_of(tuned: Checkpoint) -> str:
     names = config.architectures or ["ForSequenceClassification"]
     if not isinstance(names, list) or not isinstance(names[0], str):
         raise ModelError(
-            "model.config",
+            Code.MODEL_CONFIG,
             f"{tuned.folder}: architectures in config.json is {shown(repr(names), 60)}, expected "
             "a list of names of classes",
         )
@@ -117,7 +117,7 @@ def kind_of(tuned: Checkpoint) -> str:
     if name.endswith("Model"):
         return "embedding"
     raise ModelError(
-        "model.head",
+        Code.MODEL_HEAD,
         f"{tuned.folder} is a {shown(name)} (problem type {config.problem_type!r}): expected a "
         "model that classifies, tags, finds answers or embeds",
     )
@@ -146,17 +146,19 @@ def _resolved(
         if layer.norm is not None:
             activation = f"{activation}-norm"
             if getattr(config, "norm_eps", NORM_EPSILON) != NORM_EPSILON:
-                raise ModelError("model.head", f"{tuned.folder}: norm_eps is not {NORM_EPSILON}")
+                raise ModelError(Code.MODEL_HEAD, f"{tuned.folder}: norm_eps is not {NORM_EPSILON}")
         modules.append(replace(layer, activation=activation))
     for activation in (m.activation for m in modules if m.activation):
         if activation not in ACTIVATIONS:
             raise ModelError(
-                "model.head",
+                Code.MODEL_HEAD,
                 f"{tuned.folder}: the head's activation {activation!r} is none of "
                 f"{', '.join(ACTIVATIONS)}",
             )
     if pooling not in POOLINGS:
-        raise ModelError("model.head", f"{tuned.folder}: the head's pooling {pooling!r} is unknown")
+        raise ModelError(
+            Code.MODEL_HEAD, f"{tuned.folder}: the head's pooling {pooling!r} is unknown"
+        )
     return str(pooling), tuple(modules)
 
 
@@ -173,18 +175,18 @@ def _labels(tuned: Checkpoint, kind: str) -> tuple[str, ...]:
     unnamed = next((i for i in range(count) if i not in config.id2label), None)
     if unnamed is not None:
         raise ModelError(
-            "model.head",
+            Code.MODEL_HEAD,
             f"{tuned.folder}: id2label has {count} labels and none for output {unnamed}: expected "
             f"0 to {count - 1}",
         )
     labels = tuple(str(config.id2label[i]) for i in range(count))
     if kind == "labels" and len(labels) < 2:
         raise ModelError(
-            "model.head", f"{tuned.folder}: a classifier has two labels or more, found one"
+            Code.MODEL_HEAD, f"{tuned.folder}: a classifier has two labels or more, found one"
         )
     fault = label_fault(labels)
     if fault:
-        raise ModelError("model.head", f"{tuned.folder}: in id2label, {fault}")
+        raise ModelError(Code.MODEL_HEAD, f"{tuned.folder}: in id2label, {fault}")
     return labels
 
 
@@ -210,7 +212,7 @@ def classification_labels(tuned: Checkpoint) -> tuple[str, ...]:
     kind = kind_of(tuned)
     if kind != "labels":
         raise ModelError(
-            "model.head",
+            Code.MODEL_HEAD,
             f"{tuned.folder}: expected a single-label classifier, found a head for {kind}",
         )
     return _labels(tuned, kind)

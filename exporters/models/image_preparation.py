@@ -10,7 +10,7 @@ import reprlib
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from osd_edge.errors import ModelError, shown
+from osd_edge.errors import Code, ModelError, shown
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.formats.package.manifest import ImageSettings
 
@@ -49,9 +49,9 @@ def preparation(base: Checkpoint) -> Preparation | None:
     try:
         fields = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError("model.images", f"cannot read {path}: {shown(str(error))}") from error
+        raise ModelError(Code.MODEL_IMAGES, f"cannot read {path}: {shown(str(error))}") from error
     if not isinstance(fields, dict):
-        raise ModelError("model.images", f"{path} is malformed: expected an object")
+        raise ModelError(Code.MODEL_IMAGES, f"{path} is malformed: expected an object")
     given = _Fields(str(path), {key: x for key, x in fields.items() if x is not None})
     expected = given.pair(base.config.image_size, "image_size of the model")
     channels = int(base.config.num_channels)
@@ -129,13 +129,16 @@ class _Fields:
             # shortest_edge too: where pictures are not square, it gives no size of its own.
             expected = "a height and a width in pixels"
             raise ModelError(
-                "model.images", f"{self.path}: {name}: expected {expected}, found {_shown(value)}"
+                Code.MODEL_IMAGES,
+                f"{self.path}: {name}: expected {expected}, found {_shown(value)}",
             )
         return each[0], each[1]
 
     def _refuse(self, name: str, expected: str) -> NoReturn:
         found = _shown(self.values[name]) if name in self.values else "none"
-        raise ModelError("model.images", f"{self.path}: {name}: expected {expected}, found {found}")
+        raise ModelError(
+            Code.MODEL_IMAGES, f"{self.path}: {name}: expected {expected}, found {found}"
+        )
 
 
 def _in_range(value: object, least: float) -> bool:

@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from osd_edge.errors import ModelError, shown
+from osd_edge.errors import Code, ModelError, shown
 from osd_edge.exporters.models.checkpoint import BUFFERS, FLOATS, is_quantised, why_unreadable
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -101,7 +101,7 @@ class PeftAdapter:
         made: tuple[int, ...] = (b.shape[0], a.shape[1]) if fit else ()
         if (made[::-1] if embedded else made) != shape:
             raise ModelError(
-                "model.adapter",
+                Code.MODEL_ADAPTER,
                 f"{self.folder}: factors A and B of {module} have shapes {found[0]} and "
                 f"{found[1]}; expected [r, d] and [n, r] for the base's {list(shape)}",
             )
@@ -109,7 +109,7 @@ class PeftAdapter:
             vector = self.low_rank[module].get(part)
             if vector is not None and vector.numel() != shape[0]:
                 raise ModelError(
-                    "model.adapter",
+                    Code.MODEL_ADAPTER,
                     f"{self.folder}: {part} of {module} has shape {list(vector.shape)}, expected "
                     f"[{shape[0]}]",
                 )
@@ -132,7 +132,7 @@ def read_adapter(folder: Path) -> PeftAdapter:
     method = str(config.get("peft_type"))
     if method != "LORA":
         raise ModelError(
-            "model.adapter-method",
+            Code.MODEL_ADAPTER_METHOD,
             f"{folder} is a {shown(method, 40)} adapter: only LoRA and DoRA are differences "
             "from the base's weights that a bundle can hold",
         )
@@ -140,29 +140,29 @@ def read_adapter(folder: Path) -> PeftAdapter:
     start = str(config.get("init_lora_weights", "")).lower()
     if other:
         raise ModelError(
-            "model.adapter-method",
+            Code.MODEL_ADAPTER_METHOD,
             f"{folder} uses {other[0]}: it is more than a difference from the base's weights",
         )
     if start.startswith(_MOVED_BASE):
         raise ModelError(
-            "model.adapter-method",
+            Code.MODEL_ADAPTER_METHOD,
             f"{folder} started by {start}, which changes the base itself: save it again with "
             "save_pretrained(..., path_initial_model_for_weight_conversion=...)",
         )
     path = folder / WEIGHTS
     if not path.is_file():
         raise ModelError(
-            "model.adapter",
+            Code.MODEL_ADAPTER,
             f"{folder} has no {WEIGHTS}: save the adapter with safe_serialization=True",
         )
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         why = why_unreadable(path, error)
-        raise ModelError("model.adapter", f"cannot read {path}: {why}") from error
+        raise ModelError(Code.MODEL_ADAPTER, f"cannot read {path}: {why}") from error
     low_rank, saved = _sorted(folder, tensors)
     if not low_rank and not saved:
-        raise ModelError("model.adapter", f"{path} holds no tensors")
+        raise ModelError(Code.MODEL_ADAPTER, f"{path} holds no tensors")
     try:
         task = config.get("task_type")
         if not isinstance(task, str | None):
@@ -188,7 +188,7 @@ def read_adapter(folder: Path) -> PeftAdapter:
         )
     except _MALFORMED as error:
         raise ModelError(
-            "model.adapter", f"{folder / CONFIG} is malformed: {shown(repr(error), 200)}"
+            Code.MODEL_ADAPTER, f"{folder / CONFIG} is malformed: {shown(repr(error), 200)}"
         ) from error
 
 
@@ -198,12 +198,12 @@ def _config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ModelError(
-            "model.adapter", f"{folder} is no PEFT adapter: cannot read {CONFIG}"
+            Code.MODEL_ADAPTER, f"{folder} is no PEFT adapter: cannot read {CONFIG}"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise ModelError("model.adapter", f"{path} is not JSON") from error
+        raise ModelError(Code.MODEL_ADAPTER, f"{path} is not JSON") from error
     if not isinstance(config, dict):
-        raise ModelError("model.adapter", f"{path} is malformed")
+        raise ModelError(Code.MODEL_ADAPTER, f"{path} is malformed")
     return config
 
 
@@ -225,7 +225,7 @@ def _sorted(
         name = re.sub(r"\.modules_to_save(\.default)?\.", ".", name).replace(".base_layer.", ".")
         if "lora_" in name or "adapter" in name:
             raise ModelError(
-                "model.adapter-method", f"{folder} holds {shown(key)}, which is not known"
+                Code.MODEL_ADAPTER_METHOD, f"{folder} holds {shown(key)}, which is not known"
             )
         if ".original_module." not in name:
             saved[name] = tensor
@@ -234,7 +234,7 @@ def _sorted(
         needed = set(_EMBEDDING_PARTS if embedded else _PARTS[:2])
         if not needed <= set(parts) or (embedded and needed != set(parts)):
             raise ModelError(
-                "model.adapter", f"{folder}: {module} has {', '.join(sorted(parts))} alone"
+                Code.MODEL_ADAPTER, f"{folder}: {module} has {', '.join(sorted(parts))} alone"
             )
     return low_rank, saved
 

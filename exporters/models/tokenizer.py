@@ -5,7 +5,7 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from osd_edge.errors import DataError, ModelError
+from osd_edge.errors import Code, DataError, ModelError
 from osd_edge.exporters.models.checkpoint import Checkpoint, first_line
 from osd_edge.exporters.models.families import family_of
 from osd_edge.formats.package.manifest import TOKENIZER
@@ -35,17 +35,17 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
             else first_line(error)
         )
         raise ModelError(
-            "model.tokenizer",
+            Code.MODEL_TOKENIZER,
             f"cannot read the tokenizer in {checkpoint.folder}: {why}; save it again with "
             "AutoTokenizer's save_pretrained",
         ) from error
     if not tokenizer.is_fast:
         raise ModelError(
-            "model.tokenizer", f"{checkpoint.folder} has no fast tokenizer (tokenizer.json)"
+            Code.MODEL_TOKENIZER, f"{checkpoint.folder} has no fast tokenizer (tokenizer.json)"
         )
     if tokenizer.pad_token_id is None:
         raise ModelError(
-            "model.tokenizer",
+            Code.MODEL_TOKENIZER,
             f"the tokenizer in {checkpoint.folder} has no padding token: set pad_token and save it",
         )
     return tokenizer
@@ -63,7 +63,7 @@ def tokenizer_for(tuned: Checkpoint, base: Checkpoint) -> Any:
     tokenizer = load_tokenizer(tuned) or load_tokenizer(base)
     if tokenizer is None:
         raise DataError(
-            "data.tokenizer", "examples need a tokenizer, and neither model came with one"
+            Code.DATA_TOKENIZER, "examples need a tokenizer, and neither model came with one"
         )
     return tokenizer
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from osd_edge.data.examples import Example, check_labels, check_pairs, read_examples
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import DataError, ModelError
+from osd_edge.errors import Code, DataError, ModelError
 from osd_edge.exporters.models.fine_tuned import Pair
 from osd_edge.exporters.models.image_preparation import preparation
 from osd_edge.exporters.models.tokenizer import max_tokens, tokenizer_for
@@ -57,7 +57,7 @@ def read_calibration(
     path = source if isinstance(source, Path) else Path("calibration set")
     examples = examples_in(source) if isinstance(source, Path) else tuple(source)
     if not examples:
-        raise DataError("data.empty", "the calibration set holds no examples")
+        raise DataError(Code.DATA_EMPTY, "the calibration set holds no examples")
     check_pairs({"the calibration set": examples})
     if labels and any(example.label is not None for example in examples):
         check_labels(path, examples, labels)
@@ -87,7 +87,7 @@ def batches_of(pair: Pair, examples: Sequence[Example], size: int = BATCH) -> li
             ("a folder of pictures", "texts") if pictures else ("a file of texts", "pictures")
         )
         raise DataError(
-            "data.images", "this base is calibrated with {}: found {} instead".format(*expected)
+            Code.DATA_IMAGES, "this base is calibrated with {}: found {} instead".format(*expected)
         )
     if pair.head.kind != "labels":
         examples = [replace(example, label=None) for example in examples]
@@ -95,13 +95,13 @@ def batches_of(pair: Pair, examples: Sequence[Example], size: int = BATCH) -> li
         prepared = preparation(pair.backbone.checkpoint)
         if prepared is None:
             raise ModelError(
-                "model.images",
+                Code.MODEL_IMAGES,
                 f"{pair.backbone.checkpoint.folder} has no preprocessor_config.json, which says "
                 "how pictures are prepared: copy it from the model it came from",
             )
         if prepared.settings.channels not in (1, 3):
             raise ModelError(
-                "model.images",
+                Code.MODEL_IMAGES,
                 f"pictures of files have 1 channel or 3: {pair.backbone.checkpoint.folder} takes "
                 f"{prepared.settings.channels}, and is exported without --calibration",
             )

@@ -16,7 +16,7 @@ from transformers import AutoModel
 
 from osd_edge.data.examples import Example, check_pairs
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import DataError
+from osd_edge.errors import Code, DataError
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.families import family_of
 from osd_edge.exporters.models.tokenizer import max_tokens, tokenizer_for
@@ -47,7 +47,7 @@ def frozen_probe_accuracy(
     labels = np.array([example.label for example in train])
     names, counts = np.unique(labels, return_counts=True)
     if counts.min() < _FOLDS or len(names) < 2:
-        raise DataError("data.probe", f"the probe needs {_FOLDS} examples of each label")
+        raise DataError(Code.DATA_PROBE, f"the probe needs {_FOLDS} examples of each label")
     features = _features(base, [*train, *test], progress)
     seen, unseen = features[: len(train)], features[len(train) :]
     with warnings.catch_warnings():

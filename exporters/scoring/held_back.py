@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 
 from osd_edge.data.examples import Example
-from osd_edge.errors import DataError
+from osd_edge.errors import Code, DataError
 
 KEEP_ROWS = 200  # fewest rows from which a share of quality can be told
 _SHARE = 5  # one row in five is held back
@@ -16,7 +16,7 @@ def check_keep_rows(count: int) -> None:
     """Refuse (DataError `data.few-rows`) too few calibration rows for --keep."""
     if count < KEEP_ROWS:
         raise DataError(
-            "data.few-rows",
+            Code.DATA_FEW_ROWS,
             f"--keep needs at least {KEEP_ROWS} calibration rows to tell a share of quality, "
             f"found {count}",
         )

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from osd_edge.data.examples import Example
-from osd_edge.errors import DataError
+from osd_edge.errors import Code, DataError
 from osd_edge.exporters.models.image_preparation import Preparation
 from osd_edge.formats.package.manifest import PIXELS
 from osd_edge.formats.package.pixels import pixel_values
@@ -30,17 +30,17 @@ def read_pictures(folder: Path) -> tuple[Example, ...]:
         files = sorted(_found(folder))
     except OSError as error:
         raise DataError(
-            "data.missing", f"cannot read {error.filename}: {error.strerror}"
+            Code.DATA_MISSING, f"cannot read {error.filename}: {error.strerror}"
         ) from error
     if not files:
         raise DataError(
-            "data.empty", f"{folder} holds no pictures: expected {', '.join(ENDINGS)} files"
+            Code.DATA_EMPTY, f"{folder} holds no pictures: expected {', '.join(ENDINGS)} files"
         )
     names = [file.relative_to(folder) for file in files]
     labels = [name.parts[0] if len(name.parts) > 1 else None for name in names]
     if None in labels and any(labels):
         raise DataError(
-            "data.unlabelled",
+            Code.DATA_UNLABELLED,
             f"{folder} holds pictures ({names[labels.index(None)]}) beside folders of pictures: "
             "expected a folder for each label, or pictures alone",
         )
@@ -107,10 +107,10 @@ def _image(file: Path, preparation: Preparation) -> NDArray[np.uint8]:
             left, top = (width - settings.width) // 2, (height - settings.height) // 2
             picture = picture.crop((left, top, left + settings.width, top + settings.height))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError("data.picture", f"cannot read the picture {file}: {error}") from error
+        raise DataError(Code.DATA_PICTURE, f"cannot read the picture {file}: {error}") from error
     if picture.size != (settings.width, settings.height):
         raise DataError(
-            "data.picture",
+            Code.DATA_PICTURE,
             f"{file} is {picture.width} by {picture.height} pixels: this model's pictures are not "
             f"resized (do_resize), expected {settings.width} by {settings.height}",
         )

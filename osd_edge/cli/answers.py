@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from osd_edge.errors import InputError
+from osd_edge.errors import Code, InputError
 
 if TYPE_CHECKING:
     from osd_edge.runtime import EdgeSession
@@ -27,7 +27,7 @@ def answer_rows(
     kind = session.kind(task)
     if kind == "spans":
         if question is None:
-            raise InputError("input.question", f"task {task!r} finds answers: give --question")
+            raise InputError(Code.INPUT_QUESTION, f"task {task!r} finds answers: give --question")
         found = [
             (text, session.answer(question, text, task=task, max_length=max_length))
             for text in texts

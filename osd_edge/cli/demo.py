@@ -14,7 +14,7 @@ from osd_edge.cli.compare import share
 from osd_edge.cli.options import PAPER_METHODS, SEED, VALUES, json_option
 from osd_edge.cli.output import bar, percent, print_json, table
 from osd_edge.data.sizes import format_size
-from osd_edge.errors import InputError, OutputError
+from osd_edge.errors import Code, InputError, OutputError
 
 if TYPE_CHECKING:
     from osd_edge.exporters.compare.comparison import Comparison, Outcome, Point
@@ -105,7 +105,7 @@ def demo(
     for budget in budgets:
         parse_budget(budget)
     if (base is None) != (not tuned) or (base is None and (calibrations or tests)):
-        raise InputError("input.models", "--base, --tuned, --calibration and --test go together")
+        raise InputError(Code.INPUT_MODELS, "--base, --tuned, --calibration and --test go together")
     package, bundles = out / "base", out / "bundles"
     check_folder_free(package, overwrite=overwrite)
     if not overwrite:
@@ -157,7 +157,7 @@ def _check_free(out: Path) -> None:
         taken += [folder] if folder.is_dir() and any(folder.iterdir()) else []
     if taken:
         raise OutputError(
-            "output.exists",
+            Code.OUTPUT_EXISTS,
             f"{taken[0]} is there already: name another folder with -o, or use --overwrite to "
             "replace an earlier demo",
         )
@@ -227,7 +227,7 @@ def _own_tasks(
 
     if not len(tuned) == len(calibrations) == len(tests):
         raise InputError(
-            "input.models",
+            Code.INPUT_MODELS,
             f"expected a --calibration and a --test for each of {len(tuned)} --tuned, found "
             f"{len(calibrations)} and {len(tests)}",
         )

@@ -8,7 +8,7 @@ import click
 
 from osd_edge.cli.options import THREADS, base_option, bundles_option, json_option, memory_option
 from osd_edge.cli.output import bar, percent, print_json, table
-from osd_edge.errors import InputError
+from osd_edge.errors import Code, InputError
 
 if TYPE_CHECKING:
     from osd_edge.runtime.graph import Memory
@@ -49,7 +49,7 @@ def run(
         session.load(path)
     asked = names or session.tasks
     if question is not None and all(session.kind(name) != "spans" for name in asked):
-        raise InputError("input.options", "--question is for tasks that find answers: none here")
+        raise InputError(Code.INPUT_OPTIONS, "--question is for tasks that find answers: none here")
     results = [
         row
         for name in asked
@@ -93,7 +93,9 @@ def evaluate(
     from osd_edge.runtime import evaluate as evaluate_task
 
     if data.suffix != ".tsv":
-        raise InputError("input.data", f"expected labelled examples in a .tsv file, found {data}")
+        raise InputError(
+            Code.INPUT_DATA, f"expected labelled examples in a .tsv file, found {data}"
+        )
     session = EdgeSession(base, threads=threads, memory=memory)
     name = session.load(bundle)
     examples = read_examples(data)

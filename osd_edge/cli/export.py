@@ -19,6 +19,7 @@ from osd_edge.cli.options import (
 )
 from osd_edge.cli.output import bar, percent, print_json
 from osd_edge.data.sizes import format_size
+from osd_edge.errors import Code
 
 if TYPE_CHECKING:
     from osd_edge.exporters import TaskReport
@@ -243,7 +244,7 @@ def export_task_command(
         ("--seed", seed is not None, ("osd-rd", "head")),
     ):
         if given and method not in takers:
-            raise InputError("input.options", f"--method {method} does not take {option}")
+            raise InputError(Code.INPUT_OPTIONS, f"--method {method} does not take {option}")
     # Idle workers keep threads of torch's own, and those slow everything after by a sixth.
     several = jobs is not None and jobs > 1
     with ThreadPoolExecutor(jobs) if several else nullcontext() as executor:

@@ -7,6 +7,7 @@ import click
 from osd_edge.cli.options import base_option, json_option
 from osd_edge.cli.output import print_json
 from osd_edge.data.sizes import format_size
+from osd_edge.errors import Code
 
 
 @click.command("adapter")
@@ -46,7 +47,7 @@ def export_adapter(
         from osd_edge.exporters.adapters.onnx_adapter import export_onnx_adapter
 
         if model is not None:
-            raise InputError("input.options", "--model goes with --to peft")
+            raise InputError(Code.INPUT_OPTIONS, "--model goes with --to peft")
         written = export_onnx_adapter(bundle, base, out)
     files = {str(p): size for p, size in zip(written.paths, written.sizes, strict=True)}
     if as_json:

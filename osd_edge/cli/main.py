@@ -14,7 +14,7 @@ from osd_edge.cli.device import evaluate, run
 from osd_edge.cli.export import export
 from osd_edge.cli.export_adapter import export_adapter
 from osd_edge.cli.serve import serve
-from osd_edge.errors import OsdEdgeError, shown
+from osd_edge.errors import Code, OsdEdgeError, shown
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -45,7 +45,7 @@ def main() -> None:
             raise
         click.echo(
             f"osd-edge: this command needs {name}: install osd-edge with its extra "
-            f"[{extra.get(name, 'export')}], as README says [input.missing-package]",
+            f"[{extra.get(name, 'export')}], as README says [{Code.INPUT_MISSING_PACKAGE}]",
             err=True,
         )
         sys.exit(1)

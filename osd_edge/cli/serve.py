@@ -9,7 +9,7 @@ import click
 
 from osd_edge.cli.options import base_option, bundles_option
 from osd_edge.data.sizes import format_size
-from osd_edge.errors import InputError
+from osd_edge.errors import Code, InputError
 
 BUILD_COMMAND = "make web-page"
 
@@ -115,7 +115,7 @@ def page_folder(given: Path | None) -> Path:
         folder = Path(places[0], "web", "page") if places else Path("page")
     if not (folder / "index.html").is_file():
         raise InputError(
-            "input.page",
+            Code.INPUT_PAGE,
             f"the page is not built: expected it in {folder}; run '{BUILD_COMMAND}' in the "
             "source, which needs Node 20, and install again, or name its folder "
             "runtime/web/page with --page",

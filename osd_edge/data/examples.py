@@ -12,7 +12,7 @@ from pathlib import Path
 
 from osd_edge.data.bounded_read import read_regular
 from osd_edge.data.files import write_file
-from osd_edge.errors import DataError, shown
+from osd_edge.errors import Code, DataError, shown
 
 _HEADERS = (["label", "text"], ["label", "text", "text_pair"], ["text", "text_pair"])
 
@@ -40,7 +40,8 @@ def read_examples(path: Path) -> tuple[Example, ...]:
         if path.suffix not in (".tsv", ".txt"):
             path.stat()  # what is not there at all is said first
             raise DataError(
-                "data.kind", f"expected a .tsv (labelled) or .txt (unlabelled) file, found {path}"
+                Code.DATA_KIND,
+                f"expected a .tsv (labelled) or .txt (unlabelled) file, found {path}",
             )
         data = read_regular(path, sys.maxsize) or b""
         lines = data.decode("utf-8-sig").split("\n")
@@ -50,22 +51,22 @@ def read_examples(path: Path) -> tuple[Example, ...]:
     except UnicodeDecodeError as error:
         where = error.object[: error.start].count(b"\n") + 1
         raise DataError(
-            "data.encoding", f"{path} line {where} is not UTF-8: save the file as UTF-8"
+            Code.DATA_ENCODING, f"{path} line {where} is not UTF-8: save the file as UTF-8"
         ) from error
     except (OSError, ValueError) as error:  # ValueError: no name that a file can have
         reason = error.strerror if isinstance(error, OSError) else "not a file's name"
-        raise DataError("data.missing", f"cannot read {path}: {reason}") from error
+        raise DataError(Code.DATA_MISSING, f"cannot read {path}: {reason}") from error
     for number, line in enumerate(lines, 1):
         if "\r" in line or "\0" in line:
             raise DataError(
-                "data.row", f"{path} line {number} holds a stray carriage return or a null byte"
+                Code.DATA_ROW, f"{path} line {number} holds a stray carriage return or a null byte"
             )
     if path.suffix == ".tsv":
         examples = _labelled(path, lines)
     else:
         examples = tuple(Example(line) for line in lines if line.strip())
     if not examples:
-        raise DataError("data.empty", f"{path} holds no examples")
+        raise DataError(Code.DATA_EMPTY, f"{path} holds no examples")
     return examples
 
 
@@ -78,7 +79,7 @@ def write_tsv(examples: Iterable[Example], path: Path) -> None:
     for example in examples:
         fields = (example.label or "", example.text)
         if any(not field.strip() or set(field) & set("\t\r\n") for field in fields):
-            raise DataError("data.row", f"cannot be a row of a .tsv file: {fields!r}")
+            raise DataError(Code.DATA_ROW, f"cannot be a row of a .tsv file: {fields!r}")
         lines.append("\t".join(fields))
     write_file(path, ("\n".join(lines) + "\n").encode())
 
@@ -91,7 +92,7 @@ def check_labels(path: Path, examples: Sequence[Example], labels: Sequence[str])
     known = set(labels)
     if any(example.label is None for example in examples):
         raise DataError(
-            "data.unlabelled",
+            Code.DATA_UNLABELLED,
             f"{path} has rows without a label: expected a .tsv that begins with label<TAB>text",
         )
     for number, example in enumerate(examples, 2):
@@ -99,7 +100,7 @@ def check_labels(path: Path, examples: Sequence[Example], labels: Sequence[str])
             where = f"line {number}" if example.picture is None else f"picture {example.text}"
             some = ", ".join(shown(label, 30) for label in list(labels)[:8])
             raise DataError(
-                "data.label",
+                Code.DATA_LABEL,
                 f"{path} {where}: the model does not know label "
                 f"{shown(example.label or '', 60)!r}; "
                 f"it knows {some}{', …' if len(known) > 8 else ''}",
@@ -114,7 +115,7 @@ def check_pairs(sets: Mapping[str, Sequence[Example]]) -> None:
             found.setdefault(example.text_pair is not None, name)
     if len(found) == 2:
         raise DataError(
-            "data.pairs",
+            Code.DATA_PAIRS,
             f"{found[True]} holds pairs of texts, {found[False]} single texts: expected a "
             "text_pair in every row of all examples of a task, or in none",
         )
@@ -124,9 +125,9 @@ def _labelled(path: Path, lines: list[str]) -> tuple[Example, ...]:
     header = lines[0].split("\t") if lines else []
     if header not in _HEADERS:
         if not lines:
-            raise DataError("data.empty", f"{path} is empty")
+            raise DataError(Code.DATA_EMPTY, f"{path} is empty")
         raise DataError(
-            "data.header",
+            Code.DATA_HEADER,
             f"{path} line 1: expected the header label<TAB>text, found {lines[0][:60]!r}; texts "
             "alone, one a line, are a .txt",
         )
@@ -135,7 +136,7 @@ def _labelled(path: Path, lines: list[str]) -> tuple[Example, ...]:
         fields = line.split("\t")
         if len(fields) != len(header) or not all(field.strip() for field in fields):
             raise DataError(
-                "data.row",
+                Code.DATA_ROW,
                 f"{path} line {number}: expected {len(header)} fields with a tab between them, "
                 f"found {line[:60]!r}",
             )

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from osd_edge.errors import OutputError
+from osd_edge.errors import Code, OutputError
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -118,7 +118,7 @@ def check_folder_free(path: Path, *, overwrite: bool | None) -> None:
         return
     if not overwrite or not _is_package(path):
         hint = ", or use --overwrite to replace an earlier base package" * (overwrite is False)
-        raise OutputError("output.exists", f"{path} is there already: name another folder{hint}")
+        raise OutputError(Code.OUTPUT_EXISTS, f"{path} is there already: name another folder{hint}")
 
 
 def _is_package(path: Path) -> bool:
@@ -134,7 +134,9 @@ def _is_package(path: Path) -> bool:
 def check_file_writable(path: Path) -> None:
     """Refuse early, before minutes of work, a file whose folder cannot be written to."""
     if kind_at(path) == "folder":
-        raise OutputError("output.unwritable", f"{path} is a folder; expected the name of a file")
+        raise OutputError(
+            Code.OUTPUT_UNWRITABLE, f"{path} is a folder; expected the name of a file"
+        )
     if is_special(path):
         return
     path = Path(os.path.realpath(path))
@@ -159,10 +161,10 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path | No
             continue
         real = os.path.realpath(path)
         if real in taken:
-            raise OutputError("output.same", f"{taken[real]} and {option} both name {path}")
+            raise OutputError(Code.OUTPUT_SAME, f"{taken[real]} and {option} both name {path}")
         if any(real == source or real.startswith(source + os.sep) for source in sources):
             raise OutputError(
-                "output.same", f"{option} {path} would replace what is read: name another file"
+                Code.OUTPUT_SAME, f"{option} {path} would replace what is read: name another file"
             )
         taken[real] = option
 
@@ -187,9 +189,11 @@ def kind_at(path: Path) -> str | None:
 def output_error(path: Path, error: OSError) -> OutputError:
     """The refusal that fits an operating-system error on writing `path`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return OutputError("output.disk-full", f"no space left to write {path}; nothing was kept")
+        return OutputError(
+            Code.OUTPUT_DISK_FULL, f"no space left to write {path}; nothing was kept"
+        )
     reason = error.strerror or str(error)
-    return OutputError("output.unwritable", f"cannot write {path}: {reason}; nothing was kept")
+    return OutputError(Code.OUTPUT_UNWRITABLE, f"cannot write {path}: {reason}; nothing was kept")
 
 
 def _umask() -> int:

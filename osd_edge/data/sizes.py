@@ -2,7 +2,7 @@
 
 import re
 
-from osd_edge.errors import InputError
+from osd_edge.errors import Code, InputError
 
 _UNITS = {
     "": 1,
@@ -23,11 +23,11 @@ def parse_size(text: str) -> int:
     match = _SIZE.fullmatch(text)
     if match is None or match[2].lower() not in _UNITS:
         raise InputError(
-            "input.size", f"expected a size such as 16KiB, 1.5MB or 4096, found {text!r}"
+            Code.INPUT_SIZE, f"expected a size such as 16KiB, 1.5MB or 4096, found {text!r}"
         )
     size = float(match[1]) * _UNITS[match[2].lower()]
     if size > _LARGEST:
-        raise InputError("input.size", f"expected a size of at most 1 TiB, found {text[:40]!r}")
+        raise InputError(Code.INPUT_SIZE, f"expected a size of at most 1 TiB, found {text[:40]!r}")
     return int(size)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.errors import BundleError
+from osd_edge.errors import BundleError, Code
 
 Array = NDArray[Any]
 
@@ -61,19 +61,20 @@ def read_header(data: bytes) -> tuple[dict[str, str], dict[str, Any], int]:
     """
     if len(data) < 8:
         raise BundleError(
-            "bundle.too-short", f"expected at least 8 bytes, found {len(data)}: not a task bundle"
+            Code.BUNDLE_TOO_SHORT,
+            f"expected at least 8 bytes, found {len(data)}: not a task bundle",
         )
     (header_bytes,) = struct.unpack_from("<Q", data)
     if header_bytes > MAX_HEADER_BYTES or 8 + header_bytes > len(data):
         raise BundleError(
-            "bundle.header-length",
+            Code.BUNDLE_HEADER_LENGTH,
             f"the header claims {header_bytes} bytes, in a file of {len(data)} bytes: "
             "truncated, or not a task bundle",
         )
     header = _parse_header(data[8 : 8 + header_bytes])
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise BundleError("bundle.header-json", "__metadata__ is not an object of strings")
+        raise BundleError(Code.BUNDLE_HEADER_JSON, "__metadata__ is not an object of strings")
     return metadata, header, 8 + header_bytes
 
 
@@ -86,13 +87,13 @@ def check_digest(data: bytes, metadata: Mapping[str, str]) -> None:
     start = 8 + struct.unpack_from("<Q", data)[0]
     found = [data.find(digest.encode(), 8, start)] if len(digest) == 64 else [-1]
     if found[0] < 0 or data.find(digest.encode(), found[0] + 1, start) >= 0:
-        raise BundleError("bundle.digest", f"expected {DIGEST_KEY} once, as 64 hex digits")
+        raise BundleError(Code.BUNDLE_DIGEST, f"expected {DIGEST_KEY} once, as 64 hex digits")
     blank = hashlib.sha256(data[: found[0]])
     blank.update(_BLANK.encode())
     blank.update(memoryview(data)[found[0] + 64 :])
     if blank.hexdigest() != digest:
         raise BundleError(
-            "bundle.digest",
+            Code.BUNDLE_DIGEST,
             f"the bytes give sha256 {blank.hexdigest()[:12]}…, the file says {digest[:12]}…: "
             "damaged; copy it again",
         )
@@ -118,10 +119,10 @@ def _parse_header(text: bytes) -> dict[str, Any]:
         header = parse_json(text.decode())
     except ValueError as error:
         raise BundleError(
-            "bundle.header-json", f"the header is not JSON ({error}): not a task bundle"
+            Code.BUNDLE_HEADER_JSON, f"the header is not JSON ({error}): not a task bundle"
         ) from error
     if not isinstance(header, dict) or not text.startswith(b"{"):
-        raise BundleError("bundle.header-json", "the header is not a JSON object")
+        raise BundleError(Code.BUNDLE_HEADER_JSON, "the header is not a JSON object")
     return header
 
 
@@ -156,18 +157,18 @@ def read_tensors(data: bytes, entries: Mapping[str, Any], start: int) -> dict[st
     for begin, end, *_, name in spans:
         if begin != position:
             raise BundleError(
-                "bundle.tensor-layout",
+                Code.BUNDLE_TENSOR_LAYOUT,
                 f"tensor {name[:80]!r} begins at {begin}, expected {position}: a gap or an overlap",
             )
         position = end
     if start + position > len(data):
         raise BundleError(
-            "bundle.truncated",
+            Code.BUNDLE_TRUNCATED,
             f"expected {start + position} bytes, found {len(data)}: truncated; copy it again",
         )
     if start + position < len(data):
         raise BundleError(
-            "bundle.trailing-bytes",
+            Code.BUNDLE_TRAILING_BYTES,
             f"expected {start + position} bytes, found {len(data)}: something was appended",
         )
     return {
@@ -178,7 +179,9 @@ def read_tensors(data: bytes, entries: Mapping[str, Any], start: int) -> dict[st
 
 def _span(name: str, entry: object) -> tuple[int, int, np.dtype[Any], tuple[int, ...]]:
     """Begin and end in the data section, element type and shape of one header entry."""
-    problem = BundleError("bundle.tensor-entry", f"the entry of tensor {name[:80]!r} is malformed")
+    problem = BundleError(
+        Code.BUNDLE_TENSOR_ENTRY, f"the entry of tensor {name[:80]!r} is malformed"
+    )
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise problem
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
@@ -196,7 +199,7 @@ def _span(name: str, entry: object) -> tuple[int, int, np.dtype[Any], tuple[int,
     numpy_dtype = np.dtype(_DTYPES[dtype])
     if offsets[1] - offsets[0] != math.prod(shape) * numpy_dtype.itemsize:
         raise BundleError(
-            "bundle.tensor-entry",
+            Code.BUNDLE_TENSOR_ENTRY,
             f"tensor {name[:80]!r} has {offsets[1] - offsets[0]} bytes for {dtype} {shape}",
         )
     return offsets[0], offsets[1], numpy_dtype, tuple(shape)

@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from osd_edge import __version__
-from osd_edge.errors import InputError
+from osd_edge.errors import Code, InputError
 from osd_edge.formats.bundle.reader import read_bundle, read_bundle_bytes, refusals_of
 from osd_edge.formats.package.manifest import (
     MANIFEST,
@@ -116,7 +116,7 @@ def site_entries(page: Path, base: Path, bundles: Sequence[Path]) -> dict[str, E
             if path.is_file() and not any(part.startswith(".") for part in path.parts[depth:])
         }
     except OSError as error:
-        raise InputError("input.page", f"cannot read the page: {error}") from error
+        raise InputError(Code.INPUT_PAGE, f"cannot read the page: {error}") from error
     entries["/"] = entries["/index.html"]
     manifest_entry = entry_of(base / MANIFEST, fixed=True)
     folder = f"base/{manifest_entry.tag[:16]}/"
@@ -133,7 +133,7 @@ def site_entries(page: Path, base: Path, bundles: Sequence[Path]) -> dict[str, E
         check_fits(bundle, manifest)
         if bundle.task in tasks:
             raise InputError(
-                "input.task-name", f"{path}: a task {bundle.task!r} is among the bundles already"
+                Code.INPUT_TASK_NAME, f"{path}: a task {bundle.task!r} is among the bundles already"
             )
         entry = entry_of(data, fixed=True)
         url = f"tasks/{entry.tag[:16]}/{bundle.task}.osd.safetensors"
@@ -191,7 +191,7 @@ class PageServer(http.server.ThreadingHTTPServer):
                 )
         except (OSError, OverflowError, UnicodeError) as error:
             raise InputError(
-                "input.address", f"cannot serve at {host} port {port}: {error}"
+                Code.INPUT_ADDRESS, f"cannot serve at {host} port {port}: {error}"
             ) from error
 
     def handle_error(self, request: Any, client_address: Any) -> None:

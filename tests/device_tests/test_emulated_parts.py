@@ -17,7 +17,7 @@ from osd_edge.device_tests.emulated.initrd import make_initrd
 from osd_edge.device_tests.emulated.tools import check, find_tool
 from osd_edge.device_tests.gauges.many_models import open_one_by_one
 from osd_edge.device_tests.report.verdict import verdict_of
-from osd_edge.errors import DeviceError, InputError, OutputError
+from osd_edge.errors import Code, DeviceError, InputError, OutputError
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_a_folder_is_made_once_for_the_same_inputs(own_cache: Path) -> None:
 def test_a_folder_that_could_not_be_made_leaves_nothing(own_cache: Path) -> None:
     def fail(folder: Path) -> None:
         (folder / "half").touch()
-        raise DeviceError("device.build", "no")
+        raise DeviceError(Code.DEVICE_BUILD, "no")
 
     def full(folder: Path) -> None:
         raise OSError(28, "No space left on device")

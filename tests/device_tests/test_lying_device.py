@@ -18,7 +18,7 @@ from osd_edge.device_tests.devices.ssh_connection import SshConnection
 from osd_edge.device_tests.devices.ssh_target import SshTarget
 from osd_edge.device_tests.measure import keep_nothing
 from osd_edge.device_tests.plan import Plan
-from osd_edge.errors import DeviceError
+from osd_edge.errors import DeviceError, OsdEdgeError
 from tests.support.reports import made_up
 
 DOC = (Path(__file__).parents[2] / "docs" / "emulated-device.md").read_text("utf-8")
@@ -121,11 +121,11 @@ def test_errors_without_end_take_no_memory() -> None:
         assert 0 < sum(map(len, connection._errors)) < 10**5
 
 
-def ending(*said: dict[str, Any]) -> DeviceError:
+def ending(*said: dict[str, Any]) -> OsdEdgeError:
     """How a run ends where the device says this once it has been asked to run."""
     text = "".join(f"{MARK}{json.dumps(answer)}\n" for answer in said)
     program = f"import sys; input(); sys.stdout.write({text!r})"
-    with connection_to(program) as connection, pytest.raises(DeviceError) as caught:
+    with connection_to(program) as connection, pytest.raises(OsdEdgeError) as caught:
         SshDevice(SshTarget("pi"))._measure(connection, Plan(), "/there", keep_nothing)
     return caught.value
 

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from benchmarks import at_size, at_size_models
-from osd_edge.errors import BudgetError, ModelError, OutputError
+from osd_edge.errors import BudgetError, Code, ModelError, OutputError
 from osd_edge.exporters import export_task, export_tasks
 from osd_edge.exporters import task as task_bundle
 from osd_edge.exporters.methods.osd_rd import compress, leading, moments, sites, whitening
@@ -268,7 +268,7 @@ def test_finished_work_of_other_numbers_is_not_taken_up(
     out = tmp_path / "out" / "t.osd.safetensors"
     out.parent.mkdir()
     with large.context() as patch:
-        full = OutputError("output.disk-full", "no space left")
+        full = OutputError(Code.OUTPUT_DISK_FULL, "no space left")
         patch.setattr(task_bundle, "write_file", Mock(side_effect=full))
         with pytest.raises(OutputError):
             export_task(base, tuned, out, refine="none", calibration=tiny_models / "examples.tsv")
@@ -299,7 +299,7 @@ def test_a_full_disk_keeps_finished_work(
     tiny_models: Path, tmp_path: Path, large: pytest.MonkeyPatch
 ) -> None:
     def full(path: Path, data: bytes) -> None:
-        raise OutputError("output.disk-full", f"no space left to write {path}")
+        raise OutputError(Code.OUTPUT_DISK_FULL, f"no space left to write {path}")
 
     large.setattr(task_bundle, "write_file", full)
     with pytest.raises(OutputError):

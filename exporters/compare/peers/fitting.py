@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from osd_edge.data.sizes import format_size
-from osd_edge.errors import BudgetError
+from osd_edge.errors import BudgetError, Code
 from osd_edge.exporters.compare.peers.peer import Compressed
 from osd_edge.exporters.methods.budget import Budget, layer_bits
 from osd_edge.exporters.models.backbone import LinearLayer
@@ -31,7 +31,7 @@ def largest_within(
         size = smallest[0].size if budget.size is not None else smallest[1] // 8
         what = "file" if budget.size is not None else "delta"
         raise BudgetError(
-            "budget.too-small",
+            Code.BUDGET_TOO_SMALL,
             f"the smallest {what} takes {format_size(size)} ({size} bytes), more than {budget}",
         )
     best, low, high = smallest[0], 1, most + 1

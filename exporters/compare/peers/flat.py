@@ -8,7 +8,7 @@ import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 
-from osd_edge.errors import ModelError
+from osd_edge.errors import Code, ModelError
 from osd_edge.exporters.models.backbone import Backbone, LinearLayer
 
 if TYPE_CHECKING:
@@ -60,5 +60,5 @@ def half(tensor: torch.Tensor) -> NDArray[np.float16]:
     with np.errstate(over="ignore"):
         values = tensor.detach().numpy().astype(np.float16)
     if not np.isfinite(values).all():
-        raise ModelError("model.range", "a value is too large for fp16")
+        raise ModelError(Code.MODEL_RANGE, "a value is too large for fp16")
     return values

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from osd_edge.errors import InputError, shown
+from osd_edge.errors import Code, InputError, shown
 from osd_edge.exporters.compare.peers.axis_sign import AxisSign
 from osd_edge.exporters.compare.peers.bitdelta import BitDelta
 from osd_edge.exporters.compare.peers.bundles import BundleMethod
@@ -56,7 +56,7 @@ def find_methods(names: Sequence[str]) -> tuple[Peer, ...]:
     for name in names:
         if name not in METHODS:
             raise InputError(
-                "input.method",
+                Code.INPUT_METHOD,
                 f"expected methods among {', '.join(METHODS)}, found {shown(name, 40)!r}",
             )
     return tuple(METHODS[name] for name in dict.fromkeys(names))

@@ -8,7 +8,7 @@ import torch
 
 from osd_edge.data.examples import Example
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import ModelError
+from osd_edge.errors import Code, ModelError
 from osd_edge.exporters.compare.peers.peer import Restored
 from osd_edge.exporters.methods.factorize import Factors, factorize_sites
 from osd_edge.exporters.models.head_plan import head_values
@@ -39,7 +39,7 @@ class Source:
         self.pair = self.exporter.pair
         if self.pair.head.kind != "labels":
             raise ModelError(
-                "model.head",
+                Code.MODEL_HEAD,
                 f"{tuned}: classifiers of one label are compared, not {self.pair.head.kind}",
             )
         self.layers = self.exporter.layers

@@ -11,7 +11,7 @@ from typing import Any
 from osd_edge.data.examples import Example
 from osd_edge.data.progress import Progress, silent
 from osd_edge.data.sizes import format_size
-from osd_edge.errors import BudgetError, DataError, InputError
+from osd_edge.errors import BudgetError, Code, DataError, InputError
 from osd_edge.exporters.methods.budget import Budget, layer_bits
 from osd_edge.exporters.methods.frozen_head import HeadOverBase, fit_frozen_head
 from osd_edge.exporters.methods.osd_rd.bfloat16 import lowered, training_dtype
@@ -135,7 +135,8 @@ class CodedTask:
         """
         if self._pair.head.kind == "embedding":
             raise InputError(
-                "input.options", "an embedding without a delta is the base's own: no bundle needed"
+                Code.INPUT_OPTIONS,
+                "an embedding without a delta is the base's own: no bundle needed",
             )
         head = self.frozen_head(quick=False)
         if head is None:
@@ -187,7 +188,7 @@ class CodedTask:
                     f"a budget of {budget} is less than the smallest bundle of this task, "
                     f"{named}, of which its head takes most: give at least that"
                 )
-        return BudgetError("budget.too-small", why)
+        return BudgetError(Code.BUDGET_TOO_SMALL, why)
 
     def keeping(self, task: str, keep: float, refine: str, progress: Progress = silent) -> Coded:
         """The smallest osd-rd bundle that keeps the share `keep` of the gain on held-back rows.
@@ -200,7 +201,7 @@ class CodedTask:
         assert gain is not None, "rows are held back of that many"
         if gain.ceiling - gain.floor < 1 / gain.rows:
             raise DataError(
-                "data.no-gain",
+                Code.DATA_NO_GAIN,
                 f"a head on the frozen base is as good on {gain.rows} held-back rows "
                 f"({gain.floor:.1%}) as the fine-tuned model ({gain.ceiling:.1%}): "
                 "use --method head",
@@ -294,7 +295,7 @@ class CodedTask:
 def calibration_needed(what: str, instead: str = "use --refine none") -> DataError:
     """The refusal of what cannot be done without a calibration set."""
     return DataError(
-        "data.calibration-needed",
+        Code.DATA_CALIBRATION_NEEDED,
         f"{what} needs a calibration set: give --calibration FILE (.tsv or .txt, labels are "
         f"not needed), or {instead}",
     )

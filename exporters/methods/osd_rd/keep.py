@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import BudgetError
+from osd_edge.errors import BudgetError, Code
 
 _SMALLEST, _LARGEST = 4096, 1 << 20  # bytes
 _BISECTIONS = 2  # once a size is known that keeps enough, and half of it does not
@@ -77,6 +77,7 @@ def smallest_that_keeps(
     if best is None:
         shares = ", ".join(f"{point.size} bytes keep {point.share:.0%}" for point in curve)
         raise BudgetError(
-            "budget.keep", f"no file up to {_LARGEST} bytes keeps {keep:.0%} of the gain: {shares}"
+            Code.BUDGET_KEEP,
+            f"no file up to {_LARGEST} bytes keeps {keep:.0%} of the gain: {shares}",
         )
     return best, sorted(curve, key=lambda point: point.size)

@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from osd_edge.data.files import make_folder, output_error
-from osd_edge.errors import OutputError
+from osd_edge.errors import Code, OutputError
 from osd_edge.exporters.methods.osd_rd.feedback import Metric, Part
 from osd_edge.exporters.methods.osd_rd.moments import Moment, Sketch
 from osd_edge.exporters.methods.osd_rd.statistics import Statistics
@@ -79,7 +79,7 @@ class WorkFolder:
             others = any(p.name != _LOCK for p in path.iterdir()) if path.exists() else False
             if others and not (path / _MARK).is_file():
                 raise OutputError(
-                    "output.exists", f"{path} is there, and not of a broken-off export"
+                    Code.OUTPUT_EXISTS, f"{path} is there, and not of a broken-off export"
                 )
             while True:
                 make_folder(path)
@@ -90,7 +90,7 @@ class WorkFolder:
                 self._lock.release()  # its last export has just deleted it
         except Timeout:
             raise OutputError(
-                "output.busy",
+                Code.OUTPUT_BUSY,
                 f"another export is at work in {path}: wait for it, or name another file",
             ) from None
         except OSError as error:
@@ -193,7 +193,7 @@ class WorkFolder:
             part.unlink(missing_ok=True)
             if isinstance(error, OSError):
                 raise output_error(path, error) from error
-            raise OutputError("output.unwritable", f"cannot write {path}: {error}") from error
+            raise OutputError(Code.OUTPUT_UNWRITABLE, f"cannot write {path}: {error}") from error
         self._verified.add(path)
 
 

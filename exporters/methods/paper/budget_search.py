@@ -8,7 +8,7 @@ import torch
 
 from osd_edge.data.progress import Progress, silent
 from osd_edge.data.sizes import format_size
-from osd_edge.errors import BudgetError
+from osd_edge.errors import BudgetError, Code
 from osd_edge.exporters.methods.budget import (
     SCALE_BITS,
     VALUE_BITS,
@@ -147,7 +147,7 @@ def _if_it_fits(problem: Problem, smallest: Sites) -> Sites:
         return smallest
     size = problem.size_of(smallest)
     raise BudgetError(
-        "budget.too-small",
+        Code.BUDGET_TOO_SMALL,
         f"a budget of {problem.budget} is less than the head and any delta by {problem.method} "
         f"take; the smallest possible is {format_size(size)} ({size} bytes)",
     )
@@ -190,7 +190,7 @@ def _peak(row: torch.Tensor) -> torch.Tensor:
 
 def _too_small(problem: Problem, unit: str, smallest: float) -> BudgetError:
     return BudgetError(
-        "budget.too-small",
+        Code.BUDGET_TOO_SMALL,
         f"a budget of {problem.budget} holds nothing of any linear layer: one {unit} takes "
         f"r={smallest:g} at least; give more",
     )

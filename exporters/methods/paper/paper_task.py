@@ -13,7 +13,7 @@ from typing import Any
 from osd_edge.data.examples import Example
 from osd_edge.data.files import write_file
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import DataError, ModelError
+from osd_edge.errors import Code, DataError, ModelError
 from osd_edge.exporters.methods.budget import Budget, layer_bits
 from osd_edge.exporters.methods.factorize import (
     Factors,
@@ -87,7 +87,7 @@ class PaperTask:
         kind = self._pair.head.kind
         if method == "osd" and kind != "labels":
             raise ModelError(
-                "model.head",
+                Code.MODEL_HEAD,
                 f"osd ranks by gradients of a classifier's loss on one label, and this task is "
                 f"{kind}: use osd-rd, truncsvd or magtruncsvd",
             )
@@ -249,7 +249,7 @@ class PaperTask:
 def labels_needed() -> DataError:
     """The refusal of osd without labels."""
     return DataError(
-        "data.labels-needed",
+        Code.DATA_LABELS_NEEDED,
         "osd ranks by gradients of the loss and needs a labelled calibration set "
         "(--calibration FILE.tsv); osd-rd needs no labels",
     )

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from osd_edge.errors import ModelError
+from osd_edge.errors import Code, ModelError
 from osd_edge.formats.bundle.model import Matrix, SiteDelta
 from osd_edge.formats.bundle.plain_factor import CodedFactor
 
@@ -49,7 +49,7 @@ def _matrix(tensor: torch.Tensor, values: str) -> Matrix:
             half = array.astype(np.float16)
         if not np.isfinite(half).all():
             raise ModelError(
-                "model.range", "a value is too large for fp16: use int8 or, for a delta, fp32"
+                Code.MODEL_RANGE, "a value is too large for fp16: use int8 or, for a delta, fp32"
             )
         return Matrix(half)
     peak = np.abs(array).max(axis=1)

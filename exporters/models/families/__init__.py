@@ -13,7 +13,7 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
-from osd_edge.errors import ModelError
+from osd_edge.errors import Code, ModelError
 
 SEQUENCE, TOKENS, SPANS = "sequence", "tokens", "spans"
 
@@ -82,7 +82,7 @@ def family_of(config: PretrainedConfig) -> Family:
     """The family of a model; raises ModelError `model.family` where it is not known."""
     if config.model_type not in known_families():
         raise ModelError(
-            "model.family",
+            Code.MODEL_FAMILY,
             f"models of type {config.model_type!r} are not known (known: "
             f"{', '.join(known_families())}); docs/families.md shows how to add one",
         )

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from osd_edge.errors import BundleError
+from osd_edge.errors import BundleError, Code
 from osd_edge.formats.bundle.coded import (
     NO_BIAS,
     Bytes,
@@ -54,7 +54,8 @@ class CodedReader:
         for site in decoded_part(part)[0]:
             if not (site.u.any(axis=1).all() and site.v.any(axis=1).all()):
                 raise BundleError(
-                    "bundle.coded-zero", f"a column of the factors of site {site.site} is all zeros"
+                    Code.BUNDLE_CODED_ZERO,
+                    f"a column of the factors of site {site.site} is all zeros",
                 )
         return part.coded()
 
@@ -68,7 +69,7 @@ class CodedReader:
     def _read_sites(self, site_count: int) -> tuple[SiteFacts, ...]:
         count = self._varint()
         if count > site_count:
-            raise BundleError("bundle.site-order", f"{count} sites of {site_count}")
+            raise BundleError(Code.BUNDLE_SITE_ORDER, f"{count} sites of {site_count}")
         if count == 0:
             return ()
         shapes = self._shapes(self._varint())
@@ -77,11 +78,11 @@ class CodedReader:
             place += 1 + self._varint()
             rank, shape = divmod(self._varint(), len(shapes))
             if place >= site_count:
-                raise BundleError("bundle.site-order", f"site {place} of {site_count}")
+                raise BundleError(Code.BUNDLE_SITE_ORDER, f"site {place} of {site_count}")
             if rank >= min(shapes[shape]):
                 n, d = shapes[shape]
                 raise BundleError(
-                    "bundle.site-rank", f"site {place} has rank {rank + 1} for [{n}, {d}]"
+                    Code.BUNDLE_SITE_RANK, f"site {place} has rank {rank + 1} for [{n}, {d}]"
                 )
             if shape > used:
                 raise _malformed("a shape before its turn")
@@ -141,4 +142,4 @@ class CodedReader:
 
 
 def _malformed(what: str) -> BundleError:
-    return BundleError("bundle.coded-table", f"the table of osd.coded is malformed: {what}")
+    return BundleError(Code.BUNDLE_CODED_TABLE, f"the table of osd.coded is malformed: {what}")

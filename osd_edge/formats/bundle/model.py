@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osd_edge import __version__
-from osd_edge.errors import InputError
+from osd_edge.errors import Code, InputError
 from osd_edge.formats.bundle.coded import CodedLayer, CodedSite, decoded_part, encode_part
 from osd_edge.formats.bundle.integers import IntegerLayer, IntegerSite
 from osd_edge.formats.bundle.plain_factor import CodedFactor
@@ -186,7 +186,7 @@ def task_name(text: str) -> str:
     """`text` if it may name a task; raises InputError `input.task-name`."""
     if not TASK_NAME.fullmatch(text):
         raise InputError(
-            "input.task-name",
+            Code.INPUT_TASK_NAME,
             f"expected a task name of up to 64 letters, digits, '.', '_' or '-', found {text!r}",
         )
     return text

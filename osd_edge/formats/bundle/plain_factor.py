@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.errors import BundleError
+from osd_edge.errors import BundleError, Code
 from osd_edge.formats.coding import positions
 
 
@@ -44,7 +44,7 @@ class CodedFactor:
         """Raise BundleError unless positions and values are canonical; allocates no factor."""
         positions.decode(self.where, self.slots, self.count)
         if not self.values.all():
-            raise BundleError("bundle.value-zero", "a zero is stored as a non-zero value")
+            raise BundleError(Code.BUNDLE_VALUE_ZERO, "a zero is stored as a non-zero value")
 
     def decode(self, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """The factor `[k, width]` as float32, written to `out` (zeros) where it is given."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from osd_edge.errors import BundleError
+from osd_edge.errors import BundleError, Code
 from osd_edge.formats.bundle.coded import LayerFacts
 from osd_edge.formats.bundle.model import VALUE_TYPES, Array, CodedHeadLayer, Matrix, SiteDelta
 from osd_edge.formats.bundle.plain_factor import CodedFactor
@@ -37,10 +37,11 @@ def take(tensors: dict[str, Array], name: str, dtypes: tuple[str, ...], ndim: in
     """
     array = tensors.pop(name, None)
     if array is None:
-        raise BundleError("bundle.tensor-missing", f"the bundle lacks tensor {name!r}")
+        raise BundleError(Code.BUNDLE_TENSOR_MISSING, f"the bundle lacks tensor {name!r}")
     if array.dtype not in [np.dtype(dtype) for dtype in dtypes] or array.ndim != ndim:
         raise BundleError(
-            "bundle.tensor-type", f"tensor {name!r} is {array.dtype} with {array.ndim} dimensions"
+            Code.BUNDLE_TENSOR_TYPE,
+            f"tensor {name!r} is {array.dtype} with {array.ndim} dimensions",
         )
     return array
 
@@ -48,10 +49,10 @@ def take(tensors: dict[str, Array], name: str, dtypes: tuple[str, ...], ndim: in
 def _read_sites(tensors: dict[str, Array], site_count: int) -> tuple[str, tuple[SiteDelta, ...]]:
     table = take(tensors, "osd.sites", ("<u2",), 2)
     if table.shape[1] != 4:
-        raise BundleError("bundle.tensor-type", f"osd.sites has shape {list(table.shape)}")
+        raise BundleError(Code.BUNDLE_TENSOR_TYPE, f"osd.sites has shape {list(table.shape)}")
     values = take(tensors, "osd.values", _VALUES, 1)
     if len(table) > site_count:
-        raise BundleError("bundle.site-order", f"{len(table)} rows for {site_count} sites")
+        raise BundleError(Code.BUNDLE_SITE_ORDER, f"{len(table)} rows for {site_count} sites")
     rows = [[int(x) for x in row] for row in table]
     _check_table(rows, site_count)
     slots = np.array([[k * n, k * d] for _, n, d, k in rows], np.int64).reshape(-1, 2)
@@ -62,7 +63,7 @@ def _read_sites(tensors: dict[str, Array], site_count: int) -> tuple[str, tuple[
         stream = take(tensors, "osd.positions", ("u1",), 1)
         if counts.shape != slots.shape or (counts > slots).any() or (counts == slots).all():
             raise BundleError(
-                "bundle.counts", "osd.counts does not fit the ranks and shapes in osd.sites"
+                Code.BUNDLE_COUNTS, "osd.counts does not fit the ranks and shapes in osd.sites"
             )
     sizes = [
         [positions.coded_bytes(int(s), int(c)) for s, c in zip(*pair, strict=True)]
@@ -70,7 +71,7 @@ def _read_sites(tensors: dict[str, Array], site_count: int) -> tuple[str, tuple[
     ]
     if sum(map(sum, sizes)) != stream.size or int(counts.sum()) != values.size:
         raise BundleError(
-            "bundle.stream-length",
+            Code.BUNDLE_STREAM_LENGTH,
             f"the sites need {sum(map(sum, sizes))} bytes of positions and {int(counts.sum())} "
             f"values, the bundle has {stream.size} and {values.size}",
         )
@@ -83,10 +84,10 @@ def _check_table(rows: list[list[int]], site_count: int) -> None:
     for site, n, d, k in rows:
         if not previous < site < site_count:
             raise BundleError(
-                "bundle.site-order", f"site {site} after {previous}, of {site_count} sites"
+                Code.BUNDLE_SITE_ORDER, f"site {site} after {previous}, of {site_count} sites"
             )
         if not 1 <= k <= min(n, d):
-            raise BundleError("bundle.site-rank", f"site {site} has rank {k} for [{n}, {d}]")
+            raise BundleError(Code.BUNDLE_SITE_RANK, f"site {site} has rank {k} for [{n}, {d}]")
         previous = site
 
 
@@ -97,7 +98,7 @@ def _read_scales(tensors: dict[str, Array], values: Array, columns: int) -> Arra
     scales = take(tensors, "osd.scales", ("<f4",), 1)
     if scales.size != columns:
         raise BundleError(
-            "bundle.stream-length", f"{scales.size} scales for {columns} columns of factors"
+            Code.BUNDLE_STREAM_LENGTH, f"{scales.size} scales for {columns} columns of factors"
         )
     _check_finite("osd.scales", scales)
     return scales
@@ -123,7 +124,7 @@ def _split(
 
 
 def _read_layer(i: int, facts: LayerFacts, tensors: dict[str, Array]) -> CodedHeadLayer:
-    problem = BundleError("bundle.head", f"layer {i} of osd.head does not fit its tensors")
+    problem = BundleError(Code.BUNDLE_HEAD, f"layer {i} of osd.head does not fit its tensors")
     prefix = f"osd.head.{i}."
     bias = None
     if f"{prefix}bias" in tensors:
@@ -152,7 +153,7 @@ def _read_matrix(prefix: str, part: str, tensors: dict[str, Array]) -> Matrix:
     scale = take(tensors, f"{prefix}scale", ("<f4",), 1)
     _check_finite(f"{prefix}scale", scale)
     if scale.size != values.shape[0]:
-        raise BundleError("bundle.head", f"{prefix}scale does not fit {prefix}{part}")
+        raise BundleError(Code.BUNDLE_HEAD, f"{prefix}scale does not fit {prefix}{part}")
     return Matrix(values, scale)
 
 
@@ -164,4 +165,4 @@ def _values(tensors: dict[str, Array], name: str) -> Array:
 
 def _check_finite(name: str, array: Array) -> None:
     if not np.isfinite(array).all():
-        raise BundleError("bundle.not-finite", f"tensor {name!r} holds NaN or infinity")
+        raise BundleError(Code.BUNDLE_NOT_FINITE, f"tensor {name!r} holds NaN or infinity")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from osd_edge.data.bounded_read import read_regular
-from osd_edge.errors import BundleError
+from osd_edge.errors import BundleError, Code
 from osd_edge.formats import heads
 from osd_edge.formats.bundle.coded import LayerFacts
 from osd_edge.formats.bundle.coded_reader import CodedReader
@@ -61,10 +61,10 @@ def read_bundle_bytes(path: Path) -> bytes:
         data = read_regular(path, MAX_BUNDLE_BYTES)
     except OSError as error:
         raise BundleError(
-            "bundle.missing", f"cannot read {path}: {error.strerror or error}"
+            Code.BUNDLE_MISSING, f"cannot read {path}: {error.strerror or error}"
         ) from error
     if data is None:
-        raise BundleError("bundle.header-length", f"{path} is too large: not a task bundle")
+        raise BundleError(Code.BUNDLE_HEADER_LENGTH, f"{path} is too large: not a task bundle")
     return data
 
 
@@ -111,7 +111,7 @@ def read_bundle(data: bytes) -> Bundle:
     head = _read_head(metadata["osd.head"], labels, reader.add_layer)
     sites, layers = reader.finish()
     if known:
-        raise BundleError("bundle.tensor-unknown", f"unknown tensor {sorted(known)[0][:80]!r}")
+        raise BundleError(Code.BUNDLE_TENSOR_UNKNOWN, f"unknown tensor {sorted(known)[0][:80]!r}")
     return Bundle(
         task=metadata["osd.task"],
         task_version=metadata["osd.task_version"],
@@ -131,11 +131,11 @@ def _check_version(metadata: Mapping[str, str]) -> None:
     version = metadata.get("osd.format")
     if version is None:
         raise BundleError(
-            "bundle.not-a-bundle", "a safetensors file without osd.format: not a task bundle"
+            Code.BUNDLE_NOT_A_BUNDLE, "a safetensors file without osd.format: not a task bundle"
         )
     if version != str(FORMAT_VERSION):
         raise BundleError(
-            "bundle.version",
+            Code.BUNDLE_VERSION,
             f"format version {version[:20]!r}, this release reads {FORMAT_VERSION}: "
             "update osd-edge, or export the task again",
         )
@@ -145,22 +145,22 @@ def _check_keys(metadata: Mapping[str, str]) -> None:
     for key in metadata:
         if key not in _REQUIRED_KEYS and not key.startswith(_IGNORABLE):
             raise BundleError(
-                "bundle.key-unknown",
+                Code.BUNDLE_KEY_UNKNOWN,
                 f"the bundle needs {key[:80]!r}, which this release does not know: update osd-edge",
             )
     for key in _REQUIRED_KEYS:
         if key not in metadata:
-            raise BundleError("bundle.key-missing", f"the metadata lacks {key!r}")
+            raise BundleError(Code.BUNDLE_KEY_MISSING, f"the metadata lacks {key!r}")
     if not TASK_NAME.fullmatch(metadata["osd.task"]):
-        raise BundleError("bundle.key-value", f"bad task name {metadata['osd.task'][:80]!r}")
+        raise BundleError(Code.BUNDLE_KEY_VALUE, f"bad task name {metadata['osd.task'][:80]!r}")
     if not FINGERPRINT.fullmatch(metadata["osd.base"]):
-        raise BundleError("bundle.key-value", "osd.base is not 64 hex digits")
+        raise BundleError(Code.BUNDLE_KEY_VALUE, "osd.base is not 64 hex digits")
     _number(metadata["osd.site_count"])
 
 
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 5) or int(text) > 65_535:
-        raise BundleError("bundle.key-value", f"osd.site_count is {text[:20]!r}")
+        raise BundleError(Code.BUNDLE_KEY_VALUE, f"osd.site_count is {text[:20]!r}")
     return int(text)
 
 
@@ -171,7 +171,7 @@ def _read_labels(text: str) -> tuple[str, ...]:
         or not all(isinstance(label, str) and label for label in labels)
         or len(set(labels)) != len(labels)
     ):
-        raise BundleError("bundle.labels", "osd.labels is not a list of distinct names")
+        raise BundleError(Code.BUNDLE_LABELS, "osd.labels is not a list of distinct names")
     return tuple(labels)
 
 
@@ -180,7 +180,7 @@ def _read_head(
 ) -> CodedHead:
     """The head without its layers, of which each goes to `add_layer` as soon as it is checked."""
     description = _parse(text, "osd.head")
-    problem = BundleError("bundle.head", "osd.head does not describe a head")
+    problem = BundleError(Code.BUNDLE_HEAD, "osd.head does not describe a head")
     fields = {"kind", "pooling", "layers"}
     if not isinstance(description, dict) or set(description) - {"normalize"} != fields:
         raise problem
@@ -189,7 +189,7 @@ def _read_head(
         raise problem
     if kind not in heads.KINDS or pooling not in heads.POOLINGS:
         raise BundleError(
-            "bundle.head-kind",
+            Code.BUNDLE_HEAD_KIND,
             f"a head of kind {kind[:40]!r} with pooling {pooling[:40]!r} is not known "
             "to this release: update osd-edge",
         )
@@ -209,17 +209,17 @@ def _read_head(
         add_layer(read[-1])
     for layer, following in pairwise(read):
         if layer.shape[0] != following.shape[1]:
-            raise BundleError("bundle.head", "the layers of the head do not fit each other")
+            raise BundleError(Code.BUNDLE_HEAD, "the layers of the head do not fit each other")
     outputs = read[-1].shape[0] if kind != "embedding" else 0
     if len(labels) != outputs or (kind == "spans" and tuple(labels) != heads.SPAN_LABELS):
         raise BundleError(
-            "bundle.labels", f"{len(labels)} labels for a {kind} head with {outputs} outputs"
+            Code.BUNDLE_LABELS, f"{len(labels)} labels for a {kind} head with {outputs} outputs"
         )
     return CodedHead(kind, pooling, (), normalize)
 
 
 def _layer_facts(i: int, description: object) -> LayerFacts:
-    problem = BundleError("bundle.head", f"layer {i} of osd.head is malformed")
+    problem = BundleError(Code.BUNDLE_HEAD, f"layer {i} of osd.head is malformed")
     if not isinstance(description, dict) or set(description) != {"shape", "rank", "activation"}:
         raise problem
     shape, rank, activation = (description[key] for key in ("shape", "rank", "activation"))
@@ -231,7 +231,7 @@ def _layer_facts(i: int, description: object) -> LayerFacts:
         raise problem
     if activation is not None and activation not in heads.ACTIVATIONS:
         raise BundleError(
-            "bundle.head-kind",
+            Code.BUNDLE_HEAD_KIND,
             f"activation {activation[:40]!r} is not known to this release: update osd-edge",
         )
     return LayerFacts(activation, (shape[0], shape[1]), rank)
@@ -241,7 +241,7 @@ def _parse(text: str, key: str) -> Any:
     try:
         return parse_json(text)
     except ValueError as error:
-        raise BundleError("bundle.key-value", f"{key} is not JSON: {error}") from error
+        raise BundleError(Code.BUNDLE_KEY_VALUE, f"{key} is not JSON: {error}") from error
 
 
 def _info(metadata: Mapping[str, str], key: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.errors import BundleError
+from osd_edge.errors import BundleError, Code
 
 _BITS = np.array([bin(byte).count("1") for byte in range(256)], np.int64)
 
@@ -90,7 +90,8 @@ def decode(data: NDArray[np.uint8], slots: int, count: int) -> NDArray[np.int64]
         good = good and int(indices[-1]) < slots
     if not good:
         raise BundleError(
-            "bundle.positions", f"the positions of {count} non-zeros in {slots} slots are malformed"
+            Code.BUNDLE_POSITIONS,
+            f"the positions of {count} non-zeros in {slots} slots are malformed",
         )
     result: NDArray[Any] = indices
     return result

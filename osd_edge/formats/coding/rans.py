@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.errors import BundleError
+from osd_edge.errors import BundleError, Code
 from osd_edge.formats.coding.tables import TOTAL
 
 LOWEST = 1 << 16  # of a state
@@ -63,7 +63,7 @@ class LaneDecoder:
             low = np.less(x, _LOWEST, out=below).nonzero()[0]
             end = at + low.size
             if end > most:
-                raise BundleError("bundle.coded-stream", "the coded stream ends too early")
+                raise BundleError(Code.BUNDLE_CODED_STREAM, "the coded stream ends too early")
             if end > at:
                 x[low] = x[low] << _WORD | words[at:end]
                 at = end

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.errors import BundleError
+from osd_edge.errors import BundleError, Code
 from osd_edge.formats.coding.rans import LOWEST, MAX_LANES_LOG2, LaneDecoder, encode_lanes
 from osd_edge.formats.coding.tables import (
     CLASSES,
@@ -95,7 +95,7 @@ def decode_rows(data: NDArray[np.uint8], shapes: Sequence[tuple[int, int]]) -> l
     total = sum(count * -(-width // GROUP) for count, width in shapes)
     if rows >= data.size or total > MAX_GROUPS_PER_BYTE * data.size:
         raise BundleError(
-            "bundle.coded-size",
+            Code.BUNDLE_CODED_SIZE,
             f"{data.size} bytes of coded rows cannot hold {rows} rows of {GROUP * total} slots",
         )
     counts = [count for count, _ in shapes]
@@ -277,4 +277,4 @@ def _split(integers: Integers, shapes: Sequence[tuple[int, int]]) -> list[Intege
 
 
 def _malformed(what: str) -> BundleError:
-    return BundleError("bundle.coded-stream", f"the coded rows are malformed: {what}")
+    return BundleError(Code.BUNDLE_CODED_STREAM, f"the coded rows are malformed: {what}")

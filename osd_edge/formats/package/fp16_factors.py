@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.errors import TaskError
+from osd_edge.errors import Code, TaskError
 
 Array = NDArray[Any]
 
@@ -29,7 +29,7 @@ def halved(task: str, factors: Array) -> Array:
         half: Array = factors.astype(np.float16)
     if not np.isfinite(half).all():
         raise TaskError(
-            "task.range",
+            Code.TASK_RANGE,
             f"task {task!r} has factors beyond what fp16 holds: use a base package with fp32 "
             "factors ('osd-edge export base --factors fp32')",
         )

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from osd_edge.data.bounded_read import read_regular
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import BaseError, BundleError
+from osd_edge.errors import BaseError, BundleError, Code
 from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.container import parse_json
 
@@ -108,27 +108,27 @@ def read_manifest(folder: Path) -> BaseManifest:
         data = read_regular(path, _MAX_MANIFEST_BYTES)
     except OSError as error:
         raise BaseError(
-            "base.missing",
+            Code.BASE_MISSING,
             f"{folder} is not a base package: cannot read {MANIFEST} ({error.strerror}); "
             "make one with 'osd-edge export base'",
         ) from error
     if data is None:
-        raise BaseError("base.manifest", f"{path} is not a manifest: export the base again")
+        raise BaseError(Code.BASE_MANIFEST, f"{path} is not a manifest: export the base again")
     try:
         text = data.decode()
     except ValueError as error:
-        raise BaseError("base.manifest", f"{path} is not UTF-8") from error
+        raise BaseError(Code.BASE_MANIFEST, f"{path} is not UTF-8") from error
     manifest = parse_manifest(text, str(path))
     needed = {MODEL, WEIGHTS} | (set() if manifest.text is None else {TOKENIZER})
     if not needed <= set(manifest.files):
-        raise BaseError("base.manifest", f"{path} does not list {', '.join(sorted(needed))}")
+        raise BaseError(Code.BASE_MANIFEST, f"{path} does not list {', '.join(sorted(needed))}")
     for name, entry in manifest.files.items():
         file = folder / name
         found = _size(file)
         if found != entry["bytes"]:
             state = "is missing" if found is None else f"has {found} bytes"
             raise BaseError(
-                "base.file",
+                Code.BASE_FILE,
                 f"{file} {state}, expected {entry['bytes']} bytes: copy the base package again",
             )
     return manifest
@@ -147,11 +147,11 @@ def parse_manifest(text: str, path: str = MANIFEST) -> BaseManifest:
     try:
         fields = parse_json(text)
     except (ValueError, RecursionError) as error:
-        raise BaseError("base.manifest", f"{path} is not JSON") from error
+        raise BaseError(Code.BASE_MANIFEST, f"{path} is not JSON") from error
     version = fields.get("format") if isinstance(fields, dict) else None
     if type(version) is not int or version != FORMAT_VERSION:
         raise BaseError(
-            "base.version",
+            Code.BASE_VERSION,
             f"{path} has format {str(version)[:20]!r}, this release reads {FORMAT_VERSION}: "
             "update osd-edge, or export the base again",
         )
@@ -159,7 +159,7 @@ def parse_manifest(text: str, path: str = MANIFEST) -> BaseManifest:
         return _checked(fields)
     except (KeyError, TypeError, ValueError) as error:
         raise BaseError(
-            "base.manifest", f"{path} is malformed ({str(error)[:80]!r}): export the base again"
+            Code.BASE_MANIFEST, f"{path} is malformed ({str(error)[:80]!r}): export the base again"
         ) from error
 
 
@@ -265,10 +265,10 @@ def check_digests(folder: Path, manifest: BaseManifest, progress: Progress = sil
             with (folder / name).open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
-            raise BaseError("base.file", f"cannot read {folder / name}") from error
+            raise BaseError(Code.BASE_FILE, f"cannot read {folder / name}") from error
         if digest != entry["sha256"]:
             raise BaseError(
-                "base.digest", f"{folder / name} is damaged: copy the base package again"
+                Code.BASE_DIGEST, f"{folder / name} is damaged: copy the base package again"
             )
 
 
@@ -276,13 +276,13 @@ def check_fits(bundle: Bundle, manifest: BaseManifest) -> None:
     """Refuse a bundle that was not made for this base: fingerprint, shapes, branches, head."""
     if bundle.base != manifest.fingerprint:
         raise BundleError(
-            "bundle.base",
+            Code.BUNDLE_BASE,
             f"task {bundle.task!r} was made for base {bundle.base[:12]}…, this base is "
             f"{manifest.fingerprint[:12]}…: export the task for this base",
         )
     if bundle.site_count != len(manifest.sites):
         raise BundleError(
-            "bundle.site-mismatch",
+            Code.BUNDLE_SITE_MISMATCH,
             f"task {bundle.task!r} counts {bundle.site_count} sites, the base has "
             f"{len(manifest.sites)}: export the base and the task with one release",
         )
@@ -290,21 +290,21 @@ def check_fits(bundle: Bundle, manifest: BaseManifest) -> None:
         site = manifest.sites[delta.site]
         if (delta.n, delta.d) != (site.n, site.d):
             raise BundleError(
-                "bundle.site-mismatch",
+                Code.BUNDLE_SITE_MISMATCH,
                 f"task {bundle.task!r} has [{delta.n}, {delta.d}] for {site.name}, "
                 f"the base has [{site.n}, {site.d}]",
             )
         if site.u is None:
             raise BundleError(
-                "bundle.site-branch",
+                Code.BUNDLE_SITE_BRANCH,
                 f"task {bundle.task!r} changes {site.name}, for which this base package has no "
                 "branch: export the base with that site",
             )
     if bundle.head.pooling == "pooler" and manifest.pooler_output is None:
-        raise BundleError("bundle.head-base", "the head needs a pooler, which this base lacks")
+        raise BundleError(Code.BUNDLE_HEAD_BASE, "the head needs a pooler, which this base lacks")
     if bundle.head.layers and bundle.head.layers[0].shape[1] != manifest.hidden_size:
         raise BundleError(
-            "bundle.head-base",
+            Code.BUNDLE_HEAD_BASE,
             f"the head takes {bundle.head.layers[0].shape[1]} features, the base gives "
             f"{manifest.hidden_size}",
         )
