@@ -8,7 +8,7 @@ import numpy as np
 
 from osd_edge.data.examples import Example
 from osd_edge.exporters.compare.peers.bundles import restore_bundle
-from osd_edge.exporters.models.fine_tuned import open_pair
+from osd_edge.exporters.models.fine_tuned import open_fine_tuned
 from osd_edge.exporters.scoring.calibration import MAX_TOKENS
 from osd_edge.exporters.scoring.task_model import TaskModel
 from osd_edge.exporters.scoring.text_set import TextSet
@@ -40,7 +40,7 @@ def check_device(
     `what` names the bundle in the report.
     """
     chosen = examples[:ROWS]
-    pair = open_pair(base, tuned)
+    pair = open_fine_tuned(base, tuned)
     model = TaskModel(pair.backbone, pair.tuned)
     restored = restore_bundle(bundle.read_bytes(), pair.backbone)
     model.set_weights(restored.deltas, restored.head)

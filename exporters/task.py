@@ -26,7 +26,7 @@ from osd_edge.exporters.methods.stored.head import HeadOptions
 from osd_edge.exporters.models.adapted_checkpoint import AdaptedCheckpoint
 from osd_edge.exporters.models.backbone import LinearLayer
 from osd_edge.exporters.models.compatibility import check_differs
-from osd_edge.exporters.models.fine_tuned import Pair, open_pair
+from osd_edge.exporters.models.fine_tuned import FineTuned, open_fine_tuned
 from osd_edge.exporters.models.large import is_large
 from osd_edge.exporters.scoring.calibrated_task import examples_in, read_calibration
 from osd_edge.exporters.scoring.held_back import check_keep_rows
@@ -56,14 +56,14 @@ class TaskExporter:
 
         `sites` are globs over the linear layers that may carry a delta. `base_weights` are those
         of the package that osd-rd tunes for; its bundles fit every package of the base. `kind`,
-        `adapters` and `labels` are as for `open_pair`. What osd-rd has finished of a large
+        `adapters` and `labels` are as for `open_fine_tuned`. What osd-rd has finished of a large
         model is kept in the folder `work`, where there is one; `executor` (threads or
         processes) may decompose several layers at once, to the same bytes.
         """
         check_base_weights(base_weights)
         self._base_weights = base_weights
         # What has no delta is taken here, for a bundle of its head; `export` refuses it the others.
-        self._pair = open_pair(
+        self._models = open_fine_tuned(
             base,
             tuned,
             progress,
@@ -75,25 +75,25 @@ class TaskExporter:
         examples = None
         if calibration is not None:
             # Only a classifier of one label has labels that a row of a file could hold.
-            single = self._pair.head.kind == "labels"
-            examples = read_calibration(calibration, self._pair.labels if single else ())
+            single = self._models.head.kind == "labels"
+            examples = read_calibration(calibration, self._models.labels if single else ())
         self._sites = tuple(sites)
-        chosen = choose_sites(self._pair.backbone, sites)
-        pooler = self._pair.backbone.family.pooler
-        if pooler is not None and self._pair.head.pooling != "pooler":
+        chosen = choose_sites(self._models.backbone, sites)
+        pooler = self._models.backbone.family.pooler
+        if pooler is not None and self._models.head.pooling != "pooler":
             chosen -= {pooler.path}  # nothing reads it
-        self._layers = changed_layers(self._pair.backbone, self._pair.tuned, chosen)
+        self._layers = changed_layers(self._models.backbone, self._models.tuned, chosen)
         self._examples = examples or ()
-        self._large = is_large(self._pair.backbone)
+        self._large = is_large(self._models.backbone)
         self._work = WorkFolder(work) if work is not None and self._large else None
         self._executor = executor
         self._coded_tasks: dict[int, CodedTask] = {}
         self._progress = progress
 
     @property
-    def pair(self) -> Pair:
+    def pair(self) -> FineTuned:
         """Both models."""
-        return self._pair
+        return self._models
 
     @property
     def layers(self) -> tuple[LinearLayer, ...]:
@@ -105,15 +105,15 @@ class TaskExporter:
         """The task's torch model, whose weights are set as needed; None without calibration."""
         if not self._examples:
             return None
-        pair = self._pair
+        models = self._models
         return TaskModel(
-            pair.backbone, pair.tuned, pair.head, self._base_weights, streamed=self._large
+            models.backbone, models.tuned, models.head, self._base_weights, streamed=self._large
         )
 
     @cached_property
     def paper_task(self) -> PaperTask:
         """What exports by the paper's methods share."""
-        return PaperTask(self._pair, self._layers, self._examples, self.model, self._progress)
+        return PaperTask(self._models, self._layers, self._examples, self.model, self._progress)
 
     def export(
         self,
@@ -154,7 +154,7 @@ class TaskExporter:
             sites=self._sites,
         )
         if method != methods.HEAD and not self._layers:
-            check_differs(self._pair.backbone, self._pair.tuned)
+            check_differs(self._models.backbone, self._models.tuned)
             raise ModelError(Code.MODEL_SAME, "the chosen layers are the base's own: no delta")
         if method in methods.PAPER_METHODS:
             report = self.paper_task.export(out, options, head, extra_rank, progress)
@@ -165,7 +165,7 @@ class TaskExporter:
         """What exports of osd-rd with one `seed` share."""
         if seed not in self._coded_tasks:
             self._coded_tasks[seed] = CodedTask(
-                self._pair,
+                self._models,
                 self._layers,
                 self._examples,
                 self.model,
@@ -232,7 +232,7 @@ class TaskExporter:
 
     @property
     def _adapter_size(self) -> int | None:
-        tuned = self._pair.tuned
+        tuned = self._models.tuned
         return tuned.adapter_bytes if isinstance(tuned, AdaptedCheckpoint) else None
 
 
@@ -262,7 +262,7 @@ def export_task(
     """Write the bundle of the task model `tuned`, fine-tuned from `base`, to the file `out`.
 
     `adapters` are PEFT adapters in its place, each a folder with its weight. `kind` and `labels`
-    are as for `open_pair`. `calibration` is a file of texts, a folder of pictures, or the
+    are as for `open_fine_tuned`. `calibration` is a file of texts, a folder of pictures, or the
     examples; `osd` needs labelled ones, osd-rd any. `base_weights` is for what package osd-rd
     tunes it, as `TaskExporter` takes it, and `executor`. The other options are those of
     `TaskExporter.export`.

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from osd_edge.errors import Code, InputError, TaskError, shown
 from osd_edge.formats.heads import Floats, apply_head
 from osd_edge.formats.package.manifest import MODEL, BaseManifest, read_manifest
-from osd_edge.runtime.decoded_cache import TaskStore, read_for
 from osd_edge.runtime.graph import Memory, check_graph, check_results, open_graph
 from osd_edge.runtime.images import normalised
 from osd_edge.runtime.inputs import base_inputs
 from osd_edge.runtime.kinds.answer import Span, answer
 from osd_edge.runtime.kinds.tag import Tag, tag
+from osd_edge.runtime.loaded_tasks import LoadedTasks, read_for
 from osd_edge.runtime.mixed import Rows, Stack, row_logits, stack, task_by_task
 from osd_edge.runtime.output import MixedOutput, Output
 from osd_edge.runtime.task import DecodedTask
@@ -63,7 +63,7 @@ class EdgeSession:
         )
         check_graph(self._ort, self.manifest, self.folder)
         self._lock = threading.Lock()
-        self._store = TaskStore(self.manifest, cache_bytes)
+        self._store = LoadedTasks(self.manifest, cache_bytes)
         self._cache_bytes = cache_bytes
         self._active: DecodedTask | None = None
         self._stack: Stack | None = None

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.heads import Head
-from osd_edge.formats.package.fp16_factors import balance, halved
+from osd_edge.formats.package.fp16_factors import balance, to_fp16
 from osd_edge.formats.package.manifest import BaseManifest
 
 Array = NDArray[Any]
@@ -63,7 +63,7 @@ def _halved(
     """The same factors in fp16, in one arena."""
     for *_, u, v in factors:
         balance(u, v)
-    half = halved(name, arena)
+    half = to_fp16(name, arena)
     made = []
     at = 0
     for u_name, v_name, u, v in factors:

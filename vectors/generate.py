@@ -24,10 +24,10 @@ from valid_cases import valid_cases
 from osd_edge.formats.bundle.integers import IntegerLayer
 from osd_edge.formats.bundle.model import (
     FORMAT_VERSION,
-    AnyLayer,
     Bundle,
-    CodedHead,
-    CodedHeadLayer,
+    PlainLayer,
+    StoredHead,
+    StoredLayer,
     write_bundle,
 )
 
@@ -64,7 +64,7 @@ def _scaled(values: Array, scale: Array | None) -> Array:
     return decoded if scale is None else decoded * scale[:, None]
 
 
-def _layer_arrays(layer: AnyLayer) -> dict[str, Array]:
+def _layer_arrays(layer: StoredLayer) -> dict[str, Array]:
     """The layer's float32 arrays by name, those that it has."""
     if isinstance(layer, IntegerLayer):
         matrices = {"weight": layer.weight, "u": layer.u}
@@ -72,7 +72,7 @@ def _layer_arrays(layer: AnyLayer) -> dict[str, Array]:
         arrays |= {} if layer.v is None else {"v": _scaled(layer.v, None)}
         bias = None if layer.bias is None else _scaled(layer.bias.codes, layer.bias.scale)[0]
     else:
-        assert isinstance(layer, CodedHeadLayer)
+        assert isinstance(layer, PlainLayer)
         stored = {"weight": layer.weight, "u": layer.u, "v": layer.v}
         arrays = {k: _scaled(m.values, m.scale) for k, m in stored.items() if m is not None}
         bias = layer.bias
@@ -112,7 +112,7 @@ def _expected(bundle: Bundle, deltas: Sequence[Delta]) -> Case:
     }
 
 
-def _run(head: CodedHead) -> Case:
+def _run(head: StoredHead) -> Case:
     """Inputs and logits of a batch of three: no padding, padding behind, padding in front."""
     width = head.layers[0].shape[1] if head.layers else MANIFEST.hidden_size
     random = np.random.RandomState(width)
@@ -139,7 +139,7 @@ def _run(head: CodedHead) -> Case:
     }
 
 
-def _head(head: CodedHead, x: list[float]) -> list[float]:
+def _head(head: StoredHead, x: list[float]) -> list[float]:
     """The head's outputs for one vector."""
     for layer in head.layers:
         x = _apply(layer, x)
@@ -147,7 +147,7 @@ def _head(head: CodedHead, x: list[float]) -> list[float]:
     return [round(y / length, 6) for y in x]
 
 
-def _apply(layer: AnyLayer, x: list[float]) -> list[float]:
+def _apply(layer: StoredLayer, x: list[float]) -> list[float]:
     """One layer in double precision and plain Python: nothing is shared with `formats.heads`."""
     n, d = layer.shape
     arrays = {name: array.tolist() for name, array in _layer_arrays(layer).items()}

@@ -7,7 +7,7 @@ from typing import Any
 from parts import BASE, Delta, integer_delta, integer_layer, random_delta, random_layer
 from surgery import Draft
 
-from osd_edge.formats.bundle.model import CodedHead
+from osd_edge.formats.bundle.model import StoredHead
 
 SPANS = ("start", "end")
 
@@ -20,7 +20,7 @@ def kinds() -> Iterator[tuple[str, str, str, tuple[Delta, ...], dict[str, Any]]]
         "fits-base fp32 head kind logits",
         (random_delta(0, 6, 8, 1, (6, 8)),),
         {
-            "head": CodedHead("multi-label", "mean", (random_layer(3, 8),)),
+            "head": StoredHead("multi-label", "mean", (random_layer(3, 8),)),
             "labels": ("a", "b", "c"),
             "base": BASE,
         },
@@ -30,7 +30,7 @@ def kinds() -> Iterator[tuple[str, str, str, tuple[Delta, ...], dict[str, Any]]]
         "one number",
         "fp32 head kind logits",
         (),
-        {"head": CodedHead("regression", "cls", (random_layer(1, 8),)), "labels": ("score",)},
+        {"head": StoredHead("regression", "cls", (random_layer(1, 8),)), "labels": ("score",)},
     )
     yield (
         "kind-token-labels",
@@ -38,7 +38,7 @@ def kinds() -> Iterator[tuple[str, str, str, tuple[Delta, ...], dict[str, Any]]]
         "fp16 head kind logits",
         (),
         {
-            "head": CodedHead(
+            "head": StoredHead(
                 "token-labels",
                 "none",
                 (random_layer(6, 8, "gelu-norm", values="fp16"), random_layer(3, 6)),
@@ -52,7 +52,7 @@ def kinds() -> Iterator[tuple[str, str, str, tuple[Delta, ...], dict[str, Any]]]
         "fits-base coded head kind logits",
         (integer_delta(1, 8, 8, 2),),
         {
-            "head": CodedHead("spans", "none", (integer_layer(2, 8),)),
+            "head": StoredHead("spans", "none", (integer_layer(2, 8),)),
             "labels": SPANS,
             "values": "coded",
             "base": BASE,
@@ -64,7 +64,7 @@ def kinds() -> Iterator[tuple[str, str, str, tuple[Delta, ...], dict[str, Any]]]
         "fits-base coded head kind logits",
         (integer_delta(1, 8, 8, 2),),
         {
-            "head": CodedHead("embedding", "mean", (), normalize=True),
+            "head": StoredHead("embedding", "mean", (), normalize=True),
             "labels": (),
             "values": "coded",
             "base": BASE,
@@ -76,7 +76,7 @@ def kinds() -> Iterator[tuple[str, str, str, tuple[Delta, ...], dict[str, Any]]]
         "int8 head kind logits",
         (random_delta(1, 8, 8, 1, (3, 8), "int8"),),
         {
-            "head": CodedHead("embedding", "last", (random_layer(4, 8, "tanh"),)),
+            "head": StoredHead("embedding", "last", (random_layer(4, 8, "tanh"),)),
             "labels": (),
             "values": "int8",
         },
@@ -87,7 +87,7 @@ def kinds() -> Iterator[tuple[str, str, str, tuple[Delta, ...], dict[str, Any]]]
         "fits-base coded head kind logits",
         (),
         {
-            "head": CodedHead("embedding", "cls", (), normalize=True),
+            "head": StoredHead("embedding", "cls", (), normalize=True),
             "labels": (),
             "values": "coded",
             "base": BASE,

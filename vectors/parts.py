@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from osd_edge.formats.bundle.integers import IntegerLayer, IntegerMatrix, IntegerSite
 from osd_edge.formats.bundle.model import (
     VALUE_TYPES,
-    AnyLayer,
-    AnySite,
     Bundle,
-    CodedHead,
-    CodedHeadLayer,
     Matrix,
-    SiteDelta,
+    PlainLayer,
+    PlainSite,
+    StoredHead,
+    StoredLayer,
+    StoredSite,
 )
-from osd_edge.formats.bundle.plain_factor import CodedFactor
+from osd_edge.formats.bundle.plain_factor import PlainFactor
 from osd_edge.formats.package.manifest import BaseManifest, Site
 
 Array = NDArray[Any]
@@ -81,7 +81,7 @@ def random_delta(
 
 def random_layer(
     n: int, d: int, activation: str | None = None, *, rank: int = 0, values: str = "fp32"
-) -> CodedHeadLayer:
+) -> PlainLayer:
     """A layer of random values with a bias; int8 scales of a low-rank one go with `u` only."""
 
     def matrix(seed: int, rows: int, columns: int, *, scaled: bool = True) -> Matrix:
@@ -92,10 +92,8 @@ def random_layer(
 
     bias = random_array(n, (n,))
     if rank == 0:
-        return CodedHeadLayer(activation, bias, weight=matrix(7, n, d))
-    return CodedHeadLayer(
-        activation, bias, u=matrix(8, rank, n), v=matrix(9, rank, d, scaled=False)
-    )
+        return PlainLayer(activation, bias, weight=matrix(7, n, d))
+    return PlainLayer(activation, bias, u=matrix(8, rank, n), v=matrix(9, rank, d, scaled=False))
 
 
 def grid_scales(rows: int, top: int) -> Array:
@@ -146,18 +144,18 @@ def integer_layer(
     return IntegerLayer(activation, row, u=u, v=integers(9, (rank, d), 0.6, largest))
 
 
-def head_of(*layers: AnyLayer, pooling: str = "cls") -> CodedHead:
+def head_of(*layers: StoredLayer, pooling: str = "cls") -> StoredHead:
     """A head of `layers`; without any, one that gives two labels from eight features."""
-    return CodedHead("labels", pooling, layers or (random_layer(2, 8),))
+    return StoredHead("labels", pooling, layers or (random_layer(2, 8),))
 
 
-def _integer_site(delta: Delta) -> AnySite:
+def _integer_site(delta: Delta) -> StoredSite:
     assert delta.scale is not None
     return IntegerSite(delta.site, delta.u, delta.v, delta.scale)
 
 
-def _stored_site(delta: Delta) -> AnySite:
-    return SiteDelta(delta.site, CodedFactor.of(delta.u), CodedFactor.of(delta.v), delta.scale)
+def _stored_site(delta: Delta) -> StoredSite:
+    return PlainSite(delta.site, PlainFactor.of(delta.u), PlainFactor.of(delta.v), delta.scale)
 
 
 def bundle_of(*deltas: Delta, values: str = "fp32", **fields: Any) -> Bundle:

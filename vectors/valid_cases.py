@@ -24,7 +24,7 @@ from parts import (
 from surgery import Draft, seal
 
 from osd_edge.formats.bundle.integers import IntegerLayer, IntegerMatrix
-from osd_edge.formats.bundle.model import Bundle, CodedHead, CodedHeadLayer, Matrix
+from osd_edge.formats.bundle.model import Bundle, Matrix, PlainLayer, StoredHead
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def _valid(
 def valid_cases() -> Iterator[ValidCase]:
     """Every valid case; `index.json` keeps their order."""
     one = np.ones((1, 1), np.float32)
-    tiny = CodedHead("labels", "cls", (CodedHeadLayer(None, None, weight=Matrix(one)),))
+    tiny = StoredHead("labels", "cls", (PlainLayer(None, None, weight=Matrix(one)),))
     yield _valid(
         "head-only",
         "no sites at all, of a base with none; one label, no bias",
@@ -347,7 +347,7 @@ def _coded_cases() -> Iterator[ValidCase]:
             np.ones(1, np.float32),
         ),
         site_count=1,
-        head=CodedHead("labels", "cls", (tiny,)),
+        head=StoredHead("labels", "cls", (tiny,)),
         labels=("only",),
     )
     yield coded(

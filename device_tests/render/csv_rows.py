@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Iterator
 
-from osd_edge.device_tests.report.printable import legible
+from osd_edge.device_tests.report.printable import printable
 from osd_edge.device_tests.report.schema import Figures, Report
 
 _FORMULA = frozenset("=+-@")
@@ -25,7 +25,7 @@ def to_csv(report: Report) -> str:
             writer.writerows(_cells(*head, of, *line) for line in _lines(row))
     for name, part in (("conditions", report["conditions"]), ("noise", report["noise"])):
         writer.writerows(_cells(name, "", "", "", *line) for line in _lines(part))
-    return legible(text.getvalue())
+    return printable(text.getvalue())
 
 
 def _cells(*cells: object) -> Iterator[object]:

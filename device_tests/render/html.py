@@ -7,7 +7,7 @@ from osd_edge.device_tests.render.charts import charts_of
 from osd_edge.device_tests.render.figures import number_of, scenario_of
 from osd_edge.device_tests.render.style import STYLE
 from osd_edge.device_tests.render.tables import Table, facts_of, tables_of
-from osd_edge.device_tests.report.printable import legible
+from osd_edge.device_tests.report.printable import printable
 from osd_edge.device_tests.report.schema import Report
 
 _SIGNS = {"passed": "✓", "failed": "✗", "incomplete": "…"}
@@ -57,7 +57,7 @@ def to_html(report: Report) -> str:
     parts.append("</dl>")
     parts += [_table(table) for table in tables_of(report)]
     parts.append("</main></body></html>")
-    return legible("\n".join(parts) + "\n")
+    return printable("\n".join(parts) + "\n")
 
 
 def _where(report: Report) -> str:

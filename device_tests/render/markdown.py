@@ -3,7 +3,7 @@
 import re
 
 from osd_edge.device_tests.render.tables import Table, facts_of, tables_of
-from osd_edge.device_tests.report.printable import legible
+from osd_edge.device_tests.report.printable import printable
 from osd_edge.device_tests.report.schema import Report
 
 _MARKS = re.compile(r"[\\|\[`]")
@@ -33,5 +33,5 @@ def markdown_table(table: Table) -> str:
 
 def _cell(text: str) -> str:
     """The text on one line, and no more than text: no table's bar, no tag, no link, no image."""
-    line = " ".join(legible(text).split()).replace("&", "&amp;").replace("<", "&lt;")
+    line = " ".join(printable(text).split()).replace("&", "&amp;").replace("<", "&lt;")
     return _MARKS.sub(r"\\\g<0>", line)

@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from osd_edge.data.bounded_read import read_regular
+from osd_edge.data.bounded_read import read_bounded
 from osd_edge.device_tests.report.json_bounds import bounded_int, check_bounds
-from osd_edge.device_tests.report.printable import legible_lines
+from osd_edge.device_tests.report.printable import printable_lines
 from osd_edge.device_tests.report.rules import check_rules
 from osd_edge.device_tests.report.schema import SCHEMA, Report, is_time
 from osd_edge.errors import Code, ReportError, shown
@@ -21,7 +21,7 @@ def read_report(path: Path) -> Report:
     """The report in the file `path`. Raises ReportError `report.…`."""
     name = shown(str(path))
     try:
-        data = read_regular(path, _MAX_REPORT_BYTES)
+        data = read_bounded(path, _MAX_REPORT_BYTES)
     except OSError as error:
         raise ReportError(
             Code.REPORT_MISSING, f"cannot read {name}: {error.strerror or error}"
@@ -36,7 +36,7 @@ def read_report(path: Path) -> Report:
 
 
 def parse_report(text: str, source: str = "the report") -> Report:
-    """The report in `text`, checked, its words legible; `source` names it in a refusal.
+    """The report in `text`, checked, its words printable; `source` names it in a refusal.
 
     Raises ReportError.
     """
@@ -44,7 +44,7 @@ def parse_report(text: str, source: str = "the report") -> Report:
         value = json.loads(text, parse_int=bounded_int)
     except (ValueError, RecursionError) as error:
         raise ReportError(Code.REPORT_JSON, f"{source} is not JSON: expected a report") from error
-    report: Report = legible_lines(check_report(value, source))
+    report: Report = printable_lines(check_report(value, source))
     return report
 
 

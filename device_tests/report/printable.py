@@ -10,15 +10,15 @@ _TABLE |= {ord("\t"): " ", ord("\r"): " "}
 del _TABLE[ord("\n")]
 
 
-def legible(text: str) -> str:
+def printable(text: str) -> str:
     """The text with every such character replaced; the ends of its lines stay."""
     return text.translate(_TABLE)
 
 
-def legible_lines(value: Any) -> Any:
-    """Plain JSON with every text in it, its keys too, legible and on one line."""
+def printable_lines(value: Any) -> Any:
+    """Plain JSON with every text in it, its keys too, printable and on one line."""
     if isinstance(value, str):
-        return legible(value).replace("\n", " ")
+        return printable(value).replace("\n", " ")
     if isinstance(value, dict):
-        return {legible_lines(key): legible_lines(inner) for key, inner in value.items()}
-    return [legible_lines(inner) for inner in value] if isinstance(value, list) else value
+        return {printable_lines(key): printable_lines(inner) for key, inner in value.items()}
+    return [printable_lines(inner) for inner in value] if isinstance(value, list) else value

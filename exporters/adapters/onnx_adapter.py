@@ -21,7 +21,7 @@ from osd_edge.errors import Code, InputError
 from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.formats.heads import Floats, Head
-from osd_edge.formats.package.fp16_factors import Array, balance, halved
+from osd_edge.formats.package.fp16_factors import Array, balance, to_fp16
 from osd_edge.formats.package.manifest import BaseManifest, check_fits, read_manifest
 
 SUFFIX = ".onnx_adapter"
@@ -95,7 +95,7 @@ def decoded_factors(task: Bundle, manifest: BaseManifest) -> dict[str, Array]:
         v = np.ascontiguousarray(rows.T)
         if manifest.factors == "fp16":
             balance(u, v)
-            u, v = halved(task.task, u), halved(task.task, v)
+            u, v = to_fp16(task.task, u), to_fp16(task.task, v)
         factors[site.u], factors[site.v] = u[None], v[None]
     return factors
 

@@ -14,13 +14,13 @@ from osd_edge.data.examples import Example, check_labels, check_pairs
 from osd_edge.data.files import make_folder, write_file
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import BudgetError, Code, DataError, InputError, ModelError
-from osd_edge.exporters.compare.kept_results import Cells, cell_name, examples_digest
+from osd_edge.exporters.compare.kept_results import KeptResults, examples_digest, result_name
 from osd_edge.exporters.compare.peers import METHODS, Compressed, Peer, Source, find_methods
 from osd_edge.exporters.methods.budget import parse_budget
 from osd_edge.exporters.methods.frozen_head import HeadOverBase
 from osd_edge.exporters.methods.options import check_seed
 from osd_edge.exporters.models.checkpoint import find_model
-from osd_edge.exporters.models.fine_tuned import Pair, open_pair
+from osd_edge.exporters.models.fine_tuned import FineTuned, open_fine_tuned
 from osd_edge.exporters.models.fingerprint import fingerprint
 from osd_edge.exporters.scoring.fine_tuned_accuracy import fp32_bytes
 from osd_edge.exporters.scoring.text_set import TextSet
@@ -140,10 +140,10 @@ def compare(job: Comparison, out: Path, progress: Progress = silent) -> Outcome:
         raise InputError(Code.INPUT_NUMBER, f"a probe's accuracy is 0 to 1, found {job.probe:g}")
     labelled = {"test set": job.test, "probe's training set": job.probe_train}
     check_pairs({"calibration set": job.calibration} | labelled)
-    pair = open_pair(job.base, job.tuned, progress)
+    models = open_fine_tuned(job.base, job.tuned, progress)
     for name, examples in labelled.items():
-        check_labels(Path(name), examples, pair.labels)
-    work = _Work(job, pair, out, progress)
+        check_labels(Path(name), examples, models.labels)
+    work = _Work(job, models, out, progress)
     references = work.references()
     # The largest first: factors and scores that it needs serve the others too.
     order = sorted(job.cells, key=_largest_first)
@@ -152,7 +152,7 @@ def compare(job: Comparison, out: Path, progress: Progress = silent) -> Outcome:
     return Outcome(
         task=job.task,
         seed=job.seed,
-        labels=len(pair.labels),
+        labels=len(models.labels),
         test_examples=len(job.test),
         calibration_examples=len(job.calibration),
         shared_rows=sum((e.text, e.text_pair) in tested for e in job.calibration),
@@ -172,14 +172,14 @@ def _largest_first(cell: Cell) -> float:
 class _Work:
     """Models and test set of one comparison, opened only where a cell is missing."""
 
-    def __init__(self, job: Comparison, pair: Pair, out: Path, progress: Progress) -> None:
-        self._job, self._pair, self._out, self._progress = job, pair, out, progress
-        self._cells = Cells(out / "cells")
+    def __init__(self, job: Comparison, models: FineTuned, out: Path, progress: Progress) -> None:
+        self._job, self._models, self._out, self._progress = job, models, out, progress
+        self._cells = KeptResults(out / "cells")
         self._opened: tuple[Source, TextSet] | None = None
         self._identity = {
             "task": job.task,
-            "base": pair.fingerprint,
-            "tuned": fingerprint(pair.tuned, pair.tuned.names()),
+            "base": models.fingerprint,
+            "tuned": fingerprint(models.tuned, models.tuned.names()),
             "test": examples_digest(job.test),
         }
 
@@ -212,7 +212,7 @@ class _Work:
         value = self._cells.get(name, inputs)
         if value is not None and self._files_are_there(value):
             return Point(**value | {"budget": budget, "files": tuple(value["files"])})
-        point = self._measure(METHODS[method], budget, Path("files") / cell_name(name, inputs))
+        point = self._measure(METHODS[method], budget, Path("files") / result_name(name, inputs))
         self._cells.put(name, inputs, asdict(point))
         return point
 
@@ -225,7 +225,7 @@ class _Work:
         except (BudgetError, DataError, ModelError) as error:
             return Point(method.name, budget, refused=f"{error} [{error.code}]")
         seconds = time.process_time() - start
-        restored = method.restore(compressed.files, self._pair.backbone)
+        restored = method.restore(compressed.files, self._models.backbone)
         model: Any = source.model.module
         if restored.over_base is None:
             source.model.set_weights(restored.deltas, restored.head)
@@ -276,7 +276,7 @@ class _Work:
                 seed=job.seed,
                 progress=self._progress,
             )
-            self._opened = source, TextSet(self._pair, job.test)
+            self._opened = source, TextSet(self._models, job.test)
         return self._opened
 
     def _write(self, compressed: Compressed, folder: Path) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from osd_edge.data.examples import Example
 from osd_edge.data.files import make_folder, write_file
 
 
-class Cells:
+class KeptResults:
     """The folder of cells."""
 
     def __init__(self, folder: Path) -> None:
@@ -45,10 +45,10 @@ class Cells:
         write_file(self._path(name, inputs), (text + "\n").encode())
 
     def _path(self, name: str, inputs: Mapping[str, Any]) -> Path:
-        return self._folder / f"{cell_name(name, inputs)}.json"
+        return self._folder / f"{result_name(name, inputs)}.json"
 
 
-def cell_name(name: str, inputs: Mapping[str, Any]) -> str:
+def result_name(name: str, inputs: Mapping[str, Any]) -> str:
     """`name` and a hash of `inputs` and of the tool's version and code."""
     return f"{name}-{_digest({'tool': _tool(), 'inputs': inputs})[:12]}"
 

@@ -23,7 +23,7 @@ FACTORS = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16}
 
 
 @dataclass(frozen=True)
-class Place:
+class LayerUse:
     """Where a graph computes a layer: at `node`, from the tensor `x` to the tensor `result`.
 
     A Gemm sees rows `[r, d]` and adds the bias itself; a MatMul sees `[batch, tokens, d]`. `use`
@@ -39,7 +39,7 @@ class Place:
 
 def find_layers(
     model: onnx.ModelProto, folder: Path, backbone: Backbone, progress: Progress = silent
-) -> dict[str, tuple[Place, ...]]:
+) -> dict[str, tuple[LayerUse, ...]]:
     """Where the graph computes each linear layer, by the layer's module path.
 
     A layer may be used more than once (ALBERT shares its layers). `folder` holds the file with
@@ -81,7 +81,7 @@ def find_layers(
 def insert_branches(
     model: onnx.ModelProto,
     layers: Sequence[LinearLayer],
-    places: Mapping[str, Sequence[Place]],
+    places: Mapping[str, Sequence[LayerUse]],
     chosen: Collection[str],
     factors: str = "fp32",
 ) -> tuple[Site, ...]:
@@ -93,7 +93,7 @@ def insert_branches(
     """
     graph = model.graph
     sites = {}
-    by_result: dict[str, tuple[Place, Site]] = {}
+    by_result: dict[str, tuple[LayerUse, Site]] = {}
     for layer in layers:
         if layer.name in chosen:
             site = Site(layer.name, layer.n, layer.d, f"{layer.name}.u", f"{layer.name}.v")
@@ -113,7 +113,7 @@ def insert_branches(
     return tuple(sites.values())
 
 
-def _branch(graph: onnx.GraphProto, place: Place, site: Site, kind: int) -> list[onnx.NodeProto]:
+def _branch(graph: onnx.GraphProto, place: LayerUse, site: Site, kind: int) -> list[onnx.NodeProto]:
     """The nodes beside the layer, whose sum takes over the name of the layer's result."""
     assert site.u is not None and site.v is not None
     x, u, v, name = place.x, site.u, site.v, place.use
@@ -162,10 +162,10 @@ def _add_factor_inputs(graph: onnx.GraphProto, site: Site, kind: int) -> None:
         graph.initializer.append(helper.make_tensor(name, kind, empty, b"", raw=True))
 
 
-def _places(layer: str, nodes: Sequence[onnx.NodeProto]) -> Iterator[Place]:
+def _places(layer: str, nodes: Sequence[onnx.NodeProto]) -> Iterator[LayerUse]:
     for i, node in enumerate(nodes):
         use = f"{layer}/{i}" if i else layer
-        yield Place(use, node.name, node.input[0], node.output[0], node.op_type == "Gemm")
+        yield LayerUse(use, node.name, node.input[0], node.output[0], node.op_type == "Gemm")
 
 
 def _int64(name: str, values: list[int]) -> onnx.TensorProto:

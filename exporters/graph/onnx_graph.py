@@ -19,7 +19,7 @@ from optimum.exporters.tasks import TasksManager
 from osd_edge.exporters.graph.external_data import move_weights
 from osd_edge.exporters.graph.tracing import fill, trace
 from osd_edge.exporters.models.backbone import Backbone
-from osd_edge.exporters.models.weightless import hollow_backbone
+from osd_edge.exporters.models.weightless import weightless_backbone
 
 OPSET = 17
 HIDDEN_OUTPUT = "last_hidden_state"
@@ -43,7 +43,7 @@ def export_graph(
     weights no more than one is in memory; embeddings all are.
     """
     with _quiet(), tempfile.TemporaryDirectory(dir=folder) as scratch:
-        model = hollow_backbone(backbone)
+        model = weightless_backbone(backbone)
         config = _onnx_config(model, backbone.has_pooler)
         graph = trace(model, config, Path(scratch) / "export.onnx", OPSET)
         # Layers' weights go to the file at once: fusion would copy them several times.

@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import Code, ModelError, shown
-from osd_edge.exporters.graph.branches import Place
+from osd_edge.exporters.graph.branches import LayerUse
 from osd_edge.exporters.graph.external_data import load_weights, move_weights
 from osd_edge.exporters.graph.folding import drop_unused
 from osd_edge.exporters.models.checkpoint import Checkpoint
@@ -42,7 +42,7 @@ def store_weights(
     folder: Path,
     location: str,
     checkpoint: Checkpoint,
-    places: Mapping[str, Sequence[Place]],
+    places: Mapping[str, Sequence[LayerUse]],
     kind: str,
     progress: Progress = silent,
 ) -> onnx.ModelProto:

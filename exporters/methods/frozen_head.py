@@ -18,7 +18,7 @@ from osd_edge.exporters.scoring.calibrated_task import evenly_spaced
 from osd_edge.exporters.scoring.calibration import Batch, mask_of
 from osd_edge.exporters.scoring.headed_model import HeadedOutput
 from osd_edge.exporters.scoring.task_model import TaskModel
-from osd_edge.formats.bundle.model import CodedHead
+from osd_edge.formats.bundle.model import StoredHead
 from osd_edge.formats.heads import TOKEN_KINDS, Head, apply_head
 
 POOLINGS = ("mean", "cls", "last")  # of a decoder's tokens only the last has seen the whole text
@@ -39,19 +39,19 @@ class FrozenHead:
     weight: torch.Tensor
     bias: torch.Tensor
 
-    def coded(self) -> CodedHead:
+    def coded(self) -> StoredHead:
         """The head as a bundle stores it."""
         step = float(self.weight.square().mean().sqrt()) / _LEVELS or 1.0
         latent = Latent(self.weight / step, None, self.weight.new_full((len(self.weight),), step))
         layers = integer_layers(Latents({}, (latent,), (self.bias,)), [None])
-        return CodedHead(self.kind, self.pooling, tuple(layers))
+        return StoredHead(self.kind, self.pooling, tuple(layers))
 
 
-def fit_frozen_head(model: TaskModel, batches: Sequence[Batch], decoder: bool) -> CodedHead:
+def fit_frozen_head(model: TaskModel, batches: Sequence[Batch], decoder: bool) -> StoredHead:
     """The best head over the frozen base, chosen and fitted on `batches` alone."""
     kind = model.plan.kind
     if kind == "embedding":
-        return CodedHead(kind, model.plan.pooling, (), model.plan.normalize)
+        return StoredHead(kind, model.plan.pooling, (), model.plan.normalize)
     if kind in TOKEN_KINDS:
         poolings: tuple[str, ...] = ("none",)
     else:

@@ -21,7 +21,7 @@ from osd_edge.exporters.models.head_plan import HeadPlan, plan_head
 
 
 @dataclass(frozen=True)
-class Pair:
+class FineTuned:
     """The base's backbone and its fingerprint, the fine-tuned checkpoint, and what its head is."""
 
     backbone: Backbone
@@ -35,7 +35,7 @@ class Pair:
         return self.head.labels
 
 
-def open_pair(
+def open_fine_tuned(
     base: str | Path,
     tuned: str | Path | None,
     progress: Progress = silent,
@@ -44,7 +44,7 @@ def open_pair(
     adapters: Sequence[tuple[str | Path, float]] = (),
     labels: Sequence[str] | None = None,
     head_only: bool = False,
-) -> Pair:
+) -> FineTuned:
     """Open both checkpoints (folders or hub ids); `kind` of task, if not as configured.
 
     In the place of `tuned`, `adapters` are PEFT folders with their weights, and `labels` names
@@ -71,4 +71,4 @@ def open_pair(
     if not head_only:
         check_differs(backbone, checkpoint)
     digest = fingerprint(backbone.checkpoint, list(backbone.parameters), progress)
-    return Pair(backbone, checkpoint, plan, digest)
+    return FineTuned(backbone, checkpoint, plan, digest)

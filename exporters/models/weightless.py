@@ -22,7 +22,7 @@ def weights_not_drawn() -> Iterator[None]:
         yield
 
 
-def hollow_backbone(backbone: Backbone) -> Any:
+def weightless_backbone(backbone: Backbone) -> Any:
     """The backbone in float32 whose every parameter is one zero, stretched to its shape.
 
     It can be run and traced, and takes a few megabytes whatever the size of the model.

@@ -8,7 +8,7 @@ from typing import TypeVar
 from osd_edge.data.examples import Example, check_labels, check_pairs, read_examples
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import Code, DataError, ModelError
-from osd_edge.exporters.models.fine_tuned import Pair
+from osd_edge.exporters.models.fine_tuned import FineTuned
 from osd_edge.exporters.models.image_preparation import preparation
 from osd_edge.exporters.models.tokenizer import max_tokens, tokenizer_for
 from osd_edge.exporters.scoring.calibration import (
@@ -21,13 +21,13 @@ from osd_edge.exporters.scoring.calibration import (
 )
 from osd_edge.exporters.scoring.pictures import read_pictures
 from osd_edge.exporters.scoring.task_model import TaskModel
-from osd_edge.formats.bundle.model import AnySite, CodedHead
+from osd_edge.formats.bundle.model import StoredHead, StoredSite
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Measured:
+class CalibratedTask:
     """A task's torch model with its calibration set.
 
     `fine_tuned` is the score of the model as it came, `linear_only` without its deltas of
@@ -40,7 +40,7 @@ class Measured:
     linear_only: Score
 
     def score(
-        self, sites: Sequence[AnySite], head: CodedHead, progress: Progress = silent
+        self, sites: Sequence[StoredSite], head: StoredHead, progress: Progress = silent
     ) -> Score:
         """The score with base weights plus this delta, and this head."""
         self.model.set_delta(sites, head)
@@ -79,9 +79,9 @@ def evenly_spaced(items: Sequence[T], most: int) -> Sequence[T]:
     return [items[i * len(items) // chosen] for i in range(chosen)]
 
 
-def batches_of(pair: Pair, examples: Sequence[Example], size: int = BATCH) -> list[Batch]:
-    """Batches of `size` examples as the models of `pair` take them."""
-    pictures = pair.backbone.family.reads_images
+def batches_of(models: FineTuned, examples: Sequence[Example], size: int = BATCH) -> list[Batch]:
+    """Batches of `size` examples as the models of `models` take them."""
+    pictures = models.backbone.family.reads_images
     if pictures != (examples[0].picture is not None):
         expected = (
             ("a folder of pictures", "texts") if pictures else ("a file of texts", "pictures")
@@ -89,39 +89,41 @@ def batches_of(pair: Pair, examples: Sequence[Example], size: int = BATCH) -> li
         raise DataError(
             Code.DATA_IMAGES, "this base is calibrated with {}: found {} instead".format(*expected)
         )
-    if pair.head.kind != "labels":
+    if models.head.kind != "labels":
         examples = [replace(example, label=None) for example in examples]
     if pictures:
-        prepared = preparation(pair.backbone.checkpoint)
+        prepared = preparation(models.backbone.checkpoint)
         if prepared is None:
             raise ModelError(
                 Code.MODEL_IMAGES,
-                f"{pair.backbone.checkpoint.folder} has no preprocessor_config.json, which says "
+                f"{models.backbone.checkpoint.folder} has no preprocessor_config.json, which says "
                 "how pictures are prepared: copy it from the model it came from",
             )
         if prepared.settings.channels not in (1, 3):
             raise ModelError(
                 Code.MODEL_IMAGES,
-                f"pictures of files have 1 channel or 3: {pair.backbone.checkpoint.folder} takes "
+                f"pictures of files have 1 channel or 3: {models.backbone.checkpoint.folder} takes "
                 f"{prepared.settings.channels}, and is exported without --calibration",
             )
-        return picture_batches(examples, pair.labels, prepared, size)
-    tokenizer = tokenizer_for(pair.tuned, pair.backbone.checkpoint)
-    limit = max_tokens(pair.backbone.checkpoint, tokenizer)
-    return make_batches(examples, pair.labels, tokenizer, pair.backbone.family.inputs, limit, size)
+        return picture_batches(examples, models.labels, prepared, size)
+    tokenizer = tokenizer_for(models.tuned, models.backbone.checkpoint)
+    limit = max_tokens(models.backbone.checkpoint, tokenizer)
+    return make_batches(
+        examples, models.labels, tokenizer, models.backbone.family.inputs, limit, size
+    )
 
 
 def measure(
-    pair: Pair,
+    models: FineTuned,
     examples: Sequence[Example],
     progress: Progress = silent,
     model: TaskModel | None = None,
-) -> Measured:
+) -> CalibratedTask:
     """Take the scores of the fine-tuned model on `examples`; `model`, if given, is set to it."""
-    batches = batches_of(pair, examples)
-    model = model or TaskModel(pair.backbone, pair.tuned, pair.head)
+    batches = batches_of(models, examples)
+    model = model or TaskModel(models.backbone, models.tuned, models.head)
     model.set_tuned()
-    calibration = Calibration(batches, model.module, progress, kind=pair.head.kind)
+    calibration = Calibration(batches, model.module, progress, kind=models.head.kind)
     model.set_linear_only()
     linear_only = calibration.score(model.module, "Linear layers only on calibration set", progress)
-    return Measured(model, calibration, calibration.reference_score(), linear_only)
+    return CalibratedTask(model, calibration, calibration.reference_score(), linear_only)

@@ -17,7 +17,7 @@ from osd_edge.exporters.models.rounding import as_stored
 from osd_edge.exporters.models.streamed import Read, StreamedLinear, Take
 from osd_edge.exporters.scoring.headed_model import HeadedModel, parameters_by_backbone_name
 from osd_edge.exporters.scoring.input_rounding import round_inputs
-from osd_edge.formats.bundle.model import AnySite, CodedHead
+from osd_edge.formats.bundle.model import StoredHead, StoredSite
 
 
 class TaskModel:
@@ -136,7 +136,7 @@ class TaskModel:
                 self._set_from(name, self._tuned)
         self._set_tuned_head()
 
-    def set_delta(self, sites: Sequence[AnySite], head: CodedHead | None = None) -> None:
+    def set_delta(self, sites: Sequence[StoredSite], head: StoredHead | None = None) -> None:
         """Base weights plus the decoded delta, with the decoded `head` (None: as fine-tuned)."""
         self._set_base(skip_linear=False)
         for delta in sites:
@@ -191,7 +191,7 @@ class TaskModel:
         for name, value in head_values(self._tuned, self.plan.modules).items():
             self._set(name, value)
 
-    def _set_head(self, head: CodedHead) -> None:
+    def _set_head(self, head: StoredHead) -> None:
         for module, layer in zip(self.plan.modules, head.layers, strict=True):
             decoded = layer.decode()
             self._set(f"{module.path}.weight", torch.from_numpy(decoded.dense()))

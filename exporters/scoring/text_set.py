@@ -11,7 +11,7 @@ import torch
 
 from osd_edge.data.examples import Example
 from osd_edge.data.progress import Progress, silent
-from osd_edge.exporters.models.fine_tuned import Pair
+from osd_edge.exporters.models.fine_tuned import FineTuned
 from osd_edge.exporters.models.tokenizer import max_tokens, tokenizer_for
 from osd_edge.exporters.scoring.calibration import MAX_TOKENS
 
@@ -21,11 +21,11 @@ BATCH = 64
 class TextSet:
     """Examples as token batches; `labels` `[rows]` are places in the task's labels, -1 for none."""
 
-    def __init__(self, pair: Pair, examples: Sequence[Example]) -> None:
+    def __init__(self, models: FineTuned, examples: Sequence[Example]) -> None:
         """Tokenise `examples` with the task's tokenizer, cut where the task is cut elsewhere."""
-        tokenizer = tokenizer_for(pair.tuned, pair.backbone.checkpoint)
-        limit = min(MAX_TOKENS, max_tokens(pair.backbone.checkpoint, tokenizer))
-        places = {label: i for i, label in enumerate(pair.labels)}
+        tokenizer = tokenizer_for(models.tuned, models.backbone.checkpoint)
+        limit = min(MAX_TOKENS, max_tokens(models.backbone.checkpoint, tokenizer))
+        places = {label: i for i, label in enumerate(models.labels)}
         self.labels = torch.tensor([places.get(e.label or "", -1) for e in examples])
         paired = examples[0].text_pair is not None
 
@@ -44,7 +44,7 @@ class TextSet:
         for start in range(0, len(order), BATCH):
             rows = order[start : start + BATCH]
             tokens = encode([examples[row] for row in rows], padding=True, return_tensors="pt")
-            inputs = {name: tokens[name] for name in pair.backbone.family.inputs}
+            inputs = {name: tokens[name] for name in models.backbone.family.inputs}
             self._batches.append((rows, inputs))
 
     def __len__(self) -> int:

@@ -102,7 +102,7 @@ def bench(
     from osd_edge.device_tests.plan import processor_list, scenario_list
     from osd_edge.device_tests.render import to_csv, to_html, to_markdown
     from osd_edge.device_tests.report.compare import compare
-    from osd_edge.device_tests.report.printable import legible
+    from osd_edge.device_tests.report.printable import printable
 
     writers = ((csv_file, to_csv), (markdown_file, to_markdown), (html_file, to_html))
     given = _given()
@@ -143,7 +143,7 @@ def bench(
     if comparison is not None:
         click.echo(describe_comparison(comparison), err=json_file == _STDOUT)
     if json_file is not None:
-        click.echo(legible(report["verdict"]["line"]), err=json_file == _STDOUT)
+        click.echo(printable(report["verdict"]["line"]), err=json_file == _STDOUT)
     changed = comparison is not None and bool(comparison.changes) and fail_on_change
     if report["verdict"]["status"] != "passed" or changed:
         sys.exit(1)
@@ -201,20 +201,20 @@ def _write_json(path: Path, report: "Report") -> None:
 def describe(report: "Report") -> str:
     """The report as tables for a terminal, the verdict last."""
     from osd_edge.device_tests.render import facts_of, tables_of
-    from osd_edge.device_tests.report.printable import legible
+    from osd_edge.device_tests.report.printable import printable
 
     lines = [f"{name:9} {value}" for name, value in facts_of(report)]
     for part in tables_of(report):
         lines += ["", part.title, table(part.header, part.rows)]
         lines += [part.note] if part.note else []
-    return legible("\n".join([*lines, "", report["verdict"]["line"]]))
+    return printable("\n".join([*lines, "", report["verdict"]["line"]]))
 
 
 def describe_comparison(comparison: "Comparison") -> str:
     """Changes beyond noise as a table, or that there are none."""
-    from osd_edge.device_tests.report.printable import legible
+    from osd_edge.device_tests.report.printable import printable
 
-    lines = [f"unlike: {legible(note)}" for note in comparison.notes]
+    lines = [f"unlike: {printable(note)}" for note in comparison.notes]
     count = len(comparison.changes)
     lines.append(f"{count} of {comparison.compared} figures changed beyond noise")
     if comparison.changes:

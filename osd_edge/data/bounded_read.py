@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 
-def read_regular(path: Path, most: int) -> bytes | None:
+def read_bounded(path: Path, most: int) -> bytes | None:
     """The bytes of the file `path`, None where they are more than `most`.
 
     What is asked is what was opened, so a file that is replaced meanwhile changes nothing. One

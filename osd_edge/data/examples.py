@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from osd_edge.data.bounded_read import read_regular
+from osd_edge.data.bounded_read import read_bounded
 from osd_edge.data.files import write_file
 from osd_edge.errors import Code, DataError, shown
 
@@ -43,7 +43,7 @@ def read_examples(path: Path) -> tuple[Example, ...]:
                 Code.DATA_KIND,
                 f"expected a .tsv (labelled) or .txt (unlabelled) file, found {path}",
             )
-        data = read_regular(path, sys.maxsize) or b""
+        data = read_bounded(path, sys.maxsize) or b""
         lines = data.decode("utf-8-sig").split("\n")
         lines = [line.removesuffix("\r") for line in lines]
         if not lines[-1]:

@@ -11,9 +11,9 @@ from osd_edge.cli.compare import describe
 from osd_edge.data.examples import Example, read_examples
 from osd_edge.errors import OsdEdgeError
 from osd_edge.exporters.compare.comparison import Comparison, Outcome, compare, grid
-from osd_edge.exporters.compare.kept_results import Cells
+from osd_edge.exporters.compare.kept_results import KeptResults
 from osd_edge.exporters.compare.peers.bundles import restore_bundle
-from osd_edge.exporters.models.fine_tuned import open_pair
+from osd_edge.exporters.models.fine_tuned import open_fine_tuned
 from osd_edge.exporters.scoring.task_model import TaskModel
 from osd_edge.exporters.scoring.text_set import TextSet
 from osd_edge.runtime import EdgeSession
@@ -181,7 +181,7 @@ def test_the_device_gives_the_logits_that_were_scored(
     tiny_models: Path, tiny_base: Path, tiny_bundles: tuple[Path, Path]
 ) -> None:
     examples = read_examples(tiny_models / "examples.tsv")
-    pair = open_pair(tiny_models / "base", tiny_models / "first")
+    pair = open_fine_tuned(tiny_models / "base", tiny_models / "first")
     model = TaskModel(pair.backbone, pair.tuned)
     restored = restore_bundle(tiny_bundles[0].read_bytes(), pair.backbone)
     model.set_weights(restored.deltas, restored.head)
@@ -268,7 +268,7 @@ def test_rows_and_numbers_that_do_not_fit(
 
 
 def test_a_cell_is_found_by_all_of_its_inputs(tmp_path: Path) -> None:
-    cells = Cells(tmp_path)
+    cells = KeptResults(tmp_path)
     cells.put("osd", {"seed": 0}, {"size": 1})
     assert cells.get("osd", {"seed": 0}) == {"size": 1}
     assert cells.get("osd", {"seed": 1}) is None and cells.get("lora", {"seed": 0}) is None

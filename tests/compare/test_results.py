@@ -58,7 +58,7 @@ def test_a_result_of_other_code_is_not_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Changed code gives other results: those of before are computed anew."""
-    kept = cells.Cells(tmp_path)
+    kept = cells.KeptResults(tmp_path)
     kept.put("bounds", {"task": "trec"}, {"fine_tuned": 0.9})
     assert kept.get("bounds", {"task": "trec"}) == {"fine_tuned": 0.9}
     monkeypatch.setattr(cells, "_tool", lambda: "0.1.0 of another source")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osd_edge.data.bounded_read import read_regular
+from osd_edge.data.bounded_read import read_bounded
 from osd_edge.errors import BaseError, BundleError
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.formats.coding import positions
@@ -20,8 +20,8 @@ def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"12345")
     (tmp_path / "link").symlink_to(path)
-    assert read_regular(path, 5) == read_regular(tmp_path / "link", 9) == b"12345"
-    assert read_regular(path, 4) is None
+    assert read_bounded(path, 5) == read_bounded(tmp_path / "link", 9) == b"12345"
+    assert read_bounded(path, 4) is None
 
 
 def test_a_file_that_grows_is_not_read_without_end(
@@ -38,7 +38,7 @@ def test_a_file_that_grows_is_not_read_without_end(
         return status
 
     monkeypatch.setattr(os, "fstat", grows)
-    assert read_regular(path, 100) == b"123456"
+    assert read_bounded(path, 100) == b"123456"
 
 
 @pytest.mark.parametrize("name", ["pipe", "folder", "socket", "loop", "a\0b", "\ud800", "x" * 5000])

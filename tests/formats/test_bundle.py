@@ -15,14 +15,14 @@ from osd_edge.errors import BundleError, InputError
 from osd_edge.formats.bundle.model import (
     VALUE_TYPES,
     Bundle,
-    CodedHead,
-    CodedHeadLayer,
     Matrix,
-    SiteDelta,
+    PlainLayer,
+    PlainSite,
+    StoredHead,
     task_name,
     write_bundle,
 )
-from osd_edge.formats.bundle.plain_factor import CodedFactor
+from osd_edge.formats.bundle.plain_factor import PlainFactor
 from osd_edge.formats.bundle.reader import read_bundle
 from osd_edge.formats.container import pack, read_header, read_tensors
 
@@ -51,7 +51,7 @@ def scales(draw: st.DrawFn, values: str, rows: int) -> Array | None:
 
 
 @st.composite
-def heads(draw: st.DrawFn, labels: int) -> CodedHead:
+def heads(draw: st.DrawFn, labels: int) -> StoredHead:
     widths = [*draw(st.lists(st.integers(1, 6), min_size=1, max_size=3)), labels]
     layers = []
     for d, n in pairwise(widths):
@@ -64,9 +64,9 @@ def heads(draw: st.DrawFn, labels: int) -> CodedHead:
             weight = Matrix(numbers(draw, values, (n, d)), scales(draw, values, n))
         bias = numbers(draw, "fp32", (n,)) if draw(st.booleans()) else None
         activation = draw(st.sampled_from([None, "tanh", "relu", "gelu"]))
-        layers.append(CodedHeadLayer(activation, bias, weight, u, v))
+        layers.append(PlainLayer(activation, bias, weight, u, v))
     pooling = draw(st.sampled_from(["cls", "mean", "last", "pooler"]))
-    return CodedHead("labels", pooling, tuple(layers))
+    return StoredHead("labels", pooling, tuple(layers))
 
 
 @st.composite
@@ -76,8 +76,8 @@ def bundles(draw: st.DrawFn) -> Bundle:
     for site in sorted(draw(st.sets(st.integers(0, 9), max_size=3))):
         n, d = draw(st.integers(1, 40)), draw(st.integers(1, 40))
         k = draw(st.integers(1, min(n, d, 4)))
-        u, v = (CodedFactor.of(numbers(draw, values, (k, width))) for width in (n, d))
-        sites.append(SiteDelta(site, u, v, scales(draw, values, k)))
+        u, v = (PlainFactor.of(numbers(draw, values, (k, width))) for width in (n, d))
+        sites.append(PlainSite(site, u, v, scales(draw, values, k)))
     labels = draw(st.lists(TEXT, min_size=1, max_size=4, unique=True))
     return Bundle(
         task=draw(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)),
@@ -123,14 +123,14 @@ def test_what_is_written_is_what_is_read(bundle: Bundle) -> None:
 def example() -> bytes:
     """A bundle of all three codings, with scales and a low-rank head."""
 
-    def factor(count: int, k: int, width: int) -> CodedFactor:
+    def factor(count: int, k: int, width: int) -> PlainFactor:
         flat = np.zeros(k * width, np.int8)
         flat[:count] = 7
-        return CodedFactor.of(flat.reshape(k, width))
+        return PlainFactor.of(flat.reshape(k, width))
 
     scale = np.array([0.5, 2], np.float32)
     u, v = Matrix(np.ones((2, 3), np.int8), scale), Matrix(np.ones((2, 4), np.int8))
-    layer = CodedHeadLayer("tanh", np.ones(3, np.float32), u=u, v=v)
+    layer = PlainLayer("tanh", np.ones(3, np.float32), u=u, v=v)
     return write_bundle(
         Bundle(
             task="example",
@@ -140,10 +140,10 @@ def example() -> bytes:
             site_count=3,
             values="int8",
             sites=(
-                SiteDelta(0, factor(10, 2, 5), factor(3, 2, 100), scale),
-                SiteDelta(2, factor(9, 2, 8), factor(0, 2, 6), scale),
+                PlainSite(0, factor(10, 2, 5), factor(3, 2, 100), scale),
+                PlainSite(2, factor(9, 2, 8), factor(0, 2, 6), scale),
             ),
-            head=CodedHead("labels", "mean", (layer,)),
+            head=StoredHead("labels", "mean", (layer,)),
         )
     )
 
@@ -228,7 +228,7 @@ def test_other_tensors_of_a_sealed_file_are_refused_by_a_code(data: st.DataObjec
 def test_the_arrays_of_a_bundle_are_views_of_its_bytes() -> None:
     bundle = read_bundle(example())
     for site in bundle.sites:
-        assert isinstance(site, SiteDelta)
+        assert isinstance(site, PlainSite)
         assert not site.u.values.flags.owndata and not site.u.values.flags.writeable
 
 

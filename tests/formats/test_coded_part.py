@@ -16,13 +16,13 @@ from osd_edge.formats.bundle.coded import CodedLayer, CodedSite, coded_size, enc
 from osd_edge.formats.bundle.integers import IntegerLayer, IntegerMatrix, IntegerSite
 from osd_edge.formats.bundle.model import (
     Bundle,
-    CodedHead,
-    CodedHeadLayer,
     Matrix,
-    SiteDelta,
+    PlainLayer,
+    PlainSite,
+    StoredHead,
     write_bundle,
 )
-from osd_edge.formats.bundle.plain_factor import CodedFactor
+from osd_edge.formats.bundle.plain_factor import PlainFactor
 from osd_edge.formats.bundle.reader import read_bundle
 from osd_edge.formats.bundle.summary import summarize
 from osd_edge.formats.coding.rows import decode_rows
@@ -53,10 +53,10 @@ def site(
     return IntegerSite(place, rows(random, (k, n)), rows(random, (k, d)), scale)
 
 
-def plainly(coded: IntegerSite) -> SiteDelta:
+def plainly(coded: IntegerSite) -> PlainSite:
     """The same site with float32 values."""
     u, v = coded.decode()
-    return SiteDelta(coded.site, CodedFactor.of(u), CodedFactor.of(v))
+    return PlainSite(coded.site, PlainFactor.of(u), PlainFactor.of(v))
 
 
 def layer(random: np.random.Generator, n: int, d: int, rank: int, bias: bool) -> IntegerLayer:
@@ -92,7 +92,7 @@ def bundles(draw: st.DrawFn) -> Bundle:
         site_count=1000,
         values="coded",
         sites=tuple(sites),
-        head=CodedHead("labels", "cls", layers),
+        head=StoredHead("labels", "cls", layers),
     )
 
 
@@ -145,7 +145,9 @@ def example() -> bytes:
     random = np.random.default_rng(3)
     scale = scales(random, 5)
     sites = (site(random, 4, 9, 14, 3, scale[:3]), site(random, 9, 14, 9, 2, scale[3:]))
-    head = CodedHead("labels", "cls", (layer(random, 5, 7, 2, True), layer(random, 2, 5, 0, False)))
+    head = StoredHead(
+        "labels", "cls", (layer(random, 5, 7, 2, True), layer(random, 2, 5, 0, False))
+    )
     return write_bundle(Bundle("coded", "1", ("no", "yes"), "0" * 64, 1000, "coded", sites, head))
 
 
@@ -189,7 +191,7 @@ def test_what_cannot_be_coded_is_not_written() -> None:
             write_bundle(replace(bundle, sites=(changed,)))
     with pytest.raises(ValueError, match="fp32"):
         write_bundle(replace(bundle, values="fp32"))
-    plain = CodedHeadLayer(None, None, weight=Matrix(np.ones((2, 7), np.float32)))
+    plain = PlainLayer(None, None, weight=Matrix(np.ones((2, 7), np.float32)))
     with pytest.raises(ValueError, match="integers alone"):
         write_bundle(replace(bundle, head=replace(bundle.head, layers=(plain,))))
 
@@ -227,7 +229,7 @@ def test_sizes_add_up() -> None:
 
 def test_a_header_of_a_few_labels_is_small() -> None:
     random = np.random.default_rng(0)
-    head = CodedHead("labels", "pooler", (layer(random, 6, 384, 0, True),))
+    head = StoredHead("labels", "pooler", (layer(random, 6, 384, 0, True),))
     labels = ("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM")
     data = write_bundle(Bundle("trec", "1", labels, "0" * 64, 37, "coded", (), head))
     assert int.from_bytes(data[:8], "little") + 8 <= 600
@@ -250,7 +252,7 @@ def test_a_session_runs_a_coded_bundle_as_its_factors(tiny_base: Path, tmp_path:
         site_count=len(manifest.sites),
         values="coded",
         sites=sites,
-        head=CodedHead(
+        head=StoredHead(
             "labels", "cls", (layer(random, len(tiny.LABELS), manifest.hidden_size, 0, True),)
         ),
     )
@@ -261,10 +263,10 @@ def test_a_session_runs_a_coded_bundle_as_its_factors(tiny_base: Path, tmp_path:
         task="plain",
         values="fp32",
         sites=tuple(map(plainly, sites)),
-        head=CodedHead(
+        head=StoredHead(
             "labels",
             "cls",
-            (CodedHeadLayer(None, plain_layer.bias, weight=Matrix(plain_layer.weight)),),
+            (PlainLayer(None, plain_layer.bias, weight=Matrix(plain_layer.weight)),),
         ),
     )
     session = EdgeSession(tiny_base, threads=1)

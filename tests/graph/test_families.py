@@ -11,7 +11,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification, AutoToke
 
 from osd_edge.exporters import HeadOptions, export_base, export_task
 from osd_edge.exporters.models.families import known_families, load_family, parse_family
-from osd_edge.exporters.models.fine_tuned import open_pair
+from osd_edge.exporters.models.fine_tuned import open_fine_tuned
 from osd_edge.exporters.scoring.task_model import TaskModel
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.formats.package.manifest import WEIGHTS
@@ -120,7 +120,7 @@ def test_task_equals_torch_with_decoded_delta(
         head=head,
         calibration=family / "examples.tsv",
     )
-    pair = open_pair(family / "base", family / "tuned")
+    pair = open_fine_tuned(family / "base", family / "tuned")
     bundle = read_bundle_file(path)
     model = TaskModel(pair.backbone, pair.tuned)
     model.set_delta(bundle.sites, bundle.head)
@@ -139,7 +139,7 @@ def test_a_coded_task_equals_torch(family: Path, tmp_path: Path) -> None:
         calibration=family / "examples.tsv",
     )
     assert report.sites and report.size <= 6 * 1024
-    pair = open_pair(family / "base", family / "tuned")
+    pair = open_fine_tuned(family / "base", family / "tuned")
     bundle = read_bundle_file(path)
     model = TaskModel(pair.backbone, pair.tuned)
     model.set_delta(bundle.sites, bundle.head)
@@ -157,7 +157,7 @@ def test_full_rank_gives_back_the_fine_tuned_model(family: Path, tmp_path: Path)
         budget="r=64",
         head=HeadOptions(values="fp32"),
     )
-    pair = open_pair(family / "base", family / "tuned")
+    pair = open_fine_tuned(family / "base", family / "tuned")
     reference = AutoModelForSequenceClassification.from_pretrained(family / "tuned").eval()
     linear = {f"{layer.name}.weight" for layer in pair.backbone.layers}
     prefix = f"{reference.base_model_prefix}."

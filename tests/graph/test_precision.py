@@ -17,13 +17,13 @@ from osd_edge.data.examples import read_examples
 from osd_edge.errors import BaseError, DataError, InputError, TaskError
 from osd_edge.exporters import TaskExporter, export_base, export_task
 from osd_edge.exporters.models.checkpoint import Checkpoint
-from osd_edge.exporters.models.fine_tuned import open_pair
+from osd_edge.exporters.models.fine_tuned import open_fine_tuned
 from osd_edge.exporters.models.rounding import BLOCK, as_stored, int4_blocks, int8_rows
 from osd_edge.exporters.scoring.calibration import Batch
 from osd_edge.exporters.scoring.input_rounding import rounded
 from osd_edge.exporters.scoring.task_model import TaskModel
 from osd_edge.formats.bundle.integers import IntegerLayer, IntegerMatrix, IntegerSite
-from osd_edge.formats.bundle.model import CODED, Bundle, CodedHead, write_bundle
+from osd_edge.formats.bundle.model import CODED, Bundle, StoredHead, write_bundle
 from osd_edge.formats.bundle.reader import read_bundle, read_bundle_file
 from osd_edge.formats.coding.scales import snap_scales
 from osd_edge.formats.package.manifest import MANIFEST, MODEL, PLAIN_MODEL, WEIGHTS, read_manifest
@@ -122,7 +122,7 @@ def scaled_bundle(package: Path, scale: float, largest: int) -> Bundle:
         site_count=len(manifest.sites),
         values=CODED,
         sites=(IntegerSite(0, u.astype(np.int32), v.astype(np.int32), scales),),
-        head=CodedHead("labels", "cls", (IntegerLayer(None, None, weight=weight),)),
+        head=StoredHead("labels", "cls", (IntegerLayer(None, None, weight=weight),)),
     )
 
 
@@ -177,7 +177,7 @@ def test_a_package_holds_the_weights_that_torch_is_given(
     session = EdgeSession(tmp_path / "package")
     session.load(tmp_path / "t.osd.safetensors")
     inputs = session.encode(TEXTS[:1])
-    pair = open_pair(base, tuned)
+    pair = open_fine_tuned(base, tuned)
     model = TaskModel(pair.backbone, pair.tuned, weights=kind)
     bundle = read_bundle_file(tmp_path / "t.osd.safetensors")
     tokens = {name: torch.from_numpy(array) for name, array in inputs.items()}

@@ -10,7 +10,7 @@ from transformers import AutoModel, AutoTokenizer
 from osd_edge.data.examples import read_examples
 from osd_edge.exporters import export_base, export_task
 from osd_edge.exporters.demo.minilm import minilm_folder
-from osd_edge.exporters.models.fine_tuned import open_pair
+from osd_edge.exporters.models.fine_tuned import open_fine_tuned
 from osd_edge.exporters.scoring.fine_tuned_accuracy import fine_tuned_accuracy
 from osd_edge.exporters.scoring.task_model import TaskModel
 from osd_edge.formats.bundle.reader import read_bundle_file
@@ -72,7 +72,7 @@ def test_a_task_equals_torch_with_the_decoded_delta(
         calibration=calibration,
         extra_rank=None if method == "truncsvd" else 2,
     )
-    pair = open_pair(minilm_folder(), tuned)
+    pair = open_fine_tuned(minilm_folder(), tuned)
     bundle = read_bundle_file(path)
     model = TaskModel(pair.backbone, pair.tuned)
     model.set_delta(bundle.sites, bundle.head)

@@ -13,7 +13,7 @@ from osd_edge.data.examples import Example, read_examples
 from osd_edge.errors import BudgetError, DataError, InputError
 from osd_edge.exporters import TaskExporter, export_base, export_task
 from osd_edge.exporters.scoring.task_model import TaskModel
-from osd_edge.formats.bundle.model import AnySite, CodedHead
+from osd_edge.formats.bundle.model import StoredHead, StoredSite
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.runtime import EdgeSession
 from tests.support import tiny
@@ -79,7 +79,7 @@ def _divergence(exporter: TaskExporter, tmp_path: Path, how: str) -> float:
 
 
 def _divergence_of(
-    exporter: TaskExporter, sites: Sequence[AnySite], head: CodedHead | None
+    exporter: TaskExporter, sites: Sequence[StoredSite], head: StoredHead | None
 ) -> float:
     """On held-back rows, in nats."""
     measured = exporter.coded_task(0).measured

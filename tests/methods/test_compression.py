@@ -13,8 +13,8 @@ from osd_edge.exporters.methods.budget import Budget, layer_bits, paper_bits, pa
 from osd_edge.exporters.methods.factorize import factorize_sites, truncated_svd
 from osd_edge.exporters.methods.paper.importance import importance_scores
 from osd_edge.exporters.methods.paper.sparsify import magnitude_scores, sparsify
-from osd_edge.exporters.methods.stored.values import code_site
-from osd_edge.exporters.models.fine_tuned import open_pair
+from osd_edge.exporters.methods.stored.values import stored_site
+from osd_edge.exporters.models.fine_tuned import open_fine_tuned
 from osd_edge.exporters.scoring.calibrated_task import measure, read_calibration
 
 sizes = st.integers(2, 12)
@@ -91,7 +91,7 @@ def test_budgets_are_read_as_people_write_them() -> None:
 @settings(deadline=None)
 def test_quantised_factors_stay_near(n: int, d: int, seed: int, values: str) -> None:
     factors = truncated_svd(random_delta(n, d, seed), 2)
-    site = code_site(0, factors.u, factors.v, values)
+    site = stored_site(0, factors.u, factors.v, values)
     assert site is not None
     u, v = site.decode()
     product = factors.u.double().T @ factors.v.double()
@@ -103,13 +103,13 @@ def test_quantised_factors_stay_near(n: int, d: int, seed: int, values: str) -> 
 
 def test_values_too_large_for_fp16_are_refused() -> None:
     with pytest.raises(ModelError) as refusal:
-        code_site(0, torch.full((1, 3), 1e6), torch.ones(1, 3), "fp16")
+        stored_site(0, torch.full((1, 3), 1e6), torch.ones(1, 3), "fp16")
     assert refusal.value.code == "model.range"
 
 
 def test_importance_is_the_damage_pushed_through_the_other_factor(tiny_models: Path) -> None:
     """Against Z formed whole, from gradients taken batch by batch at the midpoint."""
-    pair = open_pair(tiny_models / "base", tiny_models / "first")
+    pair = open_fine_tuned(tiny_models / "base", tiny_models / "first")
     examples = read_calibration(tiny_models / "examples.tsv", pair.labels)
     measured = measure(pair, examples)
     factors = factorize_sites(

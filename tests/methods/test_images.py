@@ -20,7 +20,7 @@ from osd_edge.data.examples import Example
 from osd_edge.errors import BaseError, DataError, InputError, ModelError, OsdEdgeError
 from osd_edge.exporters import HeadOptions, export_base, export_task
 from osd_edge.exporters.models.checkpoint import Checkpoint
-from osd_edge.exporters.models.fine_tuned import open_pair
+from osd_edge.exporters.models.fine_tuned import open_fine_tuned
 from osd_edge.exporters.models.image_preparation import preparation
 from osd_edge.exporters.scoring.calibrated_task import batches_of
 from osd_edge.exporters.scoring.pictures import Pixels, read_pictures
@@ -64,7 +64,7 @@ def test_base_and_task_equal_torch(vit: Path) -> None:
     output = session.run({"pixel_values": pixels.numpy()})
     assert np.abs(output.hidden - hidden).max() <= 1e-4
     # What a bundle leaves out (embeddings, biases, LayerNorms) is set to the base's.
-    pair = open_pair(vit / "base", vit / "tuned")
+    pair = open_fine_tuned(vit / "base", vit / "tuned")
     reference = AutoModelForImageClassification.from_pretrained(vit / "tuned").eval()
     linear = {f"{layer.name}.weight" for layer in pair.backbone.layers}
     with torch.no_grad():
@@ -147,7 +147,7 @@ def test_pictures_calibrate_it(vit: Path, tmp_path: Path, refine: str) -> None:
 def test_pictures_are_prepared_as_transformers_does(vit: Path, tmp_path: Path) -> None:
     save_pictures(tmp_path, 6)
     examples = read_pictures(tmp_path)
-    batches = batches_of(open_pair(vit / "base", vit / "tuned"), examples, 4)
+    batches = batches_of(open_fine_tuned(vit / "base", vit / "tuned"), examples, 4)
     assert [len(batch.rows) for batch in batches] == [4, 2]
     processor = ViTImageProcessor.from_pretrained(vit / "base")
     opened = [Image.open(example.picture) for example in examples if example.picture]

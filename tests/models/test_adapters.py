@@ -12,7 +12,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from osd_edge.errors import InputError, ModelError
 from osd_edge.exporters import HeadOptions, export_base, export_task
-from osd_edge.exporters.models.fine_tuned import open_pair
+from osd_edge.exporters.models.fine_tuned import open_fine_tuned
 from osd_edge.exporters.scoring.task_model import TaskModel
 from osd_edge.runtime import EdgeSession
 from tests.support import tiny
@@ -82,7 +82,7 @@ def way(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def test_every_weight_is_the_one_that_peft_merges(way: Path) -> None:
-    pair = open_pair(way / "base", None, adapters=[(way / "adapter", 1.0)])
+    pair = open_fine_tuned(way / "base", None, adapters=[(way / "adapter", 1.0)])
     expected = dict(merged(way / "base", way / "adapter").named_parameters())
     model = TaskModel(pair.backbone, pair.tuned, pair.head)
     model.set_tuned()
@@ -141,7 +141,7 @@ def test_a_device_answers_as_the_merged_model(two: Path, tmp_path: Path) -> None
 
 def test_several_adapters_add_up_with_their_weights(two: Path) -> None:
     adapters: list[tuple[str | Path, float]] = [(two / "one", 0.7), (two / "other", -0.4)]
-    pair = open_pair(two / "base", None, adapters=adapters)
+    pair = open_fine_tuned(two / "base", None, adapters=adapters)
     base = dict(classifier(two / "base").named_parameters())
     one, other = (
         dict(merged(two / "base", two / name).named_parameters()) for name in ("one", "other")
@@ -155,7 +155,7 @@ def test_several_adapters_add_up_with_their_weights(two: Path) -> None:
 
 def refused(two: Path, adapter: Path, labels: list[str] | None = None) -> str:
     with pytest.raises((ModelError, InputError)) as caught:
-        open_pair(two / "base", None, adapters=[(adapter, 1.0)], labels=labels)
+        open_fine_tuned(two / "base", None, adapters=[(adapter, 1.0)], labels=labels)
     return caught.value.code
 
 

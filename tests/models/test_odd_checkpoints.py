@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from osd_edge.errors import InputError, ModelError, OsdEdgeError
 from osd_edge.exporters import export_base
 from osd_edge.exporters.models.checkpoint import Checkpoint, find_model
-from osd_edge.exporters.models.fine_tuned import open_pair
+from osd_edge.exporters.models.fine_tuned import open_fine_tuned
 from osd_edge.exporters.models.peft_adapter import pattern_matches
 from tests.support import tiny
 from tests.support.command_line import run_cli
@@ -77,14 +77,14 @@ def refusal(action: Callable[[], object]) -> tuple[str, str]:
 
 
 def opening(models: Path) -> Callable[[], object]:
-    return lambda: open_pair(models / "base", models / "first")
+    return lambda: open_fine_tuned(models / "base", models / "first")
 
 
 def adapting(
     models: Path, names: Iterable[str] = ("adapter",), labels: list[str] | None = None
 ) -> Callable[[], Any]:
     adapters: list[tuple[str | Path, float]] = [(models / name, 1.0) for name in names]
-    return lambda: open_pair(models / "base", None, adapters=adapters, labels=labels)
+    return lambda: open_fine_tuned(models / "base", None, adapters=adapters, labels=labels)
 
 
 def test_the_untouched_ones_are_taken(models: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_layer_of_a_head_takes_what_the_one_before_gives(tmp_path: Path) -> No
             {"pre_classifier.weight": torch.ones(24, 32), "pre_classifier.bias": torch.ones(24)}
         ),
     )
-    code, message = refusal(lambda: open_pair(base, tuned))
+    code, message = refusal(lambda: open_fine_tuned(base, tuned))
     assert code == "model.shape" and "classifier.weight" in message and "[outputs, 24]" in message
 
 
@@ -201,7 +201,7 @@ def test_another_number_of_layers(tmp_path: Path, family: str, name: str, layers
     base = tiny.make_base(family, tmp_path / "base")
     tuned = tiny.make_tuned(base, tmp_path / "tuned")
     edit(tuned / "config.json", **{name: layers})
-    code, message = refusal(lambda: open_pair(base, tuned))
+    code, message = refusal(lambda: open_fine_tuned(base, tuned))
     assert code == "model.architecture" and f"{layers}, the base has 2" in message
 
 
@@ -358,7 +358,7 @@ def test_a_bias_for_a_layer_without_one(tmp_path: Path) -> None:
         },
         adapter / "adapter_model.safetensors",
     )
-    code, message = refusal(lambda: open_pair(base, None, adapters=[(adapter, 1.0)]))
+    code, message = refusal(lambda: open_fine_tuned(base, None, adapters=[(adapter, 1.0)]))
     assert code == "model.adapter-method" and "layers.0.attn.Wo" in message
 
 

@@ -13,7 +13,7 @@ from osd_edge.device_tests.gauges.memory import read_memory
 from osd_edge.exporters import export_base
 from osd_edge.exporters.demo.minilm import minilm_folder
 from osd_edge.formats.bundle.integers import IntegerLayer, IntegerMatrix, IntegerSite
-from osd_edge.formats.bundle.model import CODED, Bundle, CodedHead, write_bundle
+from osd_edge.formats.bundle.model import CODED, Bundle, StoredHead, write_bundle
 from osd_edge.formats.coding.scales import snap_scales
 from osd_edge.formats.package.manifest import read_manifest
 
@@ -92,7 +92,7 @@ def bundle(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         site_count=len(manifest.sites),
         values=CODED,
         sites=sites,
-        head=CodedHead("labels", "cls", (layer,)),
+        head=StoredHead("labels", "cls", (layer,)),
     )
     path = tmp_path_factory.mktemp("bundle") / "many.osd.safetensors"
     path.write_bytes(write_bundle(made))

@@ -32,7 +32,7 @@ class AxisSign:
             axis = int(n * columns.square().sum() > d * rows.square().sum())
             axes.append(axis)
             scales.append(flat.half(columns if axis else rows))
-        tensors = flat.half_head(source) | {
+        tensors = flat.fp16_head(source) | {
             "sites": flat.site_table(source),
             "axes": np.array(axes, np.uint8),
             "scales": np.concatenate(scales),

@@ -38,7 +38,7 @@ class BitDelta:
         deltas = {layer.name: source.delta(layer.name) for layer in source.layers}
         sign = {name: torch.where(delta > 0, 1.0, -1.0) for name, delta in deltas.items()}
         scales = {name: float(delta.abs().mean()) for name, delta in deltas.items()}
-        head = flat.half_head(source)
+        head = flat.fp16_head(source)
         scales = distil_scales(source, sign, scales, flat.read_head(head), self._steps)
         tensors = head | {
             "sites": flat.site_table(source),

@@ -75,7 +75,7 @@ def _fit(source: Source, budget: Budget, *, each_layer: bool) -> Compressed:
     scales = np.array([part.std() for part in (deltas if each_layer else [values])], np.float32)
     most = min(_most(budget, source), max(1, int(LARGEST_SHARE * values.size)))
     order = _by_magnitude(deltas, most, each_layer=each_layer)
-    head = flat.half_head(source)
+    head = flat.fp16_head(source)
 
     def build(count: int) -> tuple[Compressed, int]:
         where = np.sort(order[:count])

@@ -18,9 +18,9 @@ from osd_edge.exporters.compare.peers.source import Source
 from osd_edge.exporters.methods.budget import Budget
 from osd_edge.exporters.methods.factorize import Factors
 from osd_edge.exporters.methods.osd_rd.refine import REFINEMENTS
-from osd_edge.exporters.methods.stored.head import HeadOptions, code_head_layer
+from osd_edge.exporters.methods.stored.head import HeadOptions, stored_head_layer
 from osd_edge.exporters.methods.stored.latents import Latent, Latents
-from osd_edge.exporters.methods.stored.values import code_site
+from osd_edge.exporters.methods.stored.values import stored_site
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.head_plan import head_modules
 from osd_edge.formats.bundle.model import Bundle, write_bundle
@@ -104,7 +104,7 @@ class RefinedTruncSvd:
             start[layers[site.site].name] = (u, v)
         factors, head = _refined(source, start)
         head_layers = tuple(
-            code_head_layer(
+            stored_head_layer(
                 head[f"{module.path}.weight"],
                 module.activation,
                 head.get(f"{module.path}.bias"),
@@ -127,7 +127,7 @@ def _within(source: Source, bundle: Bundle, factors: dict[str, Columns], budget:
     A value that training brought to zero takes its column out of the dense coding.
     """
     while True:
-        coded = (code_site(source.places[n], u, v, "int8") for n, (u, v) in factors.items())
+        coded = (stored_site(source.places[n], u, v, "int8") for n, (u, v) in factors.items())
         sites = tuple(sorted((s for s in coded if s is not None), key=lambda s: s.site))
         data = write_bundle(replace(bundle, sites=sites))
         if budget.size is None or len(data) <= budget.size:

@@ -41,7 +41,7 @@ def listed_layers(tensors: Mapping[str, Array], backbone: Backbone) -> list[Line
     return [backbone.layers[place] for place in tensors["sites"].tolist()]
 
 
-def half_head(source: "Source") -> dict[str, Array]:
+def fp16_head(source: "Source") -> dict[str, Array]:
     """The fine-tuned head in fp16."""
     return {f"{_HEAD}{name}": half(value) for name, value in source.head().items()}
 

@@ -29,7 +29,7 @@ class ZstdDelta:
 
         values = [flat.half(source.delta(layer.name)).reshape(-1) for layer in source.layers]
         planes = np.concatenate(values).view(np.uint8).reshape(-1, 2)
-        tensors = flat.half_head(source) | {
+        tensors = flat.fp16_head(source) | {
             "high": planes[:, 1],
             "low": planes[:, 0],
             "sites": flat.site_table(source),

@@ -21,12 +21,12 @@ from osd_edge.exporters.methods.osd_rd.work_folder import WorkFolder
 from osd_edge.exporters.methods.osd_rd.work_key import work_key
 from osd_edge.exporters.models.backbone import LinearLayer
 from osd_edge.exporters.models.families import SEQUENCE
-from osd_edge.exporters.models.fine_tuned import Pair
-from osd_edge.exporters.scoring.calibrated_task import Measured, batches_of, measure
+from osd_edge.exporters.models.fine_tuned import FineTuned
+from osd_edge.exporters.scoring.calibrated_task import CalibratedTask, batches_of, measure
 from osd_edge.exporters.scoring.calibration import Score
 from osd_edge.exporters.scoring.held_back import check_keep_rows, split
 from osd_edge.exporters.scoring.task_model import TaskModel
-from osd_edge.formats.bundle.model import CODED, Bundle, CodedHead, write_bundle
+from osd_edge.formats.bundle.model import CODED, Bundle, StoredHead, write_bundle
 
 _PADDING = 8  # bytes by which the headers of two bundles may be filled up differently
 _FLOOR_ROWS = 4096  # more take longer than refining scales does, for a point or two
@@ -51,7 +51,7 @@ class CodedTask:
 
     def __init__(
         self,
-        pair: Pair,
+        models: FineTuned,
         layers: Sequence[LinearLayer],
         examples: Sequence[Example],
         model: TaskModel | None,
@@ -66,22 +66,22 @@ class CodedTask:
         What is finished is kept in `work`, if there is one; `executor` may decompose several
         layers at once.
         """
-        self._pair, self._layers, self._seed = pair, layers, seed
+        self._models, self._layers, self._seed = models, layers, seed
         self._tuning, self._held = split(examples, seed)
         self._model = model
         self._progress = progress
         self._work, self._executor = work, executor
-        self._frozen_heads: dict[int, CodedHead] = {}  # by the number of rows
+        self._frozen_heads: dict[int, StoredHead] = {}  # by the number of rows
         self._floors: dict[bool, Score] = {}  # by whether they are quick ones
 
     @cached_property
-    def measured(self) -> Measured | None:
+    def measured(self) -> CalibratedTask | None:
         """The model with the held-back rows; None where there are none."""
         if not self._held:
             return None
-        return measure(self._pair, self._held, self._progress, model=self._model)
+        return measure(self._models, self._held, self._progress, model=self._model)
 
-    def frozen_head(self, *, quick: bool) -> CodedHead | None:
+    def frozen_head(self, *, quick: bool) -> StoredHead | None:
         """A head over the frozen base, fitted on the rows that tune; None without any.
 
         `quick` takes as many of them as a floor to compare with needs, not all.
@@ -92,8 +92,8 @@ class CodedTask:
         if quick and len(rows) > _FLOOR_ROWS:
             rows = tuple(random.Random(self._seed).sample(rows, _FLOOR_ROWS))
         if len(rows) not in self._frozen_heads:
-            decoder = self._pair.backbone.family.heads[SEQUENCE].pooling == "last"
-            batches = batches_of(self._pair, rows)
+            decoder = self._models.backbone.family.heads[SEQUENCE].pooling == "last"
+            batches = batches_of(self._models, rows)
             with lowered(self._model.module, training_dtype(), only_streamed=True):
                 self._frozen_heads[len(rows)] = fit_frozen_head(self._model, batches, decoder)
         return self._frozen_heads[len(rows)]
@@ -112,13 +112,15 @@ class CodedTask:
     @cached_property
     def pipeline(self) -> RateDistortion:
         """Statistics on the rows that tune, and whitened columns of every site."""
-        order = {layer.name: i for i, layer in enumerate(self._pair.backbone.layers)}
+        order = {layer.name: i for i, layer in enumerate(self._models.backbone.layers)}
         places = {layer.name: order[layer.name] for layer in self._layers}
         work = self._work
         if work is not None:
-            work.key = work_key(self._pair, list(places), self._tuning, self._seed, self._progress)
+            work.key = work_key(
+                self._models, list(places), self._tuning, self._seed, self._progress
+            )
         return RateDistortion(
-            self._pair,
+            self._models,
             places,
             self._model,
             self._tuning,
@@ -133,7 +135,7 @@ class CodedTask:
 
         Raises DataError `data.calibration-needed`, InputError `input.options` for an embedding.
         """
-        if self._pair.head.kind == "embedding":
+        if self._models.head.kind == "embedding":
             raise InputError(
                 Code.INPUT_OPTIONS,
                 "an embedding without a delta is the base's own: no bundle needed",
@@ -259,19 +261,19 @@ class CodedTask:
             raise calibration_needed(f"--refine {refine}")
 
     def _bundle(self, task: str, integers: Integers, method: str, refine: str | None) -> Bundle:
-        plan = self._pair.head
+        plan = self._models.head
         described: dict[str, Any] = {"name": method} | ({"refine": refine} if refine else {})
         if self._model is not None and self._model.weights != "fp32":
             described["base_weights"] = self._model.weights  # what it was tuned for
         return Bundle(
             task=task,
             task_version="1",
-            labels=self._pair.labels,
-            base=self._pair.fingerprint,
-            site_count=len(self._pair.backbone.layers),
+            labels=self._models.labels,
+            base=self._models.fingerprint,
+            site_count=len(self._models.backbone.layers),
             values=CODED,
             sites=integers.sites,
-            head=CodedHead(plan.kind, plan.pooling, integers.layers, plan.normalize),
+            head=StoredHead(plan.kind, plan.pooling, integers.layers, plan.normalize),
             method=described,
         )
 

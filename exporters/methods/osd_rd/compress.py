@@ -42,7 +42,7 @@ from osd_edge.exporters.methods.osd_rd.work_folder import WorkFolder
 from osd_edge.exporters.methods.stored.head import BIG
 from osd_edge.exporters.methods.stored.integers import integer_layers, integer_sites
 from osd_edge.exporters.methods.stored.latents import ROUNDING, Latent, Latents, shrunk
-from osd_edge.exporters.models.fine_tuned import Pair
+from osd_edge.exporters.models.fine_tuned import FineTuned
 from osd_edge.exporters.models.head_plan import head_values
 from osd_edge.exporters.scoring.calibrated_task import batches_of, evenly_spaced
 from osd_edge.exporters.scoring.task_model import TaskModel
@@ -74,7 +74,7 @@ class RateDistortion:
 
     def __init__(
         self,
-        pair: Pair,
+        models: FineTuned,
         places: dict[str, int],
         model: TaskModel | None,
         examples: Sequence[Example],
@@ -88,18 +88,18 @@ class RateDistortion:
 
         What is finished stays in `work`; `executor` may decompose several layers at once.
         """
-        self._pair = pair
+        self._models = models
         self._places = places
         self._model = model
         self._examples = examples
         self._seed = seed
-        self._modules = pair.head.modules
-        values = head_values(pair.tuned, self._modules)
+        self._modules = models.head.modules
+        values = head_values(models.tuned, self._modules)
         heads = [module.path for module in self._modules]
         known = statistics_of([*places, *heads], lambda: self._collect(progress), work)
         self._statistics = {name: known[name] for name in places}
         self._columns = columns_of(
-            pair.backbone, pair.tuned, self._statistics, work, executor, progress
+            models.backbone, models.tuned, self._statistics, work, executor, progress
         )
         self._head = [
             self._head_layer(values[f"{path}.weight"], known[path].load()) for path in heads
@@ -172,8 +172,8 @@ class RateDistortion:
         """`latents` trained to follow the fine-tuned model on the calibration texts."""
         how = replace(how, steps=steps_for(how.steps, self._usual_length))
         chosen = training_texts(self._examples, how.steps * BATCH, self._seed)
-        batches = batches_of(self._pair, chosen, BATCH)
-        head = self._pair.head
+        batches = batches_of(self._models, chosen, BATCH)
+        head = self._models.head
         with self._student(latents, quantized=quantized) as (student, teacher):
             return refine(student, teacher, batches, how, head, seed=self._seed, progress=progress)
 
@@ -182,9 +182,9 @@ class RateDistortion:
         if self._model is None or not latents.sites:
             return latents
         most = MOST_TEXTS_STREAMED if self._model.streamed else MOST_TEXTS
-        batches = batches_of(self._pair, evenly_spaced(self._examples, most))
+        batches = batches_of(self._models, evenly_spaced(self._examples, most))
         with self._student(latents) as (student, teacher):
-            factor = best_amplification(student, teacher, batches, self._pair.head.kind, progress)
+            factor = best_amplification(student, teacher, batches, self._models.head.kind, progress)
         sites = {n: replace(x, scale=factor * x.scale) for n, x in latents.sites.items()}
         return replace(latents, sites=sites)
 
@@ -243,9 +243,9 @@ class RateDistortion:
         layers |= {m.path: module.get_submodule(m.path) for m in self._modules}
         texts = evenly_spaced(self._examples, _STATISTICS_TEXTS)
         if not self._model.streamed:
-            batches = batches_of(self._pair, texts)
+            batches = batches_of(self._models, texts)
             return collect_statistics(module, layers, batches, self._seed, progress)
-        batches = batches_of(self._pair, texts, _STREAMED_BATCH)
+        batches = batches_of(self._models, texts, _STREAMED_BATCH)
         with lowered(module, training_dtype()):
             return collect_statistics(module, layers, batches, self._seed, progress)
 
@@ -289,7 +289,7 @@ class RateDistortion:
     def _rescaled(self, latents: Latents) -> Latents:
         sites = {}
         for name, latent in latents.sites.items():
-            delta = site_delta(self._pair.backbone, self._pair.tuned, name)
+            delta = site_delta(self._models.backbone, self._models.tuned, name)
             assert delta is not None
             sites[name] = rescaled(latent, delta, self._statistics[name].load())
         return Latents(sites, latents.head, latents.biases)
@@ -297,9 +297,9 @@ class RateDistortion:
     @cached_property
     def _usual_length(self) -> float:
         """Tokens of a calibration text, on average; no bound for pictures, which are long."""
-        if self._pair.backbone.family.reads_images:
+        if self._models.backbone.family.reads_images:
             return math.inf
-        some = batches_of(self._pair, evenly_spaced(self._examples, _STATISTICS_TEXTS))
+        some = batches_of(self._models, evenly_spaced(self._examples, _STATISTICS_TEXTS))
         tokens = sum(int(batch.mask.sum()) for batch in some if batch.mask is not None)
         return tokens / sum(len(batch.rows) for batch in some)
 

@@ -50,7 +50,7 @@ def smallest_that_keeps(
 ) -> tuple[T, list[CurvePoint]]:
     """What `attempt` makes at the smallest size that keeps `keep`, and all that was tried.
 
-    Sizes double from 4 KiB until one keeps enough, then the last interval is halved twice.
+    Sizes double from 4 KiB until one keeps enough, then the last interval is to_fp16 twice.
     `attempt(size)` is None where nothing fits. Raises BudgetError `budget.keep` where not even
     1 MiB keeps enough.
     """

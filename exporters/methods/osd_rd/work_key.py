@@ -11,32 +11,34 @@ from osd_edge.data.progress import Progress, silent
 from osd_edge.exporters.methods.osd_rd import leading, moments, whitening
 from osd_edge.exporters.methods.osd_rd.bfloat16 import training_dtype
 from osd_edge.exporters.models.compatibility import used_parameters
-from osd_edge.exporters.models.fine_tuned import Pair
+from osd_edge.exporters.models.fine_tuned import FineTuned
 from osd_edge.exporters.models.fingerprint import fingerprint
 
 _DESCRIBE = ("*.json", "*.txt", "*.model")  # what says how a model computes and reads texts
 
 
 def work_key(
-    pair: Pair,
+    models: FineTuned,
     sites: Sequence[str],
     examples: Sequence[Example],
     seed: int,
     progress: Progress = silent,
 ) -> str:
     """64 hex digits for both models' weights and settings, the head, the texts and our settings."""
-    head = [module.path for module in pair.head.modules]
+    head = [module.path for module in models.head.modules]
     parts = [f"{path}.{part}" for path in head for part in ("weight", "bias")]
-    norms = [f"{m.norm}.{part}" for m in pair.head.modules for part in ("weight", "bias") if m.norm]
-    own = [name for name in (*parts, *norms) if name in pair.tuned]
-    names = [*used_parameters(pair.backbone, pair.tuned, pair.head), *own]
-    folders = (pair.backbone.checkpoint.folder, pair.tuned.folder)
+    norms = [
+        f"{m.norm}.{part}" for m in models.head.modules for part in ("weight", "bias") if m.norm
+    ]
+    own = [name for name in (*parts, *norms) if name in models.tuned]
+    names = [*used_parameters(models.backbone, models.tuned, models.head), *own]
+    folders = (models.backbone.checkpoint.folder, models.tuned.folder)
     described = [sorted(p for e in _DESCRIBE for p in folder.glob(e)) for folder in folders]
     facts = {
         "version": __version__,
-        "base": pair.fingerprint,
-        "tuned": fingerprint(pair.tuned, names, progress, "Fingerprint of the fine-tuned model"),
-        "head": [pair.head.kind, pair.head.pooling, head],
+        "base": models.fingerprint,
+        "tuned": fingerprint(models.tuned, names, progress, "Fingerprint of the fine-tuned model"),
+        "head": [models.head.kind, models.head.pooling, head],
         "models": [[[p.name, _sha256(p)] for p in files] for files in described],
         "multiplies": str(training_dtype()),
         "sites": list(sites),

@@ -18,14 +18,14 @@ from osd_edge.exporters.methods.budget import (
 )
 from osd_edge.exporters.methods.factorize import Factors, Spectrum
 from osd_edge.exporters.methods.paper import selection as methods
-from osd_edge.exporters.methods.stored.values import code_site
+from osd_edge.exporters.methods.stored.values import stored_site
 from osd_edge.exporters.models.backbone import LinearLayer
-from osd_edge.formats.bundle.model import SiteDelta
+from osd_edge.formats.bundle.model import PlainSite
 
 _HALVINGS = 12  # of the range in which a size in bytes is searched: to about a thousandth
 _BITMAP_SAVING = 4.0  # a file's positions take less than the paper counts: it may hold more
 
-Sites = list[SiteDelta]
+Sites = list[PlainSite]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Problem:
     values: str
     factors: Mapping[str, Factors]
     places: Mapping[str, int]
-    size_of: Callable[[Sequence[SiteDelta]], int]
+    size_of: Callable[[Sequence[PlainSite]], int]
     scores: methods.Scores = field(default_factory=dict)
 
 
@@ -80,7 +80,7 @@ def columns_within(budget: Budget, values: str, spectra: Mapping[str, Spectrum])
     return {name: max(1, k) for name, k in needed.items()}
 
 
-def fit_truncated(problem: Problem) -> Sites:
+def search_truncated(problem: Problem) -> Sites:
     """truncsvd within the budget; raises BudgetError `budget.too-small`."""
     p = problem
     if p.budget.rank is not None:
@@ -106,7 +106,7 @@ def fit_truncated(problem: Problem) -> Sites:
     return methods.truncate_by_columns(p.factors, p.places, columns[:fits], p.values)
 
 
-def fit_sparse(problem: Problem, extra: int, progress: Progress = silent) -> Sites:
+def search_sparse(problem: Problem, extra: int, progress: Progress = silent) -> Sites:
     """magtruncsvd or osd with k = r + `extra` columns, within the budget.
 
     For a budget in bytes k follows from the r that these bytes would be in fp32; how many
@@ -180,7 +180,7 @@ def _smallest_sites(problem: Problem) -> Sites:
     """One site with one element of each factor: the least that a bundle can hold."""
     name = min(problem.factors, key=lambda name: problem.places[name])
     u, v = (_peak(factor[:1]) for factor in (problem.factors[name].u, problem.factors[name].v))
-    site = code_site(problem.places[name], u, v, problem.values)
+    site = stored_site(problem.places[name], u, v, problem.values)
     return [site] if site else []
 
 

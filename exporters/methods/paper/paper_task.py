@@ -27,19 +27,19 @@ from osd_edge.exporters.methods.paper.budget_search import (
     Problem,
     columns_needed,
     columns_within,
-    fit_sparse,
-    fit_truncated,
+    search_sparse,
+    search_truncated,
 )
 from osd_edge.exporters.methods.paper.importance import importance_scores
 from osd_edge.exporters.methods.paper.sparsify import magnitude_scores
 from osd_edge.exporters.methods.report import TaskReport
-from osd_edge.exporters.methods.stored.head import HeadOptions, code_head
+from osd_edge.exporters.methods.stored.head import HeadOptions, stored_head
 from osd_edge.exporters.models.backbone import LinearLayer
-from osd_edge.exporters.models.fine_tuned import Pair
-from osd_edge.exporters.scoring.calibrated_task import Measured, evenly_spaced, measure
+from osd_edge.exporters.models.fine_tuned import FineTuned
+from osd_edge.exporters.scoring.calibrated_task import CalibratedTask, evenly_spaced, measure
 from osd_edge.exporters.scoring.calibration import Score
 from osd_edge.exporters.scoring.task_model import TaskModel
-from osd_edge.formats.bundle.model import Bundle, SiteDelta, write_bundle
+from osd_edge.formats.bundle.model import Bundle, PlainSite, write_bundle
 
 MOST_ROWS = 512  # of a calibration set; more change neither gradients nor the choice of c
 _HEAD_SHARE = 4  # big head layers may take a quarter of a budget in bytes
@@ -51,16 +51,16 @@ class PaperTask:
 
     def __init__(
         self,
-        pair: Pair,
+        models: FineTuned,
         layers: Sequence[LinearLayer],
         examples: Sequence[Example],
         model: TaskModel | None,
         progress: Progress = silent,
     ) -> None:
         """Take up to `MOST_ROWS` of `examples`, evenly spaced; nothing is computed yet."""
-        self._pair, self._layers, self._model, self._progress = pair, layers, model, progress
+        self._models, self._layers, self._model, self._progress = models, layers, model, progress
         self._examples = evenly_spaced(examples, MOST_ROWS)
-        places = {layer.name: i for i, layer in enumerate(pair.backbone.layers)}
+        places = {layer.name: i for i, layer in enumerate(models.backbone.layers)}
         self._places = {layer.name: places[layer.name] for layer in layers}
         self._spectra: dict[str, Spectrum] = {}
         self._factors: dict[str, Factors] = {}
@@ -68,11 +68,11 @@ class PaperTask:
         self._importance: methods.Scores = {}
 
     @cached_property
-    def measured(self) -> Measured | None:
+    def measured(self) -> CalibratedTask | None:
         """The model with the rows that score it; None without calibration data."""
         if self._model is None:
             return None
-        return measure(self._pair, self._examples, self._progress, self._model)
+        return measure(self._models, self._examples, self._progress, self._model)
 
     def export(
         self,
@@ -84,7 +84,7 @@ class PaperTask:
     ) -> TaskReport:
         """Write one bundle; raises BudgetError, DataError, OutputError."""
         method, budget, values = chosen.method, chosen.budget, chosen.values
-        kind = self._pair.head.kind
+        kind = self._models.head.kind
         if method == "osd" and kind != "labels":
             raise ModelError(
                 Code.MODEL_HEAD,
@@ -101,12 +101,12 @@ class PaperTask:
         bundle = Bundle(
             task=chosen.task,
             task_version="1",
-            labels=self._pair.labels,
-            base=self._pair.fingerprint,
-            site_count=len(self._pair.backbone.layers),
+            labels=self._models.labels,
+            base=self._models.fingerprint,
+            site_count=len(self._models.backbone.layers),
             values=values,
             sites=(),
-            head=code_head(self._pair.tuned, self._pair.head, options),
+            head=stored_head(self._models.tuned, self._models.head, options),
             method={"name": method} | ({"budget": str(budget)} if budget.rank else {}),
         )
         factors = self._factorized(method, budget, values, extra_rank, progress)
@@ -136,7 +136,7 @@ class PaperTask:
     ) -> Mapping[str, Factors]:
         if method == "truncsvd" and budget.size is not None:
             self._spectra = self._spectra or spectra_of_sites(
-                self._pair.backbone, self._pair.tuned, self._layers, progress
+                self._models.backbone, self._models.tuned, self._layers, progress
             )
             needed = columns_within(budget, values, self._spectra)
         else:
@@ -144,7 +144,7 @@ class PaperTask:
         if any(needed[name] > self._columns.get(name, 0) for name in needed):
             self._columns = {n: max(k, self._columns.get(n, 0)) for n, k in needed.items()}
             self._factors = factorize_sites(
-                self._pair.backbone, self._pair.tuned, self._columns, progress
+                self._models.backbone, self._models.tuned, self._columns, progress
             )
             self._importance = {}
         return self._factors
@@ -158,7 +158,7 @@ class PaperTask:
             assert self.measured is not None
             self._importance = importance_scores(
                 self.measured.model,
-                self._pair.backbone,
+                self._models.backbone,
                 self.measured.calibration,
                 self._factors,
                 progress,
@@ -167,17 +167,17 @@ class PaperTask:
 
     def _fit(
         self, problem: Problem, bundle: Bundle, extra_rank: int | None, progress: Progress
-    ) -> tuple[list[SiteDelta], int | None]:
+    ) -> tuple[list[PlainSite], int | None]:
         """Sites within the budget, and the c they have; the best c by calibration loss."""
         if problem.method == "truncsvd":
-            return fit_truncated(problem), None
+            return search_truncated(problem), None
         if extra_rank is None and self.measured is None:
             extra_rank = methods.DEFAULT_EXTRA
         if extra_rank is not None:
-            return fit_sparse(problem, extra_rank, progress), extra_rank
+            return search_sparse(problem, extra_rank, progress), extra_rank
         candidates = []
         for extra in progress(methods.EXTRA_RANKS, f"Choosing c for {problem.method}"):
-            sites = fit_sparse(problem, extra)
+            sites = search_sparse(problem, extra)
             score = self._score(sites, bundle, silent)
             assert score is not None
             candidates.append((score.loss, extra, sites))
@@ -185,14 +185,14 @@ class PaperTask:
         return sites, extra
 
     def _score(
-        self, sites: Sequence[SiteDelta], bundle: Bundle, progress: Progress
+        self, sites: Sequence[PlainSite], bundle: Bundle, progress: Progress
     ) -> Score | None:
         if self.measured is None:
             return None
         return self.measured.score(sites, bundle.head, progress)
 
     def _complete(
-        self, bundle: Bundle, sites: Sequence[SiteDelta], extra: int | None, score: Score | None
+        self, bundle: Bundle, sites: Sequence[PlainSite], extra: int | None, score: Score | None
     ) -> Bundle:
         """The bundle with its sites, and what people will want to know of it."""
         method = dict(bundle.method) | {

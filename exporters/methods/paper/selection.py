@@ -13,8 +13,8 @@ import torch
 from osd_edge.exporters.methods.budget import VALUE_BITS, column_bits, layer_bits, paper_bits
 from osd_edge.exporters.methods.factorize import Factors, Spectrum
 from osd_edge.exporters.methods.paper.sparsify import sparsify
-from osd_edge.exporters.methods.stored.values import code_site
-from osd_edge.formats.bundle.model import SiteDelta
+from osd_edge.exporters.methods.stored.values import stored_site
+from osd_edge.formats.bundle.model import PlainSite
 
 OSD_RD, HEAD = "osd-rd", "head"  # see exporters/rd
 PAPER_METHODS = ("truncsvd", "magtruncsvd", "osd")
@@ -27,7 +27,7 @@ Scores = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
 
 def truncate_by_rank(
     factors: Mapping[str, Factors], places: Mapping[str, int], rank: float, values: str
-) -> list[SiteDelta]:
+) -> list[PlainSite]:
     """truncsvd at budget r: as many dense columns a layer as 32 r (n + d) bits hold."""
     ranks = {
         name: layer_bits(rank, f.n, f.d) // column_bits(f.n, f.d, values)
@@ -50,7 +50,7 @@ def columns_by_worth(
 
 def truncate_by_columns(
     factors: Mapping[str, Factors], places: Mapping[str, int], columns: Sequence[str], values: str
-) -> list[SiteDelta]:
+) -> list[PlainSite]:
     """truncsvd with one column for each time that a site is named in `columns`."""
     ranks = dict.fromkeys(factors, 0)
     for name in columns:
@@ -65,12 +65,12 @@ def sparsify_by_rank(
     rank: float,
     k: int,
     values: str,
-) -> list[SiteDelta]:
+) -> list[PlainSite]:
     """magtruncsvd or osd: elements of `k` columns a layer, μ within 32 r (n + d) bits."""
     deltas = []
     for name, f in factors.items():
         u, v = sparsify(f, scores[name], k, layer_bits(rank, f.n, f.d), values)
-        deltas.append(code_site(places[name], u, v, values))
+        deltas.append(stored_site(places[name], u, v, values))
     return _in_order(deltas)
 
 
@@ -79,7 +79,7 @@ def nominal_rank(rank: float, values: str) -> int:
     return math.ceil(rank * 32 / VALUE_BITS[values])
 
 
-def total_paper_bits(method: str, sites: Sequence[SiteDelta], values: str) -> int:
+def total_paper_bits(method: str, sites: Sequence[PlainSite], values: str) -> int:
     """The paper's bit count over all sites: μ, or for truncsvd that of dense columns."""
     if method == "truncsvd":
         return sum(s.k * column_bits(s.n, s.d, values) for s in sites)
@@ -91,15 +91,15 @@ def _truncate(
     places: Mapping[str, int],
     ranks: Mapping[str, int],
     values: str,
-) -> list[SiteDelta]:
+) -> list[PlainSite]:
     return _in_order(
         [
-            code_site(places[name], f.u[: ranks[name]], f.v[: ranks[name]], values)
+            stored_site(places[name], f.u[: ranks[name]], f.v[: ranks[name]], values)
             for name, f in factors.items()
             if ranks[name] > 0
         ]
     )
 
 
-def _in_order(deltas: Sequence[SiteDelta | None]) -> list[SiteDelta]:
+def _in_order(deltas: Sequence[PlainSite | None]) -> list[PlainSite]:
     return sorted((s for s in deltas if s is not None), key=lambda s: s.site)

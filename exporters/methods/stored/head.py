@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 
 from osd_edge.exporters.methods.factorize import truncated_svd
-from osd_edge.exporters.methods.stored.values import code_matrix, code_product
+from osd_edge.exporters.methods.stored.values import stored_matrix, stored_product
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.head_plan import HeadPlan, head_values
-from osd_edge.formats.bundle.model import CodedHead, CodedHeadLayer
+from osd_edge.formats.bundle.model import PlainLayer, StoredHead
 
 BIG = 128  # a dense layer with both sides at least this wide may be stored as factors
 KEPT_ENERGY = 0.99  # share of a big layer's squared norm that its factors keep
@@ -28,11 +28,11 @@ class HeadOptions:
     max_bytes: int | None = None
 
 
-def code_head(tuned: Checkpoint, plan: HeadPlan, options: HeadOptions) -> CodedHead:
+def stored_head(tuned: Checkpoint, plan: HeadPlan, options: HeadOptions) -> StoredHead:
     """The head of `tuned` that `plan` describes, stored as `options` say."""
     values = head_values(tuned, plan.modules)
     layers = [
-        code_head_layer(
+        stored_head_layer(
             values[f"{module.path}.weight"],
             module.activation,
             values.get(f"{module.path}.bias"),
@@ -40,23 +40,23 @@ def code_head(tuned: Checkpoint, plan: HeadPlan, options: HeadOptions) -> CodedH
         )
         for module in plan.modules
     ]
-    return CodedHead(plan.kind, plan.pooling, tuple(layers), plan.normalize)
+    return StoredHead(plan.kind, plan.pooling, tuple(layers), plan.normalize)
 
 
-def code_head_layer(
+def stored_head_layer(
     weight: torch.Tensor,
     activation: str | None,
     bias: torch.Tensor | None,
     options: HeadOptions,
-) -> CodedHeadLayer:
+) -> PlainLayer:
     """A linear layer of a head, `weight` `[n, d]`, stored as `options` say."""
     row = None if bias is None else bias.numpy()
     rank = _rank(weight, options) if min(weight.shape) >= BIG else None
     if rank is None:
-        return CodedHeadLayer(activation, row, weight=code_matrix(weight, options.values))
+        return PlainLayer(activation, row, weight=stored_matrix(weight, options.values))
     factors = truncated_svd(weight, rank)
-    u, v = code_product(factors.u, factors.v, options.values)
-    return CodedHeadLayer(activation, row, u=u, v=v)
+    u, v = stored_product(factors.u, factors.v, options.values)
+    return PlainLayer(activation, row, u=u, v=v)
 
 
 def _rank(weight: torch.Tensor, options: HeadOptions) -> int | None:

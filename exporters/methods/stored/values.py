@@ -5,11 +5,11 @@ import torch
 from numpy.typing import NDArray
 
 from osd_edge.errors import Code, ModelError
-from osd_edge.formats.bundle.model import Matrix, SiteDelta
-from osd_edge.formats.bundle.plain_factor import CodedFactor
+from osd_edge.formats.bundle.model import Matrix, PlainSite
+from osd_edge.formats.bundle.plain_factor import PlainFactor
 
 
-def code_site(site: int, u: torch.Tensor, v: torch.Tensor, values: str) -> SiteDelta | None:
+def stored_site(site: int, u: torch.Tensor, v: torch.Tensor, values: str) -> PlainSite | None:
     """Factors U `[k, n]` and V `[k, d]` as the bundle stores them; None where nothing is left.
 
     int8 has one scale a column: u_k and v_k are each scaled to ±127, the product of both scales
@@ -22,17 +22,17 @@ def code_site(site: int, u: torch.Tensor, v: torch.Tensor, values: str) -> SiteD
         scale = (left.scale * right.scale)[alive]
     if not alive.any():
         return None
-    return SiteDelta(
-        site, CodedFactor.of(left.values[alive]), CodedFactor.of(right.values[alive]), scale
+    return PlainSite(
+        site, PlainFactor.of(left.values[alive]), PlainFactor.of(right.values[alive]), scale
     )
 
 
-def code_matrix(weight: torch.Tensor, values: str) -> Matrix:
+def stored_matrix(weight: torch.Tensor, values: str) -> Matrix:
     """A matrix `[n, d]` as the bundle stores it; int8 has one scale for each row."""
     return _matrix(weight, values)
 
 
-def code_product(u: torch.Tensor, v: torch.Tensor, values: str) -> tuple[Matrix, Matrix]:
+def stored_product(u: torch.Tensor, v: torch.Tensor, values: str) -> tuple[Matrix, Matrix]:
     """A product of U `[k, n]` and V `[k, d]`; int8 scales of both are kept with U."""
     left, right = _matrix(u, values), _matrix(v, values)
     if left.scale is None or right.scale is None:

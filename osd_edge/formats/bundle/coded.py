@@ -184,11 +184,11 @@ class CodedLayer:
         return self.integers().decode()
 
 
-AnySite = IntegerSite | CodedSite
-AnyLayer = IntegerLayer | CodedLayer
+CodableSite = IntegerSite | CodedSite
+CodableLayer = IntegerLayer | CodedLayer
 
 
-def encode_part(sites: Sequence[AnySite], layers: Sequence[AnyLayer]) -> bytes:
+def encode_part(sites: Sequence[CodableSite], layers: Sequence[CodableLayer]) -> bytes:
     """The bytes of `osd.coded`, sites by ascending place.
 
     Raises ValueError where a scale is off the grid, a row of a factor is all zeros, or an
@@ -215,12 +215,12 @@ def encode_part(sites: Sequence[AnySite], layers: Sequence[AnyLayer]) -> bytes:
     return table + (encode_rows(blocks) if blocks else b"")
 
 
-def coded_size(sites: Sequence[AnySite], layers: Sequence[AnyLayer]) -> int:
+def coded_size(sites: Sequence[CodableSite], layers: Sequence[CodableLayer]) -> int:
     """Bytes of `osd.coded`, exact: it is coded to see."""
     return len(encode_part(sites, layers))
 
 
-def _whole(sites: Sequence[AnySite], layers: Sequence[AnyLayer]) -> CodedPart | None:
+def _whole(sites: Sequence[CodableSite], layers: Sequence[CodableLayer]) -> CodedPart | None:
     """The part of which these are all sites and layers, still coded, where there is one."""
     part = next((x.part for x in (*layers, *sites) if isinstance(x, (CodedLayer, CodedSite))), None)
     same = part is not None and (tuple(sites), tuple(layers)) == part.coded()

@@ -17,7 +17,7 @@ from osd_edge import __version__
 from osd_edge.errors import Code, InputError
 from osd_edge.formats.bundle.coded import CodedLayer, CodedSite, decoded_part, encode_part
 from osd_edge.formats.bundle.integers import IntegerLayer, IntegerSite
-from osd_edge.formats.bundle.plain_factor import CodedFactor
+from osd_edge.formats.bundle.plain_factor import PlainFactor
 from osd_edge.formats.container import pack
 from osd_edge.formats.heads import Head, HeadLayer
 
@@ -49,7 +49,7 @@ class Matrix:
 
 
 @dataclass(frozen=True)
-class SiteDelta:
+class PlainSite:
     """Coded factors of one site: ΔW = Σ_k scale_k u_k v_kᵀ, `[n, d]`.
 
     `site` is the place in the base's site table; `scale` `[k]` goes with int8 values only and
@@ -57,8 +57,8 @@ class SiteDelta:
     """
 
     site: int
-    u: CodedFactor
-    v: CodedFactor
+    u: PlainFactor
+    v: PlainFactor
     scale: NDArray[np.float32] | None = None
 
     @property
@@ -91,7 +91,7 @@ class SiteDelta:
 
 
 @dataclass(frozen=True)
-class CodedHeadLayer:
+class PlainLayer:
     """One linear layer of a head, as stored: `weight` `[n, d]`, or `u` `[k, n]` and `v` `[k, d]`.
 
     int8 scales: one for each row of `weight`; one for each of the k columns, kept with `u`.
@@ -125,17 +125,17 @@ class CodedHeadLayer:
         return HeadLayer(n, d, self.activation, self.bias, weight=weight, u=u, v=v)
 
 
-AnySite = SiteDelta | IntegerSite | CodedSite
-AnyLayer = CodedHeadLayer | IntegerLayer | CodedLayer
+StoredSite = PlainSite | IntegerSite | CodedSite
+StoredLayer = PlainLayer | IntegerLayer | CodedLayer
 
 
 @dataclass(frozen=True)
-class CodedHead:
+class StoredHead:
     """A head as stored; see `osd_edge.formats.heads` for what its fields mean."""
 
     kind: str
     pooling: str
-    layers: tuple[AnyLayer, ...]
+    layers: tuple[StoredLayer, ...]
     normalize: bool = False
 
     def decode(self) -> Head:
@@ -161,8 +161,8 @@ class Bundle:
     base: str
     site_count: int
     values: str
-    sites: tuple[AnySite, ...]
-    head: CodedHead
+    sites: tuple[StoredSite, ...]
+    head: StoredHead
     method: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Any] = field(default_factory=dict)
     tool: str = f"osd-edge {__version__}"
@@ -215,19 +215,19 @@ def write_bundle(bundle: Bundle) -> bytes:
 
 def _tensors(bundle: Bundle) -> dict[str, Array]:
     if bundle.values == CODED:
-        sites = [site for site in bundle.sites if not isinstance(site, SiteDelta)]
-        layers = [layer for layer in bundle.head.layers if not isinstance(layer, CodedHeadLayer)]
+        sites = [site for site in bundle.sites if not isinstance(site, PlainSite)]
+        layers = [layer for layer in bundle.head.layers if not isinstance(layer, PlainLayer)]
         if (len(sites), len(layers)) != (len(bundle.sites), len(bundle.head.layers)):
             raise ValueError("a coded bundle has integers alone")
         return {"osd.coded": np.frombuffer(encode_part(sites, layers), np.uint8)}
-    deltas = [site for site in bundle.sites if isinstance(site, SiteDelta)]
-    full = [layer for layer in bundle.head.layers if isinstance(layer, CodedHeadLayer)]
+    deltas = [site for site in bundle.sites if isinstance(site, PlainSite)]
+    full = [layer for layer in bundle.head.layers if isinstance(layer, PlainLayer)]
     if (len(deltas), len(full)) != (len(bundle.sites), len(bundle.head.layers)):
         raise ValueError(f"integers in a bundle of {bundle.values} values")
     return _delta_tensors(bundle.values, deltas) | _head_tensors(full)
 
 
-def _delta_tensors(values: str, sites: Sequence[SiteDelta]) -> dict[str, Array]:
+def _delta_tensors(values: str, sites: Sequence[PlainSite]) -> dict[str, Array]:
     factors = [factor for site in sites for factor in (site.u, site.v)]
     dtype = VALUE_TYPES[values]
     table = np.array([[s.site, s.n, s.d, s.k] for s in sites], np.uint16).reshape(-1, 4)
@@ -244,7 +244,7 @@ def _delta_tensors(values: str, sites: Sequence[SiteDelta]) -> dict[str, Array]:
     return tensors
 
 
-def _head_tensors(layers: Sequence[CodedHeadLayer]) -> dict[str, Array]:
+def _head_tensors(layers: Sequence[PlainLayer]) -> dict[str, Array]:
     tensors: dict[str, Array] = {}
     for i, layer in enumerate(layers):
         for part, matrix in (("weight", layer.weight), ("u", layer.u), ("v", layer.v)):
@@ -257,7 +257,7 @@ def _head_tensors(layers: Sequence[CodedHeadLayer]) -> dict[str, Array]:
     return tensors
 
 
-def _head_description(head: CodedHead) -> dict[str, object]:
+def _head_description(head: StoredHead) -> dict[str, object]:
     layers = [
         {"shape": layer.shape, "rank": layer.rank, "activation": layer.activation}
         for layer in head.layers

@@ -11,7 +11,7 @@ from osd_edge.formats.coding import positions
 
 
 @dataclass(frozen=True)
-class CodedFactor:
+class PlainFactor:
     """A factor `[k, width]`: one row for each column of the paper's U (width n) or V (width d).
 
     `where` is the position code of the non-zeros, `values` the non-zeros in slot order.
@@ -23,7 +23,7 @@ class CodedFactor:
     values: NDArray[Any]
 
     @classmethod
-    def of(cls, dense: NDArray[Any]) -> "CodedFactor":
+    def of(cls, dense: NDArray[Any]) -> "PlainFactor":
         """Code a factor `[k, width]`; what is zero is not stored."""
         flat = dense.reshape(-1)
         mask = flat != 0

@@ -4,8 +4,8 @@ import numpy as np
 
 from osd_edge.errors import BundleError, Code
 from osd_edge.formats.bundle.coded import LayerFacts
-from osd_edge.formats.bundle.model import VALUE_TYPES, Array, CodedHeadLayer, Matrix, SiteDelta
-from osd_edge.formats.bundle.plain_factor import CodedFactor
+from osd_edge.formats.bundle.model import VALUE_TYPES, Array, Matrix, PlainLayer, PlainSite
+from osd_edge.formats.bundle.plain_factor import PlainFactor
 from osd_edge.formats.coding import positions
 
 _VALUE_NAMES = {dtype: name for name, dtype in VALUE_TYPES.items()}
@@ -19,13 +19,13 @@ class PlainReader:
         """Read the sites; what is read leaves `tensors`. Raises BundleError."""
         self._tensors = tensors
         self.values, self._sites = _read_sites(tensors, site_count)
-        self._layers: list[CodedHeadLayer] = []
+        self._layers: list[PlainLayer] = []
 
     def add_layer(self, facts: LayerFacts) -> None:
         """Read the head's next layer, of this description. Raises BundleError."""
         self._layers.append(_read_layer(len(self._layers), facts, self._tensors))
 
-    def finish(self) -> tuple[tuple[SiteDelta, ...], tuple[CodedHeadLayer, ...]]:
+    def finish(self) -> tuple[tuple[PlainSite, ...], tuple[PlainLayer, ...]]:
         """All sites and layers."""
         return self._sites, tuple(self._layers)
 
@@ -46,7 +46,7 @@ def take(tensors: dict[str, Array], name: str, dtypes: tuple[str, ...], ndim: in
     return array
 
 
-def _read_sites(tensors: dict[str, Array], site_count: int) -> tuple[str, tuple[SiteDelta, ...]]:
+def _read_sites(tensors: dict[str, Array], site_count: int) -> tuple[str, tuple[PlainSite, ...]]:
     table = take(tensors, "osd.sites", ("<u2",), 2)
     if table.shape[1] != 4:
         raise BundleError(Code.BUNDLE_TENSOR_TYPE, f"osd.sites has shape {list(table.shape)}")
@@ -106,7 +106,7 @@ def _read_scales(tensors: dict[str, Array], values: Array, columns: int) -> Arra
 
 def _split(
     rows: list[list[int]], counts: Array, stream: Array, values: Array, scales: Array | None
-) -> tuple[SiteDelta, ...]:
+) -> tuple[PlainSite, ...]:
     sites = []
     at, value, column = 0, 0, 0
     for (site, n, d, k), pair in zip(rows, counts, strict=True):
@@ -114,16 +114,16 @@ def _split(
         for width, count in zip((n, d), (int(c) for c in pair), strict=True):
             size = positions.coded_bytes(k * width, count)
             where, part = stream[at : at + size], values[value : value + count]
-            factors.append(CodedFactor(k, width, where, part))
+            factors.append(PlainFactor(k, width, where, part))
             factors[-1].check()
             at, value = at + size, value + count
         scale = None if scales is None else scales[column : column + k]
         column += k
-        sites.append(SiteDelta(site, factors[0], factors[1], scale))
+        sites.append(PlainSite(site, factors[0], factors[1], scale))
     return tuple(sites)
 
 
-def _read_layer(i: int, facts: LayerFacts, tensors: dict[str, Array]) -> CodedHeadLayer:
+def _read_layer(i: int, facts: LayerFacts, tensors: dict[str, Array]) -> PlainLayer:
     problem = BundleError(Code.BUNDLE_HEAD, f"layer {i} of osd.head does not fit its tensors")
     prefix = f"osd.head.{i}."
     bias = None
@@ -132,11 +132,11 @@ def _read_layer(i: int, facts: LayerFacts, tensors: dict[str, Array]) -> CodedHe
         _check_finite(f"{prefix}bias", bias)
     if facts.rank == 0:
         weight = _read_matrix(prefix, "weight", tensors)
-        layer = CodedHeadLayer(facts.activation, bias, weight=weight)
+        layer = PlainLayer(facts.activation, bias, weight=weight)
     else:
         u = _read_matrix(prefix, "u", tensors)
         v = Matrix(_values(tensors, f"{prefix}v"))
-        layer = CodedHeadLayer(facts.activation, bias, u=u, v=v)
+        layer = PlainLayer(facts.activation, bias, u=u, v=v)
         if v.values.shape[0] != facts.rank or v.values.dtype != u.values.dtype:
             raise problem
     if layer.shape != facts.shape or layer.rank != facts.rank:

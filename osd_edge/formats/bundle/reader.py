@@ -12,12 +12,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from osd_edge.data.bounded_read import read_regular
+from osd_edge.data.bounded_read import read_bounded
 from osd_edge.errors import BundleError, Code
 from osd_edge.formats import heads
 from osd_edge.formats.bundle.coded import LayerFacts
 from osd_edge.formats.bundle.coded_reader import CodedReader
-from osd_edge.formats.bundle.model import FINGERPRINT, FORMAT_VERSION, TASK_NAME, Bundle, CodedHead
+from osd_edge.formats.bundle.model import FINGERPRINT, FORMAT_VERSION, TASK_NAME, Bundle, StoredHead
 from osd_edge.formats.bundle.plain_reader import PlainReader, take
 from osd_edge.formats.container import (
     DIGEST_KEY,
@@ -58,7 +58,7 @@ def read_bundle_bytes(path: Path) -> bytes:
     Raises BundleError `bundle.missing`, or `bundle.header-length` above 2 GiB.
     """
     try:
-        data = read_regular(path, MAX_BUNDLE_BYTES)
+        data = read_bounded(path, MAX_BUNDLE_BYTES)
     except OSError as error:
         raise BundleError(
             Code.BUNDLE_MISSING, f"cannot read {path}: {error.strerror or error}"
@@ -177,7 +177,7 @@ def _read_labels(text: str) -> tuple[str, ...]:
 
 def _read_head(
     text: str, labels: Sequence[str], add_layer: Callable[[LayerFacts], None]
-) -> CodedHead:
+) -> StoredHead:
     """The head without its layers, of which each goes to `add_layer` as soon as it is checked."""
     description = _parse(text, "osd.head")
     problem = BundleError(Code.BUNDLE_HEAD, "osd.head does not describe a head")
@@ -215,7 +215,7 @@ def _read_head(
         raise BundleError(
             Code.BUNDLE_LABELS, f"{len(labels)} labels for a {kind} head with {outputs} outputs"
         )
-    return CodedHead(kind, pooling, (), normalize)
+    return StoredHead(kind, pooling, (), normalize)
 
 
 def _layer_facts(i: int, description: object) -> LayerFacts:

@@ -10,11 +10,11 @@ from osd_edge.formats.bundle.coded import CodedSite
 from osd_edge.formats.bundle.integers import IntegerSite
 from osd_edge.formats.bundle.model import (
     VALUE_TYPES,
-    AnyLayer,
-    AnySite,
     Bundle,
-    CodedHead,
-    CodedHeadLayer,
+    PlainLayer,
+    StoredHead,
+    StoredLayer,
+    StoredSite,
 )
 from osd_edge.formats.coding.rows import row_bits
 
@@ -50,7 +50,7 @@ def summarize(bundle: Bundle, file_bytes: int) -> dict[str, Any]:
     }
 
 
-def _site(s: AnySite, values: str) -> dict[str, Any]:
+def _site(s: StoredSite, values: str) -> dict[str, Any]:
     size: float
     if isinstance(s, IntegerSite):
         counts = [int(np.count_nonzero(factor)) for factor in (s.u, s.v)]
@@ -79,8 +79,8 @@ def _coded_bytes(matrices: Sequence[NDArray[Any]]) -> float:
     return float(sum(row_bits(matrix).sum() for matrix in matrices)) / 8
 
 
-def _layer_bytes(layer: AnyLayer) -> float:
-    if isinstance(layer, CodedHeadLayer):
+def _layer_bytes(layer: StoredLayer) -> float:
+    if isinstance(layer, PlainLayer):
         arrays = [m for m in (layer.weight, layer.u, layer.v) if m is not None]
         scales = [m.scale.nbytes for m in arrays if m.scale is not None]
         bias = 0 if layer.bias is None else layer.bias.nbytes
@@ -91,7 +91,7 @@ def _layer_bytes(layer: AnyLayer) -> float:
     return _coded_bytes(integers.matrices) + matrix.scale.size
 
 
-def _describe_head(head: CodedHead) -> str:
+def _describe_head(head: StoredHead) -> str:
     """For example `pooler → linear [6, 384] → labels`."""
     parts = [head.pooling]
     for layer in head.layers:

@@ -23,7 +23,7 @@ def balance(u: Array, v: Array) -> None:
     v[:] = np.ldexp(v, -shift[None, :])
 
 
-def halved(task: str, factors: Array) -> Array:
+def to_fp16(task: str, factors: Array) -> Array:
     """`factors` of `task` as fp16; raises TaskError `task.range` where fp16 cannot hold them."""
     with np.errstate(over="ignore"):
         half: Array = factors.astype(np.float16)

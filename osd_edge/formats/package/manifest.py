@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from osd_edge.data.bounded_read import read_regular
+from osd_edge.data.bounded_read import read_bounded
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import BaseError, BundleError, Code
 from osd_edge.formats.bundle.model import Bundle
@@ -105,7 +105,7 @@ def read_manifest(folder: Path) -> BaseManifest:
     """
     path = folder / MANIFEST
     try:
-        data = read_regular(path, _MAX_MANIFEST_BYTES)
+        data = read_bounded(path, _MAX_MANIFEST_BYTES)
     except OSError as error:
         raise BaseError(
             Code.BASE_MISSING,

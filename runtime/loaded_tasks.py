@@ -17,7 +17,7 @@ from osd_edge.formats.package.manifest import BaseManifest, check_fits
 from osd_edge.runtime.task import DecodedTask, decode_task
 
 
-class TaskStore:
+class LoadedTasks:
     """Tasks by name. Not safe to use from many threads: the session holds a lock.
 
     An idle task is the bytes of its file, checked when it was loaded, and nothing else. Decoded
