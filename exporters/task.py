@@ -14,6 +14,7 @@ from osd_edge.data.files import is_special, kind_at, write_file
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import Code, ModelError, OsdEdgeError, OutputError
 from osd_edge.exporters.base_package import choose_sites
+from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.methods.budget import Budget
 from osd_edge.exporters.methods.factorize import changed_layers
 from osd_edge.exporters.methods.options import Options, check_base_weights, check_options
@@ -75,8 +76,8 @@ class TaskExporter:
         examples = None
         if calibration is not None:
             # Only a classifier of one label has labels that a row of a file could hold.
-            single = self._models.head.kind == "labels"
-            examples = read_calibration(calibration, self._models.labels if single else ())
+            labelled = KINDS[self._models.head.kind].labelled
+            examples = read_calibration(calibration, self._models.labels if labelled else ())
         self._sites = tuple(sites)
         chosen = choose_sites(self._models.backbone, sites)
         pooler = self._models.backbone.family.pooler

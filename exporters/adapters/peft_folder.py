@@ -14,29 +14,14 @@ from transformers import CONFIG_MAPPING
 from osd_edge.data.files import staged_folder
 from osd_edge.errors import Code, InputError
 from osd_edge.exporters.adapters.onnx_adapter import WrittenAdapter, open_task
+from osd_edge.exporters.kinds import KINDS, SEQUENCE
 from osd_edge.exporters.models.checkpoint import base_prefix
-from osd_edge.exporters.models.families import (
-    SEQUENCE,
-    SPANS,
-    TOKENS,
-    Family,
-    HeadModule,
-    load_family,
-)
+from osd_edge.exporters.models.families import Family, HeadModule, load_family
 from osd_edge.exporters.models.peft_adapter import CONFIG, WEIGHTS
 from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.heads import Floats
 
 TASK = "osd_edge.json"
-_TASK_TYPES = {
-    "labels": "SEQ_CLS",
-    "multi-label": "SEQ_CLS",
-    "regression": "SEQ_CLS",
-    "token-labels": "TOKEN_CLS",
-    "spans": "QUESTION_ANS",
-    "embedding": "FEATURE_EXTRACTION",
-}
-_SHAPES = {"token-labels": TOKENS, "spans": SPANS}
 
 
 def export_peft(bundle: Path, base: Path, out: Path, model: str | None = None) -> WrittenAdapter:
@@ -55,7 +40,7 @@ def export_peft(bundle: Path, base: Path, out: Path, model: str | None = None) -
         )
     family = load_family(manifest.family)
     prefix = base_prefix(CONFIG_MAPPING[manifest.family]())
-    inside = "" if task.head.kind == "embedding" else f"{prefix}."
+    inside = "" if KINDS[task.head.kind].format.vector else f"{prefix}."
     tensors: dict[str, Floats] = {}
     ranks = {}
     for delta in task.sites:
@@ -79,7 +64,7 @@ def _head(task: Bundle, family: Family, inside: str, tensors: dict[str, Floats])
     head = task.head.decode()
     modules: tuple[HeadModule, ...] = ()
     if head.layers:
-        modules = family.heads[_SHAPES.get(head.kind, SEQUENCE)].layers
+        modules = family.heads[KINDS[head.kind].head or SEQUENCE].layers
         if len(modules) < len(head.layers):  # the base has no pooler, so the task has its own
             assert family.pooler is not None
             modules = (family.pooler, *modules)
@@ -104,7 +89,7 @@ def _config(
     first = next(iter(ranks.values()), 1)
     return {
         "peft_type": "LORA",
-        "task_type": _TASK_TYPES[task.head.kind],
+        "task_type": KINDS[task.head.kind].peft_type,
         "base_model_name_or_path": model,
         "inference_mode": True,
         "r": first,

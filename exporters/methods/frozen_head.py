@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch.nn import functional
 
+from osd_edge.exporters.kinds import KINDS, Kind
 from osd_edge.exporters.methods.stored.integers import integer_layers
 from osd_edge.exporters.methods.stored.latents import Latent, Latents
 from osd_edge.exporters.scoring.calibrated_task import evenly_spaced
@@ -19,7 +19,7 @@ from osd_edge.exporters.scoring.calibration import Batch, mask_of
 from osd_edge.exporters.scoring.headed_model import HeadedOutput
 from osd_edge.exporters.scoring.task_model import TaskModel
 from osd_edge.formats.bundle.model import StoredHead
-from osd_edge.formats.heads import TOKEN_KINDS, Head, apply_head
+from osd_edge.formats.heads import Head, apply_head
 
 POOLINGS = ("mean", "cls", "last")  # of a decoder's tokens only the last has seen the whole text
 _DECAYS = (1e-4, 1e-3, 1e-2, 1e-1)  # L2 on standardised features, of the mean loss
@@ -49,14 +49,14 @@ class FrozenHead:
 
 def fit_frozen_head(model: TaskModel, batches: Sequence[Batch], decoder: bool) -> StoredHead:
     """The best head over the frozen base, chosen and fitted on `batches` alone."""
-    kind = model.plan.kind
-    if kind == "embedding":
-        return StoredHead(kind, model.plan.pooling, (), model.plan.normalize)
-    if kind in TOKEN_KINDS:
+    kind = KINDS[model.plan.kind]
+    if kind.format.vector:
+        return StoredHead(kind.name, model.plan.pooling, (), model.plan.normalize)
+    if kind.format.per_token:
         poolings: tuple[str, ...] = ("none",)
     else:
         poolings = POOLINGS[2:] if decoder else POOLINGS[:2]
-    targets = _targets(kind, _answers(model, batches))
+    targets = kind.targets(_answers(model, batches))
     features = frozen_features(model, batches, poolings)
     chosen = evenly_spaced(range(len(targets)), _MOST_ROWS)
     targets = targets[chosen]
@@ -68,7 +68,7 @@ def fit_frozen_head(model: TaskModel, batches: Sequence[Batch], decoder: bool) -
     def loss(pooling: str, decay: float) -> float:
         head = fit_to(kind, pooling, features[pooling][fits], targets[fits], decay)
         given = features[pooling][~fits] @ head.weight.T + head.bias
-        return float(_loss(kind, given, targets[~fits]))
+        return float(kind.target_loss(given, targets[~fits]))
 
     tried = [(p, d) for p in poolings for d in _DECAYS]
     pooling, decay = min(tried, key=lambda pair: loss(*pair)) if chooses.any() else tried[-1]
@@ -131,22 +131,8 @@ def _answers(model: TaskModel, batches: Sequence[Batch]) -> torch.Tensor:
     return torch.cat(found).clone()
 
 
-def _targets(kind: str, logits: torch.Tensor) -> torch.Tensor:
-    if kind in ("labels", "token-labels"):
-        return logits.softmax(-1)
-    return logits.sigmoid() if kind == "multi-label" else logits
-
-
-def _loss(kind: str, given: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    if kind in ("labels", "token-labels"):
-        return functional.cross_entropy(given, targets)
-    if kind == "multi-label":
-        return functional.binary_cross_entropy_with_logits(given, targets)
-    return functional.mse_loss(given, targets)
-
-
 def fit_to(
-    kind: str, pooling: str, x: torch.Tensor, targets: torch.Tensor, decay: float
+    kind: Kind, pooling: str, x: torch.Tensor, targets: torch.Tensor, decay: float
 ) -> FrozenHead:
     """The head with L2 `decay` whose answers to states x `[rows, hidden]` are nearest `targets`."""
     mean, spread = x.mean(0), x.std(0, correction=0)
@@ -163,11 +149,11 @@ def fit_to(
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = _loss(kind, z @ weight.T + bias, targets)
+        loss = kind.target_loss(z @ weight.T + bias, targets)
         loss = loss + decay * weight.square().sum() / 2
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
     scaled = (weight * inverse).detach()
-    return FrozenHead(kind, pooling, scaled, (bias - scaled @ mean).detach())
+    return FrozenHead(kind.name, pooling, scaled, (bias - scaled @ mean).detach())

@@ -13,15 +13,17 @@ import torch
 from transformers import PretrainedConfig
 
 from osd_edge.errors import Code, InputError, ModelError, shown
+from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.models.checkpoint import BUFFERS, Checkpoint
-from osd_edge.exporters.models.families import SEQUENCE, SPANS, TOKENS, Family, family_of
+from osd_edge.exporters.models.families import Family, family_of
 from osd_edge.exporters.models.head_plan import label_fault
 from osd_edge.exporters.models.peft_adapter import PeftAdapter, read_adapter
 
+# By PEFT's name of a task. Kinds of one name share a head; the first is the usual one.
 _HEADS = {
-    "SEQ_CLS": (SEQUENCE, "ForSequenceClassification"),
-    "TOKEN_CLS": (TOKENS, "ForTokenClassification"),
-    "QUESTION_ANS": (SPANS, "ForQuestionAnswering"),
+    kind.peft_type: (kind.head, kind.model_class)
+    for kind in reversed(KINDS.values())
+    if kind.head is not None
 }
 
 

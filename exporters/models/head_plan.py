@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 
-from osd_edge.errors import Code, InputError, ModelError, shown
+from osd_edge.errors import Code, ModelError, shown
+from osd_edge.exporters.kinds import KINDS, SEQUENCE, Kind, find_kind
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.embedding_settings import embedding_settings
-from osd_edge.exporters.models.families import SEQUENCE, SPANS, TOKENS, HeadModule, HeadShape
-from osd_edge.formats.heads import ACTIVATIONS, KINDS, NORM_EPSILON, POOLINGS, SPAN_LABELS
+from osd_edge.exporters.models.families import HeadModule, HeadShape
+from osd_edge.formats.heads import ACTIVATIONS, NORM_EPSILON, POOLINGS
 
 
 @dataclass(frozen=True)
@@ -35,20 +36,17 @@ def plan_head(backbone: Backbone, tuned: Checkpoint, kind: str | None = None) ->
     Raises ModelError: `model.head` where the model has no such head, `model.shape` where a layer
     of it does not fit the one before; InputError `input.kind`.
     """
-    if kind is not None and kind not in KINDS:
-        raise InputError(Code.INPUT_KIND, f"expected one of {', '.join(KINDS)}, found {kind!r}")
-    kind = kind or kind_of(tuned)
-    if kind == "embedding":
+    chosen = find_kind(kind or kind_of(tuned))
+    if chosen.head is None:
         pooling, normalize = embedding_settings(tuned.folder)
-        return HeadPlan(kind, pooling, (), (), normalize)
-    shape = {"token-labels": TOKENS, "spans": SPANS}.get(kind, SEQUENCE)
-    described = backbone.family.heads.get(shape)
+        return HeadPlan(chosen.name, pooling, (), (), normalize)
+    described = backbone.family.heads.get(chosen.head)
     if described is None:
         raise ModelError(
-            Code.MODEL_HEAD, f"{backbone.family.model_type} models have no head for {kind}"
+            Code.MODEL_HEAD, f"{backbone.family.model_type} models have no head for {chosen.name}"
         )
     pooling, modules = _resolved(backbone, tuned, described)
-    plan = HeadPlan(kind, pooling, modules, _labels(tuned, kind))
+    plan = HeadPlan(chosen.name, pooling, modules, _labels(tuned, chosen))
     outputs = _check_layers(backbone, tuned, plan)
     if outputs != len(plan.labels):
         raise ModelError(
@@ -101,21 +99,9 @@ def kind_of(tuned: Checkpoint) -> str:
             "a list of names of classes",
         )
     name = names[0]
-    if name.endswith(("ForSequenceClassification", "ForImageClassification")):
-        kinds = {
-            "single_label_classification": "labels",
-            "multi_label_classification": "multi-label",
-            "regression": "regression",
-            None: "regression" if config.num_labels == 1 else "labels",
-        }
-        if config.problem_type in kinds:
-            return kinds[config.problem_type]
-    if name.endswith("ForTokenClassification"):
-        return "token-labels"
-    if name.endswith("ForQuestionAnswering"):
-        return "spans"
-    if name.endswith("Model"):
-        return "embedding"
+    for kind in KINDS.values():
+        if kind.is_of(name, config):
+            return kind.name
     raise ModelError(
         Code.MODEL_HEAD,
         f"{tuned.folder} is a {shown(name)} (problem type {config.problem_type!r}): expected a "
@@ -166,10 +152,10 @@ def _setting(config: Any, name: str | None) -> str | None:
     return getattr(config, name[1:], None) if name and name.startswith("@") else name
 
 
-def _labels(tuned: Checkpoint, kind: str) -> tuple[str, ...]:
+def _labels(tuned: Checkpoint, kind: Kind) -> tuple[str, ...]:
     """Names of the head's outputs, in order."""
-    if kind == "spans":
-        return SPAN_LABELS
+    if kind.format.labels is not None:
+        return kind.format.labels
     config = tuned.config
     count = config.num_labels
     unnamed = next((i for i in range(count) if i not in config.id2label), None)
@@ -180,7 +166,7 @@ def _labels(tuned: Checkpoint, kind: str) -> tuple[str, ...]:
             f"0 to {count - 1}",
         )
     labels = tuple(str(config.id2label[i]) for i in range(count))
-    if kind == "labels" and len(labels) < 2:
+    if len(labels) < kind.least_labels:
         raise ModelError(
             Code.MODEL_HEAD, f"{tuned.folder}: a classifier has two labels or more, found one"
         )
@@ -209,11 +195,11 @@ def classification_labels(tuned: Checkpoint) -> tuple[str, ...]:
 
     Raises ModelError `model.head` for any other kind of model.
     """
-    kind = kind_of(tuned)
-    if kind != "labels":
+    kind = find_kind(kind_of(tuned))
+    if not kind.labelled:
         raise ModelError(
             Code.MODEL_HEAD,
-            f"{tuned.folder}: expected a single-label classifier, found a head for {kind}",
+            f"{tuned.folder}: expected a single-label classifier, found a head for {kind.name}",
         )
     return _labels(tuned, kind)
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 from osd_edge.data.examples import Example, check_labels, check_pairs, read_examples
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import Code, DataError, ModelError
+from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.models.fine_tuned import FineTuned
 from osd_edge.exporters.models.image_preparation import preparation
 from osd_edge.exporters.models.tokenizer import max_tokens, tokenizer_for
@@ -89,7 +90,7 @@ def batches_of(models: FineTuned, examples: Sequence[Example], size: int = BATCH
         raise DataError(
             Code.DATA_IMAGES, "this base is calibrated with {}: found {} instead".format(*expected)
         )
-    if models.head.kind != "labels":
+    if not KINDS[models.head.kind].labelled:
         examples = [replace(example, label=None) for example in examples]
     if pictures:
         prepared = preparation(models.backbone.checkpoint)

@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from osd_edge.data.examples import Example
 from osd_edge.data.progress import Progress, silent
+from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.models.image_preparation import Preparation
-from osd_edge.exporters.scoring.agreement import agreement
 from osd_edge.exporters.scoring.pictures import Pixels
 
 BATCH = 16
@@ -39,7 +39,7 @@ class Score:
     """Mean loss in nats, and the share of rows whose answer is right.
 
     With labels: cross-entropy and accuracy. Without: divergence from the fine-tuned model and
-    agreement with its answers, as the module `agreement` has them for each kind of task.
+    agreement with its answers, as each kind of task has them.
     """
 
     loss: float
@@ -196,7 +196,7 @@ class Calibration:
         """The score of a model that gave `logits`, batch by batch."""
         if not self.labelled:
             masks = [batch.mask for batch in self.batches]
-            return Score(*agreement(self._kind, logits, self._reference, masks))
+            return Score(*KINDS[self._kind].agreement(logits, self._reference, masks))
         loss, right = 0.0, 0
         for batch, given in zip(self.batches, logits, strict=True):
             assert batch.labels is not None

@@ -9,7 +9,6 @@ import click
 
 from osd_edge.cli.options import (
     FACTORS,
-    KINDS,
     METHODS,
     REFINEMENTS,
     SEED,
@@ -20,6 +19,7 @@ from osd_edge.cli.options import (
 from osd_edge.cli.output import bar, percent, print_json
 from osd_edge.data.sizes import format_size
 from osd_edge.errors import Code
+from osd_edge.formats.kinds import KINDS
 
 if TYPE_CHECKING:
     from osd_edge.exporters import TaskReport
@@ -122,7 +122,7 @@ def export_base_command(
 )
 @click.option(
     "--kind",
-    type=click.Choice(KINDS),
+    type=click.Choice(tuple(KINDS)),
     help="Kind of task. Default: as the model's configuration says.",
 )
 @click.option(

@@ -32,7 +32,6 @@ REFINEMENTS = ("none", "scales", "codes")
 VALUES = ("fp32", "fp16", "int8")
 FACTORS = ("fp32", "fp16")
 WEIGHTS = ("fp32", "fp16", "int8", "int4")
-KINDS = ("labels", "multi-label", "regression", "token-labels", "spans", "embedding")
 
 json_option: Option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON for programs."

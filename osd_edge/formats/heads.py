@@ -1,9 +1,7 @@
 """A head: what only the task has. Pooling, then linear layers, then a kind of answer.
 
-Kinds: `labels` (one of them), `multi-label` (any of them), `regression` (numbers), `token-labels`
-(one for each token), `spans` (where an answer starts and ends), `embedding` (a vector).
-
-Applied in numpy to the hidden states of the base, so that a device needs no graph for it.
+The kinds are in `kinds`. A head is applied in numpy to the hidden states of the base, so that a
+device needs no graph for it.
 """
 
 import math
@@ -17,9 +15,6 @@ Floats = NDArray[np.float32]
 
 POOLINGS = ("cls", "mean", "last", "pooler", "none")
 ACTIVATIONS = ("tanh", "relu", "gelu", "gelu-norm")
-KINDS = ("labels", "multi-label", "regression", "token-labels", "spans", "embedding")
-TOKEN_KINDS = ("token-labels", "spans")  # every token has logits; the pooling is `none`
-SPAN_LABELS = ("start", "end")
 NORM_EPSILON = 1e-5  # added to the variance in `gelu-norm`
 
 

@@ -10,6 +10,7 @@ from osd_edge.data.examples import Example
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import Code, ModelError
 from osd_edge.exporters.compare.peers.peer import Restored
+from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.methods.factorize import Factors, factorize_sites
 from osd_edge.exporters.models.head_plan import head_values
 from osd_edge.exporters.scoring.text_set import TextSet, divergence
@@ -37,7 +38,7 @@ class Source:
         self.exporter = TaskExporter(base, tuned, calibration=calibration, progress=progress)
         assert self.exporter.model is not None
         self.pair = self.exporter.pair
-        if self.pair.head.kind != "labels":
+        if not KINDS[self.pair.head.kind].labelled:
             raise ModelError(
                 Code.MODEL_HEAD,
                 f"{tuned}: classifiers of one label are compared, not {self.pair.head.kind}",

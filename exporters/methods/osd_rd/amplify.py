@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from osd_edge.data.progress import Progress, silent
+from osd_edge.exporters.kinds import Kind
 from osd_edge.exporters.methods.osd_rd.student import Student
-from osd_edge.exporters.scoring.agreement import agreement
 from osd_edge.exporters.scoring.calibration import Batch
 
 MOST_TEXTS = 256  # on which the factor is chosen
@@ -29,7 +29,7 @@ def best_amplification(
     student: Student,
     teacher: Any,
     batches: Sequence[Batch],
-    kind: str,
+    kind: Kind,
     progress: Progress = silent,
 ) -> float:
     """The factor of at least 1 that brings the student's answers nearest to the teacher's.
@@ -45,7 +45,7 @@ def best_amplification(
         for name, layer in student.sites.items():
             layer.log_scale.copy_(start[name] + math.log(_factor(i)))
         given = _logits(student.module, batches)
-        losses.append(agreement(kind, given, expected, [batch.mask for batch in batches])[0])
+        losses.append(kind.agreement(given, expected, [batch.mask for batch in batches])[0])
     return _factor(losses.index(min(losses)))
 
 

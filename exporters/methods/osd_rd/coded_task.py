@@ -12,6 +12,7 @@ from osd_edge.data.examples import Example
 from osd_edge.data.progress import Progress, silent
 from osd_edge.data.sizes import format_size
 from osd_edge.errors import BudgetError, Code, DataError, InputError
+from osd_edge.exporters.kinds import KINDS, SEQUENCE
 from osd_edge.exporters.methods.budget import Budget, layer_bits
 from osd_edge.exporters.methods.frozen_head import HeadOverBase, fit_frozen_head
 from osd_edge.exporters.methods.osd_rd.bfloat16 import lowered, training_dtype
@@ -20,7 +21,6 @@ from osd_edge.exporters.methods.osd_rd.keep import CurvePoint, Gain, smallest_th
 from osd_edge.exporters.methods.osd_rd.work_folder import WorkFolder
 from osd_edge.exporters.methods.osd_rd.work_key import work_key
 from osd_edge.exporters.models.backbone import LinearLayer
-from osd_edge.exporters.models.families import SEQUENCE
 from osd_edge.exporters.models.fine_tuned import FineTuned
 from osd_edge.exporters.scoring.calibrated_task import CalibratedTask, batches_of, measure
 from osd_edge.exporters.scoring.calibration import Score
@@ -135,7 +135,7 @@ class CodedTask:
 
         Raises DataError `data.calibration-needed`, InputError `input.options` for an embedding.
         """
-        if self._models.head.kind == "embedding":
+        if KINDS[self._models.head.kind].format.vector:
             raise InputError(
                 Code.INPUT_OPTIONS,
                 "an embedding without a delta is the base's own: no bundle needed",

@@ -15,6 +15,7 @@ import torch
 
 from osd_edge.data.examples import Example
 from osd_edge.data.progress import Progress, silent
+from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.methods.factorize import site_delta
 from osd_edge.exporters.methods.osd_rd.allocate import (
     COARSER,
@@ -184,7 +185,8 @@ class RateDistortion:
         most = MOST_TEXTS_STREAMED if self._model.streamed else MOST_TEXTS
         batches = batches_of(self._models, evenly_spaced(self._examples, most))
         with self._student(latents) as (student, teacher):
-            factor = best_amplification(student, teacher, batches, self._models.head.kind, progress)
+            kind = KINDS[self._models.head.kind]
+            factor = best_amplification(student, teacher, batches, kind, progress)
         sites = {n: replace(x, scale=factor * x.scale) for n, x in latents.sites.items()}
         return replace(latents, sites=sites)
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
+from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.models.head_plan import HeadPlan
-from osd_edge.exporters.scoring.agreement import answer_loss
 from osd_edge.exporters.scoring.calibration import mask_of
 
 TEMPERATURE = 2.0
@@ -30,8 +30,9 @@ def distillation_loss(
     `spread` `[layers]` is the variance of each layer's states, from `hidden_spread`.
     Of the last layer only the tokens that the head reads count.
     """
-    heat = 1.0 if head.kind in ("regression", "embedding") else TEMPERATURE
-    answers = answer_loss(head.kind, student.logits / heat, teacher.logits / heat, mask)
+    kind = KINDS[head.kind]
+    heat = TEMPERATURE if kind.chances else 1.0
+    answers = kind.loss(student.logits / heat, teacher.logits / heat, mask)
     pairs = zip(
         _states(student, mask, head.pooling),
         _states(teacher, mask, head.pooling),

@@ -14,6 +14,7 @@ from osd_edge.data.examples import Example
 from osd_edge.data.files import write_file
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import Code, DataError, ModelError
+from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.methods.budget import Budget, layer_bits
 from osd_edge.exporters.methods.factorize import (
     Factors,
@@ -85,7 +86,7 @@ class PaperTask:
         """Write one bundle; raises BudgetError, DataError, OutputError."""
         method, budget, values = chosen.method, chosen.budget, chosen.values
         kind = self._models.head.kind
-        if method == "osd" and kind != "labels":
+        if method == "osd" and not KINDS[kind].labelled:
             raise ModelError(
                 Code.MODEL_HEAD,
                 f"osd ranks by gradients of a classifier's loss on one label, and this task is "

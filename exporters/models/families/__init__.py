@@ -14,8 +14,7 @@ from typing import Any
 from transformers import PretrainedConfig
 
 from osd_edge.errors import Code, ModelError
-
-SEQUENCE, TOKENS, SPANS = "sequence", "tokens", "spans"
+from osd_edge.exporters.kinds import KINDS
 
 
 @dataclass(frozen=True)
@@ -105,8 +104,9 @@ def parse_family(model_type: str, data: Mapping[str, Any]) -> Family:
         )
         for name, head in fields.pop("heads").items()
     }
-    if not set(heads) <= {SEQUENCE, TOKENS, SPANS}:
-        raise ValueError(f"{model_type}.toml: heads are {SEQUENCE}, {TOKENS} and {SPANS}")
+    known = {kind.head for kind in KINDS.values() if kind.head is not None}
+    if not set(heads) <= known:
+        raise ValueError(f"{model_type}.toml: heads are {', '.join(sorted(known))}")
     pooler = fields.pop("pooler", None)
     lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
     return Family(

@@ -20,6 +20,7 @@ from osd_edge.formats.bundle.integers import IntegerLayer, IntegerSite
 from osd_edge.formats.bundle.plain_factor import PlainFactor
 from osd_edge.formats.container import pack
 from osd_edge.formats.heads import Head, HeadLayer
+from osd_edge.formats.kinds import KINDS
 
 Array = NDArray[Any]
 
@@ -263,7 +264,7 @@ def _head_description(head: StoredHead) -> dict[str, object]:
         for layer in head.layers
     ]
     described: dict[str, object] = {"kind": head.kind, "pooling": head.pooling, "layers": layers}
-    if head.kind == "embedding":
+    if KINDS[head.kind].vector:
         described["normalize"] = head.normalize
     return described
 

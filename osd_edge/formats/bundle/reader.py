@@ -26,6 +26,7 @@ from osd_edge.formats.container import (
     read_header,
     read_tensors,
 )
+from osd_edge.formats.kinds import KINDS
 
 MAX_BUNDLE_BYTES = 1 << 31
 
@@ -187,21 +188,21 @@ def _read_head(
     kind, pooling, layers = (description[key] for key in ("kind", "pooling", "layers"))
     if not isinstance(kind, str) or not isinstance(pooling, str):
         raise problem
-    if kind not in heads.KINDS or pooling not in heads.POOLINGS:
+    known = KINDS.get(kind)
+    if known is None or pooling not in heads.POOLINGS:
         raise BundleError(
             Code.BUNDLE_HEAD_KIND,
             f"a head of kind {kind[:40]!r} with pooling {pooling[:40]!r} is not known "
             "to this release: update osd-edge",
         )
-    normalize = description.get("normalize", None if kind == "embedding" else False)
+    normalize = description.get("normalize", None if known.vector else False)
     if (
         type(normalize) is not bool
-        or ("normalize" in description) != (kind == "embedding")
-        or (pooling == "none") != (kind in heads.TOKEN_KINDS)
+        or ("normalize" in description) != known.vector
+        or (pooling == "none") != known.per_token
     ):
         raise problem
-    least = 0 if kind == "embedding" else 1
-    if not isinstance(layers, list) or not least <= len(layers) <= 16:
+    if not isinstance(layers, list) or not known.least_layers <= len(layers) <= 16:
         raise problem
     read = []
     for i, layer in enumerate(layers):
@@ -210,8 +211,8 @@ def _read_head(
     for layer, following in pairwise(read):
         if layer.shape[0] != following.shape[1]:
             raise BundleError(Code.BUNDLE_HEAD, "the layers of the head do not fit each other")
-    outputs = read[-1].shape[0] if kind != "embedding" else 0
-    if len(labels) != outputs or (kind == "spans" and tuple(labels) != heads.SPAN_LABELS):
+    outputs = 0 if known.vector else read[-1].shape[0]
+    if len(labels) != outputs or known.labels not in (None, tuple(labels)):
         raise BundleError(
             Code.BUNDLE_LABELS, f"{len(labels)} labels for a {kind} head with {outputs} outputs"
         )
