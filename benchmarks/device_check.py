@@ -9,7 +9,7 @@ import numpy as np
 from osd_edge.data.examples import Example
 from osd_edge.exporters.compare.peers.bundles import restore_bundle
 from osd_edge.exporters.models.fine_tuned import open_fine_tuned
-from osd_edge.exporters.scoring.calibration import MAX_TOKENS
+from osd_edge.exporters.scoring.batches import MAX_TOKENS
 from osd_edge.exporters.scoring.task_model import TaskModel
 from osd_edge.exporters.scoring.text_set import TextSet
 from osd_edge.runtime import EdgeSession

@@ -19,7 +19,7 @@ from osd_edge.exporters import TaskExporter, export_base, export_task
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.fine_tuned import open_fine_tuned
 from osd_edge.exporters.models.rounding import BLOCK, as_stored, int4_blocks, int8_rows
-from osd_edge.exporters.scoring.calibration import Batch
+from osd_edge.exporters.scoring.batches import Batch
 from osd_edge.exporters.scoring.input_rounding import rounded
 from osd_edge.exporters.scoring.task_model import TaskModel
 from osd_edge.formats.bundle.integers import IntegerLayer, IntegerMatrix, IntegerSite

@@ -28,8 +28,8 @@ from osd_edge.exporters.methods.osd_rd.whitening import roots, whitened_svd
 from osd_edge.exporters.methods.stored.integers import integer_layers, integer_sites
 from osd_edge.exporters.methods.stored.latents import Latent, Latents, quantize, shrunk
 from osd_edge.exporters.models.head_plan import HeadPlan
+from osd_edge.exporters.scoring.batches import Batch
 from osd_edge.exporters.scoring.calibrated_task import evenly_spaced
-from osd_edge.exporters.scoring.calibration import Batch
 from osd_edge.exporters.scoring.held_back import split
 
 sizes = st.integers(2, 10)
