@@ -200,7 +200,7 @@ class TaskOptions:
         check_base_weights(self.base_weights)
         check_seed(self.seed)
         for one in fields(self):
-            own = one.name not in OF_SOME or one.name in self.entry.takes
+            own = one.name not in OF_SOME or self.entry.accepts(one.name)
             if not own and getattr(self, one.name) != one.default:
                 raise foreign(self.method, _flag_of(one.name))
         if self.name is not None:

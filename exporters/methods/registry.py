@@ -17,7 +17,7 @@ from osd_edge.exporters.methods.head_options import HeadOptions
 
 _HERE = "osd_edge.exporters.methods"
 _PEERS = "osd_edge.exporters.compare.peers"
-_DENSE = frozenset({"budget", "values", "head", "sites"})
+_DENSE = frozenset({"values", "head", "sites"})
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class MethodEntry:
     """A line of the table.
 
     `where` is the class, as MODULE:CLASS. `takes` are the fields of TaskOptions that only some
-    methods take, `budget` the default one. A method that `exports` makes task bundles and is
+    methods take; a method with a default `budget` takes that too. A method that `exports` makes task bundles and is
     offered by `export task`. In comparisons a method stands under the names in `variants`, each
     with the options that it sets; a `control` tells compression from retraining.
     """
@@ -37,6 +37,10 @@ class MethodEntry:
     exports: bool = False
     control: bool = False
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def accepts(self, field: str) -> bool:
+        """Whether the method takes an option that only some do."""
+        return field in self.takes or (field == "budget" and self.budget is not None)
 
     def load(self) -> Any:
         """Makes the object of the class, importing its module: a Method where it exports."""
@@ -65,9 +69,7 @@ METHODS: dict[str, MethodEntry] = {
         MethodEntry(
             "osd-rd",
             f"{_HERE}.osd_rd.method:OsdRd",
-            takes=frozenset(
-                ("budget", "keep", "refine", "base_weights", "sites", "seed", "executor")
-            ),
+            takes=frozenset(("keep", "refine", "base_weights", "sites", "seed", "executor")),
             budget="16KiB",
             exports=True,
             variants={

@@ -189,7 +189,7 @@ def _generated_tasks(out: Path, seed: int) -> "tuple[Path, list[Comparison]]":
     """The base in the demo package, and three models fine-tuned from it now."""
     from osd_edge.data.examples import write_tsv
     from osd_edge.exporters.compare.comparison import Comparison
-    from osd_edge.exporters.demo.finetune import finetune
+    from osd_edge.exporters.demo.finetune import Training, finetune
     from osd_edge.exporters.demo.minilm import minilm_folder
     from osd_edge.exporters.demo.tasks import demo_tasks, generate
     from osd_edge.exporters.scoring.frozen_probe import frozen_probe_accuracy
@@ -203,12 +203,7 @@ def _generated_tasks(out: Path, seed: int) -> "tuple[Path, list[Comparison]]":
         for part in ("train", "calibration", "test"):
             write_tsv(getattr(data, part), folder / f"{part}.tsv")
         tuned = finetune(
-            base,
-            task.labels,
-            data.train,
-            out / "tuned" / task.name,
-            seed=seed,
-            progress=bar,
+            base, task.labels, data.train, out / "tuned" / task.name, Training(seed), bar
         )
         probe = frozen_probe_accuracy(base, data.train, data.test, progress=bar)
         tasks.append(

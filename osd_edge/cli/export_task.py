@@ -44,9 +44,9 @@ def export_task(jobs: int | None, out: Path, as_json: bool, **given: Any) -> Non
     if (given["tuned"] is None) == (not given["adapters"]):
         raise click.UsageError("Give --tuned MODEL, or --adapter DIR: one of the two.")
     quiet_libraries()
-    takes = METHODS[given["method"]].takes
+    entry = METHODS[given["method"]]
     for option, value, name in (("--jobs", jobs, "executor"), ("--seed", given["seed"], "seed")):
-        if value is not None and name not in takes:
+        if value is not None and not entry.accepts(name):
             raise foreign(given["method"], option)
     options = values_of(TaskOptions, given)
     base, tuned = options.pop("base"), options.pop("tuned", None)
