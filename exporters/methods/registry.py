@@ -25,9 +25,9 @@ class MethodEntry:
     """A line of the table.
 
     `where` is the class, as MODULE:CLASS. `takes` are the fields of TaskOptions that only some
-    methods take; a method with a default `budget` takes that too. A method that `exports` makes task bundles and is
-    offered by `export task`. In comparisons a method stands under the names in `variants`, each
-    with the options that it sets; a `control` tells compression from retraining.
+    methods take; a method with a default `budget` takes that too. A method that `exports` makes
+    task bundles and is offered by `export task`. In comparisons a method stands under the names in
+    `variants`, each with the options that it sets; a `control` tells compression from retraining.
     """
 
     name: str
