@@ -30,7 +30,7 @@ HEAD_FORMAT = 1
 
 @dataclass(frozen=True)
 class WrittenAdapter:
-    """What was written: the adapter and its head, with their sizes in bytes."""
+    """The files of a written adapter and its head, with their sizes in bytes."""
 
     paths: tuple[Path, ...]
     sizes: tuple[int, ...]

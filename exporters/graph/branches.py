@@ -24,7 +24,7 @@ FACTORS = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16}
 
 @dataclass(frozen=True)
 class LayerUse:
-    """Where a graph computes a layer: at `node`, from the tensor `x` to the tensor `result`.
+    """One use of a layer in a graph: at `node`, from the tensor `x` to the tensor `result`.
 
     A Gemm sees rows `[r, d]` and adds the bias itself; a MatMul sees `[batch, tokens, d]`. `use`
     names nodes that are made for it: the layer's path, with a number from the second use on.
@@ -40,7 +40,7 @@ class LayerUse:
 def find_layers(
     model: onnx.ModelProto, folder: Path, backbone: Backbone, progress: Progress = silent
 ) -> dict[str, tuple[LayerUse, ...]]:
-    """Where the graph computes each linear layer, by the layer's module path.
+    """Finds the uses of each linear layer in the graph, by the layer's module path.
 
     A layer may be used more than once (ALBERT shares its layers). `folder` holds the file with
     the graph's weights. A node is found by its scope and then proved: its weights equal the

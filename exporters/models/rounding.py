@@ -1,4 +1,4 @@
-"""How base weights are rounded for storage, as numpy and torch alike see it.
+"""Rounding of base weights for storage, the same for numpy and for torch.
 
 * `fp16`: every weight to the nearest half.
 * `int8`: symmetric, one scale for each output of a layer (row of `[n, d]`): max |w| / 127.
@@ -30,7 +30,7 @@ class Rounded:
     d: int
 
     def values(self) -> Floats:
-        """What the codes stand for, `[n, d]`."""
+        """The values that the codes stand for, `[n, d]`."""
         whole: Any = self.codes.astype(np.float32) * self.scales[:, :, None]
         values: Floats = whole.reshape(len(whole), -1)[:, : self.d]
         return values

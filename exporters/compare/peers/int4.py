@@ -28,7 +28,7 @@ class TruncSvdInt4:
     sized = True
 
     def compress(self, source: Source, budget: Budget | None) -> Compressed:
-        """As many columns as `budget` holds, wherever they are worth most."""
+        """Takes as many columns as `budget` holds, wherever they are worth most."""
         assert budget is not None
         head = _code_head(source)
         coded = {

@@ -30,7 +30,7 @@ Sites = list[PlainSite]
 
 @dataclass(frozen=True)
 class Problem:
-    """What is to be spent on what.
+    """A budget, and the factors that it is to be spent on.
 
     `factors` and `scores` by site, `places` their places in the site table; `size_of` gives the
     bytes of the whole file for some sites.

@@ -17,7 +17,7 @@ _BIAS_LEVELS = 16  # integers on either side of zero for a head's bias
 
 @dataclass(frozen=True)
 class Integers:
-    """What a bundle stores: sites in the order of the site table, and the head's layers."""
+    """The integers of a bundle: sites in the order of the site table, and the head's layers."""
 
     sites: tuple[IntegerSite, ...]
     layers: tuple[IntegerLayer, ...]
