@@ -97,7 +97,7 @@ def _code_head(source: Source) -> dict[str, flat.Array]:
             tensors[f"codes.{name}"] = nibbles.pack(codes)
             tensors[f"scale.{name}"] = scales
         else:
-            tensors[f"head.{name}"] = flat.half(value)
+            tensors[f"head.{name}"] = flat.fp16(value)
     return tensors
 
 
