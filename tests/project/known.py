@@ -2,6 +2,19 @@
 
 from collections.abc import Iterable
 
+RULES = (
+    "modules in a circle",
+    "parts in a circle",
+    "against the direction",
+    "docstring",
+    "parameters",
+    "path from osd_edge",
+    "given up",
+    "no such file",
+    "not in the repository",
+    "private import",
+)
+
 # Empty when all is well. Each entry is a rule's name and what breaks it, as the test says it.
 KNOWN: tuple[str, ...] = (
     "modules in a circle: osd_edge.device_tests.render ↔ "
@@ -73,11 +86,30 @@ KNOWN: tuple[str, ...] = (
     "parameters: osd_edge.exporters.task.TaskExporter.__init__: 11",
     "parameters: osd_edge.exporters.task.TaskExporter.export: 11",
     "parameters: osd_edge.runtime.session.EdgeSession.answer: 7",
+    "given up: osd_edge.formats.package.fp16_factors: half",
+    "given up: osd_edge.exporters.compare.peers.flat: half",
+    "given up: osd_edge.exporters.compare.peers.lora: _half",
+    "given up: osd_edge.exporters.compare.peers.source: pair",
+    "given up: osd_edge.exporters.graph.weights: _half",
+    "given up: osd_edge.exporters.graph.weights: half",
+    "given up: osd_edge.exporters.methods.frozen_head: pair",
+    "given up: osd_edge.exporters.methods.osd_rd.coded_task: measured",
+    "given up: osd_edge.exporters.methods.paper.paper_task: measured",
+    "given up: osd_edge.exporters.methods.stored.values: half",
+    "given up: osd_edge.exporters.task: pair",
+    "given up: osd_edge.exporters.task: measured",
+    "given up: osd_edge.runtime.task: half",
+    "no such file: CONTRIBUTING.md has exporters/methods/registry.py",
+    "no such file: CONTRIBUTING.md has exporters/methods/base.py",
+    "no such file: comparison.md has exporters/methods/registry.py",
+    "not in the repository: architecture.svg has exporters/methods/registry.py",
 )
 
 
 def hold(rule: str, broken: Iterable[str]) -> None:
     """Fails on what newly breaks the rule, and on what is in KNOWN and no longer breaks it."""
+    assert rule in RULES
+    assert all(one.partition(": ")[0] in RULES for one in KNOWN)
     found = {f"{rule}: {one}" for one in broken}
     known = {one for one in KNOWN if one.startswith(f"{rule}: ")}
     assert sorted(found - known) == [], "new"
