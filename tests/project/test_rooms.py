@@ -87,7 +87,8 @@ def test_imports_go_one_way() -> None:
 
 def test_every_module_has_a_floor_and_every_floor_a_module() -> None:
     placed = {module: _place(module, list(_heights(_side(module)))) for module in SOURCES}
-    assert [module for module, place in placed.items() if not place] == ["osd_edge"]
+    faces = MAY_IMPORT.keys()  # the floors hold what is behind them
+    assert {module for module, place in placed.items() if not place} <= faces
     named = {name for floors in FLOORS.values() for floor in floors for name in floor}
     assert named == set(placed.values()) - {""}
     assert {_side(module) for module in SOURCES} == set(MAY_IMPORT)
@@ -129,7 +130,7 @@ def test_an_import_down_is_none_against_the_direction() -> None:
     for one in (
         Import("osd_edge.cli.export", "osd_edge.exporters", 1, False),
         Import("osd_edge.exporters.task", "osd_edge.exporters.methods.budget", 1, False),
-        Import("osd_edge.device_tests.plan", "osd_edge.device_tests.scenarios", 1, False),
+        Import("osd_edge.device_tests.measure", "osd_edge.device_tests.gauges.memory", 1, False),
         Import("osd_edge.device_tests.job.sessions", "osd_edge.runtime.session", 1, False),
     ):
         assert list(_against_the_direction([one])) == []
