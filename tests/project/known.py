@@ -20,17 +20,7 @@ KNOWN: tuple[str, ...] = (
     "modules in a circle: osd_edge.device_tests.render ↔ "
     "osd_edge.device_tests.render.charts ↔ "
     "osd_edge.device_tests.render.html",
-    "modules in a circle: osd_edge.exporters.compare.peers ↔ "
-    "osd_edge.exporters.compare.peers.axis_sign ↔ "
-    "osd_edge.exporters.compare.peers.bitdelta ↔ "
-    "osd_edge.exporters.compare.peers.compeft ↔ "
-    "osd_edge.exporters.compare.peers.controls ↔ "
-    "osd_edge.exporters.compare.peers.int4 ↔ "
-    "osd_edge.exporters.compare.peers.lora ↔ "
-    "osd_edge.exporters.compare.peers.registry ↔ "
-    "osd_edge.exporters.compare.peers.zstd",
     "parts in a circle: osd_edge.device_tests.devices ↔ osd_edge.device_tests.emulated",
-    "parts in a circle: osd_edge.exporters.methods.options ↔ osd_edge.exporters.methods.paper",
     "against the direction: osd_edge.device_tests.emulated.build → "
     "osd_edge.device_tests.devices.own_wheel",
     "against the direction: osd_edge.device_tests.emulated.build → "
@@ -41,23 +31,23 @@ KNOWN: tuple[str, ...] = (
     "docstring: osd_edge.cli.output: begins with 'What'",
     "docstring: osd_edge.data: begins with 'What'",
     "docstring: osd_edge.formats.bundle.summary: begins with 'What'",
-    "docstring: osd_edge.exporters.compare.peers.peer: begins with 'What'",
-    "docstring: osd_edge.exporters.compare.peers.source: begins with 'What'",
     "docstring: osd_edge.exporters.demo.errands: no full stop",
     "docstring: osd_edge.exporters.demo.money: no full stop",
     "docstring: osd_edge.exporters.demo.recipe: begins with 'What'",
     "docstring: osd_edge.exporters.demo.turn: no full stop",
+    "docstring: osd_edge.exporters.methods.gain: begins with 'What'",
     "docstring: osd_edge.exporters.methods.osd_rd.distillation: begins with 'How far'",
     "docstring: osd_edge.exporters.methods.osd_rd.work_folder: begins with 'What'",
     "docstring: osd_edge.exporters.methods.osd_rd.work_key: begins with 'What'",
+    "docstring: osd_edge.exporters.methods.paper.shared: begins with 'What'",
     "docstring: osd_edge.exporters.methods.paper.sparsify: begins with 'Which'",
     "docstring: osd_edge.exporters.methods.report: begins with 'What'",
+    "docstring: osd_edge.exporters.methods.source: begins with 'What'",
     "docstring: osd_edge.exporters.methods.stored.latents: begins with 'What'",
     "docstring: osd_edge.exporters.models: begins with 'What'",
     "docstring: osd_edge.exporters.models.backbone: begins with 'What'",
     "docstring: osd_edge.exporters.models.head_plan: begins with 'What'",
-    "docstring: osd_edge.exporters.scoring.calibrated_task: begins with 'What'",
-    "docstring: osd_edge.exporters.scoring.frozen_probe: begins with 'How far'",
+    "docstring: osd_edge.exporters.models.sites: begins with 'Which'",
     "docstring: osd_edge.exporters.scoring.held_back: begins with 'Which'",
     "docstring: osd_edge.runtime.inputs: begins with 'What'",
     "docstring: osd_edge.runtime.output: begins with 'What'",
@@ -77,32 +67,14 @@ KNOWN: tuple[str, ...] = (
     "docstring: osd_edge.device_tests.scenarios.imports: begins with 'What'",
     "docstring: osd_edge.device_tests.scenarios.swap: begins with 'What'",
     "parameters: osd_edge.exporters.demo.finetune.finetune: 11",
-    "parameters: osd_edge.exporters.graph.weights.store_weights: 7",
-    "parameters: osd_edge.exporters.methods.options.check_options: 12",
-    "parameters: osd_edge.exporters.methods.osd_rd.coded_task.CodedTask.__init__: 8",
-    "parameters: osd_edge.exporters.methods.osd_rd.compress.RateDistortion.__init__: 8",
-    "parameters: osd_edge.exporters.methods.osd_rd.refine.refine: 7",
-    "parameters: osd_edge.exporters.models.fine_tuned.open_fine_tuned: 7",
-    "parameters: osd_edge.exporters.task.TaskExporter.__init__: 11",
-    "parameters: osd_edge.exporters.task.TaskExporter.export: 11",
     "parameters: osd_edge.runtime.session.EdgeSession.answer: 7",
     "given up: osd_edge.formats.package.fp16_factors: half",
     "given up: osd_edge.exporters.compare.peers.flat: half",
     "given up: osd_edge.exporters.compare.peers.lora: _half",
-    "given up: osd_edge.exporters.compare.peers.source: pair",
     "given up: osd_edge.exporters.graph.weights: _half",
     "given up: osd_edge.exporters.graph.weights: half",
-    "given up: osd_edge.exporters.methods.frozen_head: pair",
-    "given up: osd_edge.exporters.methods.osd_rd.coded_task: measured",
-    "given up: osd_edge.exporters.methods.paper.paper_task: measured",
     "given up: osd_edge.exporters.methods.stored.values: half",
-    "given up: osd_edge.exporters.task: pair",
-    "given up: osd_edge.exporters.task: measured",
     "given up: osd_edge.runtime.task: half",
-    "no such file: CONTRIBUTING.md has exporters/methods/registry.py",
-    "no such file: CONTRIBUTING.md has exporters/methods/base.py",
-    "no such file: comparison.md has exporters/methods/registry.py",
-    "not in the repository: architecture.svg has exporters/methods/registry.py",
 )
 
 

@@ -45,6 +45,7 @@ WORDS = (
             "osd_edge.cli",  # NAME=VALUE
             "osd_edge.data",  # two texts
             "osd_edge.errors",
+            "osd_edge.exporters.methods.frozen_head",  # two settings
             "osd_edge.exporters.methods.osd_rd",
             "osd_edge.exporters.models.image_preparation",  # two bounds
             "osd_edge.exporters.scoring",
