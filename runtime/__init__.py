@@ -10,10 +10,10 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # has to be set before the 
 
 from osd_edge.runtime.evaluate import Evaluation, evaluate
 from osd_edge.runtime.kinds.answer import Span
+from osd_edge.runtime.kinds.classify import Answer
 from osd_edge.runtime.kinds.tag import Tag
 from osd_edge.runtime.output import MixedOutput, Output
 from osd_edge.runtime.session import EdgeSession
-from osd_edge.runtime.text import Answer
 
 __all__ = [
     "Answer",

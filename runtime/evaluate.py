@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from osd_edge.data.examples import Example, check_pairs
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import Code, DataError, TaskError
+from osd_edge.errors import Code, DataError
+from osd_edge.runtime.kinds import KINDS
 from osd_edge.runtime.session import EdgeSession
 
 _BATCH = 32
@@ -33,10 +34,8 @@ def evaluate(
     Raises DataError `data.unlabelled` where an example has no label, `data.pairs` for pairs of
     texts beside single ones, TaskError `task.kind` for a task whose answer is not one label.
     """
-    if session.kind(task) != "labels":
-        raise TaskError(
-            Code.TASK_KIND, f"accuracy is for tasks of one label; {task!r} is {session.kind(task)}"
-        )
+    kind = KINDS[session.kind(task)]
+    kind.check_labelled(task)
     if any(example.label is None for example in examples):
         raise DataError(Code.DATA_UNLABELLED, "accuracy needs labelled examples: a .tsv file")
     check_pairs({"the test set": examples})
@@ -48,8 +47,11 @@ def evaluate(
         pairs = None
         if batch[0].text_pair is not None:
             pairs = [example.text_pair or "" for example in batch]
-        found = session.classify(
+        answers = session.ask(
             [example.text for example in batch], pairs, task=task, max_length=max_length
         )
-        right += sum(a.label == e.label for a, e in zip(found, batch, strict=True))
+        right += sum(
+            kind.is_right(answer, example.label or "")
+            for answer, example in zip(answers, batch, strict=True)
+        )
     return Evaluation(task, right / len(examples), len(examples))

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,25 @@ from osd_edge.formats.package.manifest import MODEL, BaseManifest, read_manifest
 from osd_edge.runtime.graph import Memory, check_graph, check_results, open_graph
 from osd_edge.runtime.images import normalised
 from osd_edge.runtime.inputs import base_inputs
+from osd_edge.runtime.kinds import (
+    KINDS,
+    AskedTask,
+    Classifier,
+    Embedding,
+    Kind,
+    Request,
+    Spans,
+    TokenLabels,
+    expect_kind,
+)
 from osd_edge.runtime.kinds.answer import Span, answer
+from osd_edge.runtime.kinds.classify import Answer
 from osd_edge.runtime.kinds.tag import Tag, tag
 from osd_edge.runtime.loaded_tasks import LoadedTasks, read_for
 from osd_edge.runtime.mixed import Rows, Stack, row_logits, stack, task_by_task
 from osd_edge.runtime.output import MixedOutput, Output
 from osd_edge.runtime.task import DecodedTask
-from osd_edge.runtime.text import Answer, TextEncoder, answers, check_texts
+from osd_edge.runtime.text import TextEncoder, check_texts
 from osd_edge.runtime.windows import Windows
 
 
@@ -32,7 +44,7 @@ class _Active(enum.Enum):
 
 ACTIVE = _Active.TASK
 Task = str | Literal[_Active.TASK] | None
-CLASSIFIED = ("labels", "multi-label", "regression")  # kinds with a score for each label
+_Kind = TypeVar("_Kind", bound=Kind)
 
 
 class EdgeSession:
@@ -147,6 +159,27 @@ class EdgeSession:
             raise InputError(Code.INPUT_TASKS, "give task or tasks, not both")
         return self._run_rows(*self._rows(inputs, tasks))
 
+    def ask(
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None = None,
+        *,
+        task: str | Literal[_Active.TASK] = ACTIVE,
+        question: str | None = None,
+        max_length: int | None = None,
+    ) -> list[Any]:
+        """Asks a task of any kind; one answer for each text, as the kind's own method gives it.
+
+        `pairs` are second texts, for kinds that take them. `question` is what tasks that find
+        answers look for in each text; others have no use for it. Raises as `classify` does, and
+        InputError `input.question`.
+        """
+        decoded = self._needed(task)
+        kind = KINDS[decoded.head.kind]
+        request = Request(texts, pairs, question, max_length)
+        kind.check_request(decoded.name, request)
+        return kind.answers(self._asked(decoded), request)
+
     def classify(
         self,
         texts: Sequence[str],
@@ -193,10 +226,10 @@ class EdgeSession:
         `classify` does.
         """
         check_texts(texts)
-        decoded = self._resolve_kind(task, "tag", "token-labels")
-        windows = Windows(self._encoder, max_length, stride)
-        run = partial(self._logits, decoded=decoded)
-        return [tag(text, windows, run, decoded.labels, words=words) for text in texts]
+        decoded, _ = self._needed_of(TokenLabels, task)
+        asked = self._asked(decoded)
+        windows = Windows(asked.encoder, max_length, stride)
+        return [tag(text, windows, asked.logits, asked.labels, words=words) for text in texts]
 
     def answer(
         self,
@@ -214,10 +247,10 @@ class EdgeSession:
         An answer has at most `max_tokens` tokens. The context may be of any length, as in `tag`.
         Raises as `classify` does.
         """
-        decoded = self._resolve_kind(task, "answer", "spans")
-        windows = Windows(self._encoder, max_length, stride)
-        run = partial(self._logits, decoded=decoded)
-        return answer(question, context, windows, run, top=top, max_tokens=max_tokens)
+        decoded, _ = self._needed_of(Spans, task)
+        asked = self._asked(decoded)
+        windows = Windows(asked.encoder, max_length, stride)
+        return answer(question, context, windows, asked.logits, top=top, max_tokens=max_tokens)
 
     def embed(
         self,
@@ -231,7 +264,8 @@ class EdgeSession:
         Raises as `classify` does.
         """
         inputs = self.encode(texts, max_length=max_length)
-        return self._logits(inputs, self._resolve_kind(task, "embed", "embedding"))
+        decoded, _ = self._needed_of(Embedding, task)
+        return self._logits(inputs, decoded)
 
     def encode(
         self,
@@ -256,32 +290,37 @@ class EdgeSession:
         with self._lock:
             return self._store.decoded(task)
 
-    def _resolve_kind(self, task: Task, verb: str, *kinds: str) -> DecodedTask:
-        """The task, which must be of one of `kinds`: what the method `verb` is for."""
+    def _needed(self, task: Task) -> DecodedTask:
         decoded = self._resolve(task)
         if decoded is None:
             raise TaskError(Code.TASK_NONE, "no task is active: activate one, or name it")
-        _check_kind(decoded, verb, kinds)
         return decoded
+
+    def _needed_of(self, wanted: type[_Kind], task: Task) -> tuple[DecodedTask, _Kind]:
+        decoded = self._needed(task)
+        return decoded, expect_kind(decoded.name, decoded.head.kind, wanted)
+
+    def _asked(self, decoded: DecodedTask) -> AskedTask:
+        run = partial(self._logits, decoded=decoded)
+        return AskedTask(decoded.name, decoded.labels, self._encoder, run)
 
     def _classify(
         self, inputs: Mapping[str, NDArray[Any]], task: Task, tasks: Sequence[str] | None
     ) -> list[Answer]:
         if tasks is None:
-            decoded = self._resolve_kind(task, "classify", *CLASSIFIED)
-            return answers(decoded.labels, self._logits(inputs, decoded), decoded.head.kind)
+            decoded, kind = self._needed_of(Classifier, task)
+            return kind.scored(decoded.labels, self._logits(inputs, decoded))
         if task is not ACTIVE:
             raise InputError(Code.INPUT_TASKS, "give task or tasks, not both")
         if any(name is None for name in tasks):
             raise TaskError(Code.TASK_NONE, "every text needs a task: name one for each")
         feeds, rows = self._rows(inputs, tasks)
-        for row in rows:
-            assert row is not None
-            _check_kind(row, "classify", CLASSIFIED)
+        named = [row for row in rows if row is not None]
+        kinds = [expect_kind(row.name, row.head.kind, Classifier) for row in named]
         found = []
-        for row, logits in zip(rows, self._run_rows(feeds, rows).logits, strict=True):
-            assert row is not None and logits is not None
-            found += answers(row.labels, logits[None], row.head.kind)
+        for kind, row, logits in zip(kinds, named, self._run_rows(feeds, rows).logits, strict=True):
+            assert logits is not None
+            found += kind.scored(row.labels, logits[None])
         return found
 
     def _logits(self, inputs: Mapping[str, NDArray[Any]], decoded: DecodedTask) -> Floats:
@@ -347,12 +386,3 @@ class EdgeSession:
         hidden, pooled = results[0], results[1] if len(results) > 1 else None
         check_results(self.manifest, inputs[self.manifest.inputs[0]].shape, hidden, pooled)
         return hidden, pooled
-
-
-def _check_kind(decoded: DecodedTask, verb: str, kinds: Sequence[str]) -> None:
-    if decoded.head.kind not in kinds:
-        raise TaskError(
-            Code.TASK_KIND,
-            f"{verb} is for tasks of the kind {', '.join(kinds)}; {decoded.name!r} is of the "
-            f"kind {decoded.head.kind}",
-        )

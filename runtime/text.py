@@ -1,8 +1,7 @@
-"""Text in, labels out: tokenising with the `tokenizers` package alone."""
+"""Turns texts into the base's token inputs, with the `tokenizers` package alone."""
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osd_edge.errors import BaseError, Code, InputError, shown
-from osd_edge.formats.heads import Floats, sigmoid, softmax
 from osd_edge.formats.package.manifest import TOKENIZER, BaseManifest, TextSettings
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The likeliest label of one text, its score, and the scores of all labels.
-
-    Scores add up to 1 where one label applies. In a multi-label task each stands for itself; in
-    a regression they are the numbers themselves.
-    """
-
-    label: str
-    score: float
-    scores: dict[str, float]
-
-    def chosen(self, least: float = 0.5) -> tuple[str, ...]:
-        """The labels whose score is `least` or more: what applies in a multi-label task."""
-        return tuple(label for label, score in self.scores.items() if score >= least)
 
 
 class TextEncoder:
@@ -146,16 +127,3 @@ def check_texts(texts: Sequence[str], pairs: Sequence[str] | None = None) -> Non
                 text.encode()
             except UnicodeEncodeError as error:
                 raise InputError(Code.INPUT_TEXTS, "a text is not valid Unicode") from error
-
-
-def answers(labels: Sequence[str], logits: Floats, kind: str = "labels") -> list[Answer]:
-    """One answer for each row of `logits` `[batch, labels]`; `kind` is that of the head."""
-    scored = logits
-    if kind != "regression":
-        scored = sigmoid(logits) if kind == "multi-label" else softmax(logits)
-    result = []
-    for row in scored:
-        best = int(row.argmax())
-        scores = dict(zip(labels, map(float, row), strict=True))
-        result.append(Answer(labels[best], float(row[best]), scores))
-    return result

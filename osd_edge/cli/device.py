@@ -43,12 +43,13 @@ def run(
     """What each task in turn says of texts, over one session."""
     from osd_edge.cli.answers import answer_rows, table_row
     from osd_edge.runtime import EdgeSession
+    from osd_edge.runtime.kinds import KINDS
 
     session = EdgeSession(base, threads=threads, memory=memory)
     for path in bundles:
         session.load(path)
     asked = names or session.tasks
-    if question is not None and all(session.kind(name) != "spans" for name in asked):
+    if question is not None and not any(KINDS[session.kind(name)].takes_question for name in asked):
         raise InputError(Code.INPUT_OPTIONS, "--question is for tasks that find answers: none here")
     results = [
         row

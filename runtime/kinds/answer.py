@@ -1,4 +1,4 @@
-"""Answers that stand in a context: the likeliest spans between a start and an end."""
+"""The kind `spans`: answers that stand in a context, between a likely start and a likely end."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osd_edge.formats.heads import Floats
+from osd_edge.runtime.kinds.base import AskedTask, Kind, Request, Row
+from osd_edge.runtime.text import check_texts
 from osd_edge.runtime.windows import Run, Windows
 
 _EXCLUDED = -10_000.0  # the logit of a token that is not of the context
@@ -27,10 +29,33 @@ class Span:
     end: int
 
 
+class Spans(Kind):
+    """Answers to a question, cut out of the texts."""
+
+    name = "spans"
+    verb = "answer"
+    takes_question = True
+
+    def answers(self, task: AskedTask, request: Request) -> list[list[Span]]:
+        """Finds the likeliest answer to the question in each text, however long."""
+        assert request.question is not None  # check_request refuses such a request
+        check_texts(request.texts)
+        windows = Windows(task.encoder, request.max_length)
+        return [answer(request.question, text, windows, task.logits) for text in request.texts]
+
+    def rows(self, text: str, answer: list[Span]) -> list[Row]:
+        """A row for each span, which is its label."""
+        return [
+            {"text": text, "label": span.text, "score": span.score}
+            | {"start": span.start, "end": span.end}
+            for span in answer
+        ]
+
+
 def answer(
     question: str, context: str, windows: Windows, run: Run, *, top: int = 1, max_tokens: int = 15
 ) -> list[Span]:
-    """The `top` best answers of at most `max_tokens` tokens, cut at whole words."""
+    """Finds the `top` best answers of at most `max_tokens` tokens, cut at whole words."""
     found: dict[str, Span] = {}
     for window, logits in windows.logits(windows.of_context(question, context), run):
         for first, last, score in _best(window, logits, 2 * top + 10, max_tokens):

@@ -1,12 +1,14 @@
-"""Tags of a text: the parts of it to which a label of the task applies."""
+"""The kind `token-labels`: tags of a text, the parts of it to which a label applies."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from osd_edge.formats.heads import Floats, softmax
+from osd_edge.runtime.kinds.base import AskedTask, Kind, Request, Row
+from osd_edge.runtime.text import check_texts
 from osd_edge.runtime.windows import Run, Windows
 
 OUTSIDE = "O"
@@ -33,10 +35,27 @@ class _Token:
     scores: Floats
 
 
+class TokenLabels(Kind):
+    """One label of several for each token, merged into tags."""
+
+    name = "token-labels"
+    verb = "tag"
+
+    def answers(self, task: AskedTask, request: Request) -> list[list[Tag]]:
+        """Tags each text, however long."""
+        check_texts(request.texts)
+        windows = Windows(task.encoder, request.max_length)
+        return [tag(text, windows, task.logits, task.labels) for text in request.texts]
+
+    def rows(self, text: str, answer: list[Tag]) -> list[Row]:
+        """A row for each tag, whose own text is its part."""
+        return [asdict(tag) | {"part": tag.text, "text": text} for tag in answer]
+
+
 def tag(
     text: str, windows: Windows, run: Run, labels: Sequence[str], *, words: bool = False
 ) -> list[Tag]:
-    """The tags of `text` in order.
+    """Finds the tags of `text`, in order.
 
     Tokens next to each other with the same label are one tag, unless the second begins with B-.
     With `words` the first token of a word speaks for all of it. A token in two windows is judged
