@@ -5,7 +5,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ from osd_edge.runtime.mixed import Rows, Stack, row_logits, stack, task_by_task
 from osd_edge.runtime.output import MixedOutput, Output
 from osd_edge.runtime.task import DecodedTask
 from osd_edge.runtime.text import TextEncoder, check_texts
-from osd_edge.runtime.windows import Windows
+from osd_edge.runtime.windows import WindowOptions, Windows, check_options
 
 
 class _Active(enum.Enum):
@@ -216,20 +216,20 @@ class EdgeSession:
         *,
         words: bool = False,
         task: str | Literal[_Active.TASK] = ACTIVE,
-        max_length: int | None = None,
-        stride: int = 128,
+        **windows: Unpack[WindowOptions],
     ) -> list[list[Tag]]:
         """The tags of each text, by a task of the kind `token-labels`.
 
         Texts may be of any length: they go through in windows of `max_length` tokens, of which
-        `stride` overlap. With `words` the first token of a word speaks for all of it. Raises as
-        `classify` does.
+        `stride` overlap (128 unless given). With `words` the first token of a word speaks for all
+        of it. Raises as `classify` does.
         """
+        check_options("EdgeSession.tag", windows)
         check_texts(texts)
         decoded, _ = self._needed_of(TokenLabels, task)
         asked = self._asked(decoded)
-        windows = Windows(asked.encoder, max_length, stride)
-        return [tag(text, windows, asked.logits, asked.labels, words=words) for text in texts]
+        cut = Windows(asked.encoder, **windows)
+        return [tag(text, cut, asked.logits, asked.labels, words=words) for text in texts]
 
     def answer(
         self,
@@ -239,18 +239,18 @@ class EdgeSession:
         top: int = 1,
         max_tokens: int = 15,
         task: str | Literal[_Active.TASK] = ACTIVE,
-        max_length: int | None = None,
-        stride: int = 128,
+        **windows: Unpack[WindowOptions],
     ) -> list[Span]:
         """The `top` likeliest answers in `context`, by a task of the kind `spans`.
 
         An answer has at most `max_tokens` tokens. The context may be of any length, as in `tag`.
         Raises as `classify` does.
         """
+        check_options("EdgeSession.answer", windows)
         decoded, _ = self._needed_of(Spans, task)
         asked = self._asked(decoded)
-        windows = Windows(asked.encoder, max_length, stride)
-        return answer(question, context, windows, asked.logits, top=top, max_tokens=max_tokens)
+        cut = Windows(asked.encoder, **windows)
+        return answer(question, context, cut, asked.logits, top=top, max_tokens=max_tokens)
 
     def embed(
         self,

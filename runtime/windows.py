@@ -5,7 +5,7 @@ of characters.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,20 @@ from osd_edge.runtime.text import TextEncoder, check_texts
 Inputs = dict[str, NDArray[np.int64]]
 Run = Callable[[Inputs], Floats]  # token inputs to logits [batch, tokens, labels]
 _BATCH = 8  # windows that go through the base together
+
+
+class WindowOptions(TypedDict, total=False):
+    """How long texts are cut: `max_length` and `stride` in tokens, as `Windows` takes them."""
+
+    max_length: int | None
+    stride: int
+
+
+def check_options(method: str, options: WindowOptions) -> None:
+    """Refuses keywords of `method` that are no window options, as Python would: TypeError."""
+    for name in options:
+        if name not in WindowOptions.__annotations__:
+            raise TypeError(f"{method}() got an unexpected keyword argument {name!r}")
 
 
 class Windows:

@@ -259,6 +259,13 @@ def test_a_question_that_leaves_no_room_is_refused(session: EdgeSession) -> None
     assert caught.value.code == "input.max-length"
 
 
+def test_keywords_that_are_not_known_are_refused(session: EdgeSession) -> None:
+    with pytest.raises(TypeError, match=r"tag\(\) got an unexpected keyword argument 'strides'"):
+        session.tag(["a cat"], task="token-labels", strides=8)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"answer\(\) got an unexpected keyword argument 'length'"):
+        session.answer(QUESTION, "a cat", task="spans", length=8)  # type: ignore[call-arg]
+
+
 def test_windows_without_room_are_refused_where_a_text_needs_several(session: EdgeSession) -> None:
     (tags,) = session.tag(["a"], task="token-labels", max_length=4)
     assert all(tag.text == "a" for tag in tags)
