@@ -31,11 +31,6 @@ class ArraySession:
         cache_bytes: int = 64 * 2**20,
         memory: Memory = "default",
     ) -> None:
-        """Open base package `base` on `threads` threads (0: all cores).
-
-        `memory` "low" is for small devices: `osd_edge.runtime.graph.open_graph` says what it
-        costs. Raises BaseError, InputError `input.memory`.
-        """
         self.folder = Path(base)
         self._base = OpenBase(self.folder, threads, memory)
         self._tasks = LoadedTasks(self.manifest, cache_bytes)
@@ -43,45 +38,149 @@ class ArraySession:
 
     @property
     def manifest(self) -> BaseManifest:
-        """The description of the base: its family, inputs, sites and fingerprint."""
+        """The manifest of the base package: family, inputs, layers that tasks change, and so on.
+
+        Example:
+            >>> session = EdgeSession("minilm")
+            >>> session.manifest.family, session.manifest.inputs
+            ('bert', ('input_ids', 'attention_mask', 'token_type_ids'))
+        """
         return self._base.manifest
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Names of the loaded tasks, in the order they were loaded."""
+        """Names of the loaded tasks, in the order they were loaded.
+
+        Example:
+            >>> session = EdgeSession("minilm")
+            >>> session.load("mr.osd.safetensors"), session.load("trec.osd.safetensors")
+            ('mr', 'trec')
+            >>> session.tasks
+            ('mr', 'trec')
+        """
         return self._tasks.names
 
     @property
     def active(self) -> str | None:
-        """Name of the active task, None where there is none."""
+        """Name of the active task, None where there is none.
+
+        Example:
+            >>> session = EdgeSession("minilm")
+            >>> session.activate(session.load("mr.osd.safetensors"))
+            >>> session.active
+            'mr'
+        """
         return self._tasks.active
 
     def kind(self, name: str) -> str:
-        """Kind of a loaded task: `labels`, `token-labels`, … as `formats.heads` lists them."""
+        """Tells of which kind a loaded task is.
+
+        Args:
+            name: a loaded task.
+
+        Returns:
+            `labels`, `multi-label`, `regression`, `token-labels`, `spans` or `embedding`.
+
+        Raises:
+            TaskError: `task.unknown` where no such task is loaded.
+
+        Example:
+            >>> session = EdgeSession("minilm")
+            >>> session.kind(session.load("ner.osd.safetensors"))
+            'token-labels'
+        """
         return self._tasks.kind(name)
 
     def labels(self, name: str) -> tuple[str, ...]:
-        """Labels of a loaded task, in the order of its logits."""
+        """Names the labels of a loaded task.
+
+        Args:
+            name: a loaded task.
+
+        Returns:
+            The labels in the order of the task's logits; none for an embedding.
+
+        Raises:
+            TaskError: `task.unknown` where no such task is loaded.
+
+        Example:
+            >>> session = EdgeSession("minilm")
+            >>> session.labels(session.load("mr.osd.safetensors"))
+            ('negative', 'positive')
+        """
         return self._tasks.labels(name)
 
     def load(self, path: str | Path, name: str | None = None) -> str:
-        """Check the bundle at `path` and keep it, coded; return the task's name.
+        """Checks a task bundle, every byte of it, and keeps it; the active task stays as it is.
 
-        `name` replaces the name in the bundle. Raises BundleError where the file is damaged or
-        made for another base, TaskError `task.taken` where the name is in use.
+        The file may go afterwards: its bytes are held, and decoded when the task is first used.
+
+        Args:
+            path: the bundle, a `.osd.safetensors` file.
+            name: the name to load the task by, in the place of the bundle's own.
+
+        Returns:
+            The name of the loaded task.
+
+        Raises:
+            BundleError: the file is damaged, of an unknown version, or made for another base.
+            InputError: `input.task-name` where `name` cannot name a task.
+            TaskError: `task.taken` where a task of the name is loaded.
+
+        Example:
+            >>> session = EdgeSession("minilm")
+            >>> session.load("mr.osd.safetensors"), session.load("mr.osd.safetensors", "reviews")
+            ('mr', 'reviews')
         """
         return self._tasks.load(Path(path), name)
 
     def activate(self, name: str) -> None:
-        """Make a loaded task the one that runs use. Raises TaskError `task.unknown`."""
+        """Makes a loaded task the one that runs use. This is the swap: no session is rebuilt.
+
+        Args:
+            name: a loaded task.
+
+        Raises:
+            TaskError: `task.unknown` where no such task is loaded, `task.range` where the base
+                takes fp16 factors and the task's are too large for them.
+
+        Example:
+            >>> session = EdgeSession("minilm")
+            >>> session.activate(session.load("mr.osd.safetensors"))
+            >>> session.run({"input_ids": np.array([[2, 5, 3]])}).task
+            'mr'
+        """
         self._tasks.activate(name)
 
     def deactivate(self) -> None:
-        """Return to the base: runs give exactly what they gave before any task."""
+        """Returns to the base: runs give what they gave before any task, bit for bit.
+
+        Example:
+            >>> session = EdgeSession("minilm")
+            >>> session.activate(session.load("mr.osd.safetensors"))
+            >>> session.deactivate()
+            >>> session.active is None
+            True
+        """
         self._tasks.deactivate()
 
     def unload(self, name: str) -> None:
-        """Forget a loaded task, and deactivate it if it is active."""
+        """Forgets a loaded task, and deactivates it if it is active.
+
+        Runs of the task that have begun in other threads end as they would have.
+
+        Args:
+            name: a loaded task.
+
+        Raises:
+            TaskError: `task.unknown` where no such task is loaded.
+
+        Example:
+            >>> session = EdgeSession("minilm")
+            >>> session.unload(session.load("mr.osd.safetensors"))
+            >>> session.tasks
+            ()
+        """
         self._tasks.unload(name)
         self._mixed.forget()
 
@@ -100,12 +199,35 @@ class ArraySession:
         *,
         tasks: Sequence[str | None] | None = None,
     ) -> Output | MixedOutput:
-        """Run token `inputs` `[batch, tokens]`, or pictures, through the base with a task.
+        """Runs a batch of token ids or pixels through the base, with one task or one for each row.
 
-        `task` names a loaded task for this run only; None is the base alone; the default is the
-        active task. `tasks` names one for each row instead (None: the base alone), and all rows
-        go through in one pass (DeBERTa: a pass for each task). `attention_mask` defaults to ones,
-        `token_type_ids` to zeros. Raises InputError, TaskError.
+        With `tasks` all rows go through in one pass (over a DeBERTa base, a pass for each task).
+
+        Args:
+            inputs: integers `[batch, tokens]`: `input_ids`, and `attention_mask` (ones unless
+                given) and `token_type_ids` (zeros unless given) where the base takes them; or
+                floats `pixel_values` `[batch, channels, height, width]`.
+            task: a loaded task, for this run only; None for the base alone; unless given, the
+                active task, or the base alone where there is none.
+            tasks: a loaded task for each row, or None for the base alone.
+
+        Returns:
+            Hidden states and logits: an `Output`, or with `tasks` a `MixedOutput`.
+
+        Raises:
+            InputError: `input.names`, `input.shape` or `input.run` for inputs that the base does
+                not take, `input.tasks` where there is not one task for each row.
+            TaskError: `task.unknown` where no such task is loaded.
+
+        Example:
+            >>> session = EdgeSession("minilm")
+            >>> session.load("mr.osd.safetensors"), session.load("trec.osd.safetensors")
+            ('mr', 'trec')
+            >>> inputs = {"input_ids": np.array([[2, 5, 6, 3], [2, 7, 8, 3]])}
+            >>> session.run(inputs, task="mr").logits.shape  # [batch, labels]
+            (2, 2)
+            >>> [row.shape for row in session.run(inputs, tasks=["mr", "trec"]).logits]
+            [(2,), (3,)]
         """
         if tasks is None:
             return self._run(inputs, self._tasks.resolve(task))

@@ -25,9 +25,9 @@ from osd_edge.runtime.kinds import (
     TokenLabels,
     expect_kind,
 )
-from osd_edge.runtime.kinds.answer import Span, answer
+from osd_edge.runtime.kinds.answer import Span, find_spans
 from osd_edge.runtime.kinds.classify import Answer
-from osd_edge.runtime.kinds.tag import Tag, tag
+from osd_edge.runtime.kinds.tag import Tag, find_tags
 from osd_edge.runtime.loaded_tasks import ACTIVE, NamedTask, TaskOrBase
 from osd_edge.runtime.task import DecodedTask
 from osd_edge.runtime.text import TextEncoder, check_texts
@@ -40,8 +40,36 @@ class EdgeSession(ArraySession):
     """Tasks over one base, in one onnxruntime session that is never rebuilt.
 
     Safe to use from many threads: a run has the task that was active when it began, whole,
-    whatever other threads do meanwhile. Loaded tasks stay coded until they are used; decoded
-    ones are kept, the latest used first, within `cache_bytes`, and the very latest always.
+    whatever other threads do meanwhile. What is loaded is the bytes of bundles, decoded when a
+    task is used.
+
+    Args:
+        base: the base package, a folder that `osd-edge export base` wrote.
+        threads: how many threads a run takes; 0 for all cores.
+        cache_bytes: how many bytes of decoded tasks are kept, the latest used first. The very
+            latest is kept whatever its size.
+        memory: "default" for speed; "low" for small devices, where the base's weights stay in
+            their file: slower, and far less resident memory.
+
+    Raises:
+        BaseError: the package is damaged, incomplete or of an unknown version.
+        InputError: `input.memory` for another memory profile.
+
+    Attributes:
+        folder: the base package.
+
+    Example:
+        >>> from osd_edge.runtime import EdgeSession
+        >>> session = EdgeSession("minilm", threads=1)
+        >>> session.load("mr.osd.safetensors"), session.load("trec.osd.safetensors")
+        ('mr', 'trec')
+        >>> session.activate("mr")
+        >>> session.classify(["a film of real charm"])
+        [Answer(label='...', score=0..., scores={'negative': 0..., 'positive': 0...})]
+        >>> session.activate("trec")  # a swap
+        >>> session.classify(["How far is it from here?"])[0].label in session.labels("trec")
+        True
+        >>> session.deactivate()  # the base again
     """
 
     def ask(
@@ -53,11 +81,34 @@ class EdgeSession(ArraySession):
         question: str | None = None,
         max_length: int | None = None,
     ) -> list[Any]:
-        """Asks a task of any kind; one answer for each text, as the kind's own method gives it.
+        """Asks a task of any kind about texts.
 
-        `pairs` are second texts, for kinds that take them. `question` is what tasks that find
-        answers look for in each text; others have no use for it. Raises as `classify` does, and
-        InputError `input.question`.
+        Args:
+            texts: the texts, one or more.
+            pairs: a second text for each, for tasks that classify pairs.
+            task: a loaded task; unless given, the active one.
+            question: what tasks that find answers look for in each text; others ignore it.
+            max_length: the most tokens of a text, or of a window of it where the kind reads long
+                texts in windows; unless given, as many as the base takes.
+
+        Returns:
+            One answer for each text, as the kind gives it: what `classify` gives of a text, or
+            `tag` (a list of tags), `answer` (a list of one span) or `embed` (a vector).
+
+        Raises:
+            InputError: `input.question` where a question is needed, `input.texts`,
+                `input.max-length`, `input.tokenizers`.
+            TaskError: `task.none` without a task, `task.unknown`.
+            BaseError: `base.text` where the base has no tokenizer.
+
+        Example:
+            >>> session = EdgeSession("minilm")
+            >>> session.load("mr.osd.safetensors"), session.load("squad.osd.safetensors")
+            ('mr', 'squad')
+            >>> session.ask(["a film of real charm"], task="mr")
+            [Answer(label='...', ...)]
+            >>> session.ask(["Ada lives in Paris"], task="squad", question="Where is Ada?")
+            [[Span(text='...', ...)]]
         """
         decoded = self._needed(task)
         kind = KINDS[decoded.head.kind]
@@ -74,11 +125,32 @@ class EdgeSession(ArraySession):
         tasks: Sequence[str] | None = None,
         max_length: int | None = None,
     ) -> list[Answer]:
-        """Label and scores of each text (or pair of texts), in one batch.
+        """Gives the likeliest label and all scores of each text, or pair of texts, in one batch.
 
-        For tasks of one label, several labels, or numbers. `tasks` names the task of each text,
-        in the place of one for all. Needs the `tokenizers` package. Raises TaskError `task.none`
-        without a task, `task.kind` for a task of another kind.
+        Args:
+            texts: the texts, one or more; what is beyond `max_length` is cut off.
+            pairs: a second text for each.
+            task: a loaded task; unless given, the active one.
+            tasks: a loaded task for each text, in the place of one for all.
+            max_length: the most tokens of a text or pair; unless given, as many as the base takes.
+
+        Returns:
+            An answer for each text.
+
+        Raises:
+            TaskError: `task.none` without a task, `task.unknown`, `task.kind` for a task that has
+                no score for each label.
+            InputError: `input.texts`, `input.tasks`, `input.max-length`; `input.tokenizers`
+                without the `tokenizers` package.
+            BaseError: `base.text` where the base has no tokenizer.
+
+        Example:
+            >>> session = EdgeSession("minilm")
+            >>> session.load("mr.osd.safetensors"), session.load("trec.osd.safetensors")
+            ('mr', 'trec')
+            >>> one, other = session.classify(["a dull film", "Who?"], tasks=["mr", "trec"])
+            >>> list(one.scores), list(other.scores)
+            (['negative', 'positive'], ['person', 'place', 'number'])
         """
         return self._classify(self.encode(texts, pairs, max_length=max_length), task, tasks)
 
@@ -89,9 +161,29 @@ class EdgeSession(ArraySession):
         task: NamedTask = ACTIVE,
         tasks: Sequence[str] | None = None,
     ) -> list[Answer]:
-        """As `classify`, of pictures `[batch, height, width, channels]`, integers 0 to 255.
+        """Gives the likeliest label and all scores of each picture, in one batch.
 
-        Pictures have the size that the base takes. Raises BaseError `base.image` too.
+        Args:
+            images: integers 0 to 255, uint8 `[batch, height, width, channels]`, of the size that
+                the base takes.
+            task: a loaded task; unless given, the active one.
+            tasks: a loaded task for each picture, in the place of one for all.
+
+        Returns:
+            An answer for each picture.
+
+        Raises:
+            TaskError: as `classify` does.
+            InputError: `input.shape` for another size or type, `input.tasks`.
+            BaseError: `base.image` where the base takes no pictures.
+
+        Example:
+            >>> session = EdgeSession("vit")
+            >>> session.activate(session.load("birds.osd.safetensors"))
+            >>> size = session.manifest.image
+            >>> grey = np.full((1, size.height, size.width, size.channels), 128, np.uint8)
+            >>> session.classify_images(grey)
+            [Answer(label='...', ...)]
         """
         return self._classify(normalised(self.manifest, images), task, tasks)
 
@@ -103,18 +195,41 @@ class EdgeSession(ArraySession):
         task: NamedTask = ACTIVE,
         **windows: Unpack[WindowOptions],
     ) -> list[list[Tag]]:
-        """The tags of each text, by a task of the kind `token-labels`.
+        """Finds the parts of each text to which a label applies, by a task of token labels.
 
-        Texts may be of any length: they go through in windows of `max_length` tokens, of which
-        `stride` overlap (128 unless given). With `words` the first token of a word speaks for all
-        of it. Raises as `classify` does.
+        Texts may be of any length: they go through the base in windows that overlap.
+
+        Args:
+            texts: the texts, one or more.
+            words: whether the first token of a word speaks for all of it.
+            task: a loaded task; unless given, the active one.
+            **windows: `max_length`, the most tokens of a window (unless given, as many as the base
+                takes), and `stride`, how many of them are in the next window too (128 unless
+                given, at most half of a window).
+
+        Returns:
+            The tags of each text, in the order of the text.
+
+        Raises:
+            TaskError: `task.none` without a task, `task.unknown`, `task.kind` for a task of another
+                kind.
+            InputError: `input.texts`, `input.max-length`, `input.stride`, `input.tokenizers`.
+            BaseError: `base.text` where the base has no tokenizer.
+
+        Example:
+            >>> session = EdgeSession("minilm")
+            >>> session.activate(session.load("ner.osd.safetensors"))
+            >>> text = "Ada lives in Paris"
+            >>> (tags,) = session.tag([text], words=True, stride=8)
+            >>> all(text[tag.start : tag.end] == tag.text for tag in tags)
+            True
         """
         check_options("EdgeSession.tag", windows)
         check_texts(texts)
         decoded, _ = self._needed_of(TokenLabels, task)
         asked = self._asked(decoded)
         cut = Windows(asked.encoder, **windows)
-        return [tag(text, cut, asked.logits, asked.labels, words=words) for text in texts]
+        return [find_tags(text, cut, asked.logits, asked.labels, words=words) for text in texts]
 
     def answer(
         self,
@@ -126,16 +241,41 @@ class EdgeSession(ArraySession):
         task: NamedTask = ACTIVE,
         **windows: Unpack[WindowOptions],
     ) -> list[Span]:
-        """The `top` likeliest answers in `context`, by a task of the kind `spans`.
+        """Finds the likeliest answers to a question in a text, by a task of spans.
 
-        An answer has at most `max_tokens` tokens. The context may be of any length, as in `tag`.
-        Raises as `classify` does.
+        The text may be of any length: it goes through the base in windows that overlap, each behind
+        the whole question.
+
+        Args:
+            question: the question.
+            context: the text that has the answer.
+            top: the most answers.
+            max_tokens: the most tokens of an answer.
+            task: a loaded task; unless given, the active one.
+            **windows: `max_length` and `stride`, as for `tag`.
+
+        Returns:
+            Up to `top` answers, the likeliest first.
+
+        Raises:
+            TaskError: as `tag` does.
+            InputError: as `tag` does; `input.max-length` too where the question leaves a window no
+                room.
+            BaseError: `base.text` where the base has no tokenizer.
+
+        Example:
+            >>> session = EdgeSession("minilm")
+            >>> session.activate(session.load("squad.osd.safetensors"))
+            >>> context = "Ada lives in Paris"
+            >>> spans = session.answer("Where is Ada?", context, top=2)
+            >>> [context[span.start : span.end] == span.text for span in spans]
+            [True, True]
         """
         check_options("EdgeSession.answer", windows)
         decoded, _ = self._needed_of(Spans, task)
         asked = self._asked(decoded)
         cut = Windows(asked.encoder, **windows)
-        return answer(question, context, cut, asked.logits, top=top, max_tokens=max_tokens)
+        return find_spans(question, context, cut, asked.logits, top=top, max_tokens=max_tokens)
 
     def embed(
         self,
@@ -144,9 +284,27 @@ class EdgeSession(ArraySession):
         task: NamedTask = ACTIVE,
         max_length: int | None = None,
     ) -> Floats:
-        """A vector for each text, `[batch, features]`, by a task of the kind `embedding`.
+        """Gives a vector for each text, by a task of embeddings, in one batch.
 
-        Raises as `classify` does.
+        Args:
+            texts: the texts, one or more; what is beyond `max_length` is cut off.
+            task: a loaded task; unless given, the active one.
+            max_length: the most tokens of a text; unless given, as many as the base takes.
+
+        Returns:
+            float32 `[batch, features]`; of length 1 where the fine-tuned model's are.
+
+        Raises:
+            TaskError: as `tag` does.
+            InputError: `input.texts`, `input.max-length`, `input.tokenizers`.
+            BaseError: `base.text` where the base has no tokenizer.
+
+        Example:
+            >>> session = EdgeSession("minilm")
+            >>> session.activate(session.load("sentences.osd.safetensors"))
+            >>> vectors = session.embed(["a dull film", "How far is it?"])
+            >>> np.linalg.norm(vectors, axis=1).round(3).tolist()
+            [1.0, 1.0]
         """
         inputs = self.encode(texts, max_length=max_length)
         decoded, _ = self._needed_of(Embedding, task)
@@ -159,7 +317,27 @@ class EdgeSession(ArraySession):
         *,
         max_length: int | None = None,
     ) -> dict[str, NDArray[np.int64]]:
-        """Token inputs for `run` from texts (or pairs of texts)."""
+        """Turns texts, or pairs of texts, into token inputs for `run`, padded on the right.
+
+        Args:
+            texts: the texts, one or more; what is beyond `max_length` is cut off.
+            pairs: a second text for each.
+            max_length: the most tokens of a text or pair; unless given, as many as the base takes.
+
+        Returns:
+            The inputs that the base takes, int64 `[batch, tokens]` each.
+
+        Raises:
+            InputError: `input.texts`, `input.max-length`; `input.tokenizers` without the
+                `tokenizers` package.
+            BaseError: `base.text` where the base has no tokenizer.
+
+        Example:
+            >>> session = EdgeSession("minilm")
+            >>> inputs = session.encode(["a cat", "a dog ran"])
+            >>> list(inputs), inputs["input_ids"].shape
+            (['input_ids', 'attention_mask', 'token_type_ids'], (2, 5))
+        """
         return self._encoder(texts, pairs, max_length=max_length)
 
     @cached_property

@@ -17,10 +17,20 @@ _EXCLUDED = -10_000.0  # the logit of a token that is not of the context
 
 @dataclass(frozen=True)
 class Span:
-    """An answer: characters `start` to `end` of the context, and its score.
+    """A part of a text that answers a question, as `EdgeSession.answer` gives it.
 
-    The score is the product of the chances of start and end, added up over windows that give
-    the same text.
+    Attributes:
+        text: the answer.
+        score: the chance of its start times that of its end, added up over the windows that give
+            the same text.
+        start: where in the text it begins, in characters.
+        end: where it ends: the first character that is not of it.
+
+    Example:
+        >>> context = "Ada lives in Paris"
+        >>> span = Span(text="in Paris", score=0.9, start=10, end=18)
+        >>> context[span.start : span.end] == span.text
+        True
     """
 
     text: str
@@ -41,7 +51,7 @@ class Spans(Kind):
         assert request.question is not None  # check_request refuses such a request
         check_texts(request.texts)
         windows = Windows(task.encoder, request.max_length)
-        return [answer(request.question, text, windows, task.logits) for text in request.texts]
+        return [find_spans(request.question, text, windows, task.logits) for text in request.texts]
 
     def rows(self, text: str, answer: list[Span]) -> list[Row]:
         """A row for each span, which is its label."""
@@ -52,7 +62,7 @@ class Spans(Kind):
         ]
 
 
-def answer(
+def find_spans(
     question: str, context: str, windows: Windows, run: Run, *, top: int = 1, max_tokens: int = 15
 ) -> list[Span]:
     """Finds the `top` best answers of at most `max_tokens` tokens, cut at whole words."""
@@ -71,7 +81,7 @@ def answer(
 def _best(
     window: Any, logits: Floats, count: int, max_tokens: int
 ) -> Iterator[tuple[int, int, float]]:
-    """First token, last token and score of the likeliest spans in one window."""
+    """Finds the likeliest spans in one window: first token, last token and score of each."""
     allowed = np.array([sequence == 1 for sequence in window.sequence_ids])
     # The first token is where models point that find no answer: it takes its share of chances.
     softened = allowed.copy()
@@ -89,7 +99,7 @@ def _best(
 
 
 def _characters(window: Any, first: int, last: int) -> tuple[int, int]:
-    """Where the words of two tokens begin and end in the context."""
+    """Where in the context the first token's word begins, and the last one's ends."""
     words = window.token_to_word(first), window.token_to_word(last)
     if None in words:
         return int(window.offsets[first][0]), int(window.offsets[last][1])

@@ -9,10 +9,19 @@ from osd_edge.runtime.kinds.base import AskedTask, Kind, Request, Row
 
 @dataclass(frozen=True)
 class Answer:
-    """The likeliest label of one text, its score, and the scores of all labels.
+    """The likeliest label of one text or picture, as `EdgeSession.classify` gives it.
 
-    Scores add up to 1 where one label applies. In a multi-label task each stands for itself; in
-    a regression they are the numbers themselves.
+    Attributes:
+        label: the label of the highest score.
+        score: its score.
+        scores: the scores of all labels, in the order of the logits. They add up to 1 where one
+            label applies; in a multi-label task each stands for itself, 0 to 1; in a regression
+            they are the numbers themselves.
+
+    Example:
+        >>> answer = Answer("positive", 0.75, {"negative": 0.25, "positive": 0.75})
+        >>> answer.score == answer.scores[answer.label]
+        True
     """
 
     label: str
@@ -20,7 +29,18 @@ class Answer:
     scores: dict[str, float]
 
     def chosen(self, least: float = 0.5) -> tuple[str, ...]:
-        """The labels whose score is `least` or more: what applies in a multi-label task."""
+        """Names the labels that apply in a multi-label task.
+
+        Args:
+            least: the lowest score of a label that applies.
+
+        Returns:
+            The labels of that score or more, in the order of the logits.
+
+        Example:
+            >>> Answer("joy", 0.9, {"joy": 0.9, "anger": 0.1, "surprise": 0.6}).chosen()
+            ('joy', 'surprise')
+        """
         return tuple(label for label, score in self.scores.items() if score >= least)
 
 
