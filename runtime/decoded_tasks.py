@@ -19,7 +19,7 @@ class DecodedTasks:
         self._tasks: OrderedDict[str, DecodedTask] = OrderedDict()
 
     def get(self, name: str, decode: Callable[[], DecodedTask]) -> DecodedTask:
-        """The task called `name`, by `decode` where it is not kept; it is now the latest used."""
+        """Gives the task called `name`, by `decode` where it is not kept, as the latest used."""
         task = self._tasks.get(name)
         if task is None:
             task = self._tasks[name] = decode()

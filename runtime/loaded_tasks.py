@@ -60,12 +60,12 @@ class LoadedTasks:
         return None if active is None else active.name
 
     def labels(self, name: str) -> tuple[str, ...]:
-        """Labels of a task. Raises TaskError `task.unknown`."""
+        """The labels of a task. Raises TaskError `task.unknown`."""
         with self._lock:
             return stored_labels(self._file(name))
 
     def kind(self, name: str) -> str:
-        """Name of a task's kind. Raises TaskError `task.unknown`."""
+        """The name of a task's kind. Raises TaskError `task.unknown`."""
         with self._lock:
             return stored_kind(self._file(name))
 
@@ -109,7 +109,7 @@ class LoadedTasks:
             self._active = None
 
     def resolve(self, task: TaskOrBase) -> DecodedTask | None:
-        """The task that is meant, ready to run; None for the base alone.
+        """Decodes the task that is meant, unless it is decoded; None for the base alone.
 
         Raises TaskError `task.unknown`.
         """
@@ -121,7 +121,7 @@ class LoadedTasks:
             return self._ready(task)
 
     def rows(self, names: Sequence[str | None]) -> Rows:
-        """The tasks of a batch's rows, ready to run. Raises TaskError `task.unknown`."""
+        """Decodes the tasks of a batch's rows. Raises TaskError `task.unknown`."""
         with self._lock:
             # Each name once: a cache smaller than the batch's tasks decodes none of them twice.
             ready = {name: self._ready(name) for name in dict.fromkeys(names) if name is not None}

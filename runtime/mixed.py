@@ -35,7 +35,7 @@ class MixedBatches:
     def rows(
         self, inputs: Arrays, names: Sequence[str | None]
     ) -> tuple[dict[str, NDArray[Any]], Rows]:
-        """The checked inputs, and the task of each of their rows.
+        """Checks inputs, and finds the task of each of their rows.
 
         Raises InputError `input.tasks` where there is not one name for each row, TaskError
         `task.unknown`.
@@ -51,7 +51,7 @@ class MixedBatches:
         return feeds, self._tasks.rows(names)
 
     def run(self, feeds: Arrays, rows: Rows) -> MixedOutput:
-        """Runs what `rows` gave."""
+        """Runs checked inputs with the tasks of their rows, as `rows` gave both."""
         if self._base.manifest.mixed_rows:
             hidden, pooled = self._base.forward(feeds, self._stacked(rows).feeds)
         else:
@@ -77,7 +77,7 @@ def _task_by_task(
     inputs: Arrays,
     forward: Callable[[Arrays, Arrays], tuple[Floats, Floats | None]],
 ) -> tuple[Floats, Floats | None]:
-    """Hidden states and pooler output of all rows, by a pass of `forward` for each task."""
+    """Runs all rows by a pass of `forward` for each task; hidden states and pooler output."""
     parts = []
     for of, task in _groups(rows):
         given = {name: array[of] for name, array in inputs.items()}
@@ -92,7 +92,7 @@ def _task_by_task(
 def _row_logits(
     rows: Rows, hidden: Floats, mask: NDArray[Any] | None, pooled: Floats | None
 ) -> list[Floats | None]:
-    """The logits of each row by its own task's head, of whatever kind; None without a task."""
+    """Applies the heads: each row's logits by its own task's, None for the base alone."""
     logits: list[Floats | None] = [None] * len(rows)
     for of, task in _groups(rows):
         if task is None:
@@ -106,7 +106,7 @@ def _row_logits(
 
 
 def _groups(rows: Rows) -> Sequence[tuple[list[int], DecodedTask | None]]:
-    """The rows of each task, and those of the base alone."""
+    """Groups the rows by task, those of the base alone together."""
     groups: dict[int, tuple[list[int], DecodedTask | None]] = {}
     for i, row in enumerate(rows):
         groups.setdefault(id(row), ([], row))[0].append(i)

@@ -30,7 +30,7 @@ class OpenBase:
         check_graph(self._ort, self.manifest, folder)
 
     def checked(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        """The inputs as the graph takes them, defaults filled in. Raises InputError."""
+        """Checks inputs and fills in defaults, as the graph takes them. Raises InputError."""
         return base_inputs(self.manifest, inputs)
 
     def batch(self, feeds: Arrays) -> int:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from osd_edge.errors import Code, TaskError
 from osd_edge.runtime.kinds.answer import Spans
-from osd_edge.runtime.kinds.base import AskedTask, Kind, Request, Row
+from osd_edge.runtime.kinds.base import AskedTask, Entry, Kind, Request
 from osd_edge.runtime.kinds.classify import Classifier, Labels, MultiLabel, Regression
 from osd_edge.runtime.kinds.embed import Embedding
 from osd_edge.runtime.kinds.tag import TokenLabels
@@ -18,9 +18,9 @@ __all__ = [
     "AskedTask",
     "Classifier",
     "Embedding",
+    "Entry",
     "Kind",
     "Request",
-    "Row",
     "Spans",
     "TokenLabels",
     "expect_kind",
@@ -35,7 +35,7 @@ _Kind = TypeVar("_Kind", bound=Kind)
 
 
 def expect_kind(task: str, name: str, wanted: type[_Kind]) -> _Kind:
-    """The kind called `name`, of which `task` is, where it is one of those `wanted`.
+    """Finds the kind called `name`, of which `task` is, among those that are `wanted`.
 
     Raises TaskError `task.kind` where it is another, and names those that would do.
     """

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osd_edge.formats.heads import Floats
-from osd_edge.runtime.kinds.base import AskedTask, Kind, Request, Row
+from osd_edge.runtime.kinds.base import AskedTask, Entry, Kind, Request
 from osd_edge.runtime.text import check_texts
 from osd_edge.runtime.windows import Run, Windows
 
@@ -53,8 +53,8 @@ class Spans(Kind):
         windows = Windows(task.encoder, request.max_length)
         return [find_spans(request.question, text, windows, task.logits) for text in request.texts]
 
-    def rows(self, text: str, answer: list[Span]) -> list[Row]:
-        """A row for each span, which is its label."""
+    def entries(self, text: str, answer: list[Span]) -> list[Entry]:
+        """An entry for each span, which is its label."""
         return [
             {"text": text, "label": span.text, "score": span.score}
             | {"start": span.start, "end": span.end}

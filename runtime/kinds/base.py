@@ -1,4 +1,4 @@
-"""The contract of a kind of task on the device: how logits become answers, and what answers are.
+"""The contract of a kind of task on the device: how it answers, and what its answers are.
 
 A kind is asked by `EdgeSession.ask`, shown by `osd-edge run` and scored by `evaluate`, none of
 which knows its name.
@@ -13,7 +13,7 @@ from osd_edge.errors import Code, InputError, TaskError
 from osd_edge.runtime.text import TextEncoder
 from osd_edge.runtime.windows import Run
 
-Row = dict[str, Any]
+Entry = dict[str, Any]  # of a list of answers: plain values by name
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,15 @@ class Kind(ABC):
         """Asks `task`, of this kind, and gives one answer for each text."""
 
     @abstractmethod
-    def rows(self, text: str, answer: Any) -> list[Row]:
-        """Lists the answer to `text` in rows of plain values, for JSON and tables.
+    def entries(self, text: str, answer: Any) -> list[Entry]:
+        """Lists the answer to `text` as plain values, for JSON and tables.
 
-        Every row has `text`, `label` and `score` (None where there is none); one about a part of
+        Every entry has `text`, `label` and `score` (None where there is none); one about a part of
         the text has that as `part`.
         """
 
     def check_request(self, task: str, request: Request) -> None:
-        """Refuses a request that lacks the question, or has second texts, against the kind.
+        """Refuses a request without the question that the kind needs, or with pairs it cannot take.
 
         Raises InputError `input.question`, `input.texts`.
         """

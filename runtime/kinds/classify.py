@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from osd_edge.formats.heads import Floats, sigmoid, softmax
-from osd_edge.runtime.kinds.base import AskedTask, Kind, Request, Row
+from osd_edge.runtime.kinds.base import AskedTask, Entry, Kind, Request
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class Classifier(Kind):
         inputs = task.encoder(request.texts, request.pairs, max_length=request.max_length)
         return self.scored(task.labels, task.logits(inputs))
 
-    def rows(self, text: str, answer: Answer) -> list[Row]:
-        """One row, with the scores of all labels beside the answer."""
+    def entries(self, text: str, answer: Answer) -> list[Entry]:
+        """One entry, with the scores of all labels beside the answer."""
         return [{"text": text} | asdict(answer)]
 
 

@@ -1,7 +1,7 @@
 """The kind `embedding`: a vector for a text."""
 
 from osd_edge.formats.heads import Floats
-from osd_edge.runtime.kinds.base import AskedTask, Kind, Request, Row
+from osd_edge.runtime.kinds.base import AskedTask, Entry, Kind, Request
 
 
 class Embedding(Kind):
@@ -14,7 +14,7 @@ class Embedding(Kind):
         """Vectors `[features]` of all texts, in one batch."""
         return list(task.logits(task.encoder(request.texts, max_length=request.max_length)))
 
-    def rows(self, text: str, answer: Floats) -> list[Row]:
-        """One row, with the vector's numbers; its label says how many there are."""
+    def entries(self, text: str, answer: Floats) -> list[Entry]:
+        """One entry, with the vector's numbers; its label says how many there are."""
         described = {"text": text, "label": f"{len(answer)} numbers", "score": None}
         return [described | {"vector": answer.tolist()}]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from osd_edge.formats.heads import Floats, softmax
-from osd_edge.runtime.kinds.base import AskedTask, Kind, Request, Row
+from osd_edge.runtime.kinds.base import AskedTask, Entry, Kind, Request
 from osd_edge.runtime.text import check_texts
 from osd_edge.runtime.windows import Run, Windows
 
@@ -61,8 +61,8 @@ class TokenLabels(Kind):
         windows = Windows(task.encoder, request.max_length)
         return [find_tags(text, windows, task.logits, task.labels) for text in request.texts]
 
-    def rows(self, text: str, answer: list[Tag]) -> list[Row]:
-        """A row for each tag, whose own text is its part."""
+    def entries(self, text: str, answer: list[Tag]) -> list[Entry]:
+        """An entry for each tag, whose own text is its part."""
         return [asdict(tag) | {"part": tag.text, "text": text} for tag in answer]
 
 
@@ -97,7 +97,7 @@ def find_tags(
 
 
 def _tokens(windows: Iterator[tuple[Any, Floats]]) -> list[_Token]:
-    """The tokens of all windows, each once, in the order of the text."""
+    """Collects the tokens of all windows, each once, in the order of the text."""
     found: dict[tuple[int, int, int], tuple[int, _Token]] = {}
     for window, logits in windows:
         scores = softmax(logits)

@@ -4,6 +4,7 @@ It is exported, asked through the session and the command line, and scored; no o
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ class Ordinal(device.Kind):
             for steps in sigmoid(task.logits(inputs))
         ]
 
-    def rows(self, text: str, answer: Grade) -> list[device.Row]:
+    def entries(self, text: str, answer: Grade) -> list[device.Entry]:
         score = answer.steps[GRADES.index(answer.label)]
         return [{"text": text, "label": answer.label, "score": score, "steps": answer.steps}]
 
@@ -74,34 +75,41 @@ def reached(steps: Floats) -> int:
     return max((i for i, chance in enumerate(steps) if chance > 0.5), default=0)
 
 
-@pytest.fixture
-def ordinal(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def ordinal() -> Iterator[None]:
     """Puts the kind into the three tables."""
-    monkeypatch.setitem(formats.KINDS, "ordinal", formats.TaskKind("ordinal"))
-    monkeypatch.setitem(workstation.KINDS, "ordinal", TrainedOrdinal())
-    monkeypatch.setitem(device.KINDS, "ordinal", Ordinal())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(formats.KINDS, "ordinal", formats.TaskKind("ordinal"))
+        patch.setitem(workstation.KINDS, "ordinal", TrainedOrdinal())
+        patch.setitem(device.KINDS, "ordinal", Ordinal())
+        yield
 
 
-@pytest.fixture
-def folder(ordinal: None, tmp_path: Path, short_training: None) -> Path:
+@pytest.fixture(scope="module")
+def folder(ordinal: None, tmp_path_factory: pytest.TempPathFactory, short_training: None) -> Path:
     """A base, its package, a grader and a classifier, and a bundle of each."""
-    base = tiny.make_base("bert", tmp_path / "base")
-    export_base(base, tmp_path / "package")
-    grader = tiny.make_tuned(base, tmp_path / "grader", labels=GRADES, size=0.2)
-    colours = tiny.make_tuned(base, tmp_path / "colours", size=0.2)
+    folder = tmp_path_factory.mktemp("ordinal")
+    base = tiny.make_base("bert", folder / "base")
+    export_base(base, folder / "package")
+    grader = tiny.make_tuned(base, folder / "grader", labels=GRADES, size=0.2)
+    colours = tiny.make_tuned(base, folder / "colours", size=0.2)
     report = export_task(
         base,
         grader,
-        tmp_path / "grader.osd.safetensors",
+        folder / "grader.osd.safetensors",
         kind="ordinal",
         budget="16KiB",
         calibration=[Example(text, None) for text in tiny.sentences(40, seed=12)],
     )
     assert report.compressed is not None and report.frozen_head is not None
-    export_task(
-        base, colours, tmp_path / "colours.osd.safetensors", method="truncsvd", budget="r=4"
-    )
-    return tmp_path
+    export_task(base, colours, folder / "colours.osd.safetensors", method="truncsvd", budget="r=4")
+    return folder
+
+
+def test_the_three_tables_have_the_same_kinds() -> None:
+    assert set(formats.KINDS) == set(workstation.KINDS) == set(device.KINDS)
+    for table in (formats.KINDS, workstation.KINDS, device.KINDS):
+        assert all(kind.name == name for name, kind in table.items())
 
 
 def test_a_new_kind_is_exported_asked_and_scored(
@@ -176,9 +184,3 @@ def test_a_new_kind_stands_beside_the_others(
         *("--text", "a cat", "--question", "who sat"),
     )
     assert "input.options" in asked.err
-
-
-def test_the_three_tables_have_the_same_kinds() -> None:
-    assert set(formats.KINDS) == set(workstation.KINDS) == set(device.KINDS)
-    for table in (formats.KINDS, workstation.KINDS, device.KINDS):
-        assert all(kind.name == name for name, kind in table.items())
