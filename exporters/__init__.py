@@ -2,11 +2,19 @@
 
 What is in `__all__` is the public face; every other module of this package is private to it. Names
 are imported when they are used, so that the package itself loads without torch.
+
+>>> from pathlib import Path
+>>> from osd_edge.exporters import export_base, export_task
+>>> manifest = export_base("base", Path("minilm"))
+>>> report = export_task("base", "tuned", Path("mr.osd.safetensors"), budget="3KiB")
+>>> manifest.family, report.task
+('bert', 'mr')
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from osd_edge.exporters.base_options import BaseOptions
     from osd_edge.exporters.base_package import export_base
     from osd_edge.exporters.many_tasks import export_tasks
     from osd_edge.exporters.methods.budget import Budget
@@ -16,6 +24,7 @@ if TYPE_CHECKING:
     from osd_edge.exporters.task import TaskExporter, export_task
 
 __all__ = [
+    "BaseOptions",
     "Budget",
     "HeadOptions",
     "TaskExporter",
@@ -27,6 +36,7 @@ __all__ = [
 ]
 
 _WHERE = {
+    "BaseOptions": "base_options",
     "Budget": "methods.budget",
     "HeadOptions": "methods.head_options",
     "TaskExporter": "task",

@@ -14,14 +14,20 @@ from osd_edge.formats.package.manifest import FACTOR_TYPES
 class BaseOptions:
     """The options of `export base`: how a base package is made. Frozen, checked and picklable.
 
-    `sites` are globs over module paths of the linear layers that get a delta branch; with `fuse`
-    operators are fused where the family has them. `weights` is how the base's weights are stored:
-    `fp32`, `fp16`, `int8` (products in int8, inputs rounded as they come) or `int4` (weights
-    alone); `factors` is the type in which tasks' factors are fed, `fp32` or `fp16`. Bundles depend
-    on neither. Raises InputError.
+    Args:
+        sites: globs over module paths of the linear layers that get a delta branch.
+        fuse: whether operators are fused where the family has fused ones.
+        weights: how the base's weights are stored: fp32, fp16, int8 (products in int8, inputs
+            rounded as they come) or int4 (weights alone). The same bundles run over all.
+        factors: the type in which tasks' factors are fed, fp32 or fp16.
+        overwrite: whether an earlier base package in the folder is replaced.
 
-    >>> BaseOptions(weights="int8").factors
-    'fp32'
+    Raises:
+        InputError: `input.factors`, `input.weights`.
+
+    Example:
+        >>> BaseOptions(weights="int8").factors
+        'fp32'
     """
 
     sites: Sequence[str] = field(

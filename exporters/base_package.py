@@ -36,15 +36,27 @@ from osd_edge.formats.package.manifest import (
 def export_base(
     model: str | Path, out: Path, *, progress: Progress = silent, **options: Any
 ) -> BaseManifest:
-    """Write the base package of `model` (a folder or hub id) to the folder `out`.
+    """Writes the base package of a model: ONNX graph, manifest and tokenizer.
 
-    `options` are the fields of BaseOptions: `sites`, `fuse`, `factors`, `weights`, `overwrite`.
-    Returns the package's manifest. Raises ModelError, InputError or OutputError, and then leaves
-    nothing behind.
+    Args:
+        model: the model, a folder or hub id in Hugging Face format.
+        out: the folder of the package, which is made.
+        progress: shows how far the work is.
+        **options: the fields of BaseOptions: `sites`, `fuse`, `weights`, `factors`, `overwrite`.
 
-    >>> manifest = export_base("base", Path("minilm"), sites=["*.attention.*"])
-    >>> manifest.family, manifest.sites[0].u is not None
-    ('bert', True)
+    Returns:
+        The package's manifest.
+
+    Raises:
+        ModelError: the model cannot be exported.
+        InputError: an option is malformed, or there is none of that name.
+        OutputError: the folder is taken, or cannot be written. Nothing is left behind.
+
+    Example:
+        >>> from pathlib import Path
+        >>> manifest = export_base("base", Path("package"), sites=["*.attention.*"])
+        >>> manifest.family, manifest.sites[0].u is not None
+        ('bert', True)
     """
     check_names(options, [field.name for field in fields(BaseOptions)])
     chosen_options = BaseOptions(**options)

@@ -31,12 +31,28 @@ class TaskExporter:
 
     `source` is what methods look at: both models, the sites and the calibration rows.
 
-    >>> exporter = TaskExporter("base", "tuned", calibration=Path("sentences.txt"))
-    >>> for size in ("3KiB", "4KiB"):
-    ...     report = exporter.export(Path(f"mr-{size}.osd.safetensors"), budget=size)
-    ...     print(report.size <= 4096)
-    True
-    True
+    Args:
+        base: the base, a folder or hub id in Hugging Face format.
+        tuned: the fine-tuned model, likewise; None where there are adapters in its place.
+        work: a folder in which what is finished of a large model is kept.
+        executor: threads or processes that may do several layers at once, to the same bytes.
+        progress: shows how far the work is.
+        **options: fields of TaskOptions. Those of the models and the rows hold for all bundles,
+            the others where `export` is not told otherwise.
+
+    Raises:
+        ModelError: the two models are not a base and a task over it.
+        DataError: the calibration set cannot be read.
+        InputError: an option is malformed, or there is none of that name.
+
+    Example:
+        >>> from pathlib import Path
+        >>> exporter = TaskExporter("base", "tuned", calibration=Path("sentences.txt"))
+        >>> for size in ("3KiB", "4KiB"):
+        ...     report = exporter.export(Path(f"mr-{size}.osd.safetensors"), budget=size)
+        ...     print(report.size <= 4096)
+        True
+        True
     """
 
     def __init__(
@@ -49,13 +65,7 @@ class TaskExporter:
         progress: Progress = silent,
         **options: Any,
     ) -> None:
-        """Open both models and the calibration set.
-
-        `options` are fields of TaskOptions: those of the models and the rows hold for all bundles,
-        the others are what `export` has where it is not told otherwise. What is finished of a
-        large model is kept in the folder `work`, if there is one; `executor` (threads or processes)
-        may do several layers at once, to the same bytes. Raises ModelError, DataError, InputError.
-        """
+        """Open both models and the calibration set."""
         check_names(options, _NAMES)
         self.source = Source(
             TaskOptions(base=base, tuned=tuned, **options),
@@ -65,12 +75,29 @@ class TaskExporter:
         )
 
     def export(self, out: Path, *, progress: Progress = silent, **options: Any) -> TaskReport:
-        """Write one bundle to the file `out`, whose name names the task unless `name` does.
+        """Writes one bundle.
 
-        `options` are fields of TaskOptions, but for those that were given when the models were
-        opened. Returns what was done, sizes in bytes and scores on the calibration set. Raises
-        BudgetError, DataError, InputError, OutputError; ModelError `model.same` where there is no
-        delta and the method needs one.
+        Args:
+            out: the file, whose name names the task unless `name` does.
+            progress: shows how far the work is.
+            **options: fields of TaskOptions, but for those that were given when the models were
+                opened.
+
+        Returns:
+            The report: sizes in bytes, and scores on the calibration set.
+
+        Raises:
+            BudgetError: the budget cannot be met.
+            DataError: the calibration set does not do for what was asked.
+            InputError: an option is malformed, or not one of the method's.
+            ModelError: `model.same` where there is no delta and the method needs one.
+            OutputError: the file cannot be written.
+
+        Example:
+            >>> from pathlib import Path
+            >>> exporter = TaskExporter("base", "tuned")
+            >>> exporter.export(Path("mr.osd.safetensors"), method="truncsvd").method
+            'truncsvd'
         """
         check_names(options, [name for name in _NAMES if name not in OPENED])
         chosen = replace(self.source.options, **options)
@@ -100,23 +127,32 @@ def export_task(
     progress: Progress = silent,
     **options: Any,
 ) -> TaskReport:
-    """Write the bundle of the task model `tuned`, fine-tuned from `base`, to the file `out`.
-
-    `options` are the other fields of TaskOptions: `adapters` in the place of `tuned`,
-    `calibration`, `method`, `budget` and so on. `executor` (threads or processes) may do several
-    layers at once, to the same bytes. Returns what was done, sizes in bytes and scores on the
-    calibration set. Raises an OsdEdgeError that says what is wrong, and then writes no file.
+    """Writes the task bundle of a model that was fine-tuned from a base.
 
     Of a large model, finished layers are kept in a folder beside `out` until that is written: an
     export that was broken off, or found the disk full, takes up from there. A refusal of what was
     asked for leaves no such folder.
 
-    >>> report = export_task(
-    ...     "base", "tuned", Path("mr.osd.safetensors"), calibration=Path("sentences.txt"),
-    ...     budget="3KiB", refine="none",
-    ... )
-    >>> report.task, report.size <= 3072
-    ('mr', True)
+    Args:
+        base: the base, a folder or hub id in Hugging Face format.
+        tuned: the fine-tuned model, likewise; None where there are adapters in its place.
+        out: the bundle's file, whose name names the task unless `name` does.
+        executor: threads or processes that may do several layers at once, to the same bytes.
+        progress: shows how far the work is.
+        **options: the other fields of TaskOptions: `calibration`, `method`, `budget` and so on.
+
+    Returns:
+        The report: sizes in bytes, and scores on the calibration set.
+
+    Raises:
+        OsdEdgeError: what is wrong, of the class and with the code that say it; no file is
+            written then.
+
+    Example:
+        >>> from pathlib import Path
+        >>> report = export_task("base", "tuned", Path("mr.osd.safetensors"), budget="3KiB")
+        >>> report.task, report.size <= 3072
+        ('mr', True)
     """
     check_names(options, _NAMES)
     chosen = TaskOptions(base=base, tuned=tuned, **options)

@@ -7,14 +7,18 @@ from osd_edge.exporters.methods.fields import flag
 
 @dataclass(frozen=True)
 class HeadOptions:
-    """Options of a stored head: the type of its `values`, fp32, fp16 or int8, and a `rank`.
+    """Options of a stored head, for the paper's methods, which keep dense values.
 
-    Without a rank a big dense layer gets the smallest one that keeps 99 % of its squared norm, and
-    stays a full matrix where factors of that rank would be no smaller. `max_bytes` bounds the
-    matrices of big layers, by a smaller rank where it must be.
+    Args:
+        values: the type of its matrices' values: fp32, fp16 or int8.
+        rank: the rank of big dense layers' factors. Without one such a layer gets the smallest
+            rank that keeps 99 % of its squared norm, and stays a full matrix where factors of
+            that rank would be no smaller.
+        max_bytes: a bound on the matrices of big layers, kept by a smaller rank where it must be.
 
-    >>> HeadOptions(values="int8")
-    HeadOptions(values='int8', rank=None, max_bytes=None)
+    Example:
+        >>> HeadOptions(values="int8")
+        HeadOptions(values='int8', rank=None, max_bytes=None)
     """
 
     values: str = field(

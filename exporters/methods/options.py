@@ -28,23 +28,37 @@ MOST_SEED = 2**63 - 1  # what every generator of random numbers takes
 class TaskOptions:
     """The options of `export task`: what is exported, and how. Frozen, checked and picklable.
 
-    Models are folders or hub ids: `base`, and `tuned` or in its place `adapters`, PEFT folders with
-    their weights, whose head's outputs `labels` names. `kind` of task, if not as configured.
-    `calibration` is a file of texts, a folder of pictures, or examples; `osd` needs labelled ones.
-    `sites` are globs over the linear layers that may carry a delta; `base_weights` are those of
-    the package that the method tunes for (the bundle fits every package of the base). `seed` draws
-    the rows held back and the order of training.
+    Not every method takes every option: the registry of methods says which.
 
-    `budget` is bytes of the whole file or the paper's `r=…`; `keep` in its place is the share of
-    the gain over a frozen head that the smallest file must keep. `refine` is what is trained.
-    `values`, `head` and `extra_rank` (c in k = r + c, otherwise chosen by calibration loss) are
-    for the paper's methods. Not every method takes every option: the registry says which.
+    Args:
+        base: the base, a folder or hub id in Hugging Face format.
+        tuned: the fine-tuned model, likewise; None where there are adapters in its place.
+        adapters: PEFT folders of LoRA or DoRA adapters, each with its weight.
+        labels: names of an adapter's labels, in the order of its outputs.
+        kind: the kind of task; unless given, as the model's configuration says.
+        calibration: a file of texts, a folder of pictures, or the examples. `osd` needs labels.
+        method: a method of the registry that makes task bundles.
+        budget: bytes of the whole file such as `16KiB`, or the paper's `r=1`; unless given, the
+            method's own.
+        keep: in the place of a budget, the share, above 0 and at most 1, of the gain over a frozen
+            head that the smallest file must keep on held-back rows.
+        refine: what is trained to follow the fine-tuned model: `none`, `scales` or `codes`.
+        values: the type of a delta's values, for the paper's methods: fp32, fp16 or int8.
+        head: how the head is stored, for the paper's methods.
+        extra_rank: c in the relaxed rank k = r + c; unless given, the best by calibration loss.
+        base_weights: the weights of the package that is tuned for; the bundle fits every package.
+        sites: globs over module paths of the linear layers that may carry a delta.
+        seed: draws the rows held back and the order of training; 0 to 2**63 - 1.
+        name: the task's name; unless given, that of the file.
 
-    Raises InputError or BudgetError where an option is malformed, or not one of the method's.
+    Raises:
+        InputError: an option is none of those that there are, or not one of the method's.
+        BudgetError: `budget.malformed` for a budget or a share that is none.
 
-    >>> options = TaskOptions(base="base", tuned="tuned", budget="16KiB")
-    >>> options.method, options.limit.size
-    ('osd-rd', 16384)
+    Example:
+        >>> options = TaskOptions(base="base", tuned="tuned", budget="16KiB")
+        >>> options.method, options.limit.size
+        ('osd-rd', 16384)
     """
 
     base: str | Path = field(
@@ -208,20 +222,47 @@ class TaskOptions:
 
     @property
     def entry(self) -> MethodEntry:
-        """The method's line in the registry."""
+        """The method's line in the registry.
+
+        Returns:
+            The entry: which options the method takes, and its default budget.
+
+        Example:
+            >>> "refine" in TaskOptions(base="base", tuned="tuned").entry.takes
+            True
+        """
         return METHODS[self.method]
 
     @property
     def limit(self) -> Budget:
-        """The budget, parsed; the method's own default where none is given."""
+        """The budget, parsed; the method's own default where none is given.
+
+        Returns:
+            A Budget of bytes or of a rank.
+
+        Example:
+            >>> str(TaskOptions(base="base", tuned="tuned", method="osd").limit)
+            'r=1'
+        """
         if self.budget is None:
             return parse_budget(self.entry.budget or "16KiB")
         return parse_budget(self.budget) if isinstance(self.budget, str) else self.budget
 
     def task(self, out: Path) -> str:
-        """The name of the task in the file `out`, which names it unless `name` does.
+        """Gives the name of the task in a file, which names it unless `name` does.
 
-        Raises InputError `input.task-name`.
+        Args:
+            out: the file that will be written.
+
+        Returns:
+            The task's name.
+
+        Raises:
+            InputError: `input.task-name` where the file's name cannot name a task.
+
+        Example:
+            >>> TaskOptions(base="base", tuned="tuned").task(Path("mr.osd.safetensors"))
+            'mr'
         """
         stem = out.name.removesuffix(".safetensors").removesuffix(".osd")
         return task_name(stem if self.name is None else self.name)
