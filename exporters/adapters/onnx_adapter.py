@@ -21,7 +21,7 @@ from osd_edge.errors import Code, InputError
 from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.formats.heads import Floats, Head
-from osd_edge.formats.package.fp16_factors import Array, balance, to_fp16
+from osd_edge.formats.package.feeds import factor_feeds
 from osd_edge.formats.package.manifest import BaseManifest, check_fits, read_manifest
 
 SUFFIX = ".onnx_adapter"
@@ -55,7 +55,7 @@ def export_onnx_adapter(bundle: Path, base: Path, out: Path) -> WrittenAdapter:
     written: dict[str, Path | None] = {str(path.name): path for path in (description, tensors)}
     check_outputs(written, [bundle])
     head = task.head.decode()
-    factors = decoded_factors(task, manifest)
+    factors = factor_feeds(task.task, task, manifest)
     adapter = ort.AdapterFormat()
     adapter.set_adapter_version(1)
     adapter.set_model_version(1)
@@ -80,24 +80,6 @@ def open_task(bundle: Path, base: Path) -> tuple[Bundle, BaseManifest]:
     task = read_bundle_file(bundle)
     check_fits(task, manifest)
     return task.decoded(), manifest
-
-
-def decoded_factors(task: Bundle, manifest: BaseManifest) -> dict[str, Array]:
-    """What the graph is fed: U `[1, k, n]` and V `[1, d, k]` by input name, of its type.
-
-    Raises TaskError `task.range` where a package takes fp16 factors and the task's are too large.
-    """
-    factors: dict[str, Array] = {}
-    for delta in task.sites:
-        site = manifest.sites[delta.site]
-        assert site.u is not None and site.v is not None
-        u, rows = delta.decode()
-        v = np.ascontiguousarray(rows.T)
-        if manifest.factors == "fp16":
-            balance(u, v)
-            u, v = to_fp16(task.task, u), to_fp16(task.task, v)
-        factors[site.u], factors[site.v] = u[None], v[None]
-    return factors
 
 
 def _head_tensors(head: Head) -> dict[str, Floats]:
