@@ -32,7 +32,7 @@ from osd_edge.exporters.models.large import is_large
 from osd_edge.exporters.scoring.calibrated_task import examples_in, read_calibration
 from osd_edge.exporters.scoring.held_back import check_keep_rows
 from osd_edge.exporters.scoring.task_model import TaskModel
-from osd_edge.formats.bundle.model import write_bundle
+from osd_edge.formats.bundle.writer import write_bundle
 
 
 class TaskExporter:

@@ -22,7 +22,8 @@ from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.formats.heads import Floats, Head
 from osd_edge.formats.package.feeds import factor_feeds
-from osd_edge.formats.package.manifest import BaseManifest, check_fits, read_manifest
+from osd_edge.formats.package.fits import check_fits
+from osd_edge.formats.package.manifest import BaseManifest, read_manifest
 
 SUFFIX = ".onnx_adapter"
 HEAD_FORMAT = 1

@@ -68,7 +68,8 @@ def verify(file: Path, base: Path, as_json: bool) -> None:
     Format, digest, base fingerprint, shapes and branches; and the digests of the package's files.
     """
     from osd_edge.formats.bundle.reader import read_bundle_file
-    from osd_edge.formats.package.manifest import check_digests, check_fits, read_manifest
+    from osd_edge.formats.package.fits import check_fits
+    from osd_edge.formats.package.manifest import check_digests, read_manifest
 
     manifest = read_manifest(base)
     bundle = read_bundle_file(file)

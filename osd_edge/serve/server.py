@@ -26,12 +26,12 @@ from urllib.parse import unquote, urlsplit
 from osd_edge import __version__
 from osd_edge.errors import Code, InputError
 from osd_edge.formats.bundle.reader import read_bundle, read_bundle_bytes, refusals_of
+from osd_edge.formats.package.fits import check_fits
 from osd_edge.formats.package.manifest import (
     MANIFEST,
     TOKENIZER,
     WEIGHTS,
     check_digests,
-    check_fits,
     read_manifest,
 )
 from osd_edge.formats.package.manifest import MODEL as GRAPH

@@ -12,19 +12,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from osd_edge.errors import BundleError
-from osd_edge.formats.bundle.coded import CodedLayer, CodedSite, coded_size, encode_part
+from osd_edge.formats.bundle.coded import CodedLayer, CodedSite
+from osd_edge.formats.bundle.coded_writer import coded_size, encode_part
 from osd_edge.formats.bundle.integers import IntegerLayer, IntegerMatrix, IntegerSite
-from osd_edge.formats.bundle.model import (
-    Bundle,
-    Matrix,
-    PlainLayer,
-    PlainSite,
-    StoredHead,
-    write_bundle,
-)
+from osd_edge.formats.bundle.model import Bundle, StoredHead
+from osd_edge.formats.bundle.plain import Matrix, PlainLayer, PlainSite
 from osd_edge.formats.bundle.plain_factor import PlainFactor
 from osd_edge.formats.bundle.reader import read_bundle
 from osd_edge.formats.bundle.summary import summarize
+from osd_edge.formats.bundle.writer import write_bundle
 from osd_edge.formats.coding.rows import decode_rows
 from osd_edge.formats.coding.scales import snap_scales
 from osd_edge.formats.container import pack, read_header, read_tensors

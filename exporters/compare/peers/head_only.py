@@ -4,8 +4,8 @@ from osd_edge.exporters.compare.peers.peer import Compressed, Files, Restored
 from osd_edge.exporters.compare.peers.source import Source
 from osd_edge.exporters.methods.budget import Budget
 from osd_edge.exporters.models.backbone import Backbone
-from osd_edge.formats.bundle.model import write_bundle
 from osd_edge.formats.bundle.reader import read_bundle
+from osd_edge.formats.bundle.writer import write_bundle
 
 
 class HeadOnly:

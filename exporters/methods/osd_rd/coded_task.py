@@ -26,7 +26,8 @@ from osd_edge.exporters.scoring.calibrated_task import CalibratedTask, batches_o
 from osd_edge.exporters.scoring.calibration import Score
 from osd_edge.exporters.scoring.held_back import check_keep_rows, split
 from osd_edge.exporters.scoring.task_model import TaskModel
-from osd_edge.formats.bundle.model import CODED, Bundle, StoredHead, write_bundle
+from osd_edge.formats.bundle.model import CODED, Bundle, StoredHead
+from osd_edge.formats.bundle.writer import write_bundle
 
 _PADDING = 8  # bytes by which the headers of two bundles may be filled up differently
 _FLOOR_ROWS = 4096  # more take longer than refining scales does, for a point or two

@@ -40,7 +40,9 @@ from osd_edge.exporters.models.fine_tuned import FineTuned
 from osd_edge.exporters.scoring.calibrated_task import CalibratedTask, evenly_spaced, measure
 from osd_edge.exporters.scoring.calibration import Score
 from osd_edge.exporters.scoring.task_model import TaskModel
-from osd_edge.formats.bundle.model import Bundle, PlainSite, write_bundle
+from osd_edge.formats.bundle.model import Bundle
+from osd_edge.formats.bundle.plain import PlainSite
+from osd_edge.formats.bundle.writer import write_bundle
 
 MOST_ROWS = 512  # of a calibration set; more change neither gradients nor the choice of c
 _HEAD_SHARE = 4  # big head layers may take a quarter of a budget in bytes

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from osd_edge.errors import Code, ModelError
-from osd_edge.formats.bundle.model import Matrix, PlainSite
+from osd_edge.formats.bundle.plain import Matrix, PlainSite
 from osd_edge.formats.bundle.plain_factor import PlainFactor
 
 

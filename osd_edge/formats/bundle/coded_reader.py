@@ -11,10 +11,9 @@ from osd_edge.formats.bundle.coded import (
     CodedLayer,
     CodedPart,
     CodedSite,
-    LayerFacts,
-    SiteFacts,
     decoded_part,
 )
+from osd_edge.formats.bundle.facts import LayerFacts, SiteFacts
 from osd_edge.formats.bundle.integers import Floats
 from osd_edge.formats.bundle.model import CODED
 from osd_edge.formats.coding.scales import DEEPEST, LARGEST, scale_values

@@ -3,8 +3,14 @@
 import numpy as np
 
 from osd_edge.errors import BundleError, Code
-from osd_edge.formats.bundle.coded import LayerFacts
-from osd_edge.formats.bundle.model import VALUE_TYPES, Array, Matrix, PlainLayer, PlainSite
+from osd_edge.formats.bundle.facts import LayerFacts
+from osd_edge.formats.bundle.plain import (
+    VALUE_TYPES,
+    Array,
+    Matrix,
+    PlainLayer,
+    PlainSite,
+)
 from osd_edge.formats.bundle.plain_factor import PlainFactor
 from osd_edge.formats.coding import positions
 

@@ -15,8 +15,8 @@ from typing import Any
 from osd_edge.data.bounded_read import read_bounded
 from osd_edge.errors import BundleError, Code
 from osd_edge.formats import heads
-from osd_edge.formats.bundle.coded import LayerFacts
 from osd_edge.formats.bundle.coded_reader import CodedReader
+from osd_edge.formats.bundle.facts import LayerFacts
 from osd_edge.formats.bundle.model import FINGERPRINT, FORMAT_VERSION, TASK_NAME, Bundle, StoredHead
 from osd_edge.formats.bundle.plain_reader import PlainReader, take
 from osd_edge.formats.container import (

@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 from osd_edge.formats.bundle.coded import CodedSite
 from osd_edge.formats.bundle.integers import IntegerSite
 from osd_edge.formats.bundle.model import (
-    VALUE_TYPES,
     Bundle,
-    PlainLayer,
     StoredHead,
     StoredLayer,
     StoredSite,
 )
+from osd_edge.formats.bundle.plain import VALUE_TYPES, PlainLayer
 from osd_edge.formats.coding.rows import row_bits
 
 

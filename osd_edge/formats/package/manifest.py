@@ -1,4 +1,4 @@
-"""The manifest of a base package: what a device must know about the base, and checks of it.
+"""The manifest of a base package: the facts that a device needs of the base, and checks of it.
 
 A base package is a folder with `manifest.json`, `model.onnx`, `model.onnx.data` and, for text,
 `tokenizer.json`. `docs/base-package.md` describes every field.
@@ -15,8 +15,7 @@ from typing import Any, TypeVar
 
 from osd_edge.data.bounded_read import read_bounded
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import BaseError, BundleError, Code
-from osd_edge.formats.bundle.model import Bundle
+from osd_edge.errors import BaseError, Code
 from osd_edge.formats.container import parse_json
 
 MANIFEST = "manifest.json"
@@ -270,41 +269,3 @@ def check_digests(folder: Path, manifest: BaseManifest, progress: Progress = sil
             raise BaseError(
                 Code.BASE_DIGEST, f"{folder / name} is damaged: copy the base package again"
             )
-
-
-def check_fits(bundle: Bundle, manifest: BaseManifest) -> None:
-    """Refuse a bundle that was not made for this base: fingerprint, shapes, branches, head."""
-    if bundle.base != manifest.fingerprint:
-        raise BundleError(
-            Code.BUNDLE_BASE,
-            f"task {bundle.task!r} was made for base {bundle.base[:12]}…, this base is "
-            f"{manifest.fingerprint[:12]}…: export the task for this base",
-        )
-    if bundle.site_count != len(manifest.sites):
-        raise BundleError(
-            Code.BUNDLE_SITE_MISMATCH,
-            f"task {bundle.task!r} counts {bundle.site_count} sites, the base has "
-            f"{len(manifest.sites)}: export the base and the task with one release",
-        )
-    for delta in bundle.sites:
-        site = manifest.sites[delta.site]
-        if (delta.n, delta.d) != (site.n, site.d):
-            raise BundleError(
-                Code.BUNDLE_SITE_MISMATCH,
-                f"task {bundle.task!r} has [{delta.n}, {delta.d}] for {site.name}, "
-                f"the base has [{site.n}, {site.d}]",
-            )
-        if site.u is None:
-            raise BundleError(
-                Code.BUNDLE_SITE_BRANCH,
-                f"task {bundle.task!r} changes {site.name}, for which this base package has no "
-                "branch: export the base with that site",
-            )
-    if bundle.head.pooling == "pooler" and manifest.pooler_output is None:
-        raise BundleError(Code.BUNDLE_HEAD_BASE, "the head needs a pooler, which this base lacks")
-    if bundle.head.layers and bundle.head.layers[0].shape[1] != manifest.hidden_size:
-        raise BundleError(
-            Code.BUNDLE_HEAD_BASE,
-            f"the head takes {bundle.head.layers[0].shape[1]} features, the base gives "
-            f"{manifest.hidden_size}",
-        )
