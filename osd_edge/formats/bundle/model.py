@@ -29,7 +29,7 @@ StoredLayer = PlainLayer | IntegerLayer | CodedLayer
 
 @dataclass(frozen=True)
 class StoredHead:
-    """A head as stored; see `osd_edge.formats.heads` for what its fields mean."""
+    """A head as a bundle stores it; `osd_edge.formats.heads.Head` explains the fields."""
 
     kind: str
     pooling: str
@@ -37,20 +37,41 @@ class StoredHead:
     normalize: bool = False
 
     def decode(self) -> Head:
-        """The head with float32 values."""
+        """Decodes all layers to float32."""
         layers = tuple(layer.decode() for layer in self.layers)
         return Head(self.kind, self.pooling, layers, self.normalize)
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A task bundle's content, factors still coded.
+    """A task bundle's content: all that a task adds to its base, as the file stores it.
 
-    `base` is the fingerprint of the base weights; `values` the type of the delta's values;
-    `site_count` the length of the base's site table; `method` and `scores` are for people.
+    `read_bundle` and the exporters make one; `dataclasses.replace` gives it other fields.
 
-    Where `values` is `coded`, all sites and head layers are integers: given as `IntegerSite` and
-    `IntegerLayer`, read as `CodedSite` and `CodedLayer`.
+    Attributes:
+        task: The task's name, which a session calls it by.
+        task_version: The version that whoever exported it gave.
+        labels: Names of the answers; empty for embeddings.
+        base: Fingerprint of the weights it was made for, 64 hex digits.
+        site_count: Number of linear layers in the base's site table.
+        values: How values are stored: `fp32`, `fp16`, `int8` or `coded`.
+        sites: The changed layers, by ascending site index. Each has its index `site`, outputs
+            `n`, inputs `d`, rank `k`, and `decode()`, which gives U `[k, n]` and V `[k, d]` in
+            float32: the layer's delta is Uᵀ V, `[n, d]`. Where `values` is `coded`, an exporter
+            gives integers, and a reader keeps sites coded until they are decoded.
+        head: Pooling, linear layers and kind of answer; its `decode()` gives float32.
+        method: How it was made, for people.
+        scores: What it scored where it was made, for people.
+        tool: The program that wrote it.
+
+    >>> from pathlib import Path
+    >>> from osd_edge import read_bundle_file
+    >>> bundle = read_bundle_file(Path("colours.osd.safetensors"))
+    >>> bundle.task, bundle.labels, bundle.values, len(bundle.sites)
+    ('coded', ('red', 'green', 'blue'), 'coded', 13)
+    >>> u, v = bundle.sites[0].decode()
+    >>> (u.T @ v).shape
+    (32, 32)
     """
 
     task: str
@@ -66,7 +87,7 @@ class Bundle:
     tool: str = f"osd-edge {__version__}"
 
     def decoded(self) -> "Bundle":
-        """The same with integers in the place of what is coded, which is decoded in one go."""
+        """Gives this bundle with all that is coded as integers, decoded in one go."""
         coded = (*self.head.layers, *self.sites)
         part = next((x.part for x in coded if isinstance(x, (CodedLayer, CodedSite))), None)
         if part is None:
@@ -81,7 +102,7 @@ class Bundle:
 
 
 def task_name(text: str) -> str:
-    """`text` if it may name a task; raises InputError `input.task-name`."""
+    """Gives `text` back if it may name a task; raises InputError `input.task-name`."""
     if not TASK_NAME.fullmatch(text):
         raise InputError(
             Code.INPUT_TASK_NAME,

@@ -20,7 +20,27 @@ Array = NDArray[Any]
 
 
 def write_bundle(bundle: Bundle) -> bytes:
-    """The bytes of `bundle` as a file; equal bundles give equal bytes."""
+    """Writes `bundle` as the bytes of a file; equal bundles give equal bytes.
+
+    Args:
+        bundle: Sites by ascending index; values in the type that `bundle.values` names.
+
+    Returns:
+        The whole file. Nothing is written to the disk.
+
+    Raises:
+        InputError: `input.task-name` where the task's name cannot stand in a file's name.
+        ValueError: Sites or head layers are not of the type that `bundle.values` names.
+
+    >>> from dataclasses import replace
+    >>> from pathlib import Path
+    >>> from osd_edge import read_bundle, write_bundle
+    >>> data = Path("colours.osd.safetensors").read_bytes()
+    >>> write_bundle(read_bundle(data)) == data
+    True
+    >>> read_bundle(write_bundle(replace(read_bundle(data), task_version="2"))).task_version
+    '2'
+    """
     task_name(bundle.task)
     tensors = _tensors(bundle)
     metadata = {

@@ -6,7 +6,29 @@ from osd_edge.formats.package.manifest import BaseManifest
 
 
 def check_fits(bundle: Bundle, manifest: BaseManifest) -> None:
-    """Refuse a bundle that was not made for this base: fingerprint, shapes, branches, head."""
+    """Refuses a task bundle that was not made for this base: fingerprint, shapes, branches, head.
+
+    Args:
+        bundle: A bundle, as `read_bundle` gives it.
+        manifest: The manifest of the base package that is to run it.
+
+    Raises:
+        BundleError: `bundle.base` for another base; `bundle.site-mismatch` for a site table of
+            other shapes; `bundle.site-branch` for a layer that this package's graph cannot
+            change; `bundle.head-base` for a head that the base's outputs do not fit.
+
+    >>> from dataclasses import replace
+    >>> from pathlib import Path
+    >>> from osd_edge import BundleError, check_fits, read_bundle_file, read_manifest
+    >>> manifest = read_manifest(Path("base"))
+    >>> bundle = read_bundle_file(Path("colours.osd.safetensors"))
+    >>> check_fits(bundle, manifest)
+    >>> try:
+    ...     check_fits(replace(bundle, base="0" * 64), manifest)
+    ... except BundleError as error:
+    ...     print(error.code)
+    bundle.base
+    """
     if bundle.base != manifest.fingerprint:
         raise BundleError(
             Code.BUNDLE_BASE,

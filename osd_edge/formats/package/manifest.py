@@ -52,7 +52,7 @@ class Site:
 
 @dataclass(frozen=True)
 class TextSettings:
-    """How text becomes tokens: the longest sequence, and the padding token's id."""
+    """How text becomes tokens: the longest sequence in tokens, and the padding token's id."""
 
     max_length: int
     pad_id: int
@@ -72,10 +72,31 @@ class ImageSettings:
 
 @dataclass(frozen=True)
 class BaseManifest:
-    """A base package's facts; `fingerprint` is that of the original weights.
+    """The facts of a base package, as its `manifest.json` states them.
 
-    `factors` is the type in which the graph takes factors: `fp32`, or `fp16`. Without `mixed_rows`,
-    the rows of one pass must be of one task.
+    Attributes:
+        family: The model's family, such as `bert`.
+        fingerprint: Digest of the original weights, 64 hex digits, which bundles name.
+        hidden_size: Features of each hidden state.
+        inputs: Names of the graph's inputs other than factors: tokens, or `pixel_values`.
+        hidden_output: Name of the output with hidden states `[batch, tokens, hidden]`.
+        pooler_output: Name of the output with the pooler's states `[batch, hidden]`, or None.
+        sites: The backbone's linear layers, in the order that bundles count them.
+        files: Each file of the package with its `bytes` and `sha256`.
+        text: How text becomes tokens, None for a base without a tokenizer.
+        image: How a picture becomes pixel values, None for a base of text.
+        made: How the package was made, for people.
+        factors: Type in which the graph takes factors: `fp32` or `fp16`.
+        mixed_rows: Whether the rows of one pass may be of several tasks.
+
+    >>> from pathlib import Path
+    >>> from osd_edge import read_manifest
+    >>> manifest = read_manifest(Path("base"))
+    >>> manifest.family, manifest.hidden_size, len(manifest.sites), manifest.factors
+    ('bert', 32, 13, 'fp32')
+    >>> site = manifest.sites[0]
+    >>> site.name, site.n, site.d
+    ('encoder.layer.0.attention.self.query', 32, 32)
     """
 
     family: str
@@ -93,14 +114,29 @@ class BaseManifest:
     mixed_rows: bool = True
 
     def to_json(self) -> str:
-        """The manifest as it stands in the package."""
+        """Gives the text of `manifest.json`."""
         return json.dumps({"format": FORMAT_VERSION} | asdict(self), indent=1) + "\n"
 
 
 def read_manifest(folder: Path) -> BaseManifest:
-    """The manifest of the package in `folder`, its files present and of the right size.
+    """Reads the manifest of the base package in `folder`; its files must be there, of right size.
 
-    Raises BaseError. Digests are not checked here: see `check_digests`.
+    Args:
+        folder: The package: `manifest.json`, the graph, its weights and, for text, the tokenizer.
+
+    Returns:
+        The manifest, every field of the right type and range. Digests are not checked, since that
+        reads all weights: see `check_digests`.
+
+    Raises:
+        BaseError: `base.missing` for no package, `base.manifest` for a malformed manifest,
+            `base.version` for one of another format, `base.file` for a file that is missing or
+            has another size.
+
+    >>> from pathlib import Path
+    >>> from osd_edge import read_manifest
+    >>> read_manifest(Path("base")).inputs
+    ('input_ids', 'attention_mask', 'token_type_ids')
     """
     path = folder / MANIFEST
     try:
@@ -142,7 +178,7 @@ def _size(file: Path) -> int | None:
 
 
 def parse_manifest(text: str, path: str = MANIFEST) -> BaseManifest:
-    """The manifest in `text`, every field of the right type and range; raises BaseError."""
+    """Reads the manifest in `text`, every field of the right type and range; raises BaseError."""
     try:
         fields = parse_json(text)
     except (ValueError, RecursionError) as error:
@@ -258,7 +294,21 @@ def _matching(pattern: re.Pattern[str], value: object) -> str:
 
 
 def check_digests(folder: Path, manifest: BaseManifest, progress: Progress = silent) -> None:
-    """Refuse (`base.digest`) a package whose files differ from those that were exported."""
+    """Refuses a base package whose files differ from those that were exported, byte for byte.
+
+    Args:
+        folder: The package.
+        manifest: Its manifest, as `read_manifest` gives it.
+        progress: Told of each file.
+
+    Raises:
+        BaseError: `base.digest` for a file with other bytes, `base.file` for one that cannot be
+            read.
+
+    >>> from pathlib import Path
+    >>> from osd_edge import check_digests, read_manifest
+    >>> check_digests(Path("base"), read_manifest(Path("base")))
+    """
     for name, entry in progress(list(manifest.files.items()), "Digests of the base package"):
         try:
             with (folder / name).open("rb") as file:
