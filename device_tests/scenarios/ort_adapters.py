@@ -12,7 +12,7 @@ from osd_edge.formats.package.manifest import BaseManifest
 
 
 def check_adapters() -> None:
-    """Refuse (`device.no-adapter`) an onnxruntime without adapters."""
+    """Refuses (`device.no-adapter`) an onnxruntime without adapters."""
     if not hasattr(ort, "LoraAdapter") or not hasattr(ort, "AdapterFormat"):
         raise DeviceError(
             Code.DEVICE_NO_ADAPTER, f"onnxruntime {ort.__version__} has no LoraAdapter: 1.20 has"
@@ -29,7 +29,7 @@ def feeds_of(bundle: Path, manifest: BaseManifest) -> dict[str, Any]:
 
 
 def write_adapter(bundle: Path, manifest: BaseManifest, to: Path) -> Path:
-    """Write the factors to the adapter file `to`, in the type that the graph's inputs take.
+    """Writes the factors to the adapter file `to`, in the type that the graph's inputs take.
 
     The head is left out: an adapter holds factors alone.
     """
@@ -44,7 +44,7 @@ def write_adapter(bundle: Path, manifest: BaseManifest, to: Path) -> Path:
 
 
 def load_adapter(path: Path) -> Any:
-    """The adapter in a file, its factors mapped from there.
+    """Loads the adapter in a file, its factors mapped from there.
 
     It must outlive every RunOptions that names it: else onnxruntime, without a word, gives the
     base's answers.
@@ -55,7 +55,7 @@ def load_adapter(path: Path) -> Any:
 
 
 def options_with(adapter: Any) -> Any:
-    """RunOptions that make `adapter` the active one of a run."""
+    """Makes RunOptions with which `adapter` is the active one of a run."""
     options = ort.RunOptions()
     options.add_active_adapter(adapter)
     return options

@@ -1,4 +1,4 @@
-"""A task for programs without our decoder: an `.onnx_adapter` with a head of plain numbers.
+"""Writes a task for programs without osd_edge: an `.onnx_adapter`, and the head beside it.
 
 onnxruntime's own LoraAdapter, in any of its languages, feeds the factors to the base package's
 graph; the head is a JSON file that says what to do and a safetensors file with the matrices.
@@ -31,7 +31,7 @@ HEAD_FORMAT = 1
 
 @dataclass(frozen=True)
 class WrittenAdapter:
-    """What was written: the adapter and its head, with their sizes in bytes."""
+    """The files of an adapter that was written, its head among them, with their sizes in bytes."""
 
     paths: tuple[Path, ...]
     sizes: tuple[int, ...]
@@ -39,7 +39,7 @@ class WrittenAdapter:
 
 
 def export_onnx_adapter(bundle: Path, base: Path, out: Path) -> WrittenAdapter:
-    """Write the task in the file `bundle` as `out`, for the graph of base package `base`.
+    """Writes the task in the file `bundle` as `out`, for the graph of base package `base`.
 
     Beside NAME.onnx_adapter stand NAME.head.json and NAME.head.safetensors. Raises BundleError,
     BaseError, OutputError, TaskError `task.range`, InputError `input.adapter` for another file
@@ -76,7 +76,7 @@ def export_onnx_adapter(bundle: Path, base: Path, out: Path) -> WrittenAdapter:
 
 
 def open_task(bundle: Path, base: Path) -> tuple[Bundle, BaseManifest]:
-    """The decoded task in the file `bundle`, and the manifest of `base`, which it fits."""
+    """Reads the task in the file `bundle`, decoded, and the manifest of `base`; they must fit."""
     manifest = read_manifest(base)
     task = read_bundle_file(bundle)
     check_fits(task, manifest)

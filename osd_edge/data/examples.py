@@ -1,4 +1,4 @@
-"""Examples from files: labelled `.tsv`, or one unlabelled sentence a line in `.txt`.
+"""Reads examples from files: labelled `.tsv`, or one unlabelled sentence a line in `.txt`.
 
 A `.tsv` begins with the header `label<TAB>text`, or `label<TAB>text<TAB>text_pair`; without
 labels `text<TAB>text_pair` (a question and its context, say). UTF-8.

@@ -1,4 +1,4 @@
-"""The table of all that a browser gets: the page, a base package, task bundles, and a catalogue.
+"""Makes the table of all that a browser gets: the page, a base, its tasks and a catalogue.
 
 The catalogue, `/catalogue.json`, tells the page which base and which tasks there are. Base and
 tasks have the start of their digest in their address, so that a browser may keep them for ever.
@@ -31,7 +31,7 @@ CATALOGUE_VERSION = 1
 
 
 def served_entries(page: Path, base: Path, bundles: Sequence[Path]) -> dict[str, Entry]:
-    """Every address of the built page in folder `page`, of `base`, `bundles` and the catalogue.
+    """Lists every address: of the built page in folder `page`, `base`, `bundles`, the catalogue.
 
     Raises BaseError, BundleError where a package or a bundle is damaged, or they do not fit;
     InputError `input.task-name` where two bundles have one task's name, `input.page` where a file

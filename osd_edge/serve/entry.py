@@ -1,4 +1,4 @@
-"""An entry of the server's table: what one address gives."""
+"""An entry of the server's table: the file or the bytes that one address gives."""
 
 import hashlib
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Entry:
-    """What an address gives: a file of the disk, or bytes. `tag` is the sha256 of either.
+    """A file of the disk, or bytes, that an address gives; `tag` is the sha256 of either.
 
     `fixed` entries have their digest in the address, so they never change. `written` is when a
     file was, in nanoseconds: one that was replaced since is not what the digest says.
@@ -20,7 +20,7 @@ class Entry:
     written: int = 0
 
     def is_there(self) -> bool:
-        """Whether the file is the one that was hashed."""
+        """Says whether the file is still the one that was hashed."""
         if isinstance(self.source, bytes):
             return True
         try:

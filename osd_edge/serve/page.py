@@ -30,7 +30,7 @@ def page_folder(given: Path | None) -> Path:
 
 
 def page_entries(page: Path) -> dict[str, Entry]:
-    """Every address of the files in folder `page`, hidden ones left out; `/` is its index.html.
+    """Lists the addresses of all files in folder `page` but hidden ones; `/` is its index.html.
 
     Raises InputError `input.page` where a file cannot be read.
     """

@@ -64,7 +64,7 @@ class PageServer(http.server.ThreadingHTTPServer):
         port: int,
         certificate: tuple[Path, Path] | None = None,
     ) -> None:
-        """Bind; raises InputError `input.address` where that cannot be done."""
+        """Binds the address; raises InputError `input.address` where that cannot be done."""
         self.entries = dict(entries)
         self.loopback = is_loopback(host)
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -44,13 +44,13 @@ def scales(random: np.random.Generator, count: int) -> Array:
 
 
 def site(
-    random: np.random.Generator, place: int, n: int, d: int, k: int, scale: Array
+    random: np.random.Generator, index: int, n: int, d: int, k: int, scale: Array
 ) -> IntegerSite:
-    return IntegerSite(place, rows(random, (k, n)), rows(random, (k, d)), scale)
+    return IntegerSite(index, rows(random, (k, n)), rows(random, (k, d)), scale)
 
 
 def plainly(coded: IntegerSite) -> PlainSite:
-    """The same site with float32 values."""
+    """The site as one of float32 values."""
     u, v = coded.decode()
     return PlainSite(coded.site, PlainFactor.of(u), PlainFactor.of(v))
 
@@ -66,14 +66,14 @@ def layer(random: np.random.Generator, n: int, d: int, rank: int, bias: bool) ->
 @st.composite
 def bundles(draw: st.DrawFn) -> Bundle:
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    places = sorted(draw(st.sets(st.integers(0, 999), max_size=5)))
-    sizes = [draw(st.tuples(st.integers(1, 40), st.integers(1, 40))) for _ in places]
+    indices = sorted(draw(st.sets(st.integers(0, 999), max_size=5)))
+    sizes = [draw(st.tuples(st.integers(1, 40), st.integers(1, 40))) for _ in indices]
     ranks = [draw(st.integers(1, min(size))) for size in sizes]
     ends = np.cumsum(ranks)
-    parts = np.split(scales(random, sum(ranks)), ends[:-1]) if places else []
+    parts = np.split(scales(random, sum(ranks)), ends[:-1]) if indices else []
     sites = [
-        site(random, place, *size, k, scale)
-        for place, size, k, scale in zip(places, sizes, ranks, parts, strict=True)
+        site(random, index, *size, k, scale)
+        for index, size, k, scale in zip(indices, sizes, ranks, parts, strict=True)
     ]
     hidden, labels = draw(st.integers(1, 9)), draw(st.integers(1, 5))
     layers = (

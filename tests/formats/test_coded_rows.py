@@ -132,7 +132,7 @@ def plainly(data: bytes, sizes: Sequence[tuple[int, int]]) -> list[list[list[int
 
 
 def lists_of_the_page() -> tuple[list[int], list[int], list[list[int]]]:
-    """N, M and the tails' places, as the format page has them."""
+    """N, M and the tails' frequencies, as the format page has them."""
     numbers = re.search(r"^N  ([\d, \n]+)^M  ([\d, ]+)$", DOC, re.MULTILINE)
     assert numbers is not None
     tails = re.findall(r"^g = \d  ([\d, ]+)$", DOC, re.MULTILINE)

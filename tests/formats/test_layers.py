@@ -22,7 +22,7 @@ def imported(file: Path, modules: set[str]) -> set[str]:
 
 
 def graph() -> dict[str, set[str]]:
-    """What each module of the formats imports of them."""
+    """Each module of the formats, and the others of them that it imports."""
     files = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts): path
         for path in ROOT.rglob("*.py")

@@ -1,7 +1,8 @@
 """The tensor `osd.coded`: all factors and head layers of a bundle as coded integers.
 
 `docs/bundle-format.md` has the layout: sites, scales, the head's scales, then the coded rows.
-What is read stays coded, a few facts apart, until it is decoded as a whole.
+`coded_writer` makes the tensor, `coded_reader` checks it. A tensor that was read stays coded, a few
+facts apart, until it is decoded as a whole.
 """
 
 from dataclasses import dataclass
@@ -17,12 +18,12 @@ from osd_edge.formats.heads import HeadLayer
 
 Bytes = NDArray[np.uint8]
 
-NO_BIAS = -(1 << 15)  # in the place of a bias's scale
+NO_BIAS = -(1 << 15)  # stands where a bias has the grid index of its scale
 
 
 @dataclass(frozen=True, eq=False)
 class CodedPart:
-    """All of `tensor` (`osd.coded`), checked; `rows` is where its coded rows begin."""
+    """The whole `tensor` `osd.coded`, checked; `rows` is the byte where its coded rows begin."""
 
     tensor: Bytes
     rows: int
@@ -30,7 +31,7 @@ class CodedPart:
     layers: tuple[LayerFacts, ...]
 
     def decode(self) -> tuple[tuple[IntegerSite, ...], tuple[IntegerLayer, ...]]:
-        """Every site and every layer of the head. Raises BundleError as `decode_rows` does."""
+        """Decodes all sites and head layers to integers; raises BundleError as `decode_rows`."""
         shapes = [shape for s in self.sites for shape in ((s.k, s.n), (s.k, s.d))]
         for facts in self.layers:
             n, d = facts.shape
@@ -55,7 +56,7 @@ class CodedPart:
         return sites, tuple(layers)
 
     def coded(self) -> "tuple[tuple[CodedSite, ...], tuple[CodedLayer, ...]]":
-        """Every site and every layer of the head, not decoded."""
+        """Gives every site and head layer without decoding it."""
         sites = tuple(CodedSite(self, i) for i in range(len(self.sites)))
         return sites, tuple(CodedLayer(self, i) for i in range(len(self.layers)))
 
@@ -66,12 +67,12 @@ _decoded = lru_cache(maxsize=1)(CodedPart.decode)
 
 
 def decoded_part(part: CodedPart) -> tuple[tuple[IntegerSite, ...], tuple[IntegerLayer, ...]]:
-    """`part.decode()`, or what it gave where it was the latest; keeps it for the next call."""
+    """Gives `part.decode()`, which is kept until another part is decoded."""
     return _decoded(part)
 
 
 def forget_decoded() -> None:
-    """Give back the memory of the integers that were decoded last."""
+    """Gives back the memory of the integers that were decoded last."""
     _decoded.cache_clear()
 
 
@@ -87,7 +88,7 @@ class CodedSite:
 
     @property
     def site(self) -> int:
-        """Place in the base's site table."""
+        """Index in the base's site table."""
         return self.part.sites[self.index].site
 
     @property
@@ -106,15 +107,15 @@ class CodedSite:
         return self.part.sites[self.index].k
 
     def integers(self) -> IntegerSite:
-        """The site's integers."""
+        """Decodes the site's integers."""
         return _decoded(self.part)[0][self.index]
 
     def decode(self) -> tuple[Floats, Floats]:
-        """U as `[k, n]`, scales applied, and V as `[k, d]`."""
+        """Decodes U as `[k, n]`, scales applied, and V as `[k, d]`, both float32."""
         return self.integers().decode()
 
     def write(self, u: Floats, v: Floats) -> None:
-        """Decode to `u` `[k, n]` and, transposed, to `v` `[d, k]`."""
+        """Decodes to `u` `[k, n]` and, transposed, to `v` `[d, k]`."""
         self.integers().write(u, v)
 
 
@@ -141,9 +142,9 @@ class CodedLayer:
         return self.part.layers[self.index].rank
 
     def integers(self) -> IntegerLayer:
-        """The layer's integers."""
+        """Decodes the layer's integers."""
         return _decoded(self.part)[1][self.index]
 
     def decode(self) -> HeadLayer:
-        """The layer with float32 values."""
+        """Decodes the layer to float32 values."""
         return self.integers().decode()

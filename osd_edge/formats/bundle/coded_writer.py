@@ -18,7 +18,7 @@ CodableLayer = IntegerLayer | CodedLayer
 
 
 def encode_part(sites: Sequence[CodableSite], layers: Sequence[CodableLayer]) -> bytes:
-    """The bytes of `osd.coded`, sites by ascending place.
+    """Codes all sites, by ascending index, and head layers as the bytes of `osd.coded`.
 
     Raises ValueError where a scale is off the grid, a row of a factor is all zeros, or an
     integer is above 65,552.
@@ -45,7 +45,7 @@ def encode_part(sites: Sequence[CodableSite], layers: Sequence[CodableLayer]) ->
 
 
 def coded_size(sites: Sequence[CodableSite], layers: Sequence[CodableLayer]) -> int:
-    """Bytes of `osd.coded`, exact: it is coded to see."""
+    """Counts the bytes of `osd.coded`, exactly: it is coded to see."""
     return len(encode_part(sites, layers))
 
 
@@ -57,7 +57,7 @@ def _whole(sites: Sequence[CodableSite], layers: Sequence[CodableLayer]) -> Code
 
 
 def _varint(number: int) -> bytes:
-    """Seven bits a byte, the low ones first; the top bit says that more follow."""
+    """A number of seven bits a byte, the low ones first; the top bit says that more follow."""
     result = b""
     while number >= 128:
         result += bytes([128 | number & 127])
@@ -78,7 +78,7 @@ def _site_table(sites: Sequence[IntegerSite]) -> bytes:
 
 
 def _scales(scales: Floats) -> bytes:
-    """The largest place on the grid, 16 bits, and how far each scale lies below it, 8 bits."""
+    """The largest grid index, 16 bits, and how far each scale lies below it, 8 bits."""
     indices = scale_indices(scales)
     if not np.array_equal(scale_values(indices), scales):
         raise ValueError("scales are not on the grid: see snap_scales")

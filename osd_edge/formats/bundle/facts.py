@@ -7,7 +7,7 @@ from osd_edge.formats.bundle.integers import Floats
 
 @dataclass(frozen=True)
 class SiteFacts:
-    """What is known of a site before its integers are decoded; `scale` is `[k]`."""
+    """A site before its integers are decoded: site index, shape, rank and `scale` `[k]`."""
 
     site: int
     n: int
@@ -18,7 +18,7 @@ class SiteFacts:
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """What is known of a head's layer before its integers are decoded.
+    """A head's layer before its values are decoded: activation, shape, rank and scales.
 
     `scale` is `[n]`, or `[k]` where rank k > 0; `bias_scale` `[1]` or None.
     """

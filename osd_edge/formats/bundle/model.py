@@ -56,8 +56,8 @@ class Bundle:
         site_count: Number of linear layers in the base's site table.
         values: How values are stored: `fp32`, `fp16`, `int8` or `coded`.
         sites: The changed layers, by ascending site index. Each has its index `site`, outputs
-            `n`, inputs `d`, rank `k`, and `decode()`, which gives U `[k, n]` and V `[k, d]` in
-            float32: the layer's delta is Uᵀ V, `[n, d]`. Where `values` is `coded`, an exporter
+            `n`, inputs `d`, rank `k`, and `decode()`, which gives `u` `[k, n]` and `v` `[k, d]` in
+            float32: the layer's delta is uᵀ v, `[n, d]`. Where `values` is `coded`, an exporter
             gives integers, and a reader keeps sites coded until they are decoded.
         head: Pooling, linear layers and kind of answer; its `decode()` gives float32.
         method: How it was made, for people.

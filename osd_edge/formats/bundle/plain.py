@@ -21,22 +21,22 @@ VALUE_TYPES: Mapping[str, np.dtype[Any]] = {
 
 @dataclass(frozen=True)
 class Matrix:
-    """Values of one matrix as stored: fp32, fp16, or int8 with one fp32 scale for each row."""
+    """The values of one matrix as stored: fp32, fp16, or int8 with one fp32 scale for each row."""
 
     values: Array
     scale: NDArray[np.float32] | None = None
 
     def decoded(self) -> NDArray[np.float32]:
-        """The values as float32, scales applied."""
+        """Gives the values as float32, scales applied."""
         values: NDArray[np.float32] = self.values.astype(np.float32)
         return values if self.scale is None else values * self.scale[:, None]
 
 
 @dataclass(frozen=True)
 class PlainSite:
-    """Coded factors of one site: ΔW = Σ_k scale_k u_k v_kᵀ, `[n, d]`.
+    """Plain factors of one site: ΔW = Σ_k scale_k u_k v_kᵀ, `[n, d]`.
 
-    `site` is the place in the base's site table; `scale` `[k]` goes with int8 values only and
+    `site` is the index in the base's site table; `scale` `[k]` goes with int8 values only and
     is applied to `u`.
     """
 
@@ -63,14 +63,14 @@ class PlainSite:
     def decode(
         self, out: NDArray[np.float32] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """U as `[k, n]`, scales applied, and V as `[k, d]`; U in `out` (zeros) where given."""
+        """Decodes U `[k, n]`, scales applied, and V `[k, d]`; U to `out` (zeros) where given."""
         u = self.u.decode(out)
         if self.scale is not None:
             u *= self.scale[:, None]
         return u, self.v.decode()
 
     def write(self, u: NDArray[np.float32], v: NDArray[np.float32]) -> None:
-        """Decode to `u` `[k, n]` (zeros) and, transposed, to `v` `[d, k]`."""
+        """Decodes to `u` `[k, n]` (zeros) and, transposed, to `v` `[d, k]`."""
         v[:] = self.decode(u)[1].T
 
 
@@ -101,7 +101,7 @@ class PlainLayer:
         return 0 if self.u is None else int(self.u.values.shape[0])
 
     def decode(self) -> HeadLayer:
-        """The layer with float32 values."""
+        """Decodes the layer to float32 values."""
         n, d = self.shape
         weight, u, v = (
             None if matrix is None else matrix.decoded() for matrix in (self.weight, self.u, self.v)

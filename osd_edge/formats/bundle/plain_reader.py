@@ -1,4 +1,4 @@
-"""Sites and head layers of a bundle that is not coded: values, counts, positions and scales."""
+"""Reads the sites and head layers of a plain bundle: values, counts, positions and scales."""
 
 import numpy as np
 
@@ -22,22 +22,22 @@ class PlainReader:
     """Reads the tensors of a plain bundle in the order of its checks: sites, then head layers."""
 
     def __init__(self, tensors: dict[str, Array], site_count: int) -> None:
-        """Read the sites; what is read leaves `tensors`. Raises BundleError."""
+        """Reads the sites; each tensor that is read leaves `tensors`. Raises BundleError."""
         self._tensors = tensors
         self.values, self._sites = _read_sites(tensors, site_count)
         self._layers: list[PlainLayer] = []
 
     def add_layer(self, facts: LayerFacts) -> None:
-        """Read the head's next layer, of this description. Raises BundleError."""
+        """Reads the head's next layer, of this description. Raises BundleError."""
         self._layers.append(_read_layer(len(self._layers), facts, self._tensors))
 
     def finish(self) -> tuple[tuple[PlainSite, ...], tuple[PlainLayer, ...]]:
-        """All sites and layers."""
+        """Gives all sites and layers that were read."""
         return self._sites, tuple(self._layers)
 
 
 def take(tensors: dict[str, Array], name: str, dtypes: tuple[str, ...], ndim: int) -> Array:
-    """Remove and return tensor `name`; what is left in `tensors` at the end is unknown.
+    """Removes and returns tensor `name`; what is left in `tensors` at the end is unknown.
 
     Raises BundleError `bundle.tensor-missing`, `bundle.tensor-type`.
     """

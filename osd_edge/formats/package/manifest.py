@@ -52,7 +52,7 @@ class Site:
 
 @dataclass(frozen=True)
 class TextSettings:
-    """How text becomes tokens: the longest sequence in tokens, and the padding token's id."""
+    """The settings of a tokenizer: the longest sequence, in tokens, and the padding token's id."""
 
     max_length: int
     pad_id: int
@@ -60,7 +60,7 @@ class TextSettings:
 
 @dataclass(frozen=True)
 class ImageSettings:
-    """How a picture becomes pixel values: (value · `scale` − `mean`) / `std`, by channel."""
+    """The settings of pictures: a pixel value is (value · `scale` − `mean`) / `std`, by channel."""
 
     height: int
     width: int
