@@ -39,14 +39,13 @@ _INT8_ACTIVATIONS = 4  # MatMulNBits: products in int8, by blocks of x; 0 would 
 
 def store_weights(
     model: onnx.ModelProto,
-    folder: Path,
-    location: str,
+    file: Path,
     checkpoint: Checkpoint,
     places: Mapping[str, Sequence[LayerUse]],
     kind: str,
     progress: Progress = silent,
 ) -> onnx.ModelProto:
-    """`model` with its weights of `kind`, in a new file `folder / location`.
+    """`model` with its weights of `kind`, in a new `file` in the place of the one that holds them.
 
     `places` are the proved layers, whose weights are taken from `checkpoint`; those of a layer that
     is used several times are stored once. `model` itself must not be used any more. Raises
@@ -54,6 +53,7 @@ def store_weights(
     """
     if kind == "fp32":
         return model
+    folder = file.parent
     writer = _Writer(model.graph, folder, kind)
     by_node = {place.node: (name, place.use) for name, uses in places.items() for place in uses}
     nodes = list(model.graph.node)
@@ -69,10 +69,10 @@ def store_weights(
             model.graph.node.append(node)
     drop_unused(model.graph)
     load_weights(model, folder)
-    (folder / location).unlink()
+    file.unlink()
     if not any(opset.domain == _CONTRIB for opset in model.opset_import):
         model.opset_import.append(helper.make_opsetid(_CONTRIB, 1))
-    return move_weights(model, folder, location)
+    return move_weights(model, folder, file.name)
 
 
 class _Writer:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from osd_edge.exporters.methods.osd_rd.keep import CurvePoint
-from osd_edge.exporters.scoring.calibration import Score
+from osd_edge.exporters.methods.gain import CurvePoint
+from osd_edge.exporters.scoring.score import Score
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ _COMMANDS = {
     "serve": "serve:serve",
     "verify": "verify_bundle:verify",
 }
-_SUBCOMMANDS = {"export": {"adapter": "export_adapter:export_adapter"}}
 
 
 class LazyGroup(click.Group):
@@ -31,20 +30,12 @@ class LazyGroup(click.Group):
     """
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Imports the command `cmd_name` with its subcommands; None where there is none."""
+        """Imports the command `cmd_name`; gives None where there is none."""
         if cmd_name not in _COMMANDS:
             return None
-        command = _imported(_COMMANDS[cmd_name])
-        if isinstance(command, click.Group):
-            for name, where in _SUBCOMMANDS.get(cmd_name, {}).items():
-                command.add_command(_imported(where), name)
+        module, _, name = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(f"osd_edge.cli.{module}"), name)
         return command
-
-
-def _imported(where: str) -> click.Command:
-    module, _, name = where.partition(":")
-    command: click.Command = getattr(import_module(f"osd_edge.cli.{module}"), name)
-    return command
 
 
 @click.group(

@@ -26,13 +26,6 @@ class FiniteRange(click.FloatRange):
         return number
 
 
-PAPER_METHODS = ("truncsvd", "magtruncsvd", "osd")
-METHODS = ("osd-rd", *PAPER_METHODS, "head")
-REFINEMENTS = ("none", "scales", "codes")
-VALUES = ("fp32", "fp16", "int8")
-FACTORS = ("fp32", "fp16")
-WEIGHTS = ("fp32", "fp16", "int8", "int4")
-
 json_option: Option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON for programs."
 )

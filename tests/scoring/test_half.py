@@ -2,9 +2,9 @@
 
 import torch
 
-from osd_edge.exporters.methods.osd_rd.bfloat16 import lowered
 from osd_edge.exporters.methods.osd_rd.student import LatentLinear
 from osd_edge.exporters.methods.stored.latents import Latent
+from osd_edge.exporters.scoring.bfloat16 import lowered
 
 
 def _model() -> torch.nn.Module:

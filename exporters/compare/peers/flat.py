@@ -1,7 +1,7 @@
 """A flat safetensors file: few tensors, sites by their place in the base's table, fp16 heads."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -9,10 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from osd_edge.errors import Code, ModelError
+from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.models.backbone import Backbone, LinearLayer
-
-if TYPE_CHECKING:
-    from osd_edge.exporters.compare.peers.source import Source
 
 Array = NDArray[Any]
 
@@ -30,10 +28,10 @@ def unpack(data: bytes) -> dict[str, Array]:
     return dict(safetensors.numpy.load(data))
 
 
-def site_table(source: "Source", sites: Iterable[str] | None = None) -> Array:
+def site_table(source: Source, sites: Iterable[str] | None = None) -> Array:
     """Places of `sites` (default: all with a delta) in the base's site table, in 16 bits."""
     names = [layer.name for layer in source.layers] if sites is None else sites
-    return np.array([source.places[name] for name in names], np.uint16)
+    return np.array([source.site_index[name] for name in names], np.uint16)
 
 
 def listed_layers(tensors: Mapping[str, Array], backbone: Backbone) -> list[LinearLayer]:
@@ -41,7 +39,7 @@ def listed_layers(tensors: Mapping[str, Array], backbone: Backbone) -> list[Line
     return [backbone.layers[place] for place in tensors["sites"].tolist()]
 
 
-def fp16_head(source: "Source") -> dict[str, Array]:
+def fp16_head(source: Source) -> dict[str, Array]:
     """The fine-tuned head in fp16."""
     return {f"{_HEAD}{name}": half(value) for name, value in source.head().items()}
 

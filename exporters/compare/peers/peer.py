@@ -1,17 +1,15 @@
-"""What every method of the comparison is: a way from two models to files, and back."""
+"""The contract of a method in comparisons: a way from two models to files, and back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 
 from osd_edge.exporters.methods.budget import Budget
+from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.formats.heads import Head
-
-if TYPE_CHECKING:
-    from osd_edge.exporters.compare.peers.source import Source
 
 Files = Mapping[str, bytes]
 
@@ -54,7 +52,7 @@ class Peer(Protocol):
         """Whether `compress` fits a budget; without, it has one size, and is given None."""
         ...
 
-    def compress(self, source: "Source", budget: Budget | None) -> Compressed:
+    def compress(self, source: Source, budget: Budget | None) -> Compressed:
         """The files within `budget`; raises BudgetError `budget.too-small`, DataError."""
         ...
 

@@ -9,8 +9,8 @@ import torch
 
 from osd_edge.exporters.compare.peers import flat
 from osd_edge.exporters.compare.peers.peer import Compressed, Files, Restored
-from osd_edge.exporters.compare.peers.source import Source
 from osd_edge.exporters.methods.budget import Budget
+from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.models.backbone import Backbone
 
 LEVEL = 19

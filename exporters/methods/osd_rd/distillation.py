@@ -16,7 +16,7 @@ import torch
 
 from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.models.head_plan import HeadPlan
-from osd_edge.exporters.scoring.calibration import mask_of
+from osd_edge.exporters.scoring.batches import mask_of
 
 TEMPERATURE = 2.0
 HIDDEN_WEIGHT = 4.0

@@ -16,7 +16,7 @@ import torch
 
 from osd_edge.data.progress import Progress, silent
 from osd_edge.exporters.methods.osd_rd.moments import Moment, RunningMoment
-from osd_edge.exporters.scoring.calibration import Batch
+from osd_edge.exporters.scoring.batches import Batch
 
 DAMPING = 0.03  # of the mean diagonal, added to it: directions the set never showed count a little
 

@@ -16,9 +16,6 @@ from osd_edge.exporters.methods.paper.sparsify import sparsify
 from osd_edge.exporters.methods.stored.values import stored_site
 from osd_edge.formats.bundle.plain import PlainSite
 
-OSD_RD, HEAD = "osd-rd", "head"  # see exporters/rd
-PAPER_METHODS = ("truncsvd", "magtruncsvd", "osd")
-METHODS = (OSD_RD, *PAPER_METHODS, HEAD)
 EXTRA_RANKS = (1, 2, 3, 5)  # the grid for c in k = r + c
 DEFAULT_EXTRA = 2  # where no calibration set says which c is best
 
@@ -79,10 +76,13 @@ def nominal_rank(rank: float, values: str) -> int:
     return math.ceil(rank * 32 / VALUE_BITS[values])
 
 
-def total_paper_bits(method: str, sites: Sequence[PlainSite], values: str) -> int:
-    """The paper's bit count over all sites: μ, or for truncsvd that of dense columns."""
-    if method == "truncsvd":
-        return sum(s.k * column_bits(s.n, s.d, values) for s in sites)
+def dense_bits(sites: Sequence[PlainSite], values: str) -> int:
+    """The paper's bits of dense columns over all sites."""
+    return sum(s.k * column_bits(s.n, s.d, values) for s in sites)
+
+
+def sparse_bits(sites: Sequence[PlainSite], values: str) -> int:
+    """The paper's count μ of kept elements over all sites."""
     return sum(paper_bits(s.n, s.d, s.k, s.u.count, s.v.count, values) for s in sites)
 
 

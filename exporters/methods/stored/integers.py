@@ -1,6 +1,7 @@
 """From latents to what the bundle stores: integers with scales of the grid."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,6 +13,14 @@ from osd_edge.formats.coding.rows import row_bits
 from osd_edge.formats.coding.scales import snap_scales
 
 _BIAS_LEVELS = 16  # integers on either side of zero for a head's bias
+
+
+@dataclass(frozen=True)
+class Integers:
+    """What a bundle stores: sites in the order of the site table, and the head's layers."""
+
+    sites: tuple[IntegerSite, ...]
+    layers: tuple[IntegerLayer, ...]
 
 
 def integer_sites(latents: Latents, places: Mapping[str, int]) -> list[IntegerSite]:

@@ -1,0 +1,37 @@
+"""How a head is stored by methods of dense values."""
+
+from dataclasses import dataclass, field
+
+from osd_edge.exporters.methods.fields import flag
+
+
+@dataclass(frozen=True)
+class HeadOptions:
+    """How a method of dense values stores a head: `values` fp32, fp16 or int8, and a `rank`.
+
+    Without a rank a big dense layer gets the smallest one that keeps 99 % of its squared norm, and
+    stays a full matrix where factors of that rank would be no smaller. `max_bytes` bounds the
+    matrices of big layers, by a smaller rank where it must be.
+
+    >>> HeadOptions(values="int8")
+    HeadOptions(values='int8', rank=None, max_bytes=None)
+    """
+
+    values: str = field(
+        default="fp16",
+        metadata=flag(
+            "--head-values",
+            choices=("fp16", "int8"),
+            help="Of the paper's methods. Default: fp16.",
+        ),
+    )
+    rank: int | None = field(
+        default=None,
+        metadata=flag(
+            "--head-rank",
+            least=1,
+            help="Rank of a head's big dense layers, for the paper's methods. "
+            "Default: the smallest that keeps 99 % of the norm.",
+        ),
+    )
+    max_bytes: int | None = None
