@@ -12,7 +12,7 @@ from osd_edge.formats.package.manifest import FACTOR_TYPES
 
 @dataclass(frozen=True, kw_only=True)
 class BaseOptions:
-    """How a base package is made: the options of `export base`. Frozen, checked and picklable.
+    """The options of `export base`: how a base package is made. Frozen, checked and picklable.
 
     `sites` are globs over module paths of the linear layers that get a delta branch; with `fuse`
     operators are fused where the family has them. `weights` is how the base's weights are stored:

@@ -31,7 +31,7 @@ HEAD_FORMAT = 1
 
 @dataclass(frozen=True)
 class WrittenAdapter:
-    """The files of an adapter that was written, its head among them, with their sizes in bytes."""
+    """The files of a written adapter and its head, with their sizes in bytes."""
 
     paths: tuple[Path, ...]
     sizes: tuple[int, ...]

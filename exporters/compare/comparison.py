@@ -40,7 +40,7 @@ Cell = tuple[str, str | None]
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is to be compared. `calibration` may lack labels; `test` is labelled.
+    """A comparison to be made. `calibration` may lack labels; `test` is labelled.
 
     A cell is a method's name and a budget, None for a method that has one size; see `grid`.
     The frozen probe's accuracy is `probe` where given, else it is trained on `probe_train`, or

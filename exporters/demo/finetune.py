@@ -25,8 +25,9 @@ _POOL = 16  # batches whose examples are sorted by length together
 
 @dataclass(frozen=True)
 class Training:
-    """How a model is trained; `rate` is the learning rate's peak, texts are cut after `max_length`
-    tokens.
+    """The settings of a training.
+
+    `rate` is the learning rate's peak; texts are cut after `max_length` tokens.
     """
 
     seed: int = 0

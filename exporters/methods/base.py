@@ -16,7 +16,7 @@ from osd_edge.formats.bundle.model import Bundle
 
 @dataclass(frozen=True)
 class Made:
-    """What a method makes: a task bundle, and the report of it without the file's path."""
+    """The result of a method: a task bundle, and the report of it without the file's path."""
 
     bundle: Bundle
     report: TaskReport

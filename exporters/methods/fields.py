@@ -1,4 +1,4 @@
-"""How a field of an options dataclass says that it is an option of the command line too."""
+"""Metadata by which a field of an options dataclass is an option of the command line too."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What fine-tuning gained over a head on the frozen base, and the share of it that a file keeps."""
+"""The gain of fine-tuning over a head on the frozen base, and the share of it that a file keeps."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Gain:
-    """What fine-tuning gained on `rows` held-back rows: accuracies of the floor and the ceiling."""
+    """The gain of fine-tuning on `rows` held-back rows: accuracies of the floor and the ceiling."""
 
     floor: float
     ceiling: float

@@ -1,4 +1,4 @@
-"""How a head is stored by methods of dense values."""
+"""Options of how methods of dense values store a head."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ from osd_edge.exporters.methods.fields import flag
 
 @dataclass(frozen=True)
 class HeadOptions:
-    """How a method of dense values stores a head: `values` fp32, fp16 or int8, and a `rank`.
+    """Options of a stored head: the type of its `values`, fp32, fp16 or int8, and a `rank`.
 
     Without a rank a big dense layer gets the smallest one that keeps 99 % of its squared norm, and
     stays a full matrix where factors of that rank would be no smaller. `max_bytes` bounds the

@@ -26,7 +26,7 @@ MOST_SEED = 2**63 - 1  # what every generator of random numbers takes
 
 @dataclass(frozen=True, kw_only=True)
 class TaskOptions:
-    """What is exported, and how: the options of `export task`. Frozen, checked and picklable.
+    """The options of `export task`: what is exported, and how. Frozen, checked and picklable.
 
     Models are folders or hub ids: `base`, and `tuned` or in its place `adapters`, PEFT folders with
     their weights, whose head's outputs `labels` names. `kind` of task, if not as configured.
@@ -208,7 +208,7 @@ class TaskOptions:
 
     @property
     def entry(self) -> MethodEntry:
-        """What the registry says of the method."""
+        """The method's line in the registry."""
         return METHODS[self.method]
 
     @property

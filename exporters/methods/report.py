@@ -1,4 +1,4 @@
-"""What an export did, for people and programs."""
+"""The report of an export, for people and programs."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +10,7 @@ from osd_edge.exporters.scoring.score import Score
 
 @dataclass(frozen=True)
 class TaskReport:
-    """What an export did. Sizes in bytes.
+    """The report of an export. Sizes are in bytes.
 
     `paper_bits` is the paper's count μ over all sites, `paper_bits_allowed` what a budget `r=…`
     allows; None for methods that the paper does not have. Scores are on the calibration set,

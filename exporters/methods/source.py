@@ -1,4 +1,4 @@
-"""What a compression method may look at: two models and calibration rows, never a test row."""
+"""The source of a compression: two models and calibration rows, never a test row."""
 
 from collections.abc import Callable, Hashable
 from concurrent.futures import Executor
@@ -114,7 +114,7 @@ class Source:
         return head_values(self.models.tuned, self.models.head.modules)
 
     def shared(self, make: Callable[..., T], *arguments: Hashable) -> T:
-        """What `make(source, *arguments)` gives, made once and kept for every later export."""
+        """Gives `make(source, *arguments)`, made once and kept for every later export."""
         key = (make, *arguments)
         if key not in self._shared:
             self._shared[key] = make(self, *arguments)

@@ -1,4 +1,4 @@
-"""Which linear layers of a backbone take part."""
+"""The choice of the linear layers of a backbone that take part."""
 
 import fnmatch
 from collections.abc import Sequence

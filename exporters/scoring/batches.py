@@ -80,7 +80,7 @@ def make_batches(
 
 
 def _used(example: Example, tokenizer: Any, most: int) -> tuple[str, str | None]:
-    """As much of a text, or pair, as decides which `most` tokens of it are used.
+    """Cuts a text, or pair, to as much as decides which `most` tokens of it are used.
 
     Texts of a book's length are read by the tokenizer otherwise, to the end and several times; of
     two in a pair it even makes every combination of their parts.

@@ -92,7 +92,7 @@ class TaskModel:
 
     @property
     def prefix(self) -> str:
-        """What stands before a backbone's name in the module, without the dot."""
+        """The prefix of a backbone's names in the module, without the dot."""
         return self._prefix.removesuffix(".")
 
     @property

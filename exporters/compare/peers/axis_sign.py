@@ -31,7 +31,7 @@ class AxisSign:
             rows, columns = delta.abs().mean(1), delta.abs().mean(0)
             axis = int(n * columns.square().sum() > d * rows.square().sum())
             axes.append(axis)
-            scales.append(flat.half(columns if axis else rows))
+            scales.append(flat.fp16(columns if axis else rows))
         tensors = flat.fp16_head(source) | {
             "sites": flat.site_table(source),
             "axes": np.array(axes, np.uint8),

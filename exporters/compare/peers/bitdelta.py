@@ -96,7 +96,7 @@ def distil_scales(
 
 
 def _draws(batches: int, steps: int, seed: int) -> list[int]:
-    """Which batch each step takes: every batch once, in random order, before any comes again."""
+    """Draws the batch of each step: every batch once, in random order, before any comes again."""
     generator = random.Random(seed)
     order: list[int] = []
     while len(order) < steps:

@@ -39,7 +39,7 @@ def without_delta(latents: Latents, seed: int) -> Latents:
 
 
 def shuffled(latents: Latents, seed: int) -> Latents:
-    """The same codes in the wrong places: the rows of U and of V of each site are permuted."""
+    """Permutes the rows of U and of V of each site, so that the codes stand in the wrong places."""
     generator = torch.Generator().manual_seed(seed)
 
     def shuffle(x: torch.Tensor) -> torch.Tensor:
@@ -58,7 +58,7 @@ class ChangedCodes:
     @staticmethod
     @abstractmethod
     def change(latents: Latents, seed: int) -> Latents:
-        """What refinement starts from, in the place of `latents`."""
+        """Gives the latents that refinement starts from, in the place of `latents`."""
 
     def compress(self, source: Source, budget: Budget | None) -> Compressed:
         """The bundle within `budget`."""
@@ -82,7 +82,7 @@ class ZeroDelta(ChangedCodes):
 
 
 class PermutedCodes(ChangedCodes):
-    """The same codes in the wrong places are refined."""
+    """Codes in the wrong places are refined as the right ones are."""
 
     name = "control-random"
     change = staticmethod(shuffled)
@@ -109,7 +109,7 @@ class RefinedTruncSvd:
     sized = True
 
     def compress(self, source: Source, budget: Budget | None) -> Compressed:
-        """As many columns as truncsvd-int8 has within `budget`."""
+        """Takes as many columns as truncsvd-int8 has within `budget`."""
         assert budget is not None
         head_options = HeadOptions(values="int8")
         options = replace(

@@ -8,9 +8,9 @@ import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 
-from osd_edge.errors import Code, ModelError
 from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.models.backbone import Backbone, LinearLayer
+from osd_edge.exporters.models.rounding import to_fp16
 
 Array = NDArray[Any]
 
@@ -41,7 +41,7 @@ def listed_layers(tensors: Mapping[str, Array], backbone: Backbone) -> list[Line
 
 def fp16_head(source: Source) -> dict[str, Array]:
     """The fine-tuned head in fp16."""
-    return {f"{_HEAD}{name}": half(value) for name, value in source.head().items()}
+    return {f"{_HEAD}{name}": fp16(value) for name, value in source.head().items()}
 
 
 def read_head(tensors: Mapping[str, Array]) -> dict[str, torch.Tensor]:
@@ -53,10 +53,6 @@ def read_head(tensors: Mapping[str, Array]) -> dict[str, torch.Tensor]:
     }
 
 
-def half(tensor: torch.Tensor) -> NDArray[np.float16]:
+def fp16(tensor: torch.Tensor) -> NDArray[np.float16]:
     """`tensor` in fp16; raises ModelError `model.range` where a value is too large."""
-    with np.errstate(over="ignore"):
-        values = tensor.detach().numpy().astype(np.float16)
-    if not np.isfinite(values).all():
-        raise ModelError(Code.MODEL_RANGE, "a value is too large for fp16")
-    return values
+    return to_fp16(tensor.detach().numpy(), "a value is too large for fp16")

@@ -28,7 +28,7 @@ class TruncSvdInt4:
     sized = True
 
     def compress(self, source: Source, budget: Budget | None) -> Compressed:
-        """As many columns as `budget` holds, wherever they are worth most."""
+        """Takes as many columns as `budget` holds, wherever they are worth most."""
         assert budget is not None
         head = _code_head(source)
         coded = {
@@ -97,7 +97,7 @@ def _code_head(source: Source) -> dict[str, flat.Array]:
             tensors[f"codes.{name}"] = nibbles.pack(codes)
             tensors[f"scale.{name}"] = scales
         else:
-            tensors[f"head.{name}"] = flat.half(value)
+            tensors[f"head.{name}"] = flat.fp16(value)
     return tensors
 
 

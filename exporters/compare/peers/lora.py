@@ -71,11 +71,11 @@ def adapter(
     prefix = f"{_ROOT}{source.model.prefix}."
     tensors = {}
     for name, f in factors.items():
-        tensors[f"{prefix}{name}.lora_A.weight"] = _half(f.v[:rank])
-        tensors[f"{prefix}{name}.lora_B.weight"] = _half(f.u[:rank].T)
+        tensors[f"{prefix}{name}.lora_A.weight"] = _fp16(f.v[:rank])
+        tensors[f"{prefix}{name}.lora_B.weight"] = _fp16(f.u[:rank].T)
     paths = {module.path for module in head_modules(source.models.backbone)}
     for name, value in head.items():
-        tensors[f"{_ROOT}{name}"] = _half(value)
+        tensors[f"{_ROOT}{name}"] = _fp16(value)
     config = {
         "peft_type": "LORA",
         "task_type": "SEQ_CLS",
@@ -91,5 +91,5 @@ def adapter(
     return {_WEIGHTS: save(tensors), _CONFIG: json.dumps(config, indent=2).encode()}
 
 
-def _half(tensor: torch.Tensor) -> torch.Tensor:
-    return torch.from_numpy(flat.half(tensor)).contiguous()
+def _fp16(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(flat.fp16(tensor)).contiguous()

@@ -16,7 +16,7 @@ Files = Mapping[str, bytes]
 
 @dataclass(frozen=True)
 class Compressed:
-    """What one would ship: the content of each file by its name, and what the method chose."""
+    """The files that one would ship, by name, and what the method chose."""
 
     files: Files
     detail: Mapping[str, str | int | float] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class Compressed:
 
 @dataclass(frozen=True)
 class Restored:
-    """What a receiver gets from the files: ΔW `[n, d]` by site, and the head's parameters.
+    """A task as a receiver has it from the files: ΔW `[n, d]` by site, and the head's parameters.
 
     Or `over_base`, a head with its own pooling over the base as it is, and nothing else.
     """

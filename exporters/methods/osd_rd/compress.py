@@ -191,7 +191,7 @@ class RateDistortion:
         return self.integers(latents)
 
     def integers(self, latents: Latents) -> Integers:
-        """What the bundle would store of `latents`."""
+        """The integers that a bundle would store of `latents`."""
         activations = [module.activation for module in self._modules]
         return Integers(
             tuple(integer_sites(latents, self._source.site_index)),

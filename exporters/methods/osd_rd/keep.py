@@ -17,7 +17,7 @@ T = TypeVar("T")
 def smallest_that_keeps(
     keep: float, attempt: Callable[[int], tuple[T, CurvePoint] | None], progress: Progress = silent
 ) -> tuple[T, list[CurvePoint]]:
-    """What `attempt` makes at the smallest size that keeps `keep`, and all that was tried.
+    """Searches the smallest size that keeps `keep`; gives what was made, and all that was tried.
 
     Sizes double from 4 KiB until one keeps enough, then the last interval is to_fp16 twice.
     `attempt(size)` is None where nothing fits. Raises BudgetError `budget.keep` where not even

@@ -37,7 +37,7 @@ _FIRST_STRENGTH, _LEAST_STRENGTH, _MOST_STRENGTH = 0.05, 1e-3, 1.0  # of L1, in 
 
 @dataclass(frozen=True)
 class Refinement:
-    """How long is trained, and whether codes are or scales and head alone."""
+    """A length of training, and whether codes are trained or scales and head alone."""
 
     steps: int
     codes: bool

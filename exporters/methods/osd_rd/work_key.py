@@ -1,4 +1,4 @@
-"""What a finished layer depends on, as one key: another one, and it is computed again."""
+"""The key of all that a finished layer depends on: under another key it is computed again."""
 
 import hashlib
 import json

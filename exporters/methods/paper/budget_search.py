@@ -30,9 +30,9 @@ Sites = list[PlainSite]
 
 @dataclass(frozen=True)
 class Problem:
-    """What is to be spent on what.
+    """A budget, and the factors that it is to be spent on.
 
-    `factors` and `scores` by site, `places` their places in the site table; `size_of` gives the
+    `factors` and `scores` by site, `site_index` their index in the site table; `size_of` gives the
     bytes of the whole file for some sites.
     """
 
@@ -40,7 +40,7 @@ class Problem:
     budget: Budget
     values: str
     factors: Mapping[str, Factors]
-    places: Mapping[str, int]
+    site_index: Mapping[str, int]
     size_of: Callable[[Sequence[PlainSite]], int]
     scores: selection.Scores = field(default_factory=dict)
 
@@ -77,7 +77,7 @@ def search_truncated(problem: Problem) -> Sites:
     """truncsvd within the budget; raises BudgetError `budget.too-small`."""
     p = problem
     if p.budget.rank is not None:
-        sites = selection.truncate_by_rank(p.factors, p.places, p.budget.rank, p.values)
+        sites = selection.truncate_by_rank(p.factors, p.site_index, p.budget.rank, p.values)
         if not sites:
             raise _too_small(p, f"column of {p.values}", VALUE_BITS[p.values] / 32)
         return sites
@@ -85,7 +85,7 @@ def search_truncated(problem: Problem) -> Sites:
     fits, fails = 0, len(columns) + 1
     while fails - fits > 1:
         middle = (fits + fails) // 2
-        sites = selection.truncate_by_columns(p.factors, p.places, columns[:middle], p.values)
+        sites = selection.truncate_by_columns(p.factors, p.site_index, columns[:middle], p.values)
         if _fits(p, sites):
             fits = middle
         else:
@@ -93,11 +93,11 @@ def search_truncated(problem: Problem) -> Sites:
     if fits == 0:
         # The most worthy column may be too wide where a narrower one fits.
         singles = [
-            selection.truncate_by_columns(p.factors, p.places, [name], p.values)
+            selection.truncate_by_columns(p.factors, p.site_index, [name], p.values)
             for name in p.factors
         ]
         return _if_it_fits(p, min(singles, key=p.size_of))
-    return selection.truncate_by_columns(p.factors, p.places, columns[:fits], p.values)
+    return selection.truncate_by_columns(p.factors, p.site_index, columns[:fits], p.values)
 
 
 def search_sparse(problem: Problem, extra: int, progress: Progress = silent) -> Sites:
@@ -111,7 +111,9 @@ def search_sparse(problem: Problem, extra: int, progress: Progress = silent) -> 
     k = selection.nominal_rank(rank, p.values) + extra
 
     def attempt(share: float) -> Sites:
-        return selection.sparsify_by_rank(p.factors, p.scores, p.places, share * rank, k, p.values)
+        return selection.sparsify_by_rank(
+            p.factors, p.scores, p.site_index, share * rank, k, p.values
+        )
 
     if p.budget.rank is not None:
         sites = attempt(1)
@@ -172,9 +174,9 @@ def _smallest_rank(problem: Problem, extra: int) -> float:
 
 def _smallest_sites(problem: Problem) -> Sites:
     """One site with one element of each factor: the least that a bundle can hold."""
-    name = min(problem.factors, key=lambda name: problem.places[name])
+    name = min(problem.factors, key=lambda name: problem.site_index[name])
     u, v = (_peak(factor[:1]) for factor in (problem.factors[name].u, problem.factors[name].v))
-    site = stored_site(problem.places[name], u, v, problem.values)
+    site = stored_site(problem.site_index[name], u, v, problem.values)
     return [site] if site else []
 
 

@@ -61,7 +61,7 @@ class Export:
 
 
 class PaperMethod(Method):
-    """What the three methods share; each says which columns it needs and what it keeps of them."""
+    """The steps that the three methods share; each says which columns it needs and keeps."""
 
     name: str
     has_extra = True  # a relaxed rank k = r + c
@@ -93,10 +93,10 @@ class PaperMethod(Method):
 
     @abstractmethod
     def columns(self, export: Export) -> dict[str, int]:
-        """How many columns of each site's SVD the search may ask for."""
+        """The number of columns of each site's SVD that the search may ask for."""
 
     def element_scores(self, export: Export, factors: Mapping[str, Factors]) -> selection.Scores:
-        """How much each element of the factors matters; nothing where columns are kept whole."""
+        """Scores of the elements of the factors; nothing where columns are kept whole."""
         return {}
 
     @abstractmethod
@@ -151,7 +151,7 @@ class TruncSvd(PaperMethod):
     has_extra = False
 
     def columns(self, export: Export) -> dict[str, int]:
-        """As many as the budget could hold of each layer."""
+        """The number of columns of each layer that the budget could hold."""
         budget = export.options.limit
         if budget.size is not None:
             spectra = export.paper.spectra(export.progress)
@@ -163,7 +163,7 @@ class TruncSvd(PaperMethod):
         return search_truncated(problem), None
 
     def bits(self, sites: Sequence[PlainSite], values: str) -> int:
-        """Those of dense columns."""
+        """The bits of dense columns."""
         return selection.dense_bits(sites, values)
 
 
@@ -204,7 +204,7 @@ class MagTruncSvd(PaperMethod):
 
 
 class Osd(MagTruncSvd):
-    """The same columns, and the elements that matter most to the loss on labelled rows."""
+    """k = r + c columns, and the elements that matter most to the loss on labelled rows."""
 
     name = "osd"
 

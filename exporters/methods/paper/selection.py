@@ -23,14 +23,14 @@ Scores = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
 
 
 def truncate_by_rank(
-    factors: Mapping[str, Factors], places: Mapping[str, int], rank: float, values: str
+    factors: Mapping[str, Factors], site_index: Mapping[str, int], rank: float, values: str
 ) -> list[PlainSite]:
     """truncsvd at budget r: as many dense columns a layer as 32 r (n + d) bits hold."""
     ranks = {
         name: layer_bits(rank, f.n, f.d) // column_bits(f.n, f.d, values)
         for name, f in factors.items()
     }
-    return _truncate(factors, places, ranks, values)
+    return _truncate(factors, site_index, ranks, values)
 
 
 def columns_by_worth(
@@ -46,19 +46,22 @@ def columns_by_worth(
 
 
 def truncate_by_columns(
-    factors: Mapping[str, Factors], places: Mapping[str, int], columns: Sequence[str], values: str
+    factors: Mapping[str, Factors],
+    site_index: Mapping[str, int],
+    columns: Sequence[str],
+    values: str,
 ) -> list[PlainSite]:
     """truncsvd with one column for each time that a site is named in `columns`."""
     ranks = dict.fromkeys(factors, 0)
     for name in columns:
         ranks[name] += 1
-    return _truncate(factors, places, ranks, values)
+    return _truncate(factors, site_index, ranks, values)
 
 
 def sparsify_by_rank(
     factors: Mapping[str, Factors],
     scores: Scores,
-    places: Mapping[str, int],
+    site_index: Mapping[str, int],
     rank: float,
     k: int,
     values: str,
@@ -67,7 +70,7 @@ def sparsify_by_rank(
     deltas = []
     for name, f in factors.items():
         u, v = sparsify(f, scores[name], k, layer_bits(rank, f.n, f.d), values)
-        deltas.append(stored_site(places[name], u, v, values))
+        deltas.append(stored_site(site_index[name], u, v, values))
     return _in_order(deltas)
 
 
@@ -88,13 +91,13 @@ def sparse_bits(sites: Sequence[PlainSite], values: str) -> int:
 
 def _truncate(
     factors: Mapping[str, Factors],
-    places: Mapping[str, int],
+    site_index: Mapping[str, int],
     ranks: Mapping[str, int],
     values: str,
 ) -> list[PlainSite]:
     return _in_order(
         [
-            stored_site(places[name], f.u[: ranks[name]], f.v[: ranks[name]], values)
+            stored_site(site_index[name], f.u[: ranks[name]], f.v[: ranks[name]], values)
             for name, f in factors.items()
             if ranks[name] > 0
         ]

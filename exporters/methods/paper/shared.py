@@ -1,4 +1,4 @@
-"""What exports of one source by the paper's methods share: rows that score, spectra, factors."""
+"""Rows that score, spectra and factors, shared by exports of one source by the paper's methods."""
 
 from collections.abc import Mapping
 from functools import cached_property

@@ -47,7 +47,7 @@ class HeadShape:
 
 @dataclass(frozen=True)
 class Family:
-    """What the exporter knows of a family beyond its module tree.
+    """The facts of a family that its module tree does not show.
 
     `heads` are by the task class: `sequence`, `tokens`, `spans`. `pooler` is the backbone's own
     pooler layer. `inputs` are the tensors that the backbone takes. `fusion` is the model type

@@ -72,7 +72,7 @@ def _read_sites(tensors: dict[str, Array], site_count: int) -> tuple[str, tuple[
                 Code.BUNDLE_COUNTS, "osd.counts does not fit the ranks and shapes in osd.sites"
             )
     sizes = [
-        [positions.coded_bytes(int(s), int(c)) for s, c in zip(*pair, strict=True)]
+        [positions.byte_count(int(s), int(c)) for s, c in zip(*pair, strict=True)]
         for pair in zip(slots, counts, strict=True)
     ]
     if sum(map(sum, sizes)) != stream.size or int(counts.sum()) != values.size:
@@ -118,7 +118,7 @@ def _split(
     for (site, n, d, k), pair in zip(rows, counts, strict=True):
         factors = []
         for width, count in zip((n, d), (int(c) for c in pair), strict=True):
-            size = positions.coded_bytes(k * width, count)
+            size = positions.byte_count(k * width, count)
             where, part = stream[at : at + size], values[value : value + count]
             factors.append(PlainFactor(k, width, where, part))
             factors[-1].check()

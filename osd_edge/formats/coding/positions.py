@@ -33,7 +33,7 @@ def coding(slots: int, count: int) -> str:
     return "bitmap" if -(-slots // 8) <= index_bits(slots) * -(-count // 8) else "indices"
 
 
-def coded_bytes(slots: int, count: int) -> int:
+def byte_count(slots: int, count: int) -> int:
     """Counts the bytes that the positions of `count` non-zeros among `slots` take."""
     return {
         "dense": 0,
@@ -64,7 +64,7 @@ def encode(mask: NDArray[np.bool_]) -> bytes:
 def decode(data: NDArray[np.uint8], slots: int, count: int) -> NDArray[np.int64] | None:
     """Decodes the ascending slot numbers `[count]` of the non-zeros; None where all slots are.
 
-    `data` holds exactly `coded_bytes(slots, count)` bytes. Raises BundleError
+    `data` holds exactly `byte_count(slots, count)` bytes. Raises BundleError
     `bundle.positions` where they are not a canonical code.
     """
     kind = coding(slots, count)
