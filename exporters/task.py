@@ -21,7 +21,7 @@ from osd_edge.exporters.models.adapted_checkpoint import AdaptedCheckpoint
 from osd_edge.exporters.models.compatibility import check_differs
 from osd_edge.exporters.scoring.calibrated_task import examples_in
 from osd_edge.exporters.scoring.held_back import check_keep_rows
-from osd_edge.formats.bundle.model import write_bundle
+from osd_edge.formats.bundle.writer import write_bundle
 
 _NAMES = tuple(field.name for field in fields(TaskOptions))
 

@@ -16,7 +16,8 @@ from osd_edge.formats.bundle.reader import (
     stored_kind,
     stored_labels,
 )
-from osd_edge.formats.package.manifest import BaseManifest, check_fits
+from osd_edge.formats.package.fits import check_fits
+from osd_edge.formats.package.manifest import BaseManifest
 from osd_edge.runtime.decoded_tasks import DecodedTasks
 from osd_edge.runtime.stacked_factors import Rows
 from osd_edge.runtime.task import DecodedTask, decode_task

@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 
 from osd_edge.formats.bundle.integers import IntegerLayer, IntegerMatrix, IntegerSite
 from osd_edge.formats.bundle.model import (
-    VALUE_TYPES,
     Bundle,
-    Matrix,
-    PlainLayer,
-    PlainSite,
     StoredHead,
     StoredLayer,
     StoredSite,
+)
+from osd_edge.formats.bundle.plain import (
+    VALUE_TYPES,
+    Matrix,
+    PlainLayer,
+    PlainSite,
 )
 from osd_edge.formats.bundle.plain_factor import PlainFactor
 from osd_edge.formats.package.manifest import BaseManifest, Site

@@ -24,7 +24,8 @@ from parts import (
 from surgery import Draft, seal
 
 from osd_edge.formats.bundle.integers import IntegerLayer, IntegerMatrix
-from osd_edge.formats.bundle.model import Bundle, Matrix, PlainLayer, StoredHead
+from osd_edge.formats.bundle.model import Bundle, StoredHead
+from osd_edge.formats.bundle.plain import Matrix, PlainLayer
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,8 @@ from osd_edge.device_tests.report.schema import Conformance, Failure
 from osd_edge.errors import BundleError, OsdEdgeError, shown
 from osd_edge.formats.bundle.reader import read_bundle, read_bundle_file
 from osd_edge.formats.heads import apply_head
-from osd_edge.formats.package.manifest import (
-    BaseManifest,
-    check_digests,
-    check_fits,
-    parse_manifest,
-)
+from osd_edge.formats.package.fits import check_fits
+from osd_edge.formats.package.manifest import BaseManifest, check_digests, parse_manifest
 from osd_edge.runtime import EdgeSession
 
 Case = dict[str, Any]

@@ -13,7 +13,8 @@ from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.methods.stored.integers import Integers
 from osd_edge.exporters.scoring.calibrated_task import CalibratedTask
 from osd_edge.exporters.scoring.score import Score
-from osd_edge.formats.bundle.model import CODED, Bundle, StoredHead, write_bundle
+from osd_edge.formats.bundle.model import CODED, Bundle, StoredHead
+from osd_edge.formats.bundle.writer import write_bundle
 
 NOTHING = Integers((), ())
 

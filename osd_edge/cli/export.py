@@ -2,6 +2,7 @@
 
 import click
 
+from osd_edge.cli.export_adapter import export_adapter
 from osd_edge.cli.export_base import export_base
 from osd_edge.cli.export_task import export_task
 
@@ -11,5 +12,6 @@ def export() -> None:
     """Make base packages and task bundles (workstation)."""
 
 
+export.add_command(export_adapter)
 export.add_command(export_base)
 export.add_command(export_task)

@@ -1,4 +1,4 @@
-"""Options that several commands take, in the same words."""
+"""The options that several commands take, in the same words."""
 
 import math
 from collections.abc import Callable
@@ -19,7 +19,7 @@ class FiniteRange(click.FloatRange):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """The number, where it is finite and in the range."""
+        """Gives the number, where it is finite and in the range."""
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)

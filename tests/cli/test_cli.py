@@ -14,7 +14,7 @@ from osd_edge.exporters import TaskExporter, export_task
 from osd_edge.exporters.methods.budget import VALUE_BITS
 from osd_edge.exporters.methods.options import TaskOptions
 from osd_edge.exporters.methods.registry import exported
-from osd_edge.formats.bundle.model import VALUE_TYPES
+from osd_edge.formats.bundle.plain import VALUE_TYPES
 from osd_edge.formats.bundle.reader import read_bundle_file
 from tests.support import tiny
 from tests.support.command_line import run_cli

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from osd_edge.exporters import export_base
-from osd_edge.formats.bundle.model import write_bundle
 from osd_edge.formats.bundle.reader import read_bundle_file
+from osd_edge.formats.bundle.writer import write_bundle
 from osd_edge.formats.package.manifest import MANIFEST, WEIGHTS
 from osd_edge.runtime import EdgeSession
 from tests.support import tiny

@@ -25,8 +25,9 @@ from osd_edge.exporters.scoring.input_rounding import rounded
 from osd_edge.exporters.scoring.task_model import TaskModel
 from osd_edge.exporters.scoring.weight_sets import BASE, TUNED, WithDelta
 from osd_edge.formats.bundle.integers import IntegerLayer, IntegerMatrix, IntegerSite
-from osd_edge.formats.bundle.model import CODED, Bundle, StoredHead, write_bundle
+from osd_edge.formats.bundle.model import CODED, Bundle, StoredHead
 from osd_edge.formats.bundle.reader import read_bundle, read_bundle_file
+from osd_edge.formats.bundle.writer import write_bundle
 from osd_edge.formats.coding.scales import snap_scales
 from osd_edge.formats.package.manifest import MANIFEST, MODEL, PLAIN_MODEL, WEIGHTS, read_manifest
 from osd_edge.runtime import EdgeSession

@@ -21,7 +21,8 @@ from osd_edge.exporters.methods.head_options import HeadOptions
 from osd_edge.exporters.methods.report import TaskReport
 from osd_edge.exporters.methods.stored.head import stored_head
 from osd_edge.exporters.methods.stored.values import stored_site
-from osd_edge.formats.bundle.model import Bundle, write_bundle
+from osd_edge.formats.bundle.model import Bundle
+from osd_edge.formats.bundle.writer import write_bundle
 
 
 class FirstColumn(Method):

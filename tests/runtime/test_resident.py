@@ -13,7 +13,8 @@ from osd_edge.device_tests.gauges.memory import read_memory
 from osd_edge.exporters import export_base
 from osd_edge.exporters.demo.minilm import minilm_folder
 from osd_edge.formats.bundle.integers import IntegerLayer, IntegerMatrix, IntegerSite
-from osd_edge.formats.bundle.model import CODED, Bundle, StoredHead, write_bundle
+from osd_edge.formats.bundle.model import CODED, Bundle, StoredHead
+from osd_edge.formats.bundle.writer import write_bundle
 from osd_edge.formats.coding.scales import snap_scales
 from osd_edge.formats.package.manifest import read_manifest
 

@@ -14,8 +14,8 @@ from osd_edge.exporters.methods.registry import MethodEntry
 from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.head_plan import head_modules
-from osd_edge.formats.bundle.model import write_bundle
 from osd_edge.formats.bundle.reader import read_bundle
+from osd_edge.formats.bundle.writer import write_bundle
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,9 @@ from osd_edge.exporters.methods.stored.latents import Latent, Latents
 from osd_edge.exporters.methods.stored.values import stored_site
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.head_plan import head_modules
-from osd_edge.formats.bundle.model import Bundle, write_bundle
+from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.bundle.reader import read_bundle
+from osd_edge.formats.bundle.writer import write_bundle
 
 Columns = tuple[torch.Tensor, torch.Tensor]  # U `[k, n]` and V `[k, d]`
 

@@ -22,7 +22,8 @@ from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.methods.stored.integers import Integers
 from osd_edge.exporters.scoring.held_back import check_keep_rows
 from osd_edge.exporters.scoring.score import Score
-from osd_edge.formats.bundle.model import Bundle, write_bundle
+from osd_edge.formats.bundle.model import Bundle
+from osd_edge.formats.bundle.writer import write_bundle
 
 _PADDING = 8  # bytes by which the headers of two bundles may be filled up differently
 _WIDEST = Score(0.0, 0.9999)  # takes a score's place in the file until it is measured

@@ -20,7 +20,7 @@ from osd_edge.exporters.methods.factorize import Factors, Spectrum
 from osd_edge.exporters.methods.paper import selection
 from osd_edge.exporters.methods.stored.values import stored_site
 from osd_edge.exporters.models.backbone import LinearLayer
-from osd_edge.formats.bundle.model import PlainSite
+from osd_edge.formats.bundle.plain import PlainSite
 
 _HALVINGS = 12  # of the range in which a size in bytes is searched: to about a thousandth
 _BITMAP_SAVING = 4.0  # a file's positions take less than the paper counts: it may hold more

@@ -31,7 +31,9 @@ from osd_edge.exporters.methods.report import TaskReport
 from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.methods.stored.head import stored_head
 from osd_edge.exporters.scoring.score import Score
-from osd_edge.formats.bundle.model import Bundle, PlainSite, write_bundle
+from osd_edge.formats.bundle.model import Bundle
+from osd_edge.formats.bundle.plain import PlainSite
+from osd_edge.formats.bundle.writer import write_bundle
 
 _HEAD_SHARE = 4  # big head layers may take a quarter of a budget in bytes
 _WIDEST = Score(99.9999, 0.9999)  # takes a score's place in the file until it is measured

@@ -14,7 +14,7 @@ from osd_edge.exporters.methods.budget import VALUE_BITS, column_bits, layer_bit
 from osd_edge.exporters.methods.factorize import Factors, Spectrum
 from osd_edge.exporters.methods.paper.sparsify import sparsify
 from osd_edge.exporters.methods.stored.values import stored_site
-from osd_edge.formats.bundle.model import PlainSite
+from osd_edge.formats.bundle.plain import PlainSite
 
 EXTRA_RANKS = (1, 2, 3, 5)  # the grid for c in k = r + c
 DEFAULT_EXTRA = 2  # where no calibration set says which c is best

@@ -7,7 +7,8 @@ from osd_edge.exporters.methods.head_options import HeadOptions
 from osd_edge.exporters.methods.stored.values import stored_matrix, stored_product
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.head_plan import HeadPlan, head_values
-from osd_edge.formats.bundle.model import PlainLayer, StoredHead
+from osd_edge.formats.bundle.model import StoredHead
+from osd_edge.formats.bundle.plain import PlainLayer
 
 BIG = 128  # a dense layer with both sides at least this wide may be stored as factors
 KEPT_ENERGY = 0.99  # share of a big layer's squared norm that its factors keep

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from osd_edge.exporters.models.rounding import to_fp16
-from osd_edge.formats.bundle.model import Matrix, PlainSite
+from osd_edge.formats.bundle.plain import Matrix, PlainSite
 from osd_edge.formats.bundle.plain_factor import PlainFactor
 
 

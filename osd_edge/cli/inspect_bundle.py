@@ -1,11 +1,11 @@
-"""`osd-edge inspect` and `osd-edge verify`: what a bundle holds, and whether it can be trusted."""
+"""`osd-edge inspect`: shows what is in a task bundle."""
 
 from pathlib import Path
 
 import click
 
-from osd_edge.cli.options import base_option, json_option
-from osd_edge.cli.output import bar, print_json, table
+from osd_edge.cli.options import json_option
+from osd_edge.cli.output import print_json, table
 from osd_edge.data.sizes import format_size
 from osd_edge.errors import shown
 
@@ -56,28 +56,6 @@ def inspect(file: Path, as_json: bool) -> None:
         for site in summary["sites"]
     ]
     click.echo(table(header, rows))
-
-
-@click.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@base_option
-@json_option
-def verify(file: Path, base: Path, as_json: bool) -> None:
-    """Check the task bundle FILE against the base package DIR, every byte of both.
-
-    Format, digest, base fingerprint, shapes and branches; and the digests of the package's files.
-    """
-    from osd_edge.formats.bundle.reader import read_bundle_file
-    from osd_edge.formats.package.manifest import check_digests, check_fits, read_manifest
-
-    manifest = read_manifest(base)
-    bundle = read_bundle_file(file)
-    check_fits(bundle, manifest)
-    check_digests(base, manifest, bar)
-    if as_json:
-        print_json({"task": bundle.task, "base": bundle.base, "verified": True})
-    else:
-        click.echo(f"{file}: task {bundle.task!r} is whole and fits {base}")
 
 
 def _pairs(values: dict[str, object]) -> str:
