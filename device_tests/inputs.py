@@ -8,6 +8,7 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from osd_edge.device_tests.plan import SEED
 from osd_edge.errors import Code, InputError
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from osd_edge.formats.package.manifest import BaseManifest
 
-SEED = 1
 _TOKENIZER = "tokenizer.json"  # base_manifest.TOKENIZER, whose module imports numpy
 _SMALL_IDS = range(2, 10)  # where there is no tokenizer: every vocabulary has these
 

@@ -17,10 +17,9 @@ from osd_edge.device_tests.inputs import token_ids
 from osd_edge.device_tests.job.play import CLOCK
 from osd_edge.device_tests.job.process import play_apart
 from osd_edge.device_tests.job.sheet import Job, Sheet
-from osd_edge.device_tests.plan import Plan, check_plan
+from osd_edge.device_tests.plan import BY_ID, SCENARIOS, Plan, ScenarioInfo, check_plan
 from osd_edge.device_tests.report.schema import SCHEMA, Report, Scenario, withhold_times
 from osd_edge.device_tests.report.verdict import verdict_of
-from osd_edge.device_tests.scenarios import BY_ID, SCENARIOS, ScenarioInfo
 from osd_edge.errors import Code, OsdEdgeError, shown
 
 Keep = Callable[[Report], None]

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from osd_edge.device_tests.gauges.samples import ratio_of, spread_of, time_ms
-from osd_edge.device_tests.inputs import SEED
 from osd_edge.device_tests.job.sheet import Sheet
+from osd_edge.device_tests.plan import SEED
 
 _WARM_UP_ROUNDS = 3
 _MOST_ROUNDS = 2000  # of a model so small that the seconds asked for would give millions

@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
+from osd_edge.device_tests.plan import OPTIONS
 from osd_edge.device_tests.report.schema import KINDS, is_time, parts_of
 
 _VERDICTS = ("passed", "failed", "incomplete")
@@ -56,10 +57,14 @@ def _check_machine(machine: Any) -> None:
 
 
 def _check_plan(plan: Any) -> None:
-    _sizes(plan, "tokens", "batch", "threads", "runs", "seconds")
-    _texts_or_null(plan, "withhold_latency")
-    for processor in _list(plan.get("pin", []), "pin"):
-        _need(_is_count(processor), "pin")
+    for option in OPTIONS:
+        if option.is_number:
+            _sizes(plan, option.name)
+        elif option.role == "setting" and option.kind == "text":
+            _texts_or_null(plan, option.name)
+        elif option.kind == "processors":
+            for processor in _list(plan.get(option.name, []), option.name):
+                _need(_is_count(processor), option.name)
 
 
 def _check_bundles(base: Any, tasks: Any) -> None:

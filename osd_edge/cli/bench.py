@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from osd_edge.cli.options import THREADS, FiniteRange
+from osd_edge.cli.options import FiniteRange
 from osd_edge.cli.output import bar, table
+from osd_edge.device_tests.plan import OPTIONS, Option, plan_of
 
 if TYPE_CHECKING:
     from osd_edge.device_tests import Plan, Report
@@ -28,46 +29,39 @@ def _file(name: str, words: str, **options: Any) -> Callable[..., Any]:
     return click.option(name, f"{name[2:]}_file", type=kind, metavar="FILE", help=words, **options)
 
 
-def _number(
-    name: str, default: float, words: str, kind: click.ParamType[Any]
-) -> Callable[..., Any]:
+def _plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds an option for each field of a plan, `--device` after those that say what to measure."""
+    asked = [option for option in OPTIONS if option.role != "driver"]
+    device = click.option(
+        "--device", default="local", show_default=True, metavar="NAME", help="Where to measure."
+    )
+    listed = [_plan_option(option) for option in asked if option.role == "subject"]
+    listed += [device, *(_plan_option(option) for option in asked if option.role != "subject")]
+    for add in reversed(listed):
+        command = add(command)
+    return command
+
+
+def _plan_option(option: Option) -> Callable[..., Any]:
+    kinds: dict[str, Any] = {
+        "whole": click.IntRange(option.least, option.most if option.tell_most else None),
+        "number": FiniteRange(option.least, option.most if option.tell_most else None),
+        "path": click.Path(path_type=Path),
+    }
     return click.option(
-        name, type=kind, default=default, show_default=True, metavar="N", help=words
+        option.flag,
+        option.name,
+        type=kinds.get(option.kind, str),
+        multiple=option.repeated,
+        default=option.unset,
+        show_default=option.is_number,
+        metavar=option.metavar,
+        help=option.help,
     )
 
 
 @click.command()
-@click.option(
-    "--base",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Base package; without it, the small model inside osd-edge.",
-)
-@click.option(
-    "--bundle",
-    "bundles",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    metavar="FILE",
-    help="A task bundle; may be repeated.",
-)
-@click.option(
-    "--device", default="local", show_default=True, metavar="NAME", help="Where to measure."
-)
-@_number("--tokens", 128, "Tokens of an input.", click.IntRange(min=1))
-@_number("--batch", 1, "Rows of an input.", click.IntRange(min=1))
-@_number("--threads", 1, "Threads of a session; 0: all cores.", THREADS)
-@_number("--runs", 50, "Timed runs of each thing, at least.", click.IntRange(min=1))
-@_number("--seconds", 2.0, "Timed seconds of each thing, at least.", FiniteRange(min=0))
-@_number("--repeats", 5, "Processes for the figures of a start.", click.IntRange(min=1))
-@_number("--tasks", 8, "Tasks where many are loaded; bundles repeat.", click.IntRange(min=1))
-@_number("--soak-swaps", 2000, "Swaps of the soak.", click.IntRange(min=1))
-@click.option("--scenarios", default="", metavar="LIST", help="Ids, as base,swap; default: all.")
-@click.option("--pin", metavar="CPU,…", help="Stay on these processors.")
-@click.option(
-    "--scratch", type=click.Path(path_type=Path), metavar="DIR", help="Where copies of models go."
-)
-@click.option("--withhold-latency", metavar="REASON", help="Report no times, for this reason.")
+@_plan_options
 @click.option("--quick", is_flag=True, help="Few runs: shows that all works; times say little.")
 @_file("--json", "Write the report as JSON, again after each scenario; - is standard output.")
 @_file("--csv", "Write a line for each figure.")
@@ -77,11 +71,7 @@ def _number(
 @_file("--compare", "Tell what changed beyond noise since this report (JSON).")
 @click.option("--fail-on-change", is_flag=True, help="With --compare: exit with 1 on a change.")
 def bench(
-    base: Path | None,
-    bundles: tuple[Path, ...],
     device: str,
-    scenarios: str,
-    pin: str | None,
     quick: bool,
     json_file: Path | None,
     csv_file: Path | None,
@@ -90,7 +80,7 @@ def bench(
     from_file: Path | None,
     compare_file: Path | None,
     fail_on_change: bool,
-    **numbers: Any,
+    **settings: Any,
 ) -> None:
     """Measure latency, swaps and memory of task bundles over a base package.
 
@@ -98,8 +88,7 @@ def bench(
     not, where a scenario fails, or (with --fail-on-change) where a figure changed beyond noise.
     """
     from osd_edge.data.files import check_file_writable, check_outputs, write_file
-    from osd_edge.device_tests import Plan, read_report
-    from osd_edge.device_tests.plan import processor_list, scenario_list
+    from osd_edge.device_tests import read_report
     from osd_edge.device_tests.render import to_csv, to_html, to_markdown
     from osd_edge.device_tests.report.compare import compare
     from osd_edge.device_tests.report.printable import printable
@@ -112,7 +101,7 @@ def bench(
         raise click.UsageError("only --json writes to standard output")
     if json_file != _STDOUT:
         outputs["--json"] = json_file
-    check_outputs(outputs, [base, *bundles, from_file, compare_file])
+    check_outputs(outputs, [settings["base"], *settings["bundles"], from_file, compare_file])
     for path in outputs.values():
         if path is not None:
             check_file_writable(path)
@@ -120,15 +109,9 @@ def bench(
     if from_file is not None:
         report = read_report(from_file)
     else:
-        plan = Plan(
-            base=base,
-            bundles=bundles,
-            scenarios=scenario_list(scenarios),
-            pin=() if pin is None else processor_list(pin),
-            **numbers,
-        )
+        plan = plan_of(settings)
         if quick:  # of what was not asked for otherwise
-            asked = {name: value for name, value in numbers.items() if name in given}
+            asked = {name: getattr(plan, name) for name in settings if name in given}
             plan = replace(plan.quick(), **asked)
         report = _measure(plan, device, json_file)
     if json_file is not None:

@@ -24,9 +24,8 @@ from osd_edge.device_tests.gauges.scratch import file_system
 from osd_edge.device_tests.job.play import play
 from osd_edge.device_tests.job.process import play_apart
 from osd_edge.device_tests.job.sheet import Job
-from osd_edge.device_tests.plan import check_plan, processor_list, scenario_list
+from osd_edge.device_tests.plan import SCENARIOS, check_plan, processor_list, scenario_list
 from osd_edge.device_tests.report.schema import Scenario
-from osd_edge.device_tests.scenarios import SCENARIOS
 from osd_edge.errors import BundleError, Code, DeviceError, InputError, OsdEdgeError
 from osd_edge.formats.package.manifest import MANIFEST, PLAIN_MODEL
 from tests.support.command_line import run_cli
