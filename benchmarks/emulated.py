@@ -71,7 +71,7 @@ def models_until_killed(machine: EmulatedMachine, base: Path, count: int, tokens
                 shutil.copyfile(base / part, copy / part)
         size = sum((base / part).stat().st_size for part in (PLAIN_MODEL, WEIGHTS))
         models = [f"{JOB}/{path.name}/{PLAIN_MODEL}" for path in sorted(folder.iterdir())]
-        arguments = ["-m", "osd_edge.device_tests.gauges.many_models", "--tokens", str(tokens)]
+        arguments = ["-m", "osd_edge.device_tests.programs.many_models", "--tokens", str(tokens)]
         arguments += models
         ran = run(machine, Job(arguments, folder, limit_seconds=_LIMIT_SECONDS), into)
         printed = (ran.out / "stdout").read_text("utf-8").splitlines()
@@ -107,7 +107,7 @@ def instructions(
         for path in bundles:
             shutil.copyfile(path, folder / path.name)
         paths = [f"{JOB}/{path.name}" for path in bundles]
-        arguments = ["-m", "osd_edge.device_tests.gauges.instructions", f"{JOB}/base", *paths]
+        arguments = ["-m", "osd_edge.device_tests.programs.instructions", f"{JOB}/base", *paths]
         arguments += ["--tokens", str(tokens)]
         job = Job(arguments, folder, counting=True, limit_seconds=_LIMIT_SECONDS)
         ran = run(machine, job, into)

@@ -2,7 +2,6 @@
 
 import copy
 import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,13 +12,12 @@ from osd_edge.data.progress import Progress, silent
 from osd_edge.device_tests.data import MODEL_FOLDER
 from osd_edge.device_tests.gauges.samples import spread_of
 from osd_edge.device_tests.gauges.sensors import Reading, put_conditions, read_sensors
-from osd_edge.device_tests.inputs import token_ids
-from osd_edge.device_tests.job.play import CLOCK
-from osd_edge.device_tests.job.process import play_apart
-from osd_edge.device_tests.job.sheet import Job, Sheet
+from osd_edge.device_tests.job.inputs import token_ids
+from osd_edge.device_tests.job.sheet import CLOCK, Job, Sheet
 from osd_edge.device_tests.plan import BY_ID, SCENARIOS, Plan, ScenarioInfo, check_plan
 from osd_edge.device_tests.report.schema import SCHEMA, Report, Scenario, withhold_times
 from osd_edge.device_tests.report.verdict import verdict_of
+from osd_edge.device_tests.scenarios.process import play_apart
 from osd_edge.errors import Code, OsdEdgeError, shown
 
 Keep = Callable[[Report], None]
@@ -207,5 +205,5 @@ def _job(plan: Plan) -> Job:
         pin=plan.pin,
         scratch=None if plan.scratch is None else str(plan.scratch),
         timed=plan.why_no_times is None,
-        started_ns=time.monotonic_ns(),
+        started_ns=CLOCK(),
     )

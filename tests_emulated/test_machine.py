@@ -123,7 +123,7 @@ def test_counted_instructions_repeat(machine: EmulatedMachine, tmp_path: Path) -
     (tmp_path / "back").mkdir()
     data = "/usr/local/lib/python3.11/dist-packages/osd_edge/device_tests/data/small-bert"
     bundle = next(MODEL_FOLDER.glob("*.safetensors")).name
-    arguments = ["-m", "osd_edge.device_tests.gauges.instructions", data, f"{data}/{bundle}"]
+    arguments = ["-m", "osd_edge.device_tests.programs.instructions", data, f"{data}/{bundle}"]
     ran = run(machine, Job([*arguments, "--tokens", "16"], job, counting=True), tmp_path / "back")
     assert ran.status == 0, ran.console
     counted = json.loads((ran.out / "stdout").read_text())

@@ -17,18 +17,19 @@ import numpy as np
 
 from osd_edge.device_tests.conformance.hashes import decoded_sha256
 from osd_edge.device_tests.data import EXPECTED, MODEL_FOLDER, VECTORS
-from osd_edge.device_tests.job.sessions import open_plain
 from osd_edge.device_tests.report.schema import Conformance, Failure
 from osd_edge.errors import BundleError, OsdEdgeError, shown
 from osd_edge.formats.bundle.reader import read_bundle, read_bundle_file
 from osd_edge.formats.heads import apply_head
 from osd_edge.formats.package.manifest import (
+    PLAIN_MODEL,
     BaseManifest,
     check_digests,
     check_fits,
     parse_manifest,
 )
 from osd_edge.runtime import EdgeSession
+from osd_edge.runtime.graph import open_graph
 
 Case = dict[str, Any]
 
@@ -176,7 +177,7 @@ def _model_cases(folder: Path) -> list[_Named]:
 
 
 def _check_plain(folder: Path, session: EdgeSession, inputs: dict[str, Any]) -> None:
-    plain = open_plain(folder, 1)
+    plain = open_graph(folder / PLAIN_MODEL, threads=1)
     names = [output.name for output in plain.get_outputs()]
     hidden = plain.run(names, inputs)[names.index(session.manifest.hidden_output)]
     _close(hidden, session.run(inputs, None).hidden, 1e-5)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from osd_edge.device_tests.devices.agent import MARK
-from osd_edge.device_tests.devices.platform import Platform
+from osd_edge.device_tests.install.platform import Platform
 from osd_edge.device_tests.report.rules import CODE
 from osd_edge.errors import Code, DeviceError, refusal_of, shown
 

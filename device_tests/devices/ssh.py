@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 from osd_edge.data.progress import Progress
 from osd_edge.data.sizes import format_size
 from osd_edge.device_tests.devices.answers import Facts
-from osd_edge.device_tests.devices.own_wheel import own_wheel
 from osd_edge.device_tests.devices.payload import (
     REPORT,
     broken_off,
@@ -22,7 +21,8 @@ from osd_edge.device_tests.devices.payload import (
 )
 from osd_edge.device_tests.devices.ssh_connection import SshConnection, connect
 from osd_edge.device_tests.devices.ssh_target import SshTarget, parse_target
-from osd_edge.device_tests.devices.wheels import install_for, install_own
+from osd_edge.device_tests.install.own_wheel import own_wheel
+from osd_edge.device_tests.install.wheels import install_for, install_own
 from osd_edge.device_tests.measure import Keep
 from osd_edge.device_tests.plan import Plan
 from osd_edge.device_tests.report.check import parse_report

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from osd_edge.device_tests.devices.own_wheel import content_digest, own_wheel
-from osd_edge.device_tests.devices.platform import Platform
-from osd_edge.device_tests.devices.wheels import install_for, versions_here
 from osd_edge.device_tests.emulated.cache import cached
 from osd_edge.device_tests.emulated.debian import unpack_packages
 from osd_edge.device_tests.emulated.disk import make_disk
 from osd_edge.device_tests.emulated.initrd import init_script, make_initrd
+from osd_edge.device_tests.install.own_wheel import content_digest, own_wheel
+from osd_edge.device_tests.install.platform import Platform
+from osd_edge.device_tests.install.wheels import install_for, versions_here
 
 PYTHON = "usr/bin/python3.11"
 PLATFORM = Platform(machine="aarch64", bits=64, python=(3, 11), glibc=(2, 36))

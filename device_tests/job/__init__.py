@@ -1,1 +1,1 @@
-"""A scenario in a process of its own: what it is given, how it is played, what comes back."""
+"""What a scenario is given and what it gives back: its job, its inputs and sessions, its sheet."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.device_tests.inputs import graph_inputs
+from osd_edge.device_tests.job.inputs import graph_inputs
 from osd_edge.device_tests.job.sheet import Job
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.formats.package.manifest import MODEL, PLAIN_MODEL, BaseManifest

@@ -1,11 +1,13 @@
 """What crosses to the process that plays a scenario, and what comes back."""
 
 import json
+import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from osd_edge.device_tests.report.schema import Check, Figure, Missing, Row
 
+CLOCK = time.monotonic_ns  # the system's, the same in every process
 NOT_AVAILABLE = "not available here"
 
 
@@ -13,8 +15,8 @@ NOT_AVAILABLE = "not available here"
 class Job:
     """One scenario to play; `play` and `Plan` tell what the fields mean.
 
-    `ids` are `[batch, tokens]`. `started_ns` is the system's monotonic clock before the process
-    was started. Without `timed`, rounds that only give times are left out.
+    `ids` are `[batch, tokens]`. `started_ns` is what `CLOCK` said before the process was
+    started. Without `timed`, rounds that only give times are left out.
     """
 
     scenario: str

@@ -7,7 +7,7 @@ import numpy as np
 
 from osd_edge.device_tests.gauges.rounds import Variant, measure_rounds
 from osd_edge.device_tests.gauges.samples import ratio_of, spread_of
-from osd_edge.device_tests.inputs import graph_inputs
+from osd_edge.device_tests.job.inputs import graph_inputs
 from osd_edge.device_tests.job.sessions import KEEP_ALL_DECODED, open_session, task_files
 from osd_edge.device_tests.job.sheet import Job, Sheet
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from osd_edge.device_tests.conformance.hashes import decoded_sha256
 from osd_edge.device_tests.gauges.machine import this_machine
-from osd_edge.device_tests.inputs import graph_inputs
+from osd_edge.device_tests.job.inputs import graph_inputs
 from osd_edge.device_tests.job.sessions import named_bundles, open_session
 from osd_edge.device_tests.job.sheet import Job, Sheet
 from osd_edge.errors import shown

@@ -4,8 +4,7 @@ import time
 
 from osd_edge.device_tests.gauges.memory import put_memory
 from osd_edge.device_tests.gauges.samples import time_ms
-from osd_edge.device_tests.job.play import CLOCK
-from osd_edge.device_tests.job.sheet import Job, Sheet
+from osd_edge.device_tests.job.sheet import CLOCK, Job, Sheet
 
 
 def run(job: Job, sheet: Sheet) -> None:

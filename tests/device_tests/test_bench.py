@@ -21,11 +21,11 @@ from osd_edge.device_tests import Plan, Report, check_report, measure, read_repo
 from osd_edge.device_tests.__main__ import main
 from osd_edge.device_tests.devices import open_device
 from osd_edge.device_tests.gauges.scratch import file_system
-from osd_edge.device_tests.job.play import play
-from osd_edge.device_tests.job.process import play_apart
 from osd_edge.device_tests.job.sheet import Job
 from osd_edge.device_tests.plan import SCENARIOS, check_plan, processor_list, scenario_list
 from osd_edge.device_tests.report.schema import Scenario
+from osd_edge.device_tests.scenarios.play import play
+from osd_edge.device_tests.scenarios.process import play_apart
 from osd_edge.errors import BundleError, Code, DeviceError, InputError, OsdEdgeError
 from osd_edge.formats.package.manifest import MANIFEST, PLAIN_MODEL
 from tests.support.command_line import run_cli

@@ -18,7 +18,7 @@ from osd_edge.device_tests.gauges.sensors import (
     read_energy,
     read_sensors,
 )
-from osd_edge.device_tests.inputs import token_ids
+from osd_edge.device_tests.job.inputs import token_ids
 from osd_edge.device_tests.job.sheet import Sheet
 from osd_edge.errors import OutputError
 

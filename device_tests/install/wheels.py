@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from osd_edge.device_tests.devices.platform import Platform
+from osd_edge.device_tests.install.platform import Platform
 from osd_edge.errors import Code, DeviceError, shown
 
 _SAME_AS_HERE = ("numpy", "onnxruntime", "tokenizers", "click")

@@ -8,13 +8,10 @@ import json
 import os
 import signal
 import sys
-import time
 from typing import Any
 
 from osd_edge.device_tests.job.sheet import Job, Sheet
 from osd_edge.errors import Code, InputError, OsdEdgeError
-
-CLOCK = time.monotonic_ns  # the system's, the same in every process
 
 
 def play(job: Job) -> dict[str, Any]:

@@ -15,7 +15,7 @@ _GRACE_SECONDS = 10.0
 
 def play_apart(job: Job) -> dict[str, Any]:
     """Play `job` in a fresh process; raises what was refused there, or DeviceError."""
-    command = [sys.executable, "-m", "osd_edge.device_tests.job.play"]
+    command = [sys.executable, "-m", "osd_edge.device_tests.scenarios.play"]
     try:
         process = subprocess.Popen(command, text=True, stdin=PIPE, stdout=PIPE, stderr=PIPE)
     except OSError as error:
