@@ -62,7 +62,7 @@ class _Watcher:
     def __init__(self, file: Path | None) -> None:
         self._file = file
         self._report: Report | None = None
-        self._told: set[str] = set()
+        self._printed: set[str] = set()
 
     def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
         """No bar: lines, which a log can keep."""
@@ -76,28 +76,28 @@ class _Watcher:
         conformance = report["conformance"]
         if conformance["status"] != "not_run":
             wrong = len(conformance["failures"])
-            self._tell(
+            self._print_once(
                 "conformance",
                 f"{conformance['status']}, {conformance['cases'] - wrong} of "
                 f"{conformance['cases']} cases",
             )
             for failure in conformance["failures"]:
-                self._tell(
+                self._print_once(
                     f"  {failure['id']}",
                     f"expected {failure['expected']}, found {failure['found']}",
                 )
         for scenario in report["scenarios"]:
             if scenario["status"] != "not_reached":
-                self._tell(scenario["id"], _line(scenario))
+                self._print_once(scenario["id"], _line(scenario))
 
     def print_verdict(self) -> None:
         """The last line."""
         if self._report is not None:
             _say(self._report["verdict"]["line"])
 
-    def _tell(self, name: str, line: str) -> None:
-        if name not in self._told:
-            self._told.add(name)
+    def _print_once(self, name: str, line: str) -> None:
+        if name not in self._printed:
+            self._printed.add(name)
             _say(f"{name:20} {line}")
 
 

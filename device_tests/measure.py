@@ -11,13 +11,13 @@ from osd_edge import __version__
 from osd_edge.data.progress import Progress, silent
 from osd_edge.device_tests.data import MODEL_FOLDER
 from osd_edge.device_tests.gauges.samples import spread_of
-from osd_edge.device_tests.gauges.sensors import Reading, put_conditions, read_sensors
+from osd_edge.device_tests.gauges.sensors import SensorSnapshot, put_conditions, read_sensors
 from osd_edge.device_tests.job.inputs import token_ids
 from osd_edge.device_tests.job.sheet import CLOCK, Job, Sheet
 from osd_edge.device_tests.plan import BY_ID, SCENARIOS, Plan, ScenarioInfo, check_plan
 from osd_edge.device_tests.report.schema import SCHEMA, Report, Scenario, withhold_times
 from osd_edge.device_tests.report.verdict import verdict_of
-from osd_edge.device_tests.scenarios.process import play_apart
+from osd_edge.device_tests.scenarios.process import play_in_process
 from osd_edge.errors import Code, OsdEdgeError, shown
 
 Keep = Callable[[Report], None]
@@ -62,30 +62,33 @@ class _Run:
         plan = self.plan
         self.report = _empty_report(plan)
         self.began = _own_cpu_seconds()
-        self.readings: list[Reading] = [read_sensors()]
+        self.snapshots: list[SensorSnapshot] = [read_sensors()]
         self.job = _job(plan)
         self.hand_over(finished=False)
 
     def take(self, step: str) -> None:
         """One step: `checks`, `conformance`, or a scenario."""
         if step == "checks":
-            extra = play_apart(replace(self.job, scenario="preflight", started_ns=CLOCK()))["extra"]
+            extra = self._extra("preflight")
             self._take_machine(extra["machine"])
             self.report["base"], self.report["tasks"] = extra["base"], extra["tasks"]
         elif step == "conformance":
-            extra = play_apart(replace(self.job, scenario=step, started_ns=CLOCK()))["extra"]
-            self.report["conformance"] = extra
+            self.report["conformance"] = self._extra(step)
         else:
             (entry,) = (s for s in self.report["scenarios"] if s["id"] == step)
             _play(BY_ID[step], self.job, self.plan, entry)
-        self.readings.append(read_sensors())
+        self.snapshots.append(read_sensors())
         self.hand_over(finished=False)
+
+    def _extra(self, scenario: str) -> Any:
+        """What a scenario that measures nothing finds out for the report."""
+        return play_in_process(replace(self.job, scenario=scenario, started_ns=CLOCK()))["extra"]
 
     def hand_over(self, *, finished: bool) -> None:
         """Bring the report up to date and give a copy of it to `keep`."""
         report = self.report
         sheet = Sheet()
-        put_conditions(sheet, self.readings, _own_cpu_seconds() - self.began)
+        put_conditions(sheet, self.snapshots, _own_cpu_seconds() - self.began)
         report["conditions"] = {"figures": sheet.figures, "missing": sheet.missing}
         report["noise"] = _noise(report["scenarios"])
         if self.plan.why_no_times is not None:
@@ -115,7 +118,8 @@ def _play(info: ScenarioInfo, job: Job, plan: Plan, entry: Scenario) -> None:
     repeats = plan.repeats if info.repeated else 1
     try:
         sheets = [
-            play_apart(replace(job, scenario=info.id, started_ns=CLOCK())) for _ in range(repeats)
+            play_in_process(replace(job, scenario=info.id, started_ns=CLOCK()))
+            for _ in range(repeats)
         ]
     except OsdEdgeError as error:
         entry["status"], entry["reason"] = "failed", {"code": error.code, "message": str(error)}

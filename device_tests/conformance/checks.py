@@ -31,7 +31,7 @@ from osd_edge.formats.package.manifest import (
 from osd_edge.runtime import EdgeSession
 from osd_edge.runtime.graph import open_graph
 
-Case = dict[str, Any]
+_Entry = dict[str, Any]
 
 
 class _Differs(Exception):  # noqa: N818 - a finding, no error
@@ -61,16 +61,16 @@ def run_conformance(vectors: Path = VECTORS, model: Path = MODEL_FOLDER) -> Conf
     return {"status": status, "cases": len(cases), "failures": failures}  # type: ignore[typeddict-item]
 
 
-_Named = tuple[str, str, Callable[[], None]]
+_Case = tuple[str, str, Callable[[], None]]
 
 
-def _vector_cases(archive: Path) -> list[_Named]:
+def _vector_cases(archive: Path) -> list[_Case]:
     files = read_archive(archive)
     index = json.loads(files["index.json"])
     manifest = parse_manifest(files[index["base"]].decode())
-    cases: list[_Named] = []
+    cases: list[_Case] = []
 
-    def add(case: Case) -> None:
+    def add(case: _Entry) -> None:
         data = files[case["file"]]
         if case["result"] == "valid":
             cases.append((case["id"], "a file that is read", lambda: _check_valid(case, data)))
@@ -99,7 +99,7 @@ def read_archive(archive: Path) -> dict[str, bytes]:
     return files
 
 
-def _check_valid(case: Case, data: bytes) -> None:
+def _check_valid(case: _Entry, data: bytes) -> None:
     bundle, expected = read_bundle(data), case["expected"]
     facts = {
         "task": bundle.task,
@@ -123,7 +123,7 @@ def _check_valid(case: Case, data: bytes) -> None:
             _same(described.get(part), None if array is None else _sha256(array))
 
 
-def _check_logits(case: Case, data: bytes, tolerance: float) -> None:
+def _check_logits(case: _Entry, data: bytes, tolerance: float) -> None:
     head, run = read_bundle(data).head.decode(), case["run"]
     pooled = None if run["pooled"] is None else np.array(run["pooled"], np.float32)
     found = apply_head(head, np.array(run["hidden"], np.float32), np.array(run["mask"]), pooled)
@@ -132,7 +132,7 @@ def _check_logits(case: Case, data: bytes, tolerance: float) -> None:
         raise _Differs(expected.tolist(), found.tolist())
 
 
-def _check_invalid(case: Case, data: bytes, manifest: BaseManifest | None) -> None:
+def _check_invalid(case: _Entry, data: bytes, manifest: BaseManifest | None) -> None:
     try:
         bundle = read_bundle(data)
         if manifest is not None:
@@ -143,12 +143,12 @@ def _check_invalid(case: Case, data: bytes, manifest: BaseManifest | None) -> No
         raise _Differs(f"a refusal with {case['code']}", "a file that is read")
 
 
-def _model_cases(folder: Path) -> list[_Named]:
+def _model_cases(folder: Path) -> list[_Case]:
     recorded = json.loads((folder / EXPECTED.name).read_text("utf-8"))
     tolerance = float(recorded["tolerance"])
     inputs = {name: np.array(rows, np.int64) for name, rows in recorded["inputs"].items()}
     session = EdgeSession(folder, threads=1)
-    cases: list[_Named] = [
+    cases: list[_Case] = [
         ("model/files", "their digests", lambda: check_digests(folder, session.manifest)),
         (
             "model/no-task",
@@ -158,7 +158,7 @@ def _model_cases(folder: Path) -> list[_Named]:
         ("model/plain", "what no task gives", lambda: _check_plain(folder, session, inputs)),
     ]
 
-    def add(entry: Case) -> None:
+    def add(entry: _Entry) -> None:
         path = folder / entry["file"]
         name = f"model/{entry['task']}"
         cases.append(
@@ -184,7 +184,7 @@ def _check_plain(folder: Path, session: EdgeSession, inputs: dict[str, Any]) -> 
 
 
 def _check_task(
-    session: EdgeSession, path: Path, inputs: dict[str, Any], entry: Case, tolerance: float
+    session: EdgeSession, path: Path, inputs: dict[str, Any], entry: _Entry, tolerance: float
 ) -> None:
     before = session.run(inputs, None).hidden
     name = session.load(path)

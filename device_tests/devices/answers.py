@@ -12,7 +12,7 @@ from osd_edge.errors import Code, DeviceError, refusal_of, shown
 
 LONGEST_LINE = 64 << 20  # a report, whole, is the longest that it says; most are below 1 MiB
 _MARK = MARK.encode()
-_KINDS = {"hello": dict, "unpacked": str, "line": str, "report": str, "exit": int, "error": dict}
+_TYPES = {"hello": dict, "unpacked": str, "line": str, "report": str, "exit": int, "error": dict}
 _PACKAGES = ("numpy", "onnxruntime", "osd-edge")
 _MOST_BYTES = 10**18
 _EXITS = 1 << 32
@@ -68,7 +68,7 @@ def _answer(data: bytes) -> dict[str, Any]:
     answer = json.loads(data.decode())
     if not isinstance(answer, dict):
         raise TypeError("no object")
-    for name, kind in _KINDS.items():
+    for name, kind in _TYPES.items():
         if name in answer and type(answer[name]) is not kind:
             raise TypeError(f"{name} is no {kind.__name__}")
     if not -_EXITS < answer.get("exit", 0) < _EXITS:

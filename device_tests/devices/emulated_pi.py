@@ -6,7 +6,7 @@ from pathlib import Path
 
 from osd_edge.data.progress import Progress
 from osd_edge.device_tests.devices.payload import REPORT, files_for, finished, module_arguments
-from osd_edge.device_tests.emulated.boot import EMULATOR, JOB, OUT, Job, Ran, run
+from osd_edge.device_tests.emulated.boot import EMULATOR, OUT, PROGRAM_FOLDER, Outcome, Program, run
 from osd_edge.device_tests.emulated.build import build
 from osd_edge.device_tests.measure import Keep
 from osd_edge.device_tests.plan import Plan
@@ -41,15 +41,15 @@ class EmulatedPi:
                 (folder / place).parent.mkdir(parents=True, exist_ok=True)
                 (folder / place).symlink_to(path.resolve())
             folder.mkdir(exist_ok=True)
-            job = Job(
-                arguments=module_arguments(plan, JOB, OUT),
+            program = Program(
+                arguments=module_arguments(plan, PROGRAM_FOLDER, OUT),
                 folder=folder,
                 space_bytes=_space(plan),
                 limit_seconds=self._limit,
             )
             report: Report | None = None
             try:
-                ran = run(machine, job, into)
+                ran = run(machine, program, into)
             finally:  # after an interrupt, too
                 written = into / "out" / REPORT
                 if written.exists():
@@ -68,11 +68,11 @@ def _space(plan: Plan) -> int:
     return max(plan.tasks, len(plan.bundles)) * size + _SPARE_BYTES
 
 
-def _how_it_ended(ran: Ran) -> str:
+def _how_it_ended(ran: Outcome) -> str:
     if ran.timed_out:
         return "the emulated machine was stopped at its time limit"
-    said = next((line for line in reversed(ran.console) if line and "reboot:" not in line), "")
-    return "the run in the emulated machine broke off" + (f" ({shown(said, 200)})" if said else "")
+    last = next((line for line in reversed(ran.console) if line and "reboot:" not in line), "")
+    return "the run in the emulated machine broke off" + (f" ({shown(last, 200)})" if last else "")
 
 
 def open_device(rest: str) -> EmulatedPi:

@@ -104,9 +104,9 @@ class SshConnection:
         code = self._end()
         self._reader.join(5)
         host = shown(self._target.host)
-        said = "\n".join(self._errors).lower()
+        output = "\n".join(self._errors).lower()
         for words, refusal, hint in _REASONS:
-            if code == 255 and words in said:
+            if code == 255 and words in output:
                 return DeviceError(refusal, f"cannot log in to {host}: {hint} ({self._last()})")
         if code == 127:
             return DeviceError(

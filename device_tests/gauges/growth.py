@@ -18,7 +18,7 @@ def put_growth(
     first one is guessed to take, it stops before memory runs out: where one more of what the
     last one took would not fit.
     """
-    looks = counts_up_to(most)
+    recorded = counts_up_to(most)
     start = use = read_memory()
     put_memory(sheet.add_row(tasks=0))
     needs = first_needs * _PEAK
@@ -27,21 +27,21 @@ def put_growth(
         room = available_bytes()
         if needs and room is not None and room < needs + _SPARE_BYTES:
             break
-        before = _taken(use)
+        before = _used_bytes(use)
         if grow(grown) is False:
             break
         grown += 1
         use = read_memory()
         if first_needs:
-            needs = max(1, _taken(use) - before) * _PEAK
-        if grown in looks:
+            needs = max(1, _used_bytes(use) - before) * _PEAK
+        if grown in recorded:
             put_memory(sheet.add_row(tasks=grown))
-    if grown and grown not in looks:
+    if grown and grown not in recorded:
         put_memory(sheet.add_row(tasks=grown))
     put_memory(sheet)
     sheet.put("fitting_count", grown)
     sheet.put("wanted_count", most)
-    added = _taken(use) - _taken(start)
+    added = _used_bytes(use) - _used_bytes(start)
     sheet.put("per_task_bytes", added / grown if use is not None and grown else None)
     return grown
 
@@ -51,5 +51,5 @@ def counts_up_to(most: int) -> list[int]:
     return sorted({most} | {2**i for i in range(most.bit_length()) if 2**i <= most})
 
 
-def _taken(use: MemoryUse | None) -> int:
+def _used_bytes(use: MemoryUse | None) -> int:
     return 0 if use is None else use.pss or use.rss or 0

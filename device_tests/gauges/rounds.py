@@ -1,6 +1,6 @@
 """Latency of several things side by side, in one process.
 
-Rounds visit each once in shuffled order, and ratios are taken within a round, so that a slow
+Rounds visit each once in shuffled order, and ratios are samples within a round, so that a slow
 minute of the machine slows both sides of a ratio.
 """
 
@@ -58,8 +58,8 @@ def measure_rounds(variants: Sequence[Variant], *, runs: int, seconds: float) ->
 
     with no_garbage_collection():
         warm_up_ms = [time_ms(round_) for _ in range(_WARM_UP_ROUNDS)]
-        for taken in (*walls, *cpus):
-            taken.clear()
+        for samples in (*walls, *cpus):
+            samples.clear()
         for _ in range(max(runs, min(_MOST_ROUNDS, math.ceil(seconds * 1e3 / min(warm_up_ms))))):
             round_()
     return {
@@ -70,19 +70,19 @@ def measure_rounds(variants: Sequence[Variant], *, runs: int, seconds: float) ->
 
 def put_latency(
     sheet: Sheet,
-    taken: Samples,
+    samples: Samples,
     *,
     plain: Samples | None = None,
     base: Samples | None = None,
 ) -> None:
     """Note latency and processor time, and their ratios to the plain graph and to no task."""
-    sheet.put("latency_ms", spread_of(taken.wall_ms))
-    sheet.put("cpu_ms", spread_of(taken.cpu_ms))
+    sheet.put("latency_ms", spread_of(samples.wall_ms))
+    sheet.put("cpu_ms", spread_of(samples.cpu_ms))
     if plain is not None:
-        sheet.put("to_plain_ratio", ratio_of(taken.wall_ms, plain.wall_ms))
-        sheet.put("cpu_to_plain_ratio", ratio_of(taken.cpu_ms, plain.cpu_ms))
+        sheet.put("to_plain_ratio", ratio_of(samples.wall_ms, plain.wall_ms))
+        sheet.put("cpu_to_plain_ratio", ratio_of(samples.cpu_ms, plain.cpu_ms))
     if base is not None:
-        sheet.put("to_base_ratio", ratio_of(taken.wall_ms, base.wall_ms))
+        sheet.put("to_base_ratio", ratio_of(samples.wall_ms, base.wall_ms))
 
 
 @contextlib.contextmanager

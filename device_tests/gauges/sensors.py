@@ -16,7 +16,7 @@ _NO_ENERGY = "not available here: no readable counter of RAPL or hwmon"
 
 
 @dataclass(frozen=True)
-class Reading:
+class SensorSnapshot:
     """One look at the sensors; None where there is none.
 
     `throttle_events` counts since boot, on x86. `firmware` is the word of a Raspberry Pi's: its
@@ -33,7 +33,7 @@ class Reading:
     total_ticks: int | None
 
 
-def read_sensors(sys: Path = SYS, proc: Path = Path("/proc")) -> Reading:
+def read_sensors(sys: Path = SYS, proc: Path = Path("/proc")) -> SensorSnapshot:
     """What the sensors say now."""
     temperatures = [t / 1000 for t in _numbers(sys, "class/thermal/thermal_zone*/temp")]
     clocks = _numbers(sys, "devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")
@@ -44,7 +44,7 @@ def read_sensors(sys: Path = SYS, proc: Path = Path("/proc")) -> Reading:
     with contextlib.suppress(OSError, ValueError, IndexError):
         words = [int(w) for w in (proc / "stat").read_text("utf-8").split("\n")[0].split()[1:9]]
         total, ticks = sum(words), sum(words) - words[3] - words[4]  # but idle and waiting
-    return Reading(
+    return SensorSnapshot(
         max(temperatures, default=None),
         max(clocks) * 1000 if clocks else None,
         int(sum(events)) if events else None,
@@ -80,18 +80,18 @@ def put_energy(sheet: Sheet, before: float | None, after: float | None, runs: in
     sheet.put("energy_run_joules", joules, _NO_ENERGY)
 
 
-def put_conditions(sheet: Sheet, readings: list[Reading], own_cpu_seconds: float) -> None:
+def put_conditions(sheet: Sheet, snapshots: list[SensorSnapshot], own_cpu_seconds: float) -> None:
     """Note what the sensors said from first to last, and what other programs took meanwhile."""
-    first, last = readings[0], readings[-1]
+    first, last = snapshots[0], snapshots[-1]
     no = "not available here: no sensor in /sys"
-    celsius = [r.celsius for r in readings if r.celsius is not None]
-    hz = [r.hz for r in readings if r.hz is not None]
+    celsius = [r.celsius for r in snapshots if r.celsius is not None]
+    hz = [r.hz for r in snapshots if r.hz is not None]
     sheet.put("temperature_start_celsius", first.celsius, no)
     sheet.put("temperature_highest_celsius", max(celsius, default=None), no)
     sheet.put("clock_lowest_hz", min(hz, default=None), no)
     sheet.put("clock_highest_hz", max(hz, default=None), no)
     no_count = "not available here: no counter and no vcgencmd"
-    sheet.put("throttled_count", _times_throttled(readings), no_count)
+    sheet.put("throttled_count", _times_throttled(snapshots), no_count)
     sheet.put("load_start_count", first.load)
     sheet.put("load_end_count", last.load)
     busy = None
@@ -108,12 +108,12 @@ def put_conditions(sheet: Sheet, readings: list[Reading], own_cpu_seconds: float
     sheet.put("others_cpu_share", busy, "not available here: no /proc/stat")
 
 
-def _times_throttled(readings: list[Reading]) -> int | None:
+def _times_throttled(snapshots: list[SensorSnapshot]) -> int | None:
     """How often the processor was slowed down, as far as it was seen; None where nothing tells."""
-    events = [r.throttle_events for r in readings if r.throttle_events is not None]
+    events = [r.throttle_events for r in snapshots if r.throttle_events is not None]
     if events:
         return max(0, events[-1] - events[0])
-    words = [r.firmware for r in readings if r.firmware is not None]
+    words = [r.firmware for r in snapshots if r.firmware is not None]
     if not words:
         return None
     seen = sum(word & 0xF != 0 for word in words)

@@ -21,7 +21,7 @@ from osd_edge.errors import OsdEdgeError
 _AGAIN = 2
 
 
-def play(base: Path, bundles: list[Path], *, tokens: int = 128) -> dict[str, Any]:
+def count(base: Path, bundles: list[Path], *, tokens: int = 128) -> dict[str, Any]:
     """Count a run without a task, and for each of `bundles` its swaps and runs."""
     from osd_edge.device_tests.job.inputs import graph_inputs, token_ids
     from osd_edge.runtime import EdgeSession
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=128)
     chosen = parser.parse_args()
     try:
-        print(json.dumps(play(chosen.base, chosen.bundles, tokens=chosen.tokens)))
+        print(json.dumps(count(chosen.base, chosen.bundles, tokens=chosen.tokens)))
     except OsdEdgeError as error:
         sys.exit(f"{error} [{error.code}]")
 

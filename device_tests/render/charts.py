@@ -56,7 +56,7 @@ def memory_chart(report: Report) -> str | None:
     parts.append(svg.text(middle_x, height - 6, "tasks", anchor="middle", css="mute"))
     parts.append(svg.text(left - 8, 14, "MiB", anchor="end", css="mute"))
     ends = [y(points[-1][1]) for _, _, points in lines]
-    places = svg.spread_apart(ends, 34, top + 4, height - bottom - 14)
+    places = svg.space_labels(ends, 34, top + 4, height - bottom - 14)
     # Ours is drawn last, so that no other line hides it.
     for (name, title, points), place in reversed(list(zip(lines, places, strict=True))):
         css = COLOURS[name]

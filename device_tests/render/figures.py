@@ -22,18 +22,18 @@ def number_of(part: Figures | None, name: str) -> float | None:
     return middle(figure_of(part, name))
 
 
-def worded(part: Figures | None, name: str) -> str:
+def text_of(part: Figures | None, name: str) -> str:
     """A figure for people, in the unit that its name ends in; why not, where it is null."""
     figure = figure_of(part, name)
     if figure is not None:
-        return word(name, figure)
+        return format_value(name, figure)
     missing = None if part is None else part["missing"].get(name)
     if missing is None:
         return NONE
     return "withheld" if missing["why"] == "withheld" else "not available here"
 
 
-def word(name: str, figure: Figure) -> str:
+def format_value(name: str, figure: Figure) -> str:
     """`latency_ms` 30.4123 as `30.4`; a ratio with the range of its middle 80 %."""
     value = middle(figure)
     if value is None:

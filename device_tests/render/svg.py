@@ -79,7 +79,7 @@ def decades(low: float, high: float) -> list[float]:
     return [10.0**i for i in range(first, max(last, first + 1) + 1)]
 
 
-def spread_apart(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+def space_labels(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Move labels as little as their order allows until they are `gap` apart, within bounds."""
     order = sorted(range(len(places)), key=lambda i: places[i])
     moved = list(places)

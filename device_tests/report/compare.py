@@ -122,6 +122,6 @@ def _unlike(old: Report, new: Report) -> Iterator[str]:
         status = now.get(scenario["id"], "not in the report")
         if scenario["status"] == "done" != status:
             yield f"scenario {scenario['id']} was done, is {status.replace('_', ' ')}"
-    prints = [r["base"]["fingerprint"] if r["base"] else None for r in (old, new)]
-    if prints[0] != prints[1]:
+    fingerprints = [r["base"]["fingerprint"] if r["base"] else None for r in (old, new)]
+    if fingerprints[0] != fingerprints[1]:
         yield "the base is another"

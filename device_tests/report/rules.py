@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from osd_edge.device_tests.plan import OPTIONS
-from osd_edge.device_tests.report.schema import KINDS, is_time, parts_of
+from osd_edge.device_tests.report.schema import MACHINE_KINDS, is_time, parts_of
 
 _VERDICTS = ("passed", "failed", "incomplete")
 _CONFORMANCE = ("passed", "failed", "not_run")
@@ -49,7 +49,7 @@ def check_rules(report: Any) -> None:
 
 
 def _check_machine(machine: Any) -> None:
-    _one_of(machine["kind"], KINDS)
+    _one_of(machine["kind"], MACHINE_KINDS)
     _texts_or_null(machine, "processor", "architecture", "system", "emulator")
     _sizes(machine, "memory_bytes", "cpus", "cpus_usable", null=True)
     for name, version in machine.get("software", {}).items():

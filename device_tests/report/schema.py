@@ -9,7 +9,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 SCHEMA = "osd-edge-bench/1"
 TIME_UNITS = ("_ms", "_per_s", "_ratio", "_joules")
-KINDS = ("native", "emulated", "browser")
+MACHINE_KINDS = ("native", "emulated", "browser")
 
 
 class Spread(TypedDict):

@@ -48,12 +48,12 @@ def run(job: Job, sheet: Sheet) -> None:
     variants = [Variant("base", runs)]
     if plain is not None:
         variants = [Variant("plain", plain), Variant("again", plain), *variants]
-    taken = measure_rounds(variants, runs=job.runs, seconds=job.seconds)
-    put_latency(sheet, taken["base"], plain=taken.get("plain"))
+    samples = measure_rounds(variants, runs=job.runs, seconds=job.seconds)
+    put_latency(sheet, samples["base"], plain=samples.get("plain"))
     if plain is None:
         sheet.put("to_plain_ratio", None, _NO_PLAIN)
     else:
-        sheet.put("plain_latency_ms", spread_of(taken["plain"].wall_ms))
-        sheet.put("plain_cpu_ms", spread_of(taken["plain"].cpu_ms))
-        sheet.put("aa_ratio", ratio_of(taken["again"].wall_ms, taken["plain"].wall_ms))
+        sheet.put("plain_latency_ms", spread_of(samples["plain"].wall_ms))
+        sheet.put("plain_cpu_ms", spread_of(samples["plain"].cpu_ms))
+        sheet.put("aa_ratio", ratio_of(samples["again"].wall_ms, samples["plain"].wall_ms))
     put_steady(sheet, job, runs)

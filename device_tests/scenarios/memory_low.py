@@ -35,10 +35,10 @@ def run(job: Job, sheet: Sheet) -> None:
     )
     if not job.timed:
         return
-    taken = measure_rounds(
+    samples = measure_rounds(
         [Variant("low", partial(low.run, inputs)), Variant("usual", partial(usual.run, inputs))],
         runs=job.runs,
         seconds=job.seconds,
     )
-    put_latency(sheet, taken["low"])
-    sheet.put("to_usual_ratio", ratio_of(taken["low"].wall_ms, taken["usual"].wall_ms))
+    put_latency(sheet, samples["low"])
+    sheet.put("to_usual_ratio", ratio_of(samples["low"].wall_ms, samples["usual"].wall_ms))

@@ -41,7 +41,7 @@ def run(job: Job, sheet: Sheet) -> None:
     sheet.put("tasks_count", len(files))
     if not job.timed:
         return
-    taken = measure_rounds(
+    samples = measure_rounds(
         [
             Variant("mixed", partial(session.run, inputs, tasks=tasks)),
             Variant("single", partial(session.run, inputs, task=tasks[0])),
@@ -50,7 +50,7 @@ def run(job: Job, sheet: Sheet) -> None:
         runs=job.runs,
         seconds=job.seconds,
     )
-    mixed_ms, single, row_by_row = (taken[name].wall_ms for name in ("mixed", "single", "rows"))
+    mixed_ms, single, row_by_row = (samples[name].wall_ms for name in ("mixed", "single", "rows"))
     sheet.put("batch_ms", spread_of(mixed_ms))
     sheet.put("single_task_batch_ms", spread_of(single))
     sheet.put("one_by_one_ms", spread_of(row_by_row))

@@ -13,7 +13,7 @@ from osd_edge.errors import Code, DeviceError, refusal_of, shown
 _GRACE_SECONDS = 10.0
 
 
-def play_apart(job: Job) -> dict[str, Any]:
+def play_in_process(job: Job) -> dict[str, Any]:
     """Play `job` in a fresh process; raises what was refused there, or DeviceError."""
     command = [sys.executable, "-m", "osd_edge.device_tests.scenarios.play"]
     try:
@@ -22,12 +22,12 @@ def play_apart(job: Job) -> dict[str, Any]:
         raise DeviceError(Code.DEVICE_PROCESS, f"no process could be started: {error}") from error
     with process:
         try:
-            output, said = process.communicate(job.to_json())
+            output, errors = process.communicate(job.to_json())
         except BaseException:
             _stop(process)
             raise
     if process.returncode != 0:
-        raise _end_of(process.returncode, said)
+        raise _end_of(process.returncode, errors)
     try:
         answer = json.loads(output)
     except ValueError as error:

@@ -24,9 +24,9 @@ def run(job: Job, sheet: Sheet) -> None:
     for name, path in tasks:
         row = sheet.add_row(task=name)
         with no_garbage_collection():
-            taken = take_swaps(session, name, path, names, inputs, job.runs)
+            by_figure = take_swaps(session, name, path, names, inputs, job.runs)
         row.put("file_bytes", path.stat().st_size)
-        for figure, samples in taken.items():
+        for figure, samples in by_figure.items():
             row.put(figure, spread_of(samples))
             together.setdefault(figure, []).extend(samples)
     for figure, samples in together.items():

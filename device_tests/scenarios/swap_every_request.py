@@ -36,7 +36,7 @@ def run(job: Job, sheet: Sheet) -> None:
         session.run(inputs)
 
     first = partial(session.activate, files[0][0])
-    taken = measure_rounds(
+    samples = measure_rounds(
         [
             Variant("same", partial(session.run, inputs), first),
             Variant("swapped", swapped),
@@ -45,7 +45,7 @@ def run(job: Job, sheet: Sheet) -> None:
         runs=job.runs,
         seconds=job.seconds,
     )
-    same, swaps, cold = (taken[name].wall_ms for name in ("same", "swapped", "from file"))
+    same, swaps, cold = (samples[name].wall_ms for name in ("same", "swapped", "from file"))
     sheet.put("latency_ms", spread_of(same))
     sheet.put("request_ms", spread_of(swaps))
     sheet.put("request_to_latency_ratio", ratio_of(swaps, same))

@@ -85,17 +85,17 @@ def _measure(
         names = run_names(session.manifest)
         options = options_with(adapter)
         variants.append(Variant(_ADAPTER, lambda: branched.run(names, inputs, options)))
-    taken = measure_rounds(variants, runs=job.runs, seconds=job.seconds)
-    plain_taken, base_taken = taken.get(_PLAIN), taken[_BASE]
-    if plain_taken is not None:
-        put_latency(sheet.add_row(way=_PLAIN), plain_taken)
-    put_latency(sheet.add_row(way=_BASE), base_taken, plain=plain_taken)
-    put_latency(sheet, taken[f"task {first}"], plain=plain_taken, base=base_taken)
+    samples = measure_rounds(variants, runs=job.runs, seconds=job.seconds)
+    plain_samples, base_samples = samples.get(_PLAIN), samples[_BASE]
+    if plain_samples is not None:
+        put_latency(sheet.add_row(way=_PLAIN), plain_samples)
+    put_latency(sheet.add_row(way=_BASE), base_samples, plain=plain_samples)
+    put_latency(sheet, samples[f"task {first}"], plain=plain_samples, base=base_samples)
     for name, _ in bundles:
         row = sheet.add_row(task=name)
-        put_latency(row, taken[f"task {name}"], plain=plain_taken, base=base_taken)
+        put_latency(row, samples[f"task {name}"], plain=plain_samples, base=base_samples)
     row = sheet.add_row(way=_ADAPTER, task=first)
     if adapter is None:
         row.put("latency_ms", None, f"not available here: {why_not}")
     else:
-        put_latency(row, taken[_ADAPTER], plain=plain_taken, base=base_taken)
+        put_latency(row, samples[_ADAPTER], plain=plain_samples, base=base_samples)

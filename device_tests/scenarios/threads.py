@@ -27,7 +27,7 @@ def _measure_threads(job: Job, threads: int, row: Sheet) -> None:
     session = open_session(job, threads=threads)
     inputs = inputs_of(job, session.manifest)
     name = session.load(task_files(job)[0][1])
-    taken = measure_rounds(
+    samples = measure_rounds(
         [
             Variant("base", lambda: session.run(inputs, task=None)),
             Variant("task", lambda: session.run(inputs, task=name)),
@@ -35,7 +35,7 @@ def _measure_threads(job: Job, threads: int, row: Sheet) -> None:
         runs=job.runs,
         seconds=job.seconds / 2,
     )
-    put_latency(row, taken["task"], base=taken["base"])
+    put_latency(row, samples["task"], base=samples["base"])
 
 
 def _measure_callers(job: Job, sheet: Sheet) -> None:
@@ -51,15 +51,15 @@ def _measure_callers(job: Job, sheet: Sheet) -> None:
         row = sheet.add_row(callers=callers)
         runs = max(2, job.runs // callers)
         start = time.perf_counter()
-        crew = [
+        threads = [
             threading.Thread(
                 target=_call, args=(session, files[i % len(files)][0], inputs, alone, runs, wrong)
             )
             for i in range(callers)
         ]
-        for thread in crew:
+        for thread in threads:
             thread.start()
-        for thread in crew:
+        for thread in threads:
             thread.join()
         took = time.perf_counter() - start
         if job.timed:

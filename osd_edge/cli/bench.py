@@ -207,10 +207,10 @@ def describe_comparison(comparison: "Comparison") -> str:
 
 
 def _change(change: "Change") -> tuple[str, ...]:
-    from osd_edge.device_tests.render.figures import word
+    from osd_edge.device_tests.render.figures import format_value
 
     def words(value: float) -> str:
-        return word(change.figure, value)
+        return format_value(change.figure, value)
 
     share = f"{100 * (change.new / change.old - 1):+.1f} %" if change.old else "new"
     return (

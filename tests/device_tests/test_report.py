@@ -321,7 +321,7 @@ def test_ticks_are_few_and_reach_the_top(most: float) -> None:
 
 @given(st.lists(st.floats(0, 300), min_size=1, max_size=8))
 def test_labels_do_not_cover_each_other(places: list[float]) -> None:
-    moved = svg.spread_apart(places, 20, 0, 300)
+    moved = svg.space_labels(places, 20, 0, 300)
     ordered = sorted(moved)
     assert all(b - a >= 20 - 1e-6 for a, b in itertools.pairwise(ordered))
     assert ordered[0] >= -1e-6 and ordered[-1] <= 300 + 1e-6
