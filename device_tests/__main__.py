@@ -1,4 +1,4 @@
-"""`python -m osd_edge.device_tests`: is this device right, and what do tasks cost on it?
+"""Measures this device from the command line: `python -m osd_edge.device_tests`.
 
 Offline, with nothing but numpy and onnxruntime (not even click): conformance, then every
 scenario, then a verdict in one line. Exit codes: 0 passed, 1 failed or broken off, 2 wrong usage.
@@ -28,7 +28,7 @@ _TYPES: dict[str, Any] = {"whole": int, "number": float, "path": Path}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Runs the command line and returns the exit code."""
     options = _parser().parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -65,11 +65,11 @@ class _Watcher:
         self._printed: set[str] = set()
 
     def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
-        """No bar: lines, which a log can keep."""
+        """Passes the steps through: this command prints lines, which a log can keep, and no bar."""
         yield from items
 
     def keep(self, report: Report) -> None:
-        """Take the report so far."""
+        """Takes the report so far."""
         self._report = report
         if self._file is not None:
             write_file(self._file, (json.dumps(report, indent=1) + "\n").encode())
@@ -91,7 +91,7 @@ class _Watcher:
                 self._print_once(scenario["id"], _line(scenario))
 
     def print_verdict(self) -> None:
-        """The last line."""
+        """Prints the verdict, the last line."""
         if self._report is not None:
             _say(self._report["verdict"]["line"])
 
@@ -102,7 +102,7 @@ class _Watcher:
 
 
 def _say(line: str) -> None:
-    """Print a line, as long as anybody listens: the measurement goes on without."""
+    """Prints a line as long as anybody listens; without a listener the measurement goes on."""
     try:
         print(line, flush=True)
     except BrokenPipeError:
@@ -110,7 +110,7 @@ def _say(line: str) -> None:
 
 
 def _line(scenario: Scenario) -> str:
-    """What a scenario found, in a line."""
+    """Words what a scenario found, in one line."""
     if scenario["reason"] is not None:
         reason = scenario["reason"]
         return f"{scenario['status']}: {reason['message']} [{reason['code']}]"

@@ -1,4 +1,4 @@
-"""Whether this device computes what it has to, from files inside this package.
+"""Checks that this device computes what was recorded, from files inside this package.
 
 The vectors of the bundle format: valid files decode to the same bits as everywhere, heads give
 their logits, invalid files are refused with their codes. A small model: bundles decode to the
@@ -35,7 +35,7 @@ _Entry = dict[str, Any]
 
 
 class _Differs(Exception):  # noqa: N818 - a finding, no error
-    """A case came out otherwise than recorded."""
+    """Says that a case came out otherwise than recorded."""
 
     def __init__(self, expected: object, found: object) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class _Differs(Exception):  # noqa: N818 - a finding, no error
 
 
 def run_conformance(vectors: Path = VECTORS, model: Path = MODEL_FOLDER) -> Conformance:
-    """Try every case; what fails is told, never raised."""
+    """Tries every case and reports those that failed; none of them raises."""
     cases = [*_vector_cases(vectors), *_model_cases(model)]
     failures: list[Failure] = []
     for name, expected, check in cases:
@@ -89,7 +89,7 @@ def _vector_cases(archive: Path) -> list[_Case]:
 
 
 def read_archive(archive: Path) -> dict[str, bytes]:
-    """Files of the archive by name, in memory: a device may have no place to write."""
+    """Reads the archive's files into memory, by name: a device may have no place to write."""
     files = {}
     with tarfile.open(archive) as tar:
         for member in tar:

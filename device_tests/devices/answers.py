@@ -1,4 +1,4 @@
-"""What the agent on a device says, held to its form: the device may be any machine at all."""
+"""Checks the form of what the agent on a device says: the device may be any machine at all."""
 
 import json
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _EXITS = 1 << 32
 
 @dataclass(frozen=True)
 class Facts:
-    """What decides what is brought: versions of packages there, None where one is not."""
+    """Facts that decide what is copied: versions of packages there, None where one is missing."""
 
     platform: Platform
     packages: dict[str, str | None]
@@ -28,7 +28,7 @@ class Facts:
 
 
 def answer_error(host: str, what: object) -> DeviceError:
-    """The refusal of an answer that no agent of this release gives."""
+    """Makes the refusal of an answer that no agent of this release gives."""
     return DeviceError(
         Code.DEVICE_ANSWER,
         f"{shown(host)} answered what no agent of this release does ({shown(str(what), 100)}): "
@@ -37,7 +37,7 @@ def answer_error(host: str, what: object) -> DeviceError:
 
 
 def read_answers(stream: IO[bytes], host: str) -> Iterator[dict[str, Any]]:
-    """The answers in `stream` until it ends, without what else a login shell prints.
+    """Reads answers from `stream` until it ends, without what else a login shell prints.
 
     Raises DeviceError: `device.answer`, or the one that the agent says.
     """
@@ -57,7 +57,7 @@ def read_answers(stream: IO[bytes], host: str) -> Iterator[dict[str, Any]]:
 
 
 def read_facts(hello: dict[str, Any], host: str) -> Facts:
-    """The facts that the agent begins with. Raises DeviceError `device.answer`."""
+    """Reads the facts that the agent begins with. Raises DeviceError `device.answer`."""
     try:
         return _facts(hello)
     except (KeyError, TypeError, ValueError) as error:

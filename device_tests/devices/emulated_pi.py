@@ -1,4 +1,4 @@
-"""`--device emulated-pi`: the emulated 512 MB machine, which tells memory and never latency."""
+"""The driver `--device emulated-pi`: an emulated machine of 512 MB that tells no latency."""
 
 import tempfile
 from dataclasses import replace
@@ -23,11 +23,11 @@ class EmulatedPi:
     """Boots the machine, has it measure itself, and takes its report from its disk."""
 
     def __init__(self, *, limit_seconds: float = _LIMIT_SECONDS) -> None:
-        """`limit_seconds` is after how long the machine is stopped, its results so far kept."""
+        """Sets `limit_seconds`, after which the machine is stopped; its results so far are kept."""
         self._limit = limit_seconds
 
     def run(self, plan: Plan, progress: Progress, keep: Keep) -> Report:
-        """Measure `plan` there, without times. Raises DeviceError and what the machine refuses."""
+        """Measures `plan` there without times. Raises DeviceError and what the machine refuses."""
         plan = replace(plan, emulated=EMULATOR, scratch=None)
         files = list(files_for(plan))
         steps = iter(progress(("build", "run"), "Emulated machine"))
@@ -60,7 +60,7 @@ class EmulatedPi:
 
 
 def _space(plan: Plan) -> int:
-    """Bytes for results, and for the copies of the model that a scenario makes."""
+    """Returns the bytes for results and for the copies of the model that a scenario makes."""
     if plan.base is None or "models" not in plan.chosen():
         return _SPARE_BYTES
     parts = (plan.base / PLAIN_MODEL, plan.base / WEIGHTS)
@@ -76,7 +76,7 @@ def _how_it_ended(ran: Outcome) -> str:
 
 
 def open_device(rest: str) -> EmulatedPi:
-    """`--device emulated-pi`, which takes nothing after it."""
+    """Opens the device of `--device emulated-pi`, which takes nothing after it."""
     if rest:
         raise InputError(
             Code.INPUT_DEVICE, f"expected --device emulated-pi, found {rest[:40]!r} too"

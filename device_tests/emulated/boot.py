@@ -1,4 +1,4 @@
-"""Running a program on the whole machine, under qemu-system-aarch64.
+"""Boots the whole emulated machine under qemu-system-aarch64 and runs a program on it.
 
 The program and what it reads come on a disk of their own, and what it writes goes back on it:
 whatever stops the machine, results that were written until then can be read.
@@ -56,7 +56,7 @@ class Program:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a program ended: `status` is its exit code, None where the machine stopped before.
+    """The end of a program: `status` is its exit code, None where the machine stopped before.
 
     `out` is a copy of `/job/out`, with `stdout` in it; `console` the last lines of the
     machine's console, errors of the program among them.
@@ -75,7 +75,7 @@ def run(
     *,
     say: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
-    """Boot `machine`, run `program`, and copy what it wrote to `into`.
+    """Boots `machine`, runs `program`, and copies what it wrote to `into`.
 
     `say` gets the lines of the console as they come. Raises DeviceError: `device.tool` without
     qemu, `device.space` where there is no room for the disks here, `device.emulator` where the
@@ -100,7 +100,7 @@ def run(
 
 
 def _make_program_disk(program: Program, disk: Path, work: Path) -> None:
-    """The disk: the program's own files, and beside them what the machine's init reads."""
+    """Makes the disk with the program's own files and what the machine's init reads."""
     control = work / "control"
     (control / "out").mkdir(parents=True)
     environment = _ENVIRONMENT | dict(program.environment)
@@ -114,7 +114,7 @@ def _make_program_disk(program: Program, disk: Path, work: Path) -> None:
 
 
 def _link(source: str, target: str) -> None:
-    """A hard link, or a copy where there can be none: a base package may be large."""
+    """Makes a hard link, or a copy where there can be none: a base package may be large."""
     try:
         os.link(Path(source).resolve(), target)
     except OSError:
@@ -140,7 +140,7 @@ def _options(machine: EmulatedMachine, disk: Path, program: Program) -> list[str
 def _boot(
     command: Sequence[str], limit_seconds: float, say: Callable[[str], None]
 ) -> tuple[tuple[str, ...], bool]:
-    """Run the emulator to its end or its time limit: the console's last lines, and which."""
+    """Runs the emulator to its end or its time limit; returns its last lines, and which it was."""
     console: list[str] = []
     stopped = threading.Event()
     with subprocess.Popen(

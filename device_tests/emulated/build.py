@@ -1,4 +1,4 @@
-"""Building the machine: a root file system with Python and osd-edge, a kernel, an initrd."""
+"""Builds the machine: a root file system with Python and osd-edge, a kernel, an initrd."""
 
 import hashlib
 import shutil
@@ -41,7 +41,7 @@ CPU revision\t: 3
 
 @dataclass(frozen=True)
 class EmulatedMachine:
-    """Where the parts of the machine lie: `root` is the folder that `disk` was made from."""
+    """The files of the machine: `root` is the folder that `disk` was made from."""
 
     root: Path
     disk: Path
@@ -50,7 +50,7 @@ class EmulatedMachine:
 
 
 def build(say: Callable[[str], None] = lambda line: None) -> EmulatedMachine:
-    """The machine with this very osd-edge on it; parts whose inputs are the same are kept.
+    """Builds the machine with this very osd-edge on it; parts whose inputs are the same are kept.
 
     `say` is told what takes long. Raises DeviceError, OutputError.
     """

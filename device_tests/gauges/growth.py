@@ -1,4 +1,4 @@
-"""Memory as one thing after another is added: rows of it, and what each one adds."""
+"""Measures memory as one thing after another is added, and what each one adds."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ _PEAK = 1.25  # opening a model takes more for a moment than it does afterwards
 def put_growth(
     sheet: Sheet, most: int, grow: Callable[[int], object], *, first_needs: int = 0
 ) -> int:
-    """Call `grow(0)`, `grow(1)`, … up to `most` times; note memory on the way; return how often.
+    """Calls `grow(0)`, `grow(1)`, … up to `most` times, notes memory, returns how often it did.
 
     It stops where `grow` returns False: there is no more. With `first_needs`, the bytes that the
     first one is guessed to take, it stops before memory runs out: where one more of what the
@@ -47,7 +47,7 @@ def put_growth(
 
 
 def counts_up_to(most: int) -> list[int]:
-    """1, 2, 4, … and `most`."""
+    """Lists 1, 2, 4, … and `most`."""
     return sorted({most} | {2**i for i in range(most.bit_length()) if 2**i <= most})
 
 

@@ -1,4 +1,4 @@
-"""Latency of several things side by side, in one process.
+"""Measures the latency of several things side by side, in one process.
 
 Rounds visit each once in shuffled order, and ratios are samples within a round, so that a slow
 minute of the machine slows both sides of a ratio.
@@ -38,7 +38,7 @@ class Samples:
 
 
 def measure_rounds(variants: Sequence[Variant], *, runs: int, seconds: float) -> dict[str, Samples]:
-    """At least `runs` rounds over `variants`, and more until about `seconds` have gone by."""
+    """Runs at least `runs` rounds over `variants`, and more until about `seconds` have gone by."""
     walls: list[list[float]] = [[] for _ in variants]
     cpus: list[list[float]] = [[] for _ in variants]
     order = list(range(len(variants)))
@@ -75,7 +75,7 @@ def put_latency(
     plain: Samples | None = None,
     base: Samples | None = None,
 ) -> None:
-    """Note latency and processor time, and their ratios to the plain graph and to no task."""
+    """Notes latency and processor time, and their ratios to the plain graph and to no task."""
     sheet.put("latency_ms", spread_of(samples.wall_ms))
     sheet.put("cpu_ms", spread_of(samples.cpu_ms))
     if plain is not None:
@@ -87,7 +87,7 @@ def put_latency(
 
 @contextlib.contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Collect now and not again until the block ends: a pause would be nobody's latency."""
+    """Collects now and not again until the block ends: a pause would be nobody's latency."""
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()

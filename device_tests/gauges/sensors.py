@@ -1,4 +1,4 @@
-"""Temperature, clock, throttling, energy and load, where the machine tells."""
+"""Reads temperature, clock, throttling, energy and load, where the machine tells them."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ _NO_ENERGY = "not available here: no readable counter of RAPL or hwmon"
 
 @dataclass(frozen=True)
 class SensorSnapshot:
-    """One look at the sensors; None where there is none.
+    """The state of the sensors at one moment; None where there is no such sensor.
 
     `throttle_events` counts since boot, on x86. `firmware` is the word of a Raspberry Pi's: its
     bits 0 to 3 say what slows the processor down now (voltage, clock, heat, soft limit), bits 16
@@ -34,7 +34,7 @@ class SensorSnapshot:
 
 
 def read_sensors(sys: Path = SYS, proc: Path = Path("/proc")) -> SensorSnapshot:
-    """What the sensors say now."""
+    """Reads the sensors now."""
     temperatures = [t / 1000 for t in _numbers(sys, "class/thermal/thermal_zone*/temp")]
     clocks = _numbers(sys, "devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")
     events = _numbers(sys, "devices/system/cpu/cpu[0-9]*/thermal_throttle/core_throttle_count")
@@ -56,7 +56,7 @@ def read_sensors(sys: Path = SYS, proc: Path = Path("/proc")) -> SensorSnapshot:
 
 
 def read_energy(sys: Path = SYS) -> float | None:
-    """Joules that counters have counted so far; None where none can be read.
+    """Reads the joules that counters have counted so far; None where none can be read.
 
     RAPL's counters of the processor packages (its zone `psys` has these in it again), else those
     of hwmon, but for a processor's single cores, which its sockets have in them. They wrap
@@ -74,14 +74,14 @@ def read_energy(sys: Path = SYS) -> float | None:
 
 
 def put_energy(sheet: Sheet, before: float | None, after: float | None, runs: int) -> None:
-    """Note the energy of a run, where the counter could be read and did not wrap around."""
+    """Notes the energy of a run, where the counter could be read and did not wrap around."""
     usable = before is not None and after is not None and after > before
     joules = (after - before) / runs if usable and after and before is not None else None
     sheet.put("energy_run_joules", joules, _NO_ENERGY)
 
 
 def put_conditions(sheet: Sheet, snapshots: list[SensorSnapshot], own_cpu_seconds: float) -> None:
-    """Note what the sensors said from first to last, and what other programs took meanwhile."""
+    """Notes what the sensors said from first to last, and what other programs took meanwhile."""
     first, last = snapshots[0], snapshots[-1]
     no = "not available here: no sensor in /sys"
     celsius = [r.celsius for r in snapshots if r.celsius is not None]
@@ -109,7 +109,7 @@ def put_conditions(sheet: Sheet, snapshots: list[SensorSnapshot], own_cpu_second
 
 
 def _times_throttled(snapshots: list[SensorSnapshot]) -> int | None:
-    """How often the processor was slowed down, as far as it was seen; None where nothing tells."""
+    """Counts how often the processor was seen slowed down; None where nothing tells."""
     events = [r.throttle_events for r in snapshots if r.throttle_events is not None]
     if events:
         return max(0, events[-1] - events[0])
@@ -122,7 +122,7 @@ def _times_throttled(snapshots: list[SensorSnapshot]) -> int | None:
 
 
 def _counters(root: Path, pattern: str, label: str, wanted: Callable[[str], bool]) -> list[float]:
-    """The numbers of the files that match, where the file `label` beside each has a wanted text.
+    """Reads the numbers of matching files whose neighbour `label` has a wanted text.
 
     A `{}` in `label` is the number in the file's own name.
     """
@@ -137,7 +137,7 @@ def _counters(root: Path, pattern: str, label: str, wanted: Callable[[str], bool
 
 
 def _numbers(root: Path, pattern: str) -> list[float]:
-    """The numbers in the files that match, those that can be read."""
+    """Reads the numbers in the files that match, those that can be read."""
     found = []
     for path in sorted(root.glob(pattern)):
         with contextlib.suppress(OSError, ValueError):
@@ -146,7 +146,7 @@ def _numbers(root: Path, pattern: str) -> list[float]:
 
 
 def _firmware_throttling() -> int | None:
-    """`vcgencmd get_throttled` of a Raspberry Pi: bits for "now" and "since boot"."""
+    """Runs a Raspberry Pi's `vcgencmd get_throttled`: bits for "now" and "since boot"."""
     command = shutil.which("vcgencmd")
     if command is None:
         return None

@@ -1,1 +1,1 @@
-"""osd-edge on another machine: its wheel, those that it depends on, and which ones run there."""
+"""Lays out osd-edge for another machine: its wheel, its dependencies', and which run there."""

@@ -1,1 +1,1 @@
-"""What a scenario is given and what it gives back: its job, its inputs and sessions, its sheet."""
+"""A scenario's job: its inputs, its sessions, and the sheet on which it notes its figures."""

@@ -1,4 +1,4 @@
-"""What to measure and how: the plan, its options with their bounds, and the scenarios there are.
+"""The plan of a measurement, its options with their bounds, and the scenarios there are.
 
 Standard library only: the report's rules and every command line are made from it.
 """

@@ -46,12 +46,12 @@ class Option:
 
     @property
     def is_number(self) -> bool:
-        """Whether its value has bounds."""
+        """Tells whether the value has bounds."""
         return self.kind in ("whole", "number")
 
     @property
     def unset(self) -> Any:
-        """What a command line gives where it says nothing: no empty list, whose words are none."""
+        """The default as a command line gives it: None for an empty list, which has no words."""
         return None if self.default == () else self.default
 
     def check(self, value: Any) -> None:
@@ -63,7 +63,7 @@ class Option:
             )
 
     def parse(self, given: Any) -> Any:
-        """The field's value from what a command line gives: lists come as text."""
+        """Returns the field's value for what a command line gives: lists come as text."""
         if self.kind == "scenarios":
             return scenario_list(given or "")
         if self.kind == "processors":
@@ -71,7 +71,7 @@ class Option:
         return tuple(given or ()) if self.repeated else given
 
     def words(self, value: Any) -> list[str]:
-        """What a command line has to say for `value`: nothing where there is none."""
+        """Makes the command line's words for `value`: none where there is no value."""
         if value is None or value == ():
             return []
         if self.repeated:
@@ -80,12 +80,12 @@ class Option:
 
 
 def option(text: str, kind: Kind, **more: Any) -> dict[str, Option]:
-    """Metadata of a field of `Plan` that is an option with the help `text`."""
+    """Makes the metadata of a field of `Plan` that is an option with the help `text`."""
     return {"option": Option(text, kind, **{"metavar": _METAVARS[kind], **more})}
 
 
 def options_of(plan: type[Any]) -> tuple[Option, ...]:
-    """The options of a dataclass's fields, in their order, with names, flags and defaults."""
+    """Lists the options of a dataclass's fields, in their order, with names, flags and defaults."""
     return tuple(
         replace(
             (described := entry.metadata["option"]),
@@ -98,7 +98,7 @@ def options_of(plan: type[Any]) -> tuple[Option, ...]:
 
 
 def scenario_list(text: str) -> tuple[str, ...]:
-    """Ids in `a,b`; none in an empty text. Raises InputError `input.scenario`."""
+    """Parses ids in `a,b`; an empty text has none. Raises InputError `input.scenario`."""
     found = tuple(word.strip() for word in text.split(",") if word.strip())
     if text and not found:
         raise InputError(Code.INPUT_SCENARIO, f"expected ids as base,swap, found {text[:40]!r}")
@@ -116,7 +116,7 @@ def check_scenarios(ids: tuple[str, ...]) -> None:
 
 
 def processor_list(text: str) -> tuple[int, ...]:
-    """Processors in `0,2-3`. Raises InputError `input.pin`."""
+    """Parses processors in `0,2-3`. Raises InputError `input.pin`."""
     found: list[int] = []
     for word in text.split(","):
         first, dash, last = word.strip().partition("-")

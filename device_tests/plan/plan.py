@@ -20,14 +20,33 @@ SEED = 1  # of the made-up inputs and of the order within rounds: the same in ev
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked for; no `base` means the small model inside this package.
+    """The plan of a measurement: what to measure, how often and how long.
 
-    Inputs are made up, `[batch, tokens]`. `threads` 0 is all cores. At least `runs` timed runs of
-    each thing, and more until they have taken `seconds`. `tasks` is how many are loaded at once
-    where that counts: bundles are loaded again under other names until there are that many.
-    `scenarios` are ids, empty for all. `pin` is the processors to stay on. `scratch` is where
-    copies of models go. `withhold_latency` is why no time may be reported; `emulated` says what
-    emulates this machine, and withholds times too.
+    Args:
+        base: Folder of a base package; None measures the small model inside this package.
+        bundles: Files of task bundles for that base, none without a base.
+        tokens: Tokens of each input; inputs are made up, `[batch, tokens]`.
+        batch: Rows of each input.
+        threads: Threads of a session; 0 takes all cores.
+        runs: Timed runs of each thing, at least.
+        seconds: Timed seconds of each thing, at least: runs go on until both are reached.
+        repeats: Processes that are started for the figures of a start.
+        tasks: How many tasks are loaded at once where that counts. Bundles are loaded again under
+            other names until there are that many.
+        soak_swaps: Swaps of the soak.
+        scenarios: Ids of the scenarios to run; empty runs all of them.
+        pin: Numbers of the processors to stay on; empty leaves it to the system.
+        scratch: Folder for copies of models; None takes one where temporary files outlive memory.
+        withhold_latency: Why no time may be reported; None reports times.
+        emulated: What emulates this machine; None where nothing does. It withholds times, too.
+
+    Example:
+        >>> from osd_edge.device_tests import Plan
+        >>> plan = Plan(tokens=64, threads=2, scenarios=("swap", "base"))
+        >>> plan.chosen()
+        ('base', 'swap')
+        >>> plan.quick().runs, plan.runs
+        (5, 50)
     """
 
     base: Path | None = field(
@@ -113,16 +132,16 @@ class Plan:
         return self.withhold_latency
 
     def quick(self) -> "Plan":
-        """The plan with the fewest runs that show that everything works; its times say little."""
+        """Returns the plan with few runs, which show that all works; its times say little."""
         few: dict[str, Any] = {o.name: o.quick for o in OPTIONS if o.quick is not None}
         return replace(self, **few)
 
     def chosen(self) -> tuple[str, ...]:
-        """Ids of the scenarios to run, in their order."""
+        """Lists the ids of the scenarios to run, in their order."""
         return tuple(s.id for s in SCENARIOS if not self.scenarios or s.id in self.scenarios)
 
     def described(self) -> dict[str, Any]:
-        """The plan as it stands in a report."""
+        """Returns the plan as it stands in a report."""
         numbers = {o.name: getattr(self, o.name) for o in OPTIONS if o.is_number}
         return numbers | {
             "seed": SEED,
@@ -134,7 +153,7 @@ class Plan:
     def arguments(
         self, base: str | None, bundles: Sequence[str], scratch: str | None = None
     ) -> list[str]:
-        """Arguments for `python -m osd_edge.device_tests` on a device with files at these paths."""
+        """Makes the words for `python -m osd_edge.device_tests` where files have these paths."""
         there = {"base": base, "bundles": tuple(bundles), "scratch": scratch}
         values = vars(self) | there
         return [word for o in OPTIONS for word in o.words(values[o.name])]
@@ -144,7 +163,7 @@ OPTIONS = options_of(Plan)
 
 
 def plan_of(given: Mapping[str, Any]) -> Plan:
-    """The plan that a command line gives: its values by the names of the fields.
+    """Makes the plan that a command line gives: its values by the names of the fields.
 
     Raises InputError `input.scenario`, `input.pin` for a list that cannot be read.
     """
@@ -152,7 +171,7 @@ def plan_of(given: Mapping[str, Any]) -> Plan:
 
 
 def check_plan(plan: Plan) -> None:
-    """Refuse numbers out of range and scenarios that are not known. Raises InputError."""
+    """Refuses numbers out of range and scenarios that are not known. Raises InputError."""
     for entry in OPTIONS:
         entry.check(getattr(plan, entry.name))
     check_scenarios(plan.scenarios)

@@ -1,4 +1,4 @@
-"""What a run and a swap cost in instructions, where the clock counts them.
+"""Counts what a run and a swap cost in instructions, where the clock counts them.
 
     python -m osd_edge.device_tests.programs.instructions BASE BUNDLE… [--tokens N]
 
@@ -22,7 +22,7 @@ _AGAIN = 2
 
 
 def count(base: Path, bundles: list[Path], *, tokens: int = 128) -> dict[str, Any]:
-    """Count a run without a task, and for each of `bundles` its swaps and runs."""
+    """Counts a run without a task, and for each of `bundles` its swaps and runs."""
     from osd_edge.device_tests.job.inputs import graph_inputs, token_ids
     from osd_edge.runtime import EdgeSession
 
@@ -49,7 +49,7 @@ def count(base: Path, bundles: list[Path], *, tokens: int = 128) -> dict[str, An
 def _count(
     action: Callable[[], object], between: Callable[[], object] = lambda: None
 ) -> dict[str, Any]:
-    """Instructions of `action`, the first time and some times more, with `between` uncounted."""
+    """Counts instructions of `action`, first and again, with `between` uncounted."""
     counted = []
     for number in range(1 + _AGAIN):
         if number:
@@ -61,7 +61,7 @@ def _count(
 
 
 def main() -> None:
-    """Count what the command line names; a refusal is one line, and exit code 1."""
+    """Counts what the command line names; a refusal is one line, and exit code 1."""
     parser = argparse.ArgumentParser(prog="python -m osd_edge.device_tests.programs.instructions")
     parser.add_argument("base", type=Path)
     parser.add_argument("bundles", type=Path, nargs="+")

@@ -1,4 +1,4 @@
-"""What a report says, as tables of words: the same for a terminal, Markdown and HTML."""
+"""Turns a report into tables of words: the same for a terminal, Markdown and HTML."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,19 @@ _CONDITIONS = {
 
 @dataclass(frozen=True)
 class Table:
-    """A table: the first column is of words, the others of figures; `note` stands below it."""
+    """A table of words: the first column names things, the others hold figures.
+
+    Args:
+        title: Its heading.
+        header: The names of the columns.
+        rows: Rows as long as the header.
+        note: What stands below it; empty for nothing.
+
+    Example:
+        >>> from osd_edge.device_tests.render import Table
+        >>> Table("Swaps", ("task", "ms"), (("mr", "4.00"),)).note
+        ''
+    """
 
     title: str
     header: tuple[str, ...]
@@ -41,7 +53,21 @@ class Table:
 
 
 def facts_of(report: Report) -> list[tuple[str, str]]:
-    """Where, when and how, as pairs of words."""
+    """Lists where, when and how a report was measured.
+
+    Args:
+        report: A report that has passed `check_report`.
+
+    Returns:
+        Pairs of a name and a text, in the order to show them.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from osd_edge.device_tests import read_report
+        >>> from osd_edge.device_tests.render import facts_of
+        >>> facts_of(read_report(Path("report.json")))[:2]
+        [('date', '2026-01-02T03:04:05+00:00'), ('how', 'measured on the machine itself')]
+    """
     machine, plan, base = report["machine"], report["plan"], report["base"]
     kind = {
         "native": "measured on the machine itself",
@@ -81,7 +107,21 @@ def facts_of(report: Report) -> list[tuple[str, str]]:
 
 
 def tables_of(report: Report) -> list[Table]:
-    """Every table that has rows."""
+    """Makes every table that the report has figures for.
+
+    Args:
+        report: A report that has passed `check_report`.
+
+    Returns:
+        The tables, in the order to show them.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from osd_edge.device_tests import read_report
+        >>> from osd_edge.device_tests.render import tables_of
+        >>> tables_of(read_report(Path("report.json")))[0].title
+        'Ways to have many tasks'
+    """
     made = (
         _ways(report),
         _latency(report),
@@ -140,7 +180,7 @@ def _ways(report: Report) -> Table:
 
 
 def latency_parts(report: Report) -> Iterator[tuple[str, Row]]:
-    """Everything whose latency was measured, all in the same rounds: its name and its figures."""
+    """Yields each thing whose latency was measured in the same rounds: its name, its figures."""
     base, task = scenario_of(report, "base"), scenario_of(report, "task")
     rows = task["rows"] if task else []
     if base is not None and not any("way" in row["of"] for row in rows):

@@ -1,4 +1,4 @@
-"""The rules of a report, one function for each of its parts; a ValueError says what breaks one.
+"""Checks the rules of a report, part by part; a ValueError says what breaks one.
 
 Keys that a rule does not name may be there: a writer may add to the schema. Standard library only.
 """
@@ -140,7 +140,7 @@ def _is_value(name: str, value: Any) -> bool:
 
 
 def _check_verdict(report: Any) -> None:
-    """Nobody has to read on to find that what passed did not."""
+    """Refuses a verdict `passed` over a part that failed."""
     if report["verdict"]["status"] != "passed":
         return
     conformance = report["conformance"]

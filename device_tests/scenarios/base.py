@@ -1,4 +1,4 @@
-"""The base without a task: its memory, and its latency beside the plain graph's.
+"""Measures the base without a task: its memory, and its latency beside the plain graph's.
 
 The plain graph is measured against itself in the same rounds: how far apart two measurements of
 one thing are here is the noise that every other figure has to be read with.
@@ -23,7 +23,7 @@ _NO_PLAIN = (
 
 
 def run(job: Job, sheet: Sheet) -> None:
-    """Memory first, while there is one session only; then rounds beside the plain graph."""
+    """Takes memory first, while there is one session only; then rounds beside the plain graph."""
     start = time.perf_counter_ns()
     session = open_session(job)
     sheet.put("session_ms", (time.perf_counter_ns() - start) / 1e6)

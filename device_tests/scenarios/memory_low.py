@@ -1,4 +1,4 @@
-"""The profile for small devices, beside the usual one: less memory, slower runs."""
+"""Measures the profile for small devices beside the usual one: less memory, slower runs."""
 
 import time
 from functools import partial
@@ -13,7 +13,7 @@ from osd_edge.device_tests.job.sheet import Job, Sheet
 
 
 def run(job: Job, sheet: Sheet) -> None:
-    """Memory with a task active, while no other session is open; then rounds beside the usual."""
+    """Takes memory with a task active, before another session opens; then runs rounds."""
     start = time.perf_counter_ns()
     low = open_session(job, memory="low")
     sheet.put("session_ms", (time.perf_counter_ns() - start) / 1e6)

@@ -1,4 +1,4 @@
-"""A batch whose rows have different tasks, beside a batch of one task and rows one by one."""
+"""Measures a batch of rows with different tasks, beside one task and rows one by one."""
 
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ _TOLERANCE = 1e-4  # of logits, which add up hundreds of hidden features that ag
 
 
 def run(job: Job, sheet: Sheet) -> None:
-    """`_ROWS` rows of `_TASKS` tasks, in turn, through one pass; and what it is compared with."""
+    """Runs `_ROWS` rows of `_TASKS` tasks, in turn, in one pass, and what it is compared with."""
     session = open_session(job, cache_bytes=KEEP_ALL_DECODED)
     files = task_files(job)[:_TASKS]
     for name, path in files:

@@ -1,4 +1,4 @@
-"""Today's way: a whole fine-tuned model for each task, all of them open.
+"""Measures today's way: a whole fine-tuned model for each task, all of them open.
 
 A fine-tuned model's graph is the plain graph with other numbers in it. So the models are copies
 of the plain graph and of its weights, each a file of its own whose pages no two share: byte for
@@ -18,7 +18,7 @@ from osd_edge.formats.package.manifest import PLAIN_MODEL, WEIGHTS, read_manifes
 
 
 def run(job: Job, sheet: Sheet) -> None:
-    """Open one model after another until there is one for each task, or no room for one more."""
+    """Opens one model after another until each task has one, or there is no room for one more."""
     base = Path(job.base)
     manifest = read_manifest(base)
     parts = [base / PLAIN_MODEL, base / WEIGHTS]

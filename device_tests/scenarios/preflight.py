@@ -1,4 +1,4 @@
-"""Not measured: whether the base, the bundles and the inputs go together, and the machine."""
+"""Checks that the base, the bundles and the inputs go together, and describes the machine."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +16,7 @@ from osd_edge.runtime.task import decode_task
 
 
 def run(job: Job, sheet: Sheet) -> dict[str, Any]:
-    """Facts for the report; refuses what any scenario would refuse."""
+    """Collects facts for the report; refuses what any scenario would refuse."""
     folder = Path(job.base)
     manifest = read_manifest(folder)
     tasks = []

@@ -1,4 +1,4 @@
-"""Starting the process that plays a scenario, and making sense of how it ends."""
+"""Starts the process that plays a scenario, and makes sense of how it ends."""
 
 import json
 import signal
@@ -14,7 +14,7 @@ _GRACE_SECONDS = 10.0
 
 
 def play_in_process(job: Job) -> dict[str, Any]:
-    """Play `job` in a fresh process; raises what was refused there, or DeviceError."""
+    """Plays `job` in a fresh process; raises what was refused there, or DeviceError."""
     command = [sys.executable, "-m", "osd_edge.device_tests.scenarios.play"]
     try:
         process = subprocess.Popen(command, text=True, stdin=PIPE, stdout=PIPE, stderr=PIPE)
@@ -39,7 +39,7 @@ def play_in_process(job: Job) -> dict[str, Any]:
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
-    """End it politely first, so that it removes the files it has made."""
+    """Ends the process politely first, so that it removes the files it has made."""
     process.terminate()
     try:
         process.wait(_GRACE_SECONDS)

@@ -1,4 +1,4 @@
-"""Today's way with little memory: one model open at a time, closed and opened anew for each task.
+"""Measures today's way with little memory: one model at a time, opened anew for each task.
 
 The file is in the system's cache of pages, so this is the least that it takes.
 """
@@ -18,7 +18,7 @@ _MOST_REQUESTS = 30
 
 
 def run(job: Job, sheet: Sheet) -> None:
-    """As many requests as the job has runs (to `_MOST_REQUESTS`), a session opened for each."""
+    """Serves as many requests as the job has runs (to `_MOST_REQUESTS`), each in a new session."""
     base = Path(job.base)
     manifest = read_manifest(base)
     if not (base / PLAIN_MODEL).is_file():

@@ -1,4 +1,4 @@
-"""Today's way with adapters: a session of its own for each task, all over one base file."""
+"""Measures today's way with adapters: a session for each task, all over one base file."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from osd_edge.runtime import EdgeSession
 
 
 def run(job: Job, sheet: Sheet) -> None:
-    """Open one session after another, each with one task, until all have one or memory is out."""
+    """Opens one session after another, each with one task, until all have one or memory is out."""
     files = task_files(job)
     sessions: list[EdgeSession] = []
     session_ms: list[float] = []

@@ -1,4 +1,4 @@
-"""Swapping for long: memory must stay where it was after warm-up.
+"""Swaps for long: memory must stay where it was after warm-up.
 
 Every swap decodes, since the session may keep only one decoded task, and every tenth also reads
 the file anew. What is judged is anonymous memory, which other programs cannot move.
@@ -19,7 +19,7 @@ _RELOAD_EVERY = 10
 
 
 def run(job: Job, sheet: Sheet) -> None:
-    """The job's number of swaps with a short run each; memory at `_MEMORY_SAMPLES` places."""
+    """Does the job's number of swaps with a short run each, and takes memory now and then."""
     session = open_session(job, cache_bytes=1)
     inputs = short_inputs(job, session.manifest)
     files = task_files(job)
@@ -58,6 +58,6 @@ def run(job: Job, sheet: Sheet) -> None:
 
 
 def _growth(sizes: list[int]) -> float | None:
-    """The last third's median over the first third's."""
+    """Subtracts the first third's median from the last third's."""
     third = len(sizes) // 3
     return median(sizes[-third:]) - median(sizes[:third]) if third else None

@@ -1,4 +1,4 @@
-"""From nothing to the first answer: the process, the import, the session, the first run."""
+"""Times a cold start: the process, the import, the session, the first run."""
 
 import time
 
@@ -8,7 +8,7 @@ from osd_edge.device_tests.job.sheet import CLOCK, Job, Sheet
 
 
 def run(job: Job, sheet: Sheet) -> None:
-    """Time each step; memory is that after the first run."""
+    """Times each step, and takes memory after the first run."""
     began = CLOCK()
     start = time.perf_counter_ns()
     from osd_edge.device_tests.job.sessions import inputs_of, open_session

@@ -1,4 +1,4 @@
-"""Requests that each want another task than the one before, beside requests for one task."""
+"""Times requests that each want another task than the one before, beside one task."""
 
 from functools import partial
 
@@ -11,7 +11,7 @@ _MOST_TASKS = 32
 
 
 def run(job: Job, sheet: Sheet) -> None:
-    """Requests with decoded tasks (`request_ms`), with tasks from their files, and without."""
+    """Times requests with decoded tasks (`request_ms`), with tasks from files, and without."""
     session = open_session(job, cache_bytes=KEEP_ALL_DECODED)
     inputs = inputs_of(job, session.manifest)
     files = task_files(job)[:_MOST_TASKS]

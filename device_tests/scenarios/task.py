@@ -1,4 +1,4 @@
-"""One task active: its memory; and the latency of every way to run it, in the same rounds."""
+"""Measures one active task: its memory, and the latency of every way to run it."""
 
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,7 @@ _PLAIN, _BASE, _ADAPTER = "plain graph", "no task", "LoraAdapter"
 
 
 def run(job: Job, sheet: Sheet) -> None:
-    """The first bundle gives the memory and the scenario's figures; each gives a row."""
+    """Takes the memory and the scenario's figures of the first bundle, and a row of each."""
     session = open_session(job, cache_bytes=KEEP_ALL_DECODED)
     inputs = inputs_of(job, session.manifest)
     bundles = named_bundles(job.bundles)[:_MOST_TASKS]
@@ -64,7 +64,7 @@ def run(job: Job, sheet: Sheet) -> None:
 def _measure(
     job: Job, sheet: Sheet, session: EdgeSession, inputs: Inputs, bundles: list[tuple[str, Path]]
 ) -> None:
-    """Rounds over the plain graph, no task, every task, and the first one as an adapter."""
+    """Runs rounds over the plain graph, no task, every task, and the first one as an adapter."""
     first, path = bundles[0]
     run = partial(session.run, inputs)
     variants = [Variant(_BASE, run, session.deactivate)]

@@ -1,4 +1,4 @@
-"""One session on more threads, and one session with more callers, each with its own task."""
+"""Measures a session on more threads, and one with more callers, each with its own task."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ _CALLERS = (1, 2, 4)
 
 
 def run(job: Job, sheet: Sheet) -> None:
-    """Rows by threads of a session (latency), and by callers of one session (throughput)."""
+    """Makes rows by threads of a session (latency), and by callers of one session (throughput)."""
     if job.timed:
         for threads in counts_up_to(usable_cpus() or 1):
             _measure_threads(job, threads, sheet.add_row(threads=threads))
@@ -39,7 +39,7 @@ def _measure_threads(job: Job, threads: int, row: Sheet) -> None:
 
 
 def _measure_callers(job: Job, sheet: Sheet) -> None:
-    """Every caller's every answer must be the one that its task gives alone."""
+    """Checks that every caller's every answer is the one that its task gives alone."""
     session = open_session(job)
     inputs = inputs_of(job, session.manifest)
     files = task_files(job)[: max(_CALLERS)]

@@ -1,4 +1,4 @@
-"""`osd-edge bench`: what tasks cost on this device, or on another that a driver reaches."""
+"""The command `osd-edge bench`: measures what tasks cost on this device or another."""
 
 import json
 import signal
@@ -6,18 +6,23 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from osd_edge.cli.options import FiniteRange
 from osd_edge.cli.output import bar, table
+from osd_edge.device_tests import (
+    Change,
+    Comparison,
+    Plan,
+    Report,
+    compare,
+    open_device,
+    read_report,
+)
 from osd_edge.device_tests.plan import OPTIONS, Option, plan_of
-
-if TYPE_CHECKING:
-    from osd_edge.device_tests import Plan, Report
-    from osd_edge.device_tests.report.compare import Change, Comparison
 
 _STDOUT = Path("-")
 _OUTPUTS = ("--json", "--csv", "--markdown", "--html")
@@ -88,9 +93,7 @@ def bench(
     not, where a scenario fails, or (with --fail-on-change) where a figure changed beyond noise.
     """
     from osd_edge.data.files import check_file_writable, check_outputs, write_file
-    from osd_edge.device_tests import read_report
     from osd_edge.device_tests.render import to_csv, to_html, to_markdown
-    from osd_edge.device_tests.report.compare import compare
     from osd_edge.device_tests.report.printable import printable
 
     writers = ((csv_file, to_csv), (markdown_file, to_markdown), (html_file, to_html))
@@ -133,7 +136,7 @@ def bench(
 
 
 def _given() -> dict[str, str]:
-    """The options on the command line, by the names of their values."""
+    """Returns the options that the command line has, by the names of their values."""
     context = click.get_current_context()
     return {
         str(parameter.name): parameter.opts[0]
@@ -143,7 +146,7 @@ def _given() -> dict[str, str]:
 
 
 def _check_options(given: Mapping[str, str], device: str, *, measures: bool) -> None:
-    """Refuse what would be given in vain."""
+    """Refuses options that would be given in vain."""
     vain = [option for option in given.values() if option not in _WITHOUT_MEASURING]
     if not measures and vain:
         raise click.UsageError(f"--from measures nothing: leave out {', '.join(vain)}")
@@ -153,11 +156,10 @@ def _check_options(given: Mapping[str, str], device: str, *, measures: bool) -> 
         raise click.UsageError("--fail-on-change goes with --compare")
 
 
-def _measure(plan: "Plan", device: str, json_file: Path | None) -> "Report":
-    """Measure; whatever stops it, the file holds what there was by then."""
-    from osd_edge.device_tests.devices import open_device
+def _measure(plan: Plan, device: str, json_file: Path | None) -> Report:
+    """Measures; whatever stops it, the file holds what there was by then."""
 
-    def keep(report: "Report") -> None:
+    def keep(report: Report) -> None:
         if json_file is not None and json_file != _STDOUT:
             _write_json(json_file, report)
 
@@ -171,7 +173,7 @@ def _measure(plan: "Plan", device: str, json_file: Path | None) -> "Report":
         raise
 
 
-def _write_json(path: Path, report: "Report") -> None:
+def _write_json(path: Path, report: Report) -> None:
     from osd_edge.data.files import write_file
 
     text = json.dumps(report, indent=1)
@@ -181,8 +183,8 @@ def _write_json(path: Path, report: "Report") -> None:
         write_file(path, (text + "\n").encode())
 
 
-def describe(report: "Report") -> str:
-    """The report as tables for a terminal, the verdict last."""
+def describe(report: Report) -> str:
+    """Words the report as tables for a terminal, the verdict last."""
     from osd_edge.device_tests.render import facts_of, tables_of
     from osd_edge.device_tests.report.printable import printable
 
@@ -193,8 +195,8 @@ def describe(report: "Report") -> str:
     return printable("\n".join([*lines, "", report["verdict"]["line"]]))
 
 
-def describe_comparison(comparison: "Comparison") -> str:
-    """Changes beyond noise as a table, or that there are none."""
+def describe_comparison(comparison: Comparison) -> str:
+    """Words changes beyond noise as a table, or says that there are none."""
     from osd_edge.device_tests.report.printable import printable
 
     lines = [f"unlike: {printable(note)}" for note in comparison.notes]
@@ -206,7 +208,7 @@ def describe_comparison(comparison: "Comparison") -> str:
     return "\n".join(lines)
 
 
-def _change(change: "Change") -> tuple[str, ...]:
+def _change(change: Change) -> tuple[str, ...]:
     from osd_edge.device_tests.render.figures import format_value
 
     def words(value: float) -> str:
