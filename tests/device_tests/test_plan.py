@@ -8,7 +8,7 @@ import pytest
 
 from osd_edge.cli.bench import bench
 from osd_edge.device_tests.__main__ import _parser
-from osd_edge.device_tests.plan import OPTIONS, Option, Plan, check_plan, plan_of
+from osd_edge.device_tests.plan import OPTIONS, SCENARIOS, Option, Plan, check_plan, plan_of
 from osd_edge.device_tests.plan.options import option, options_of
 from osd_edge.device_tests.report.check import check_report
 from osd_edge.errors import InputError, ReportError
@@ -83,3 +83,10 @@ def test_an_option_is_added_by_a_field() -> None:
     assert (added.flag, added.default) == ("--rest-ms", 3) and added.words(4) == ["--rest-ms", "4"]
     with pytest.raises(InputError, match="rest_ms: expected 0 to 9, found 10"):
         added.check(10)
+
+
+def test_every_scenario_has_a_module_of_its_name() -> None:
+    folder = Path(__file__).parents[2] / "device_tests" / "scenarios"
+    for scenario in SCENARIOS:
+        source = (folder / f"{scenario.id.replace('-', '_')}.py").read_text("utf-8")
+        assert "\ndef run(job: Job, sheet: Sheet) -> " in source
