@@ -1,4 +1,7 @@
-"""A report for people and other programs: tables, Markdown, CSV, one HTML page with plots."""
+"""Shows a report to people and programs: tables, Markdown, CSV, one HTML page with plots.
+
+The names in `__all__` are for users; everything else is private to the package.
+"""
 
 from osd_edge.device_tests.render.csv_rows import to_csv
 from osd_edge.device_tests.render.html import to_html

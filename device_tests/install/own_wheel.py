@@ -1,4 +1,4 @@
-"""A wheel of the osd-edge that runs here, so that the same one runs on the device."""
+"""Makes a wheel of the osd-edge that runs here, so that the same one runs on the device."""
 
 import base64
 import hashlib
@@ -19,7 +19,7 @@ _OF_ONE_INSTALL = ("INSTALLER", "REQUESTED", "RECORD", "direct_url.json")
 
 
 def own_wheel(folder: Path) -> Path:
-    """Write the wheel to `folder` and give its path.
+    """Writes the wheel to `folder` and returns its path.
 
     An editable install is built anew from its sources, any other is packed again from its
     installed files. Raises DeviceError `device.build`.
@@ -33,7 +33,7 @@ def own_wheel(folder: Path) -> Path:
 
 
 def _editable_source(installed: Distribution) -> Path | None:
-    """Folder of an editable install (PEP 610), None of any other."""
+    """Returns the folder of an editable install (PEP 610), None of any other."""
     record = json.loads(installed.read_text("direct_url.json") or "{}")
     if not record.get("dir_info", {}).get("editable"):
         return None
@@ -64,7 +64,7 @@ def _build(source: Path, folder: Path) -> Path:
 
 
 def _pack(installed: Distribution, folder: Path) -> Path:
-    """A wheel of the files that the installed distribution's record lists (PEP 427)."""
+    """Makes a wheel of the files that the installed distribution's record lists (PEP 427)."""
     info = f"osd_edge-{installed.version}.dist-info"
     path = folder / f"osd_edge-{installed.version}-py3-none-any.whl"
     record = []
@@ -86,7 +86,7 @@ def _pack(installed: Distribution, folder: Path) -> Path:
 
 
 def content_digest(wheel: Path) -> str:
-    """sha256 over names and contents of what is in `wheel`, whenever it was packed."""
+    """Hashes (sha256) names and contents of what is in `wheel`, whenever it was packed."""
     digest = hashlib.sha256()
     with zipfile.ZipFile(wheel) as archive:
         for name in sorted(archive.namelist()):

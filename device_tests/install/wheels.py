@@ -1,4 +1,4 @@
-"""osd-edge and what it needs, laid out in a folder for a device's Python: nothing runs there.
+"""Lays out osd-edge and its dependencies in a folder for a device's Python; runs nothing there.
 
 A folder that is put on `PYTHONPATH` is all of the installation, so the device needs no pip and
 no network, and removing the folder removes everything.
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from osd_edge.device_tests.devices.platform import Platform
+from osd_edge.device_tests.install.platform import Platform
 from osd_edge.errors import Code, DeviceError, shown
 
 _SAME_AS_HERE = ("numpy", "onnxruntime", "tokenizers", "click")
@@ -20,7 +20,7 @@ _SAME_AS_HERE = ("numpy", "onnxruntime", "tokenizers", "click")
 def install_for(
     platform: Platform, wheel: Path, folder: Path, *, extras: Sequence[str] = ()
 ) -> None:
-    """Fill `folder` with `wheel` and wheels of its dependencies for `platform`.
+    """Fills `folder` with `wheel` and wheels of its dependencies for `platform`.
 
     numpy, onnxruntime, tokenizers and click have the versions that are installed here, so that
     results can be compared. Raises DeviceError `device.wheels`, `device.space`.
@@ -54,13 +54,13 @@ def install_for(
 
 
 def install_own(wheel: Path, folder: Path) -> None:
-    """Fill `folder` with `wheel` alone, for a device that has what it depends on."""
+    """Fills `folder` with `wheel` alone, for a device that has what it depends on."""
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder)
 
 
 def versions_here() -> list[str]:
-    """Requirements `name==version` of the dependencies that are installed here."""
+    """Lists requirements `name==version` of the dependencies that are installed here."""
     pins = []
     for name in _SAME_AS_HERE:
         try:

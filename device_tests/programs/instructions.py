@@ -1,6 +1,6 @@
-"""What a run and a swap cost in instructions, where the clock counts them.
+"""Counts what a run and a swap cost in instructions, where the clock counts them.
 
-    python -m osd_edge.device_tests.gauges.instructions BASE BUNDLE… [--tokens N]
+    python -m osd_edge.device_tests.programs.instructions BASE BUNDLE… [--tokens N]
 
 is for an emulated machine whose clock goes on by a nanosecond an instruction (qemu's `-icount
 shift=0`); on any other its figures would be times with a false name. Prints JSON: `first` and
@@ -21,9 +21,9 @@ from osd_edge.errors import OsdEdgeError
 _AGAIN = 2
 
 
-def play(base: Path, bundles: list[Path], *, tokens: int = 128) -> dict[str, Any]:
-    """Count a run without a task, and for each of `bundles` its swaps and runs."""
-    from osd_edge.device_tests.inputs import graph_inputs, token_ids
+def count(base: Path, bundles: list[Path], *, tokens: int = 128) -> dict[str, Any]:
+    """Counts a run without a task, and for each of `bundles` its swaps and runs."""
+    from osd_edge.device_tests.job.inputs import graph_inputs, token_ids
     from osd_edge.runtime import EdgeSession
 
     ids = token_ids(base, 1, tokens)
@@ -49,7 +49,7 @@ def play(base: Path, bundles: list[Path], *, tokens: int = 128) -> dict[str, Any
 def _count(
     action: Callable[[], object], between: Callable[[], object] = lambda: None
 ) -> dict[str, Any]:
-    """Instructions of `action`, the first time and some times more, with `between` uncounted."""
+    """Counts instructions of `action`, first and again, with `between` uncounted."""
     counted = []
     for number in range(1 + _AGAIN):
         if number:
@@ -61,14 +61,14 @@ def _count(
 
 
 def main() -> None:
-    """Count what the command line names; a refusal is one line, and exit code 1."""
-    parser = argparse.ArgumentParser(prog="python -m osd_edge.device_tests.gauges.instructions")
+    """Counts what the command line names; a refusal is one line, and exit code 1."""
+    parser = argparse.ArgumentParser(prog="python -m osd_edge.device_tests.programs.instructions")
     parser.add_argument("base", type=Path)
     parser.add_argument("bundles", type=Path, nargs="+")
     parser.add_argument("--tokens", type=int, default=128)
     chosen = parser.parse_args()
     try:
-        print(json.dumps(play(chosen.base, chosen.bundles, tokens=chosen.tokens)))
+        print(json.dumps(count(chosen.base, chosen.bundles, tokens=chosen.tokens)))
     except OsdEdgeError as error:
         sys.exit(f"{error} [{error.code}]")
 

@@ -1,4 +1,4 @@
-"""Token inputs to measure with: made up, valid, and the same every time.
+"""Makes up token inputs to measure with: valid, and the same every time.
 
 Standard library only at run time, as memory is measured before numpy is imported.
 """
@@ -8,6 +8,7 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from osd_edge.device_tests.plan import SEED
 from osd_edge.errors import Code, InputError
 
 if TYPE_CHECKING:
@@ -16,20 +17,19 @@ if TYPE_CHECKING:
 
     from osd_edge.formats.package.manifest import BaseManifest
 
-SEED = 1
-_TOKENIZER = "tokenizer.json"  # base_manifest.TOKENIZER, whose module imports numpy
+_TOKENIZER = "tokenizer.json"  # as in `formats.package.manifest`, which imports numpy
 _SMALL_IDS = range(2, 10)  # where there is no tokenizer: every vocabulary has these
 
 
 def token_ids(base: Path, batch: int, tokens: int) -> list[list[int]]:
-    """Ids `[batch, tokens]` drawn with a fixed seed from the vocabulary of base package `base`."""
+    """Draws ids `[batch, tokens]` with a fixed seed from base package `base`'s vocabulary."""
     ids = _vocabulary(base / _TOKENIZER)
     rng = random.Random(SEED)
     return [rng.choices(ids, k=tokens) for _ in range(batch)]
 
 
 def graph_inputs(manifest: "BaseManifest", ids: list[list[int]]) -> "dict[str, NDArray[np.int64]]":
-    """Every token input of the base, `[batch, tokens]`: `ids`, a full mask, zeros elsewhere.
+    """Makes every token input of the base, `[batch, tokens]`: `ids`, a full mask, else zeros.
 
     Raises InputError `input.max-length` where the base takes no such length.
     """

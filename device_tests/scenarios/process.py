@@ -1,4 +1,4 @@
-"""Starting the process that plays a scenario, and making sense of how it ends."""
+"""Starts the process that plays a scenario, and makes sense of how it ends."""
 
 import json
 import signal
@@ -13,21 +13,21 @@ from osd_edge.errors import Code, DeviceError, refusal_of, shown
 _GRACE_SECONDS = 10.0
 
 
-def play_apart(job: Job) -> dict[str, Any]:
-    """Play `job` in a fresh process; raises what was refused there, or DeviceError."""
-    command = [sys.executable, "-m", "osd_edge.device_tests.job.play"]
+def play_in_process(job: Job) -> dict[str, Any]:
+    """Plays `job` in a fresh process; raises what was refused there, or DeviceError."""
+    command = [sys.executable, "-m", "osd_edge.device_tests.scenarios.play"]
     try:
         process = subprocess.Popen(command, text=True, stdin=PIPE, stdout=PIPE, stderr=PIPE)
     except OSError as error:
         raise DeviceError(Code.DEVICE_PROCESS, f"no process could be started: {error}") from error
     with process:
         try:
-            output, said = process.communicate(job.to_json())
+            output, errors = process.communicate(job.to_json())
         except BaseException:
             _stop(process)
             raise
     if process.returncode != 0:
-        raise _end_of(process.returncode, said)
+        raise _end_of(process.returncode, errors)
     try:
         answer = json.loads(output)
     except ValueError as error:
@@ -39,7 +39,7 @@ def play_apart(job: Job) -> dict[str, Any]:
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
-    """End it politely first, so that it removes the files it has made."""
+    """Ends the process politely first, so that it removes the files it has made."""
     process.terminate()
     try:
         process.wait(_GRACE_SECONDS)

@@ -1,4 +1,4 @@
-"""The process that plays one scenario: the job on standard input, its sheet on standard output.
+"""The process that plays one scenario: reads a job, writes the sheet on standard output.
 
 The answer is one JSON object: the sheet, or `{"refused": [code, message]}`.
 """
@@ -8,17 +8,14 @@ import json
 import os
 import signal
 import sys
-import time
 from typing import Any
 
 from osd_edge.device_tests.job.sheet import Job, Sheet
 from osd_edge.errors import Code, InputError, OsdEdgeError
 
-CLOCK = time.monotonic_ns  # the system's, the same in every process
-
 
 def play(job: Job) -> dict[str, Any]:
-    """Play `job` in this process and give its answer."""
+    """Plays `job` in this process and returns its answer."""
     sheet = Sheet()
     try:
         if job.pin:
@@ -44,7 +41,7 @@ def _pin(processors: tuple[int, ...]) -> None:
 
 
 def main() -> None:
-    """Read the job, play it, print the answer; what libraries print goes to standard error."""
+    """Reads the job, plays it, prints the answer; what libraries print goes to standard error."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by which folders are left tidily
     job = Job.from_json(sys.stdin.read())
     answer, sys.stdout = sys.stdout, sys.stderr

@@ -1,6 +1,6 @@
-"""The way without this project: a session for each fine-tuned model, until memory is gone.
+"""Opens a session for each fine-tuned model until memory is gone: the way without osd-edge.
 
-    python -m osd_edge.device_tests.gauges.many_models MODEL.onnx… [--tokens N]
+    python -m osd_edge.device_tests.programs.many_models MODEL.onnx… [--tokens N]
 
 opens them one after another in a second process, runs each once and keeps it. That process may
 be killed for want of memory; this one is small and lives to tell. A line of JSON after each
@@ -22,8 +22,8 @@ from osd_edge.device_tests.gauges.memory import read_memory
 
 
 def open_one_by_one(models: Sequence[Path], *, tokens: int = 128) -> Iterator[dict[str, Any]]:
-    """Open `models` (ONNX files) in a process of their own: what is printed, line by line."""
-    command = [sys.executable, "-m", "osd_edge.device_tests.gauges.many_models", "--here"]
+    """Opens `models` (ONNX files) in a process of their own; yields what it prints."""
+    command = [sys.executable, "-m", "osd_edge.device_tests.programs.many_models", "--here"]
     command += ["--tokens", str(tokens), *map(str, models)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -38,7 +38,7 @@ def open_one_by_one(models: Sequence[Path], *, tokens: int = 128) -> Iterator[di
 
 
 def open_here(models: Sequence[Path], tokens: int) -> Iterator[dict[str, Any]]:
-    """Open each model in this process, run it once, keep it, and tell the memory then."""
+    """Opens each model in this process, runs it once, keeps it, and yields the memory then."""
     import numpy as np
 
     from osd_edge.runtime.graph import open_graph
@@ -54,8 +54,8 @@ def open_here(models: Sequence[Path], tokens: int) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    """Open what the command line names."""
-    parser = argparse.ArgumentParser(prog="python -m osd_edge.device_tests.gauges.many_models")
+    """Opens what the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m osd_edge.device_tests.programs.many_models")
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--here", action="store_true", help="in this process")

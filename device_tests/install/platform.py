@@ -1,4 +1,4 @@
-"""What a device is, as far as it decides which wheels run there."""
+"""Describes a device, as far as it decides which wheels run there."""
 
 from dataclasses import dataclass
 
@@ -54,7 +54,7 @@ class Platform:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Platform tags of the wheels that run there, the newest first (PEP 600)."""
+        """Lists platform tags of the wheels that run there, the newest first (PEP 600)."""
         assert self.glibc is not None
         major, newest = self.glibc
         minors = range(newest, 16, -1)
