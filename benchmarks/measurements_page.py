@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from osd_edge.device_tests.render import Table, to_markdown
+from osd_edge.device_tests import Table, to_markdown
 from osd_edge.device_tests.render.figures import NONE, scenario_of, text_of
 from osd_edge.device_tests.render.markdown import markdown_table
 from osd_edge.device_tests.report.schema import Report

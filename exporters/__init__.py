@@ -11,7 +11,9 @@ are imported when they are used, so that the package itself loads without torch.
 ('bert', 'mr')
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from osd_edge.on_demand import import_on_demand
 
 if TYPE_CHECKING:
     from osd_edge.exporters.base_options import BaseOptions
@@ -35,22 +37,16 @@ __all__ = [
     "export_tasks",
 ]
 
-_WHERE = {
-    "BaseOptions": "base_options",
-    "Budget": "methods.budget",
-    "HeadOptions": "methods.head_options",
-    "TaskExporter": "task",
-    "TaskOptions": "methods.options",
-    "TaskReport": "methods.report",
-    "export_base": "base_package",
-    "export_task": "task",
-    "export_tasks": "many_tasks",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+if not TYPE_CHECKING:  # else type checkers would take any name for one of this module
+    _WHERE = {
+        "BaseOptions": "base_options",
+        "Budget": "methods.budget",
+        "HeadOptions": "methods.head_options",
+        "TaskExporter": "task",
+        "TaskOptions": "methods.options",
+        "TaskReport": "methods.report",
+        "export_base": "base_package",
+        "export_task": "task",
+        "export_tasks": "many_tasks",
+    }
+    __getattr__, __dir__ = import_on_demand(__name__, _WHERE)

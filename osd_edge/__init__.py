@@ -18,8 +18,9 @@ it is first asked for.
 ('red', 'green', 'blue')
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from osd_edge.on_demand import import_on_demand
 
 if TYPE_CHECKING:
     from osd_edge.data.examples import Example, read_examples, write_tsv
@@ -75,31 +76,32 @@ __all__ = [
     "write_tsv",
 ]
 
-# Where the public names are that are not in osd_edge.errors.
-_MODULES = {
-    "BaseManifest": "formats.package.manifest",
-    "Bundle": "formats.bundle.model",
-    "Example": "data.examples",
-    "Progress": "data.progress",
-    "check_digests": "formats.package.manifest",
-    "check_fits": "formats.package.fits",
-    "read_bundle": "formats.bundle.reader",
-    "read_bundle_file": "formats.bundle.reader",
-    "read_examples": "data.examples",
-    "read_manifest": "formats.package.manifest",
-    "silent": "data.progress",
-    "write_bundle": "formats.bundle.writer",
-    "write_tsv": "data.examples",
-}
-
 if not TYPE_CHECKING:  # else type checkers would take any name for one of this module
-
-    def __getattr__(name: str) -> object:
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)
-        globals()[name] = value
-        return value
-
-    def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__})
+    _WHERE = {
+        "BaseError": "errors",
+        "BaseManifest": "formats.package.manifest",
+        "BudgetError": "errors",
+        "Bundle": "formats.bundle.model",
+        "BundleError": "errors",
+        "Code": "errors",
+        "DataError": "errors",
+        "DeviceError": "errors",
+        "Example": "data.examples",
+        "InputError": "errors",
+        "ModelError": "errors",
+        "OsdEdgeError": "errors",
+        "OutputError": "errors",
+        "Progress": "data.progress",
+        "ReportError": "errors",
+        "TaskError": "errors",
+        "check_digests": "formats.package.manifest",
+        "check_fits": "formats.package.fits",
+        "read_bundle": "formats.bundle.reader",
+        "read_bundle_file": "formats.bundle.reader",
+        "read_examples": "data.examples",
+        "read_manifest": "formats.package.manifest",
+        "silent": "data.progress",
+        "write_bundle": "formats.bundle.writer",
+        "write_tsv": "data.examples",
+    }
+    __getattr__, __dir__ = import_on_demand(__name__, _WHERE)

@@ -24,7 +24,7 @@ def to_csv(report: Report) -> str:
     Example:
         >>> from pathlib import Path
         >>> from osd_edge.device_tests import read_report
-        >>> from osd_edge.device_tests.render import to_csv
+        >>> from osd_edge.device_tests import to_csv
         >>> to_csv(read_report(Path("report.json"))).splitlines()[0]
         'scenario,role,status,of,figure,n,min,p10,p50,p90,p95,p99,trimmed_mean,missing'
     """

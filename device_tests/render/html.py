@@ -25,7 +25,7 @@ def to_html(report: Report) -> str:
     Example:
         >>> from pathlib import Path
         >>> from osd_edge.device_tests import read_report
-        >>> from osd_edge.device_tests.render import to_html
+        >>> from osd_edge.device_tests import to_html
         >>> page = to_html(read_report(Path("report.json")))
         >>> page.startswith("<!doctype html>"), "<svg" in page
         (True, True)

@@ -22,7 +22,7 @@ def to_markdown(report: Report, *, level: int = 1) -> str:
     Example:
         >>> from pathlib import Path
         >>> from osd_edge.device_tests import read_report
-        >>> from osd_edge.device_tests.render import to_markdown
+        >>> from osd_edge.device_tests import to_markdown
         >>> print(to_markdown(read_report(Path("report.json")), level=2).splitlines()[0])
         ## What tasks cost on this device
     """

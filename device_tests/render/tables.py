@@ -41,7 +41,7 @@ class Table:
         note: What stands below it; empty for nothing.
 
     Example:
-        >>> from osd_edge.device_tests.render import Table
+        >>> from osd_edge.device_tests import Table
         >>> Table("Swaps", ("task", "ms"), (("mr", "4.00"),)).note
         ''
     """
@@ -64,7 +64,7 @@ def facts_of(report: Report) -> list[tuple[str, str]]:
     Example:
         >>> from pathlib import Path
         >>> from osd_edge.device_tests import read_report
-        >>> from osd_edge.device_tests.render import facts_of
+        >>> from osd_edge.device_tests import facts_of
         >>> facts_of(read_report(Path("report.json")))[:2]
         [('date', '2026-01-02T03:04:05+00:00'), ('how', 'measured on the machine itself')]
     """
@@ -118,7 +118,7 @@ def tables_of(report: Report) -> list[Table]:
     Example:
         >>> from pathlib import Path
         >>> from osd_edge.device_tests import read_report
-        >>> from osd_edge.device_tests.render import tables_of
+        >>> from osd_edge.device_tests import tables_of
         >>> tables_of(read_report(Path("report.json")))[0].title
         'Ways to have many tasks'
     """

@@ -93,7 +93,7 @@ def bench(
     not, where a scenario fails, or (with --fail-on-change) where a figure changed beyond noise.
     """
     from osd_edge.data.files import check_file_writable, check_outputs, write_file
-    from osd_edge.device_tests.render import to_csv, to_html, to_markdown
+    from osd_edge.device_tests import to_csv, to_html, to_markdown
     from osd_edge.device_tests.report.printable import printable
 
     writers = ((csv_file, to_csv), (markdown_file, to_markdown), (html_file, to_html))
@@ -185,7 +185,7 @@ def _write_json(path: Path, report: Report) -> None:
 
 def describe(report: Report) -> str:
     """Words the report as tables for a terminal, the verdict last."""
-    from osd_edge.device_tests.render import facts_of, tables_of
+    from osd_edge.device_tests import facts_of, tables_of
     from osd_edge.device_tests.report.printable import printable
 
     lines = [f"{name:9} {value}" for name, value in facts_of(report)]

@@ -8,10 +8,7 @@ from typing import Any
 import pytest
 
 from osd_edge import device_tests
-from osd_edge.device_tests import render
 from tests.support.reports import made_up
-
-PUBLIC = [(module, name) for module in (device_tests, render) for name in module.__all__]
 
 
 @pytest.fixture
@@ -29,10 +26,10 @@ def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("reports")
-@pytest.mark.parametrize(("module", "name"), PUBLIC, ids=[name for _, name in PUBLIC])
-def test_the_examples_of_a_public_name_run(module: Any, name: str) -> None:
+@pytest.mark.parametrize("name", device_tests.__all__)
+def test_the_examples_of_a_public_name_run(name: str) -> None:
     runner = doctest.DocTestRunner(optionflags=doctest.IGNORE_EXCEPTION_DETAIL)
-    tests = doctest.DocTestFinder(recurse=False).find(getattr(module, name), name, globs={})
+    tests = doctest.DocTestFinder(recurse=False).find(getattr(device_tests, name), name, globs={})
     output: list[str] = []
     for test in tests:
         runner.run(test, out=output.append)

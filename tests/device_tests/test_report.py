@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osd_edge.device_tests.render import svg, tables_of, to_csv, to_html, to_markdown
+from osd_edge.device_tests import tables_of, to_csv, to_html, to_markdown
+from osd_edge.device_tests.render import svg
 from osd_edge.device_tests.render.charts import charts_of
 from osd_edge.device_tests.render.figures import digits
 from osd_edge.device_tests.report.check import check_report, parse_report, read_report

@@ -70,6 +70,17 @@ def read_imports(sources: dict[str, Source]) -> list[Import]:
     ]
 
 
+def read_named(sources: dict[str, Source]) -> list[Import]:
+    """Finds the modules that another names in a string, to load or to start them."""
+    return [
+        Import(source.module, node.value, node.lineno, False)
+        for source in sources.values()
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in sources
+        if node.value != source.module
+    ]
+
+
 def _imports_of(source: Source, sources: dict[str, Source]) -> Iterator[Import]:
     for_types = {
         id(inside)

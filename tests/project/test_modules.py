@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.project.known import hold
 from tests.project.rooms import Source, read_sources
 
 MOST_PARAMETERS = 6
@@ -20,16 +19,16 @@ SOURCES = read_sources()
 
 
 def test_every_module_says_what_it_is() -> None:
-    hold("docstring", _wordless(SOURCES))
+    assert sorted(_wordless(SOURCES)) == []
 
 
 def test_no_function_takes_too_much() -> None:
-    hold("parameters", _greedy(SOURCES))
+    assert sorted(_greedy(SOURCES)) == []
 
 
 def test_nothing_depends_on_the_links_in_the_package() -> None:
     """In osd_edge/ they lead to the other three packages, in a checkout only."""
-    hold("path from osd_edge", _paths_from_the_package(SOURCES))
+    assert sorted(_paths_from_the_package(SOURCES)) == []
 
 
 @pytest.mark.parametrize(
