@@ -78,7 +78,9 @@ def _option(named: tuple[str, "dataclasses.Field[Any]"]) -> Callable[[Command], 
     name, field = named
     facts = field.metadata
     if facts.get("switch"):
-        return click.option(facts["flag"], name, default=field.default, help=facts["help"])
+        return click.option(
+            facts["flag"], name, is_flag=True, default=field.default, help=facts["help"]
+        )
     more: dict[str, Any] = {key: facts[key] for key in ("multiple", "required") if key in facts}
     if facts.get("shown"):
         more |= {"default": field.default, "show_default": True}
