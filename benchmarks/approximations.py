@@ -81,15 +81,18 @@ def divergences(
     """Divergence on `scored` of a bundle made on `tuning`, by budget."""
     from osd_edge.exporters.demo.minilm import minilm_folder
     from osd_edge.exporters.methods.budget import parse_budget
-    from osd_edge.exporters.scoring.calibrated_task import measure
+    from osd_edge.exporters.methods.osd_rd.bundles import RateDistortionBundles, Wanted
+    from osd_edge.exporters.scoring.calibrated_task import calibrated
     from osd_edge.exporters.task import TaskExporter
 
     unlabelled = [Example(e.text, text_pair=e.text_pair) for e in scored]
     exporter = TaskExporter(minilm_folder(), tuned, calibration=tuning, progress=bar)
-    measured = measure(exporter.pair, unlabelled, model=exporter.model)
+    source = exporter.source
+    measured = calibrated(source.models, unlabelled, model=source.model)
     found = {}
     for budget in budgets:
-        coded = exporter.coded_task(0).within("t", parse_budget(budget), "none")
+        bundles = source.shared(RateDistortionBundles, 0)
+        coded = bundles.within(Wanted("t", "none"), parse_budget(budget))
         score = measured.score(coded.bundle.sites, coded.bundle.head)
         found[budget] = round(score.loss, 4)
     return found

@@ -19,7 +19,7 @@ from osd_edge.cli.output import bar
 from osd_edge.data.files import make_folder, write_file
 from osd_edge.device_tests import Plan, Report, measure, read_report
 from osd_edge.device_tests.gauges.memory import available_bytes
-from osd_edge.device_tests.render.figures import scenario_of, worded
+from osd_edge.device_tests.render.figures import scenario_of, text_of
 
 SCENARIOS = ("start", "base", "task", "tasks", "swap", "memory-low")
 _ROOM = 2.6  # times the weights: the file's pages, what onnxruntime prepares of them, and a run
@@ -101,7 +101,7 @@ def table(model: str, reports: dict[str, Any]) -> str:
         cells: Sequence[str] = [
             "not enough memory here"
             if report is None
-            else worded(scenario_of(report, scenario), figure)
+            else text_of(scenario_of(report, scenario), figure)
             for report in reports.values()
         ]
         lines.append(f"| {title} | {' | '.join(cells)} |")

@@ -9,9 +9,10 @@ import numpy as np
 from osd_edge.data.examples import Example
 from osd_edge.exporters.compare.peers.bundles import restore_bundle
 from osd_edge.exporters.models.fine_tuned import open_fine_tuned
-from osd_edge.exporters.scoring.calibration import MAX_TOKENS
+from osd_edge.exporters.scoring.batches import MAX_TOKENS
 from osd_edge.exporters.scoring.task_model import TaskModel
 from osd_edge.exporters.scoring.text_set import TextSet
+from osd_edge.exporters.scoring.weight_sets import Dense
 from osd_edge.runtime import EdgeSession
 
 ROWS = 200
@@ -43,8 +44,8 @@ def check_device(
     pair = open_fine_tuned(base, tuned)
     model = TaskModel(pair.backbone, pair.tuned)
     restored = restore_bundle(bundle.read_bytes(), pair.backbone)
-    model.set_weights(restored.deltas, restored.head)
-    expected = TextSet(pair, chosen).logits(model.module).numpy()
+    with model.at(Dense(restored.deltas, restored.head)) as module:
+        expected = TextSet(pair, chosen).logits(module).numpy()
     session = EdgeSession(package)
     task = session.load(bundle)
     found = []

@@ -21,7 +21,7 @@ from osd_edge.data.files import make_folder, write_file
 from osd_edge.data.progress import silent
 from osd_edge.data.sizes import format_size
 from osd_edge.device_tests.devices.emulated_pi import EmulatedPi
-from osd_edge.device_tests.emulated.boot import JOB, Job, run
+from osd_edge.device_tests.emulated.boot import PROGRAM_FOLDER, Program, run
 from osd_edge.device_tests.emulated.build import EmulatedMachine, build
 from osd_edge.device_tests.measure import keep_nothing
 from osd_edge.device_tests.plan import Plan
@@ -70,10 +70,12 @@ def models_until_killed(machine: EmulatedMachine, base: Path, count: int, tokens
             for part in (PLAIN_MODEL, WEIGHTS):
                 shutil.copyfile(base / part, copy / part)
         size = sum((base / part).stat().st_size for part in (PLAIN_MODEL, WEIGHTS))
-        models = [f"{JOB}/{path.name}/{PLAIN_MODEL}" for path in sorted(folder.iterdir())]
-        arguments = ["-m", "osd_edge.device_tests.gauges.many_models", "--tokens", str(tokens)]
+        models = [
+            f"{PROGRAM_FOLDER}/{path.name}/{PLAIN_MODEL}" for path in sorted(folder.iterdir())
+        ]
+        arguments = ["-m", "osd_edge.device_tests.programs.many_models", "--tokens", str(tokens)]
         arguments += models
-        ran = run(machine, Job(arguments, folder, limit_seconds=_LIMIT_SECONDS), into)
+        ran = run(machine, Program(arguments, folder, limit_seconds=_LIMIT_SECONDS), into)
         printed = (ran.out / "stdout").read_text("utf-8").splitlines()
     lines: list[dict[str, Any]] = [json.loads(line) for line in printed if line.endswith("}")]
     opened = [line["memory"] for line in lines if "memory" in line]
@@ -106,10 +108,15 @@ def instructions(
         shutil.copytree(base, folder / "base")
         for path in bundles:
             shutil.copyfile(path, folder / path.name)
-        paths = [f"{JOB}/{path.name}" for path in bundles]
-        arguments = ["-m", "osd_edge.device_tests.gauges.instructions", f"{JOB}/base", *paths]
+        paths = [f"{PROGRAM_FOLDER}/{path.name}" for path in bundles]
+        arguments = [
+            "-m",
+            "osd_edge.device_tests.programs.instructions",
+            f"{PROGRAM_FOLDER}/base",
+            *paths,
+        ]
         arguments += ["--tokens", str(tokens)]
-        job = Job(arguments, folder, counting=True, limit_seconds=_LIMIT_SECONDS)
+        job = Program(arguments, folder, counting=True, limit_seconds=_LIMIT_SECONDS)
         ran = run(machine, job, into)
         if ran.status != 0:
             raise DeviceError(

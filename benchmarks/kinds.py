@@ -23,7 +23,7 @@ from benchmarks.kinds_models import train_finder, train_tagger
 from osd_edge.cli.output import bar, percent, table
 from osd_edge.data.examples import Example
 from osd_edge.exporters import TaskExporter, export_base
-from osd_edge.exporters.demo.finetune import finetune
+from osd_edge.exporters.demo.finetune import Training, finetune
 from osd_edge.exporters.demo.minilm import minilm_folder
 from osd_edge.exporters.demo.tasks import demo_tasks, generate
 from osd_edge.exporters.quiet import quiet_libraries
@@ -49,7 +49,7 @@ def _classifier(base: Path, out: Path, train: int, test: int) -> Kind:
     task = demo_tasks()[1]
     data = generate(task)
     if not (out / "model.safetensors").is_file():
-        finetune(base, task.labels, data.train[:train], out, epochs=_EPOCHS, progress=bar)
+        finetune(base, task.labels, data.train[:train], out, Training(epochs=_EPOCHS), bar)
     classify = pipeline("text-classification", model=str(out))
     return Kind(
         "classifier",

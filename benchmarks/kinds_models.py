@@ -48,7 +48,8 @@ def train_tagger(
                     labels[row, i] = _tag(example, start, end)
         return dict(tokens) | {"labels": labels}
 
-    return _train(model, tokenizer, examples, targets, out, epochs, progress)
+    tokenizer.save_pretrained(out)
+    return _train(model, examples, targets, out, epochs, progress)
 
 
 def train_finder(
@@ -70,7 +71,8 @@ def train_finder(
         places = {"start_positions": torch.tensor(starts), "end_positions": torch.tensor(ends)}
         return dict(tokens) | places
 
-    return _train(model, tokenizer, examples, targets, out, epochs, progress)
+    tokenizer.save_pretrained(out)
+    return _train(model, examples, targets, out, epochs, progress)
 
 
 def _tag(example: Tagged, start: int, end: int) -> int:
@@ -82,7 +84,6 @@ def _tag(example: Tagged, start: int, end: int) -> int:
 
 def _train(
     model: Any,
-    tokenizer: Any,
     examples: Sequence[Any],
     targets: Callable[[Sequence[Any]], dict[str, torch.Tensor]],
     out: Path,
@@ -106,5 +107,4 @@ def _train(
         schedule.step()
         optimizer.zero_grad()
     model.eval().save_pretrained(out)
-    tokenizer.save_pretrained(out)
     return out

@@ -15,8 +15,7 @@ from pathlib import Path
 from benchmarks.measurements_page import page
 from osd_edge.cli.output import bar
 from osd_edge.data.files import make_folder, write_file
-from osd_edge.device_tests import Plan, Report, measure, read_report
-from osd_edge.device_tests.render import to_html
+from osd_edge.device_tests import Plan, Report, measure, read_report, to_html
 from osd_edge.errors import OsdEdgeError
 
 BUDGET = "16KiB"

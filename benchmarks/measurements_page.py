@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from osd_edge.device_tests.render import Table, to_markdown
-from osd_edge.device_tests.render.figures import NONE, scenario_of, worded
+from osd_edge.device_tests import Table, to_markdown
+from osd_edge.device_tests.render.figures import NONE, scenario_of, text_of
 from osd_edge.device_tests.render.markdown import markdown_table
 from osd_edge.device_tests.report.schema import Report
 
@@ -53,7 +53,7 @@ def _short(reports: Sequence[Report]) -> Table:
         ("on disk, as many models", "models", "disk_bytes"),
     )
     rows = [
-        (title, *(worded(scenario_of(report, name), figure) for report in reports))
+        (title, *(text_of(scenario_of(report, name), figure) for report in reports))
         for title, name, figure in wanted
     ]
     kept = [row for row in rows if any(cell != NONE for cell in row[1:])]

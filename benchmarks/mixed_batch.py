@@ -18,7 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from osd_edge.device_tests.gauges.samples import ratio_of, time_ms
-from osd_edge.device_tests.inputs import SEED, graph_inputs, token_ids
+from osd_edge.device_tests.job.inputs import graph_inputs, token_ids
+from osd_edge.device_tests.plan import SEED
 from osd_edge.runtime import EdgeSession
 
 _WARM_UP_ROUNDS = 3

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from osd_edge.data.progress import Progress, silent
-from osd_edge.device_tests.devices.own_wheel import content_digest, own_wheel
 from osd_edge.device_tests.emulated.cache import cached
+from osd_edge.device_tests.install.own_wheel import content_digest, own_wheel
 from osd_edge.exporters import export_base, export_task
 from osd_edge.exporters.demo.minilm import minilm_folder
 

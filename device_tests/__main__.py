@@ -1,4 +1,4 @@
-"""`python -m osd_edge.device_tests`: is this device right, and what do tasks cost on it?
+"""Measures this device from the command line: `python -m osd_edge.device_tests`.
 
 Offline, with nothing but numpy and onnxruntime (not even click): conformance, then every
 scenario, then a verdict in one line. Exit codes: 0 passed, 1 failed or broken off, 2 wrong usage.
@@ -12,22 +12,23 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from osd_edge import __version__
 from osd_edge.data.files import check_file_writable, check_outputs, write_file
 from osd_edge.data.sizes import format_size
 from osd_edge.device_tests.measure import measure
-from osd_edge.device_tests.plan import Plan, processor_list, scenario_list
+from osd_edge.device_tests.plan import OPTIONS, SCENARIOS, Plan, plan_of
 from osd_edge.device_tests.report.schema import Report, Scenario, middle
-from osd_edge.device_tests.scenarios import SCENARIOS
 from osd_edge.errors import OsdEdgeError, shown
 
 T = TypeVar("T")
 
+_TYPES: dict[str, Any] = {"whole": int, "number": float, "path": Path}
+
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Runs the command line and returns the exit code."""
     options = _parser().parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -61,47 +62,47 @@ class _Watcher:
     def __init__(self, file: Path | None) -> None:
         self._file = file
         self._report: Report | None = None
-        self._told: set[str] = set()
+        self._printed: set[str] = set()
 
     def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
-        """No bar: lines, which a log can keep."""
+        """Passes the steps through: this command prints lines, which a log can keep, and no bar."""
         yield from items
 
     def keep(self, report: Report) -> None:
-        """Take the report so far."""
+        """Takes the report so far."""
         self._report = report
         if self._file is not None:
             write_file(self._file, (json.dumps(report, indent=1) + "\n").encode())
         conformance = report["conformance"]
         if conformance["status"] != "not_run":
             wrong = len(conformance["failures"])
-            self._tell(
+            self._print_once(
                 "conformance",
                 f"{conformance['status']}, {conformance['cases'] - wrong} of "
                 f"{conformance['cases']} cases",
             )
             for failure in conformance["failures"]:
-                self._tell(
+                self._print_once(
                     f"  {failure['id']}",
                     f"expected {failure['expected']}, found {failure['found']}",
                 )
         for scenario in report["scenarios"]:
             if scenario["status"] != "not_reached":
-                self._tell(scenario["id"], _line(scenario))
+                self._print_once(scenario["id"], _line(scenario))
 
     def print_verdict(self) -> None:
-        """The last line."""
+        """Prints the verdict, the last line."""
         if self._report is not None:
             _say(self._report["verdict"]["line"])
 
-    def _tell(self, name: str, line: str) -> None:
-        if name not in self._told:
-            self._told.add(name)
+    def _print_once(self, name: str, line: str) -> None:
+        if name not in self._printed:
+            self._printed.add(name)
             _say(f"{name:20} {line}")
 
 
 def _say(line: str) -> None:
-    """Print a line, as long as anybody listens: the measurement goes on without."""
+    """Prints a line as long as anybody listens; without a listener the measurement goes on."""
     try:
         print(line, flush=True)
     except BrokenPipeError:
@@ -109,7 +110,7 @@ def _say(line: str) -> None:
 
 
 def _line(scenario: Scenario) -> str:
-    """What a scenario found, in a line."""
+    """Words what a scenario found, in one line."""
     if scenario["reason"] is not None:
         reason = scenario["reason"]
         return f"{scenario['status']}: {reason['message']} [{reason['code']}]"
@@ -135,60 +136,31 @@ def _line(scenario: Scenario) -> str:
 
 
 def _plan(options: argparse.Namespace) -> Plan:
-    plan = Plan(
-        base=options.base,
-        bundles=tuple(options.bundle),
-        tokens=options.tokens,
-        batch=options.batch,
-        threads=options.threads,
-        runs=options.runs,
-        seconds=options.seconds,
-        repeats=options.repeats,
-        tasks=options.tasks,
-        soak_swaps=options.soak_swaps,
-        scenarios=scenario_list(options.scenarios),
-        pin=() if options.pin is None else processor_list(options.pin),
-        scratch=options.scratch,
-        withhold_latency=options.withhold_latency,
-        emulated=options.emulated,
-    )
+    plan = plan_of(vars(options))
     return plan.quick() if options.quick else plan
 
 
 def _parser() -> argparse.ArgumentParser:
-    usual = Plan()
     parser = argparse.ArgumentParser(
         prog="python -m osd_edge.device_tests",
         description="Conformance and measurement of OSD Edge on this device.",
+        epilog=f"The scenarios are {', '.join(scenario.id for scenario in SCENARIOS)}.",
     )
     add = parser.add_argument
     add("--version", action="version", version=__version__)
-    add("--base", type=Path, metavar="DIR", help="base package; default: the small model inside")
-    add("--bundle", type=Path, action="append", default=[], metavar="FILE", help="repeatable")
-    add("--json", type=Path, metavar="FILE", help="the report, rewritten after each scenario")
+    for option in OPTIONS:
+        text = option.help[0].lower() + option.help[1:].removesuffix(".")
+        add(
+            option.flag,
+            dest=option.name,
+            type=_TYPES.get(option.kind, str),
+            action="append" if option.repeated else "store",
+            default=option.unset,
+            metavar=option.metavar,
+            help=f"{text} ({option.default})" if option.is_number else text,
+        )
     add("--quick", action="store_true", help="few runs: shows that all works; times say little")
-    add(
-        "--scenarios",
-        default="",
-        metavar="LIST",
-        help=f"some of {','.join(scenario.id for scenario in SCENARIOS)}; default: all",
-    )
-    for name, kind, text in (
-        ("tokens", int, "tokens of an input"),
-        ("batch", int, "rows of an input"),
-        ("threads", int, "of a session; 0: all cores"),
-        ("runs", int, "timed runs of each thing, at least"),
-        ("seconds", float, "timed seconds of each thing, at least"),
-        ("repeats", int, "processes for the figures of a start"),
-        ("tasks", int, "loaded at once where that counts"),
-        ("soak-swaps", int, "swaps of the soak"),
-    ):
-        default = getattr(usual, name.replace("-", "_"))
-        add(f"--{name}", type=kind, default=default, metavar="N", help=f"{text} ({default})")
-    add("--pin", metavar="CPU,…", help="stay on these processors")
-    add("--scratch", type=Path, metavar="DIR", help="where copies of models go")
-    add("--withhold-latency", metavar="REASON", help="report no times, for this reason")
-    add("--emulated", metavar="TEXT", help="what emulates this machine; reports no times")
+    add("--json", type=Path, metavar="FILE", help="the report, rewritten after each scenario")
     return parser
 
 

@@ -1,8 +1,7 @@
-"""The whole measurement of this machine, scenario by scenario, and the report of it."""
+"""Measures this machine, scenario by scenario, and writes the report of it."""
 
 import copy
 import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,31 +11,47 @@ from osd_edge import __version__
 from osd_edge.data.progress import Progress, silent
 from osd_edge.device_tests.data import MODEL_FOLDER
 from osd_edge.device_tests.gauges.samples import spread_of
-from osd_edge.device_tests.gauges.sensors import Reading, put_conditions, read_sensors
-from osd_edge.device_tests.inputs import token_ids
-from osd_edge.device_tests.job.play import CLOCK
-from osd_edge.device_tests.job.process import play_apart
-from osd_edge.device_tests.job.sheet import Job, Sheet
-from osd_edge.device_tests.plan import Plan, check_plan
+from osd_edge.device_tests.gauges.sensors import SensorSnapshot, put_conditions, read_sensors
+from osd_edge.device_tests.job.inputs import token_ids
+from osd_edge.device_tests.job.sheet import CLOCK, Job, Sheet
+from osd_edge.device_tests.plan import BY_ID, SCENARIOS, Plan, ScenarioInfo, check_plan
 from osd_edge.device_tests.report.schema import SCHEMA, Report, Scenario, withhold_times
 from osd_edge.device_tests.report.verdict import verdict_of
-from osd_edge.device_tests.scenarios import BY_ID, SCENARIOS, ScenarioInfo
+from osd_edge.device_tests.scenarios.process import play_in_process
 from osd_edge.errors import Code, OsdEdgeError, shown
 
 Keep = Callable[[Report], None]
 
 
 def keep_nothing(report: Report) -> None:
-    """Where nobody wants the results so far."""
+    """Takes a report and drops it, for callers who do not want the results so far."""
 
 
 def measure(plan: Plan, *, progress: Progress = silent, keep: Keep = keep_nothing) -> Report:
-    """Measure what `plan` says on this machine.
+    """Measures what `plan` says on this machine, conformance first, and returns the report.
 
-    `keep` gets the report at the beginning and again after each step, whole each time; what is
-    not reached yet says so. Conformance comes first. An interrupt is passed on, after `keep` has
-    got what there is. Raises InputError, BaseError, BundleError where there is nothing to measure,
-    also after `keep`.
+    Args:
+        plan: What to measure, how often and how long.
+        progress: Wraps the steps for whoever shows them, as `progress(steps, label)`.
+        keep: Gets the report at the beginning and again after each step, whole each time; what is
+            not reached yet says so. It also gets what there is before an error is passed on.
+
+    Returns:
+        The report. A scenario that failed is in it with the reason, and so is the verdict.
+
+    Raises:
+        InputError: The plan is out of bounds, or names a scenario that there is not.
+        BaseError: The base package cannot be opened.
+        BundleError: A bundle cannot be read or does not fit the base.
+        DeviceError: The process of a check could not be started, or ended before its answer.
+
+    Example:
+        >>> from osd_edge.device_tests import Plan, measure
+        >>> report = measure(Plan(scenarios=("imports",)).quick())
+        >>> report["verdict"]["status"], report["conformance"]["status"]
+        ('passed', 'passed')
+        >>> report["scenarios"][0]["figures"]["pss_bytes"]["n"]  # of two processes
+        2
     """
     check_plan(plan)
     run = _Run(plan, keep)
@@ -65,30 +80,33 @@ class _Run:
         plan = self.plan
         self.report = _empty_report(plan)
         self.began = _own_cpu_seconds()
-        self.readings: list[Reading] = [read_sensors()]
+        self.snapshots: list[SensorSnapshot] = [read_sensors()]
         self.job = _job(plan)
         self.hand_over(finished=False)
 
     def take(self, step: str) -> None:
-        """One step: `checks`, `conformance`, or a scenario."""
+        """Takes one step: `checks`, `conformance`, or a scenario."""
         if step == "checks":
-            extra = play_apart(replace(self.job, scenario="preflight", started_ns=CLOCK()))["extra"]
+            extra = self._extra("preflight")
             self._take_machine(extra["machine"])
             self.report["base"], self.report["tasks"] = extra["base"], extra["tasks"]
         elif step == "conformance":
-            extra = play_apart(replace(self.job, scenario=step, started_ns=CLOCK()))["extra"]
-            self.report["conformance"] = extra
+            self.report["conformance"] = self._extra(step)
         else:
             (entry,) = (s for s in self.report["scenarios"] if s["id"] == step)
             _play(BY_ID[step], self.job, self.plan, entry)
-        self.readings.append(read_sensors())
+        self.snapshots.append(read_sensors())
         self.hand_over(finished=False)
 
+    def _extra(self, scenario: str) -> Any:
+        """Plays a scenario that measures nothing and returns what it found out for the report."""
+        return play_in_process(replace(self.job, scenario=scenario, started_ns=CLOCK()))["extra"]
+
     def hand_over(self, *, finished: bool) -> None:
-        """Bring the report up to date and give a copy of it to `keep`."""
+        """Brings the report up to date and gives a copy of it to `keep`."""
         report = self.report
         sheet = Sheet()
-        put_conditions(sheet, self.readings, _own_cpu_seconds() - self.began)
+        put_conditions(sheet, self.snapshots, _own_cpu_seconds() - self.began)
         report["conditions"] = {"figures": sheet.figures, "missing": sheet.missing}
         report["noise"] = _noise(report["scenarios"])
         if self.plan.why_no_times is not None:
@@ -104,13 +122,13 @@ class _Run:
 
 
 def _own_cpu_seconds() -> float:
-    """What this process and those that it started have taken so far."""
+    """Sums the processor time of this process and those that it started."""
     own = os.times()
     return own.user + own.system + own.children_user + own.children_system
 
 
 def _play(info: ScenarioInfo, job: Job, plan: Plan, entry: Scenario) -> None:
-    """Play one scenario as often as it wants and fill in its entry of the report."""
+    """Plays one scenario as often as it wants and fills in its entry of the report."""
     if info.times_only and plan.why_no_times is not None:
         entry["status"] = "withheld"
         entry["reason"] = {"code": Code.DEVICE_WITHHELD, "message": plan.why_no_times}
@@ -118,7 +136,8 @@ def _play(info: ScenarioInfo, job: Job, plan: Plan, entry: Scenario) -> None:
     repeats = plan.repeats if info.repeated else 1
     try:
         sheets = [
-            play_apart(replace(job, scenario=info.id, started_ns=CLOCK())) for _ in range(repeats)
+            play_in_process(replace(job, scenario=info.id, started_ns=CLOCK()))
+            for _ in range(repeats)
         ]
     except OsdEdgeError as error:
         entry["status"], entry["reason"] = "failed", {"code": error.code, "message": str(error)}
@@ -131,7 +150,7 @@ def _play(info: ScenarioInfo, job: Job, plan: Plan, entry: Scenario) -> None:
 
 
 def _together(sheets: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The numbers of several processes as spreads; of a figure, those that have it."""
+    """Makes spreads of the numbers of several processes; of a figure, those that have it."""
     together = {}
     for name in sheets[0]:
         known = [sheet[name] for sheet in sheets if sheet.get(name) is not None]
@@ -140,7 +159,7 @@ def _together(sheets: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _noise(scenarios: Sequence[Scenario]) -> Any:
-    """The plain graph against itself, and how far apart processes that do the same ended up."""
+    """Collects how far apart two measurements of one thing ended up."""
     sheet = Sheet()
     for scenario, name, figure in (
         ("base", "aa_ratio", "aa_ratio"),
@@ -208,5 +227,5 @@ def _job(plan: Plan) -> Job:
         pin=plan.pin,
         scratch=None if plan.scratch is None else str(plan.scratch),
         timed=plan.why_no_times is None,
-        started_ns=time.monotonic_ns(),
+        started_ns=CLOCK(),
     )

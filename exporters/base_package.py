@@ -1,28 +1,28 @@
 """`export base`: a Hugging Face model becomes a base package that a device can open."""
 
-import fnmatch
 import hashlib
-from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import onnx
 
 from osd_edge import __version__
 from osd_edge.data.files import staged_folder
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import Code, InputError, shown
+from osd_edge.exporters.base_options import BaseOptions
 from osd_edge.exporters.graph.branches import find_layers, insert_branches
 from osd_edge.exporters.graph.onnx_graph import HIDDEN_OUTPUT, POOLER_OUTPUT, export_graph
 from osd_edge.exporters.graph.weights import store_weights
-from osd_edge.exporters.methods.options import check_base_weights
-from osd_edge.exporters.models.backbone import Backbone, backbone_of
+from osd_edge.exporters.methods.options import check_names
+from osd_edge.exporters.models.backbone import backbone_of
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.compatibility import check_finite
 from osd_edge.exporters.models.fingerprint import fingerprint
 from osd_edge.exporters.models.image_preparation import image_settings
+from osd_edge.exporters.models.sites import choose_sites
 from osd_edge.exporters.models.tokenizer import load_tokenizer, max_tokens
 from osd_edge.formats.package.manifest import (
-    FACTOR_TYPES,
     MANIFEST,
     MODEL,
     PLAIN_MODEL,
@@ -34,31 +34,34 @@ from osd_edge.formats.package.manifest import (
 
 
 def export_base(
-    model: str | Path,
-    out: Path,
-    *,
-    sites: Sequence[str] = ("*",),
-    fuse: bool = True,
-    factors: str = "fp32",
-    weights: str = "fp32",
-    overwrite: bool = False,
-    progress: Progress = silent,
+    model: str | Path, out: Path, *, progress: Progress = silent, **options: Any
 ) -> BaseManifest:
-    """Write the base package of `model` (a folder or hub id) to the folder `out`.
+    """Writes the base package of a model: ONNX graph, manifest and tokenizer.
 
-    `sites` are globs over module paths of linear layers that get a delta branch; the default is
-    all of them. `factors` is the type in which tasks' factors are fed, `fp32` or `fp16`;
-    `weights` that in which the base's weights are stored: `fp32`, `fp16`, `int8` (products in
-    int8, activations rounded as they come) or `int4` (weights alone). Bundles do not depend on
-    either: the fingerprint is that of the original weights. Raises ModelError, InputError or
-    OutputError, and then leaves nothing behind.
+    Args:
+        model: the model, a folder or hub id in Hugging Face format.
+        out: the folder of the package, which is made.
+        progress: shows how far the work is.
+        **options: the fields of BaseOptions: `sites`, `fuse`, `weights`, `factors`, `overwrite`.
+
+    Returns:
+        The package's manifest.
+
+    Raises:
+        ModelError: the model cannot be exported.
+        InputError: an option is malformed, or there is none of that name.
+        OutputError: the folder is taken, or cannot be written. Nothing is left behind.
+
+    Example:
+        >>> from pathlib import Path
+        >>> manifest = export_base("base", Path("package"), sites=["*.attention.*"])
+        >>> manifest.family, manifest.sites[0].u is not None
+        ('bert', True)
     """
-    if factors not in FACTOR_TYPES:
-        raise InputError(
-            Code.INPUT_FACTORS,
-            f"expected one of {', '.join(FACTOR_TYPES)}, found {shown(factors, 40)!r}",
-        )
-    check_base_weights(weights)
+    check_names(options, [field.name for field in fields(BaseOptions)])
+    chosen_options = BaseOptions(**options)
+    sites, fuse, overwrite = chosen_options.sites, chosen_options.fuse, chosen_options.overwrite
+    weights, factors = chosen_options.weights, chosen_options.factors
     base = Checkpoint(model)
     backbone = backbone_of(base)
     chosen = choose_sites(backbone, sites)
@@ -71,11 +74,11 @@ def export_base(
             backbone, folder, WEIGHTS, fuse=fuse, fuse_embeddings=weights == "fp32"
         )
         next(stages)
-        places = find_layers(graph, folder, backbone, progress)
-        graph = store_weights(graph, folder, WEIGHTS, base, places, weights, progress)
+        uses = find_layers(graph, folder, backbone, progress)
+        graph = store_weights(graph, folder / WEIGHTS, base, uses, weights, progress)
         next(stages)
         onnx.save_model(graph, str(folder / PLAIN_MODEL))
-        table = insert_branches(graph, backbone.layers, places, chosen, factors)
+        table = insert_branches(graph, backbone.layers, uses, chosen, factors)
         onnx.save_model(graph, str(folder / MODEL))
         next(stages, None)
         text = _write_tokenizer(base, folder)
@@ -100,21 +103,6 @@ def export_base(
         )
         (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")
     return manifest
-
-
-def choose_sites(backbone: Backbone, globs: Sequence[str]) -> frozenset[str]:
-    """Module paths of the linear layers that any of `globs` matches, e.g. `*.attention.*`.
-
-    Raises InputError `input.sites` where a glob matches none.
-    """
-    names = [layer.name for layer in backbone.layers]
-    for glob in globs:
-        if not fnmatch.filter(names, glob):
-            raise InputError(
-                Code.INPUT_SITES,
-                f"no linear layer matches {glob!r}; one of them is {names[0]!r}",
-            )
-    return frozenset(name for glob in globs for name in fnmatch.filter(names, glob))
 
 
 def _write_tokenizer(base: Checkpoint, folder: Path) -> TextSettings | None:

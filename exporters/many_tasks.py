@@ -15,11 +15,28 @@ def export_tasks(
     executor: Executor,
     **options: Any,
 ) -> list[TaskReport]:
-    """Write the bundle of each fine-tuned model in `tasks`, which are by file to be written.
+    """Writes the bundles of several fine-tuned models over one base, side by side.
 
-    Whole tasks run in `executor`, threads or processes. `options` are those of `export_task`;
-    reports come in the order of `tasks`. The first error of a task is raised once the others have
-    ended, and those have their files.
+    Args:
+        base: the base, a folder or hub id in Hugging Face format.
+        tasks: the fine-tuned models, by the file to be written.
+        executor: threads or processes in which whole tasks run.
+        **options: the fields of TaskOptions that hold for every task.
+
+    Returns:
+        The reports, in the order of `tasks`.
+
+    Raises:
+        OsdEdgeError: the first error of a task, once the others have ended; those have their
+            files.
+
+    Example:
+        >>> from concurrent.futures import ThreadPoolExecutor
+        >>> from pathlib import Path
+        >>> tasks = {Path("a.osd.safetensors"): "tuned", Path("b.osd.safetensors"): "tuned"}
+        >>> with ThreadPoolExecutor(1) as executor:
+        ...     [report.task for report in export_tasks("base", tasks, executor, budget="r=1")]
+        ['a', 'b']
     """
     running = [
         executor.submit(export_task, base, tuned, out, **options) for out, tuned in tasks.items()

@@ -1,240 +1,121 @@
 """`export task`: a fine-tuned model becomes a task bundle over its base.
 
-`osd-rd` and `head` are in `rd/`, the paper's methods in `paper_task.py`.
+The data's way: models and calibration rows are opened as a Source → the method of the options
+makes a bundle and a report → the bundle is written.
 """
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
-from functools import cached_property
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
-from osd_edge.data.examples import Example
-from osd_edge.data.files import is_special, kind_at, write_file
+from osd_edge.data.files import check_file_writable, is_special, kind_at, write_file
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import Code, ModelError, OsdEdgeError, OutputError
-from osd_edge.exporters.base_package import choose_sites
-from osd_edge.exporters.kinds import KINDS
-from osd_edge.exporters.methods.budget import Budget
-from osd_edge.exporters.methods.factorize import changed_layers
-from osd_edge.exporters.methods.options import Options, check_base_weights, check_options
-from osd_edge.exporters.methods.osd_rd.coded_task import CodedTask, calibration_needed
-from osd_edge.exporters.methods.osd_rd.work_folder import WorkFolder
-from osd_edge.exporters.methods.paper import selection as methods
-from osd_edge.exporters.methods.paper.paper_task import PaperTask, labels_needed
+from osd_edge.exporters.methods.base import Method
+from osd_edge.exporters.methods.options import OPENED, TaskOptions, check_names
 from osd_edge.exporters.methods.report import TaskReport
-from osd_edge.exporters.methods.stored.head import HeadOptions
+from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.models.adapted_checkpoint import AdaptedCheckpoint
-from osd_edge.exporters.models.backbone import LinearLayer
 from osd_edge.exporters.models.compatibility import check_differs
-from osd_edge.exporters.models.fine_tuned import FineTuned, open_fine_tuned
-from osd_edge.exporters.models.large import is_large
-from osd_edge.exporters.scoring.calibrated_task import examples_in, read_calibration
+from osd_edge.exporters.scoring.calibrated_task import examples_in
 from osd_edge.exporters.scoring.held_back import check_keep_rows
-from osd_edge.exporters.scoring.task_model import TaskModel
-from osd_edge.formats.bundle.model import write_bundle
+from osd_edge.formats.bundle.writer import write_bundle
+
+_NAMES = tuple(field.name for field in fields(TaskOptions))
 
 
 class TaskExporter:
-    """Bundles of one fine-tuned model: what several exports share is computed once."""
+    """Makes several bundles of one fine-tuned model; what they share is computed once.
+
+    `source` is what methods look at: both models, the sites and the calibration rows.
+
+    Args:
+        base: the base, a folder or hub id in Hugging Face format.
+        tuned: the fine-tuned model, likewise; None where there are adapters in its place.
+        work: a folder in which what is finished of a large model is kept.
+        executor: threads or processes that may do several layers at once, to the same bytes.
+        progress: shows how far the work is.
+        **options: fields of TaskOptions. Those of the models and the rows hold for all bundles,
+            the others where `export` is not told otherwise.
+
+    Raises:
+        ModelError: the two models are not a base and a task over it.
+        DataError: the calibration set cannot be read.
+        InputError: an option is malformed, or there is none of that name.
+
+    Example:
+        >>> from pathlib import Path
+        >>> exporter = TaskExporter("base", "tuned", calibration=Path("sentences.txt"))
+        >>> for size in ("3KiB", "4KiB"):
+        ...     report = exporter.export(Path(f"mr-{size}.osd.safetensors"), budget=size)
+        ...     print(report.size <= 4096)
+        True
+        True
+    """
 
     def __init__(
         self,
         base: str | Path,
         tuned: str | Path | None,
         *,
-        calibration: Path | Sequence[Example] | None = None,
-        sites: Sequence[str] = ("*",),
-        base_weights: str = "fp32",
-        kind: str | None = None,
-        adapters: Sequence[tuple[str | Path, float]] = (),
-        labels: Sequence[str] | None = None,
         work: Path | None = None,
         executor: Executor | None = None,
         progress: Progress = silent,
+        **options: Any,
     ) -> None:
-        """Open both models and the calibration set. Raises ModelError, DataError, InputError.
+        """Open both models and the calibration set."""
+        check_names(options, _NAMES)
+        self.source = Source(
+            TaskOptions(base=base, tuned=tuned, **options),
+            work=work,
+            executor=executor,
+            progress=progress,
+        )
 
-        `sites` are globs over the linear layers that may carry a delta. `base_weights` are those
-        of the package that osd-rd tunes for; its bundles fit every package of the base. `kind`,
-        `adapters` and `labels` are as for `open_fine_tuned`. What osd-rd has finished of a large
-        model is kept in the folder `work`, where there is one; `executor` (threads or
-        processes) may decompose several layers at once, to the same bytes.
+    def export(self, out: Path, *, progress: Progress = silent, **options: Any) -> TaskReport:
+        """Writes one bundle.
+
+        Args:
+            out: the file, whose name names the task unless `name` does.
+            progress: shows how far the work is.
+            **options: fields of TaskOptions, but for those that were given when the models were
+                opened.
+
+        Returns:
+            The report: sizes in bytes, and scores on the calibration set.
+
+        Raises:
+            BudgetError: the budget cannot be met.
+            DataError: the calibration set does not do for what was asked.
+            InputError: an option is malformed, or not one of the method's.
+            ModelError: `model.same` where there is no delta and the method needs one.
+            OutputError: the file cannot be written.
+
+        Example:
+            >>> from pathlib import Path
+            >>> exporter = TaskExporter("base", "tuned")
+            >>> exporter.export(Path("mr.osd.safetensors"), method="truncsvd").method
+            'truncsvd'
         """
-        check_base_weights(base_weights)
-        self._base_weights = base_weights
-        # What has no delta is taken here, for a bundle of its head; `export` refuses it the others.
-        self._models = open_fine_tuned(
-            base,
-            tuned,
-            progress,
-            kind=kind,
-            adapters=adapters,
-            labels=labels,
-            head_only=True,
-        )
-        examples = None
-        if calibration is not None:
-            # Only a classifier of one label has labels that a row of a file could hold.
-            labelled = KINDS[self._models.head.kind].labelled
-            examples = read_calibration(calibration, self._models.labels if labelled else ())
-        self._sites = tuple(sites)
-        chosen = choose_sites(self._models.backbone, sites)
-        pooler = self._models.backbone.family.pooler
-        if pooler is not None and self._models.head.pooling != "pooler":
-            chosen -= {pooler.path}  # nothing reads it
-        self._layers = changed_layers(self._models.backbone, self._models.tuned, chosen)
-        self._examples = examples or ()
-        self._large = is_large(self._models.backbone)
-        self._work = WorkFolder(work) if work is not None and self._large else None
-        self._executor = executor
-        self._coded_tasks: dict[int, CodedTask] = {}
-        self._progress = progress
+        check_names(options, [name for name in _NAMES if name not in OPENED])
+        chosen = replace(self.source.options, **options)
+        return self._export(out, chosen, chosen.entry.load(), progress)
 
-    @property
-    def pair(self) -> FineTuned:
-        """Both models."""
-        return self._models
-
-    @property
-    def layers(self) -> tuple[LinearLayer, ...]:
-        """The sites that may carry a delta, in the base's order."""
-        return self._layers
-
-    @cached_property
-    def model(self) -> TaskModel | None:
-        """The task's torch model, whose weights are set as needed; None without calibration."""
-        if not self._examples:
-            return None
-        models = self._models
-        return TaskModel(
-            models.backbone, models.tuned, models.head, self._base_weights, streamed=self._large
-        )
-
-    @cached_property
-    def paper_task(self) -> PaperTask:
-        """What exports by the paper's methods share."""
-        return PaperTask(self._models, self._layers, self._examples, self.model, self._progress)
-
-    def export(
-        self,
-        out: Path,
-        *,
-        method: str = methods.OSD_RD,
-        budget: str | Budget | None = None,
-        keep: float | None = None,
-        refine: str | None = None,
-        values: str | None = None,
-        name: str | None = None,
-        head: HeadOptions | None = None,
-        extra_rank: int | None = None,
-        seed: int = 0,
-        progress: Progress = silent,
+    def _export(
+        self, out: Path, options: TaskOptions, method: Method, progress: Progress
     ) -> TaskReport:
-        """Write one bundle to the file `out`, whose name names the task unless `name` does.
-
-        For osd-rd: `budget` (16KiB unless given) or `keep`, the share of the gain over a frozen
-        head that the smallest file must keep; `refine` is `none`, `scales` (unless given) or
-        `codes`; `seed` draws the rows held back. For the paper's methods: `budget` (r=1 unless
-        given), `values` (fp32 unless given), `head`, and `extra_rank`, which fixes c in
-        k = r + c, otherwise chosen by calibration loss. Raises BudgetError, DataError,
-        InputError, OutputError; ModelError `model.same` where there is no delta, but for `head`.
-        """
-        options = check_options(
-            out,
-            method=method,
-            budget=budget,
-            keep=keep,
-            refine=refine,
-            values=values,
-            name=name,
-            head=head,
-            extra_rank=extra_rank,
-            base_weights=self._base_weights,
-            seed=seed,
-            sites=self._sites,
-        )
-        if method != methods.HEAD and not self._layers:
-            check_differs(self._models.backbone, self._models.tuned)
+        check_file_writable(out)
+        task, source = options.task(out), self.source
+        if method.delta and not source.layers:
+            check_differs(source.models.backbone, source.models.tuned)
             raise ModelError(Code.MODEL_SAME, "the chosen layers are the base's own: no delta")
-        if method in methods.PAPER_METHODS:
-            report = self.paper_task.export(out, options, head, extra_rank, progress)
-            return replace(report, adapter_size=self._adapter_size)
-        return self._coded(out, options, seed, progress)
-
-    def coded_task(self, seed: int, progress: Progress = silent) -> CodedTask:
-        """What exports of osd-rd with one `seed` share."""
-        if seed not in self._coded_tasks:
-            self._coded_tasks[seed] = CodedTask(
-                self._models,
-                self._layers,
-                self._examples,
-                self.model,
-                seed,
-                progress,
-                work=self._work,
-                executor=self._executor,
-            )
-        return self._coded_tasks[seed]
-
-    def _coded(self, out: Path, options: Options, seed: int, progress: Progress) -> TaskReport:
-        """osd-rd, or a head alone."""
-        coded = self.coded_task(seed, progress)
-        refine = None
-        if options.method == methods.HEAD:
-            made = coded.head_only(options.task)
-        else:
-            refine = options.refine or ("scales" if self._examples else "none")
-            if options.keep is not None:
-                made = coded.keeping(options.task, options.keep, refine, progress)
-            else:
-                made = coded.within(options.task, options.budget, refine, progress)
-        data = write_bundle(made.bundle)
-        head_size = len(write_bundle(replace(made.bundle, sites=())))
-        # A floor to compare with; a head that is shipped, or decides a size, takes all rows.
-        quick = options.method != methods.HEAD and options.keep is None
-        measured, gain = coded.measured, coded.gain(quick=quick)
-        useful = gain is not None and gain.ceiling > gain.floor
-        report = TaskReport(
-            path=str(out),
-            task=options.task,
-            method=options.method,
-            budget=str(options.budget) if options.budget_given else "",
-            values=made.bundle.values,
-            extra_rank=None,
-            size=len(data),
-            head_size=head_size,
-            delta_size=len(data) - head_size,
-            paper_bits=None,
-            paper_bits_allowed=None,
-            sites=len(made.bundle.sites),
-            calibration_examples=len(self._examples),
-            labelled=bool(measured and measured.calibration.labelled),
-            fine_tuned=measured.fine_tuned if measured else None,
-            linear_only=measured.linear_only if measured else None,
-            compressed=made.score,
-            refine=refine,
-            keep=options.keep,
-            held_back=measured.calibration.examples if measured else 0,
-            frozen_head=coded.frozen_score(quick=quick),
-            share=gain.share(made.score.accuracy) if useful and gain and made.score else None,
-            share_error=gain.error(made.score.accuracy) if useful and gain and made.score else None,
-            curve=made.curve,
-            base_weights=self._base_weights,
-            adapter_size=self._adapter_size,
-        )
-        write_file(out, data)
-        return report
-
-    def release_work(self, *, remove: bool) -> None:
-        """Let others have the work folder, if there is one; `remove` it first."""
-        if self._work is not None:
-            self._work.remove() if remove else self._work.release()
-
-    @property
-    def _adapter_size(self) -> int | None:
-        tuned = self._models.tuned
-        return tuned.adapter_bytes if isinstance(tuned, AdaptedCheckpoint) else None
+        made = method.make(source, task, options, progress)
+        tuned = source.models.tuned
+        adapted = tuned.adapter_bytes if isinstance(tuned, AdaptedCheckpoint) else None
+        write_file(out, write_bundle(made.bundle))
+        return replace(made.report, path=str(out), adapter_size=adapted)
 
 
 def export_task(
@@ -242,109 +123,76 @@ def export_task(
     tuned: str | Path | None,
     out: Path,
     *,
-    method: str = methods.OSD_RD,
-    budget: str | Budget | None = None,
-    keep: float | None = None,
-    refine: str | None = None,
-    values: str | None = None,
-    calibration: Path | Sequence[Example] | None = None,
-    sites: Sequence[str] = ("*",),
-    name: str | None = None,
-    head: HeadOptions | None = None,
-    extra_rank: int | None = None,
-    base_weights: str = "fp32",
-    seed: int = 0,
-    kind: str | None = None,
-    adapters: Sequence[tuple[str | Path, float]] = (),
-    labels: Sequence[str] | None = None,
     executor: Executor | None = None,
     progress: Progress = silent,
+    **options: Any,
 ) -> TaskReport:
-    """Write the bundle of the task model `tuned`, fine-tuned from `base`, to the file `out`.
-
-    `adapters` are PEFT adapters in its place, each a folder with its weight. `kind` and `labels`
-    are as for `open_fine_tuned`. `calibration` is a file of texts, a folder of pictures, or the
-    examples; `osd` needs labelled ones, osd-rd any. `base_weights` is for what package osd-rd
-    tunes it, as `TaskExporter` takes it, and `executor`. The other options are those of
-    `TaskExporter.export`.
-    Raises an OsdEdgeError that says what is wrong, and then writes no file.
+    """Writes the task bundle of a model that was fine-tuned from a base.
 
     Of a large model, finished layers are kept in a folder beside `out` until that is written: an
     export that was broken off, or found the disk full, takes up from there. A refusal of what was
     asked for leaves no such folder.
+
+    Args:
+        base: the base, a folder or hub id in Hugging Face format.
+        tuned: the fine-tuned model, likewise; None where there are adapters in its place.
+        out: the bundle's file, whose name names the task unless `name` does.
+        executor: threads or processes that may do several layers at once, to the same bytes.
+        progress: shows how far the work is.
+        **options: the other fields of TaskOptions: `calibration`, `method`, `budget` and so on.
+
+    Returns:
+        The report: sizes in bytes, and scores on the calibration set.
+
+    Raises:
+        OsdEdgeError: what is wrong, of the class and with the code that say it; no file is
+            written then.
+
+    Example:
+        >>> from pathlib import Path
+        >>> report = export_task("base", "tuned", Path("mr.osd.safetensors"), budget="3KiB")
+        >>> report.task, report.size <= 3072
+        ('mr', True)
     """
+    check_names(options, _NAMES)
+    chosen = TaskOptions(base=base, tuned=tuned, **options)
     # What needs no model is checked before minutes of work.
-    check_options(
-        out,
-        method=method,
-        budget=budget,
-        keep=keep,
-        refine=refine,
-        values=values,
-        name=name,
-        head=head,
-        extra_rank=extra_rank,
-        base_weights=base_weights,
-        seed=seed,
-        sites=sites,
-    )
-    if isinstance(calibration, Path):
-        examples = examples_in(calibration)
-        if out.exists() and out.samefile(calibration):
-            raise OutputError(
-                Code.OUTPUT_EXISTS, f"{out} is the calibration set: name another file"
-            )
-        if keep is not None:
-            check_keep_rows(len(examples))
-    _check_replaces_no_model(out, [base, tuned, *(folder for folder, _ in adapters)])
-    if calibration is None:
-        if method == "osd":
-            raise labels_needed()
-        if method == methods.HEAD:
-            raise calibration_needed("a head-only bundle", "leave out --method head")
-        if base_weights != "fp32":
-            raise calibration_needed("--base-weights", "leave it out")
-        if keep is not None or (refine or "none") != "none":
-            raise calibration_needed("--keep" if keep is not None else f"--refine {refine}")
+    check_file_writable(out)
+    chosen.task(out)
+    _check_calibration(out, chosen)
+    _check_replaces_no_model(out, [base, tuned, *(folder for folder, _ in chosen.adapters)])
+    method: Method = chosen.entry.load()
+    method.check(chosen)
     work = None if is_special(out) else out.with_name(f".{out.name}.work")
     resumed = work is not None and kind_at(work) is not None
-    exporter = TaskExporter(
-        base,
-        tuned,
-        calibration=calibration,
-        sites=sites,
-        base_weights=base_weights,
-        kind=kind,
-        adapters=adapters,
-        labels=labels,
-        work=work,
-        executor=executor,
-        progress=progress,
-    )
-    finished = False  # or of no use any more
+    exporter = TaskExporter(work=work, executor=executor, progress=progress, **_as_keywords(chosen))
+    done = False  # or of no use any more
     try:
-        report = exporter.export(
-            out,
-            method=method,
-            budget=budget,
-            keep=keep,
-            refine=refine,
-            values=values,
-            name=name,
-            head=head,
-            extra_rank=extra_rank,
-            seed=seed,
-            progress=progress,
-        )
-        finished = True
+        report = exporter._export(out, chosen, method, progress)
+        done = True
     except OutputError:
         raise  # the place is at fault, a full disk: what is finished will be of use
     except OsdEdgeError:
-        finished = not resumed  # an earlier export's work is not this mistake's to delete
+        done = not resumed  # an earlier export's work is not this mistake's to delete
         raise
     finally:
-        exporter.release_work(remove=finished)
+        exporter.source.close(done=done)
     return report
+
+
+def _as_keywords(options: TaskOptions) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in _NAMES}
+
+
+def _check_calibration(out: Path, options: TaskOptions) -> None:
+    """Refuse a calibration file that cannot be read, is the output, or has too few rows."""
+    if not isinstance(options.calibration, Path):
+        return
+    examples = examples_in(options.calibration)
+    if out.exists() and out.samefile(options.calibration):
+        raise OutputError(Code.OUTPUT_EXISTS, f"{out} is the calibration set: name another file")
+    if options.keep is not None:
+        check_keep_rows(len(examples))
 
 
 def _check_replaces_no_model(out: Path, models: Sequence[str | Path | None]) -> None:

@@ -1,8 +1,107 @@
 """OSD Edge: many fine-tuned tasks over one base model on a small device.
 
-`osd_edge` holds what workstation and device agree on: the bundle format, its coding, the base
-manifest, heads and errors. Workstation: `osd_edge.exporters`. Device: `osd_edge.runtime`.
-Measurement: `osd_edge.device_tests`.
+`osd_edge` holds what workstation and device agree on: task bundles, base packages, examples and
+errors. `osd_edge.exporters` makes bundles on a workstation, `osd_edge.runtime` runs them on a
+device, and `osd_edge.device_tests` measures what they cost there.
+
+What the `__all__` of these four packages lists is public. Everything else, in whatever module, is
+private and may change in any release.
+
+Importing `osd_edge` loads nothing but the standard library; a name is imported from its module when
+it is first asked for.
+
+>>> from pathlib import Path
+>>> import osd_edge
+>>> bundle = osd_edge.read_bundle_file(Path("colours.osd.safetensors"))
+>>> osd_edge.check_fits(bundle, osd_edge.read_manifest(Path("base")))
+>>> bundle.labels
+('red', 'green', 'blue')
 """
 
+from typing import TYPE_CHECKING
+
+from osd_edge.on_demand import import_on_demand
+
+if TYPE_CHECKING:
+    from osd_edge.data.examples import Example, read_examples, write_tsv
+    from osd_edge.data.progress import Progress, silent
+    from osd_edge.errors import (
+        BaseError,
+        BudgetError,
+        BundleError,
+        Code,
+        DataError,
+        DeviceError,
+        InputError,
+        ModelError,
+        OsdEdgeError,
+        OutputError,
+        ReportError,
+        TaskError,
+    )
+    from osd_edge.formats.bundle.model import Bundle
+    from osd_edge.formats.bundle.reader import read_bundle, read_bundle_file
+    from osd_edge.formats.bundle.writer import write_bundle
+    from osd_edge.formats.package.fits import check_fits
+    from osd_edge.formats.package.manifest import BaseManifest, check_digests, read_manifest
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "BaseError",
+    "BaseManifest",
+    "BudgetError",
+    "Bundle",
+    "BundleError",
+    "Code",
+    "DataError",
+    "DeviceError",
+    "Example",
+    "InputError",
+    "ModelError",
+    "OsdEdgeError",
+    "OutputError",
+    "Progress",
+    "ReportError",
+    "TaskError",
+    "__version__",
+    "check_digests",
+    "check_fits",
+    "read_bundle",
+    "read_bundle_file",
+    "read_examples",
+    "read_manifest",
+    "silent",
+    "write_bundle",
+    "write_tsv",
+]
+
+if not TYPE_CHECKING:  # else type checkers would take any name for one of this module
+    _WHERE = {
+        "BaseError": "errors",
+        "BaseManifest": "formats.package.manifest",
+        "BudgetError": "errors",
+        "Bundle": "formats.bundle.model",
+        "BundleError": "errors",
+        "Code": "errors",
+        "DataError": "errors",
+        "DeviceError": "errors",
+        "Example": "data.examples",
+        "InputError": "errors",
+        "ModelError": "errors",
+        "OsdEdgeError": "errors",
+        "OutputError": "errors",
+        "Progress": "data.progress",
+        "ReportError": "errors",
+        "TaskError": "errors",
+        "check_digests": "formats.package.manifest",
+        "check_fits": "formats.package.fits",
+        "read_bundle": "formats.bundle.reader",
+        "read_bundle_file": "formats.bundle.reader",
+        "read_examples": "data.examples",
+        "read_manifest": "formats.package.manifest",
+        "silent": "data.progress",
+        "write_bundle": "formats.bundle.writer",
+        "write_tsv": "data.examples",
+    }
+    __getattr__, __dir__ = import_on_demand(__name__, _WHERE)

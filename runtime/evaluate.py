@@ -1,11 +1,12 @@
-"""Accuracy of a loaded task on labelled examples."""
+"""Measures the accuracy of a loaded task on labelled examples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from osd_edge.data.examples import Example, check_pairs
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import Code, DataError, TaskError
+from osd_edge.errors import Code, DataError
+from osd_edge.runtime.kinds import KINDS
 from osd_edge.runtime.session import EdgeSession
 
 _BATCH = 32
@@ -13,7 +14,17 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Share of `examples` that `task` labels right, 0 to 1."""
+    """How many of a set of examples a task answers right.
+
+    Attributes:
+        task: the task.
+        accuracy: the share of examples that it answers right, 0 to 1.
+        examples: how many examples there were.
+
+    Example:
+        >>> round(Evaluation("mr", accuracy=0.75, examples=24).accuracy * 24)
+        18
+    """
 
     task: str
     accuracy: float
@@ -28,15 +39,33 @@ def evaluate(
     max_length: int | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
-    """Accuracy of loaded `task` on labelled `examples`; the active task stays as it is.
+    """Measures how many labelled examples a task answers right; the active task stays as it is.
 
-    Raises DataError `data.unlabelled` where an example has no label, `data.pairs` for pairs of
-    texts beside single ones, TaskError `task.kind` for a task whose answer is not one label.
+    Args:
+        session: a session in which the task is loaded.
+        task: a loaded task of one label.
+        examples: labelled examples, one or more; all of them pairs of texts, or none.
+        max_length: the most tokens of a text or pair; unless given, as many as the base takes.
+        progress: shows how far it is: wraps the batches, and takes a few words.
+
+    Returns:
+        The share that is right.
+
+    Raises:
+        DataError: `data.unlabelled` where an example has no label, `data.pairs` for pairs of texts
+            beside single ones.
+        TaskError: `task.kind` for a task whose right answer is not one label, `task.unknown`.
+
+    Example:
+        >>> from osd_edge.data.examples import Example
+        >>> session = EdgeSession("minilm")
+        >>> session.load("mr.osd.safetensors")
+        'mr'
+        >>> evaluate(session, "mr", [Example("a dull film", "negative")])
+        Evaluation(task='mr', accuracy=..., examples=1)
     """
-    if session.kind(task) != "labels":
-        raise TaskError(
-            Code.TASK_KIND, f"accuracy is for tasks of one label; {task!r} is {session.kind(task)}"
-        )
+    kind = KINDS[session.kind(task)]
+    kind.check_labelled(task)
     if any(example.label is None for example in examples):
         raise DataError(Code.DATA_UNLABELLED, "accuracy needs labelled examples: a .tsv file")
     check_pairs({"the test set": examples})
@@ -48,8 +77,11 @@ def evaluate(
         pairs = None
         if batch[0].text_pair is not None:
             pairs = [example.text_pair or "" for example in batch]
-        found = session.classify(
+        answers = session.ask(
             [example.text for example in batch], pairs, task=task, max_length=max_length
         )
-        right += sum(a.label == e.label for a, e in zip(found, batch, strict=True))
+        right += sum(
+            kind.is_right(answer, example.label or "")
+            for answer, example in zip(answers, batch, strict=True)
+        )
     return Evaluation(task, right / len(examples), len(examples))

@@ -1,4 +1,4 @@
-"""Opening a base package's graph in onnxruntime, and checking that it is the one described."""
+"""Opens a base package's graph in onnxruntime, and checks that it is the one described."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ MEMORY: tuple[Memory, ...] = ("default", "low")
 def open_graph(
     path: Path, threads: int = 0, memory: Memory = "default", weights: str = "fp32"
 ) -> ort.InferenceSession:
-    """An onnxruntime CPU session over the graph file `path`, on `threads` threads (0: all cores).
+    """Opens the graph file `path` in onnxruntime, on `threads` threads of the CPU (0: all cores).
 
     `memory` "low" leaves the weights where they are, in the mapped file, in the place of a copy
     laid out for speed, and plans no memory ahead: slower, and far less resident (docs/memory.md
@@ -48,7 +48,7 @@ def open_graph(
 
 
 def check_graph(session: ort.InferenceSession, manifest: BaseManifest, folder: Path) -> None:
-    """Refuse (`base.graph`) a graph that is not the one that the manifest describes."""
+    """Refuses (`base.graph`) a graph that is not the one that the manifest describes."""
     given: tuple[str, list[int | None]] = ("tensor(int64)", [None, None])
     if manifest.inputs == (PIXELS,):
         given = ("tensor(float)", [None] * 4)
@@ -78,7 +78,7 @@ def check_graph(session: ort.InferenceSession, manifest: BaseManifest, folder: P
 def check_results(
     manifest: BaseManifest, given: tuple[int, ...], hidden: Array, pooled: Array | None
 ) -> None:
-    """Refuse (`base.graph`) results that are not of the shape that an input `given` leads to.
+    """Refuses (`base.graph`) results that are not of the shape that an input of shape `given` has.
 
     onnxruntime holds no graph to the shapes that it declares.
     """

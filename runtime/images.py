@@ -1,4 +1,4 @@
-"""Pictures in the place of text: what a base that takes `pixel_values` is fed."""
+"""Checks and prepares pictures for a base that takes `pixel_values` in the place of texts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from osd_edge.formats.package.pixels import pixel_values
 
 
 def image_inputs(inputs: Mapping[str, NDArray[Any]]) -> dict[str, Floats]:
-    """`pixel_values` `[batch, channels, height, width]` as float32, and nothing else.
+    """Checks `pixel_values` `[batch, channels, height, width]`, and gives them as float32.
 
     Raises InputError `input.names`, `input.shape`.
     """
@@ -38,7 +38,7 @@ def image_inputs(inputs: Mapping[str, NDArray[Any]]) -> dict[str, Floats]:
 
 
 def normalised(manifest: BaseManifest, images: NDArray[Any]) -> dict[str, Floats]:
-    """Inputs for a run from pictures `[batch, height, width, channels]`, integers 0 to 255.
+    """Turns pictures `[batch, height, width, channels]`, integers 0 to 255, into inputs for a run.
 
     They must have the base's own size: resizing is for a library of pictures. Raises BaseError
     `base.image` where the base takes none, or does not say how; InputError `input.shape`.

@@ -1,4 +1,4 @@
-"""What a run is given, checked before onnxruntime sees it."""
+"""Checks the inputs of a run before onnxruntime sees them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from osd_edge.runtime.images import image_inputs
 def base_inputs(
     manifest: BaseManifest, inputs: Mapping[str, NDArray[Any]]
 ) -> dict[str, NDArray[Any]]:
-    """What the base is fed: pictures as `image_inputs` checks them, or `token_inputs`."""
+    """Checks the inputs of a base of either sort: by `image_inputs`, or by `token_inputs`."""
     if manifest.inputs == (PIXELS,):
         return {**image_inputs(inputs)}
     return {**token_inputs(manifest, inputs)}
@@ -23,7 +23,7 @@ def base_inputs(
 def token_inputs(
     manifest: BaseManifest, inputs: Mapping[str, NDArray[Any]]
 ) -> dict[str, NDArray[np.int64]]:
-    """The base's own inputs as int64 `[batch, tokens]`, defaults filled in.
+    """Checks token inputs `[batch, tokens]`, fills in defaults, and gives them as int64.
 
     `attention_mask` defaults to ones, others to zeros. Raises InputError `input.names`,
     `input.shape`.

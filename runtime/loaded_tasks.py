@@ -1,7 +1,10 @@
-"""The loaded tasks of a session: all of them coded, the latest used decoded too."""
+"""The loaded tasks of a session: all of them coded, the latest used decoded too, one active."""
 
-from collections import OrderedDict
+import enum
+import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from osd_edge.errors import Code, TaskError
 from osd_edge.formats.bundle.coded import forget_decoded
@@ -13,69 +16,127 @@ from osd_edge.formats.bundle.reader import (
     stored_kind,
     stored_labels,
 )
-from osd_edge.formats.package.manifest import BaseManifest, check_fits
+from osd_edge.formats.package.fits import check_fits
+from osd_edge.formats.package.manifest import BaseManifest
+from osd_edge.runtime.decoded_tasks import DecodedTasks
+from osd_edge.runtime.stacked_factors import Rows
 from osd_edge.runtime.task import DecodedTask, decode_task
 
 
+class _Active(enum.Enum):
+    TASK = "the active task"
+
+
+ACTIVE = _Active.TASK
+NamedTask = str | Literal[_Active.TASK]  # a loaded task's name, or the one that is active
+TaskOrBase = NamedTask | None  # None: the base alone
+
+
 class LoadedTasks:
-    """Tasks by name. Not safe to use from many threads: the session holds a lock.
+    """Tasks by name, and which of them is active. Safe to use from many threads.
 
     An idle task is the bytes of its file, checked when it was loaded, and nothing else. Decoded
-    tasks are kept, the latest used first, within `cache_bytes`; the very latest always is, so
-    that run after run of one task decodes it once.
+    tasks are kept, the latest used first, within `cache_bytes`.
     """
 
     def __init__(self, manifest: BaseManifest, cache_bytes: int) -> None:
-        """Begin without tasks, for the base that `manifest` describes."""
+        """Begins without tasks, for the base that `manifest` describes."""
         self._manifest = manifest
-        self._cache_bytes = cache_bytes
+        self._lock = threading.Lock()
         self._files: dict[str, bytes] = {}
-        self._decoded: OrderedDict[str, DecodedTask] = OrderedDict()
+        self._decoded = DecodedTasks(cache_bytes)
         self._fresh: tuple[str, Bundle] | None = None  # read just now, likely to be used next
+        self._active: DecodedTask | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """The loaded tasks, in the order they were loaded."""
-        return tuple(self._files)
+        with self._lock:
+            return tuple(self._files)
 
-    def add(self, name: str, data: bytes, bundle: Bundle) -> None:
-        """Keep the file `data`, of which `bundle` was read. Raises TaskError `task.taken`."""
-        if name in self._files:
-            raise TaskError(Code.TASK_TAKEN, f"a task {name!r} is loaded: unload it first")
-        self._files[name] = data
-        self._fresh = (name, bundle)
+    @property
+    def active(self) -> str | None:
+        """The active task, None where there is none."""
+        active = self._active
+        return None if active is None else active.name
 
     def labels(self, name: str) -> tuple[str, ...]:
-        """Labels of a task. Raises TaskError `task.unknown`."""
-        return stored_labels(self._file(name))
+        """The labels of a task. Raises TaskError `task.unknown`."""
+        with self._lock:
+            return stored_labels(self._file(name))
 
     def kind(self, name: str) -> str:
-        """Kind of a task's head. Raises TaskError `task.unknown`."""
-        return stored_kind(self._file(name))
+        """The name of a task's kind. Raises TaskError `task.unknown`."""
+        with self._lock:
+            return stored_kind(self._file(name))
 
-    def remove(self, name: str) -> None:
-        """Forget a task. Raises TaskError `task.unknown`."""
-        self._file(name)
-        self._decoded.pop(name, None)
-        if self._fresh is not None and self._fresh[0] == name:
-            self._forget_fresh()
-        del self._files[name]
+    def load(self, path: Path, name: str | None) -> str:
+        """Keeps the bundle at `path`, under its own name unless `name` is given; gives the name.
 
-    def decoded(self, name: str) -> DecodedTask:
-        """A task ready to run, from the cache or decoded now. Raises TaskError `task.unknown`."""
-        task = self._decoded.get(name)
+        Raises BundleError where the file is damaged or made for another base, InputError
+        `input.task-name` where `name` cannot name a task, TaskError `task.taken`.
+        """
+        data = read_bundle_bytes(path)
+        with refusals_of(path):
+            bundle = read_bundle(data)
+        check_fits(bundle, self._manifest)
+        name = bundle.task if name is None else task_name(name)
+        with self._lock:
+            if name in self._files:
+                raise TaskError(Code.TASK_TAKEN, f"a task {name!r} is loaded: unload it first")
+            self._files[name] = data
+            self._fresh = (name, bundle)
+        return name
+
+    def unload(self, name: str) -> None:
+        """Forgets a task, and deactivates it if it is active. Raises TaskError `task.unknown`."""
+        with self._lock:
+            self._file(name)
+            self._decoded.forget(name)
+            if self._fresh is not None and self._fresh[0] == name:
+                self._forget_fresh()
+            del self._files[name]
+            if self._active is not None and self._active.name == name:
+                self._active = None
+
+    def activate(self, name: str) -> None:
+        """Makes a task the active one. Raises TaskError `task.unknown`."""
+        with self._lock:
+            self._active = self._ready(name)
+
+    def deactivate(self) -> None:
+        """Leaves no task active."""
+        with self._lock:
+            self._active = None
+
+    def resolve(self, task: TaskOrBase) -> DecodedTask | None:
+        """Decodes the task that is meant, unless it is decoded; None for the base alone.
+
+        Raises TaskError `task.unknown`.
+        """
+        if task is ACTIVE:
+            return self._active  # one reference: whole, whatever other threads do
         if task is None:
-            data = self._file(name)
-            fresh = self._fresh
-            bundle = fresh[1] if fresh is not None and fresh[0] == name else read_bundle(data)
-            task = self._decoded[name] = decode_task(name, bundle, self._manifest)
-            self._forget_fresh()
-        self._decoded.move_to_end(name)
-        while (
-            len(self._decoded) > 1
-            and sum(d.nbytes for d in self._decoded.values()) > self._cache_bytes
-        ):
-            self._decoded.popitem(last=False)
+            return None
+        with self._lock:
+            return self._ready(task)
+
+    def rows(self, names: Sequence[str | None]) -> Rows:
+        """Decodes the tasks of a batch's rows. Raises TaskError `task.unknown`."""
+        with self._lock:
+            # Each name once: a cache smaller than the batch's tasks decodes none of them twice.
+            ready = {name: self._ready(name) for name in dict.fromkeys(names) if name is not None}
+        return tuple(None if name is None else ready[name] for name in names)
+
+    def _ready(self, name: str) -> DecodedTask:
+        return self._decoded.get(name, lambda: self._decode(name))
+
+    def _decode(self, name: str) -> DecodedTask:
+        data = self._file(name)
+        fresh = self._fresh
+        bundle = fresh[1] if fresh is not None and fresh[0] == name else read_bundle(data)
+        task = decode_task(name, bundle, self._manifest)
+        self._forget_fresh()
         return task
 
     def _file(self, name: str) -> bytes:
@@ -87,16 +148,3 @@ class LoadedTasks:
     def _forget_fresh(self) -> None:
         self._fresh = None
         forget_decoded()
-
-
-def read_for(path: Path, name: str | None, manifest: BaseManifest) -> tuple[str, bytes, Bundle]:
-    """The name, the bytes and the checked bundle of the file `path`.
-
-    Raises BundleError where the file is damaged or made for another base than `manifest`'s,
-    InputError `input.task-name` where `name` cannot name a task.
-    """
-    data = read_bundle_bytes(path)
-    with refusals_of(path):
-        bundle = read_bundle(data)
-    check_fits(bundle, manifest)
-    return bundle.task if name is None else task_name(name), data, bundle

@@ -1,71 +1,83 @@
-"""A batch in which every row has its own task: factors stacked row by row, heads task by task.
+"""Runs batches in which every row has its own task, or none.
 
-The graph takes factors `[t, d, k]` and `[t, k, n]` with t the batch, so one pass serves all rows.
-Ranks differ between tasks: a site's factors are filled up with zeros to the largest, and are all
-zeros for a row whose task leaves the site as it is. Neither changes what the row computes.
+Factors are stacked row by row and go through the graph in one pass; heads are applied task by task.
+A base whose graph takes no stacked factors has a pass for each task.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from osd_edge.errors import Code, InputError, shown
 from osd_edge.formats.heads import Floats, apply_head
+from osd_edge.runtime.loaded_tasks import LoadedTasks
+from osd_edge.runtime.open_base import Arrays, OpenBase
+from osd_edge.runtime.output import MixedOutput
+from osd_edge.runtime.stacked_factors import Rows, Stack, stack
 from osd_edge.runtime.task import DecodedTask
 
-Array = NDArray[Any]
-Rows = tuple[DecodedTask | None, ...]
+
+class MixedBatches:
+    """Batches of mixed rows over one base; the factors stacked for the last one are kept.
+
+    Safe to use from many threads: a stack is used whole or not at all.
+    """
+
+    def __init__(self, base: OpenBase, tasks: LoadedTasks, cache_bytes: int) -> None:
+        """Keeps no stack of more than `cache_bytes`."""
+        self._base = base
+        self._tasks = tasks
+        self._cache_bytes = cache_bytes
+        self._stack: Stack | None = None
+
+    def rows(
+        self, inputs: Arrays, names: Sequence[str | None]
+    ) -> tuple[dict[str, NDArray[Any]], Rows]:
+        """Checks inputs, and finds the task of each of their rows.
+
+        Raises InputError `input.tasks` where there is not one name for each row, TaskError
+        `task.unknown`.
+        """
+        feeds = self._base.checked(inputs)
+        batch = self._base.batch(feeds)
+        if isinstance(names, str) or len(names) != batch:
+            raise InputError(
+                Code.INPUT_TASKS,
+                f"expected a list with the task of each of {batch} rows, found "
+                + (f"a text: {shown(names)!r}" if isinstance(names, str) else f"{len(names)}"),
+            )
+        return feeds, self._tasks.rows(names)
+
+    def run(self, feeds: Arrays, rows: Rows) -> MixedOutput:
+        """Runs checked inputs with the tasks of their rows, as `rows` gave both."""
+        if self._base.manifest.mixed_rows:
+            hidden, pooled = self._base.forward(feeds, self._stacked(rows).feeds)
+        else:
+            hidden, pooled = _task_by_task(rows, feeds, self._base.forward)
+        logits = _row_logits(rows, hidden, feeds.get("attention_mask"), pooled)
+        names = tuple(None if row is None else row.name for row in rows)
+        return MixedOutput(names, hidden, pooled, logits)
+
+    def forget(self) -> None:
+        """Lets go of the kept stack, which holds on to its tasks."""
+        self._stack = None
+
+    def _stacked(self, rows: Rows) -> Stack:
+        stacked = self._stack
+        if stacked is None or not stacked.serves(rows):
+            stacked = stack(rows)
+            self._stack = stacked if stacked.nbytes <= self._cache_bytes else None
+        return stacked
 
 
-@dataclass(frozen=True)
-class Stack:
-    """Factors for `rows`, as graph inputs, all of them views of one array of `nbytes`."""
-
-    rows: Rows
-    feeds: Mapping[str, Array]
-    nbytes: int
-
-    def serves(self, rows: Rows) -> bool:
-        """Whether these are the very rows it was made for."""
-        return len(rows) == len(self.rows) and all(
-            ours is theirs for ours, theirs in zip(self.rows, rows, strict=True)
-        )
-
-
-def stack(rows: Rows) -> Stack:
-    """What to feed for a batch of `rows`; all rows of one task take its factors as they are."""
-    first = rows[0]
-    if all(row is first for row in rows):
-        return Stack(rows, {} if first is None else first.feeds, 0)
-    shapes: dict[str, tuple[int, ...]] = {}
-    dtype = np.dtype(np.float32)
-    for task in {id(row): row for row in rows if row is not None}.values():
-        for name, factor in task.feeds.items():
-            known = shapes.get(name, factor.shape[1:])
-            shapes[name] = tuple(map(max, known, factor.shape[1:]))
-            dtype = factor.dtype
-    sizes = {name: len(rows) * a * b for name, (a, b) in shapes.items()}
-    arena = np.zeros(sum(sizes.values()), dtype)
-    feeds: dict[str, Array] = {}
-    at = 0
-    for name, (a, b) in shapes.items():
-        feeds[name] = arena[at : at + sizes[name]].reshape(len(rows), a, b)
-        at += sizes[name]
-    for i, row in enumerate(rows):
-        if row is not None:
-            for name, factor in row.feeds.items():
-                feeds[name][i, : factor.shape[1], : factor.shape[2]] = factor[0]
-    return Stack(rows, feeds, arena.nbytes)
-
-
-def task_by_task(
+def _task_by_task(
     rows: Rows,
-    inputs: Mapping[str, Array],
-    forward: Callable[[Mapping[str, Array], Mapping[str, Array]], tuple[Floats, Floats | None]],
+    inputs: Arrays,
+    forward: Callable[[Arrays, Arrays], tuple[Floats, Floats | None]],
 ) -> tuple[Floats, Floats | None]:
-    """Hidden states and pooler output of all rows, by a pass of `forward` for each task."""
+    """Runs all rows by a pass of `forward` for each task; hidden states and pooler output."""
     parts = []
     for of, task in _groups(rows):
         given = {name: array[of] for name, array in inputs.items()}
@@ -77,10 +89,10 @@ def task_by_task(
     return hidden, pooled
 
 
-def row_logits(
+def _row_logits(
     rows: Rows, hidden: Floats, mask: NDArray[Any] | None, pooled: Floats | None
 ) -> list[Floats | None]:
-    """The logits of each row by its own task's head, of whatever kind; None without a task."""
+    """Applies the heads: each row's logits by its own task's, None for the base alone."""
     logits: list[Floats | None] = [None] * len(rows)
     for of, task in _groups(rows):
         if task is None:
@@ -94,7 +106,7 @@ def row_logits(
 
 
 def _groups(rows: Rows) -> Sequence[tuple[list[int], DecodedTask | None]]:
-    """The rows of each task, and those of the base alone."""
+    """Groups the rows by task, those of the base alone together."""
     groups: dict[int, tuple[list[int], DecodedTask | None]] = {}
     for i, row in enumerate(rows):
         groups.setdefault(id(row), ([], row))[0].append(i)

@@ -1,4 +1,4 @@
-"""What a run gives: hidden states, and the answers of the task or tasks it had."""
+"""The arrays that a run gives: hidden states, and the logits of the task or tasks that it had."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,22 @@ from osd_edge.formats.heads import Floats
 
 @dataclass(frozen=True)
 class Output:
-    """What a run gives: `hidden` `[batch, tokens, hidden]`, and the task's `logits`.
+    """The arrays of a run with one task, or with the base alone.
 
-    `pooled` `[batch, hidden]` where the base has a pooler; `task` and `logits`
-    `[batch, labels]` are None where no task was applied. Tasks that judge every token have logits
-    `[batch, tokens, labels]`.
+    Attributes:
+        task: the task, None for the base alone.
+        hidden: the last hidden states, float32 `[batch, tokens, hidden]`.
+        pooled: the output of the base's pooler, float32 `[batch, hidden]`; None where it has none.
+        logits: the task's logits, float32 `[batch, labels]`, or `[batch, tokens, labels]` where
+            every token is judged, or the vectors `[batch, features]` of an embedding; None for the
+            base alone.
+
+    Example:
+        >>> session = EdgeSession("minilm")
+        >>> session.activate(session.load("mr.osd.safetensors"))
+        >>> output = session.run(session.encode(["a dull film", "charming"]))
+        >>> output.task, output.logits.shape, output.hidden.shape[:2]
+        ('mr', (2, 2), (2, 5))
     """
 
     task: str | None
@@ -22,10 +33,22 @@ class Output:
 
 @dataclass(frozen=True)
 class MixedOutput:
-    """What a run with a task for each row gives: `hidden` and `pooled` as in `Output`.
+    """The arrays of a run in which every row had its own task.
 
-    `tasks` and `logits` have an entry for each row: the task's name and its logits `[labels]` or
-    `[tokens, labels]`, which differ between tasks; both are None for a row of the base alone.
+    Attributes:
+        tasks: the task of each row, None for the base alone.
+        hidden: as in `Output`.
+        pooled: as in `Output`.
+        logits: each row's own, float32 `[labels]`, or `[tokens, labels]` where every token is
+            judged; None for a row of the base alone.
+
+    Example:
+        >>> session = EdgeSession("minilm")
+        >>> session.load("mr.osd.safetensors")
+        'mr'
+        >>> output = session.run(session.encode(["a dull film", "charming"]), tasks=["mr", None])
+        >>> output.logits[0].shape, output.logits[1]
+        ((2,), None)
     """
 
     tasks: tuple[str | None, ...]

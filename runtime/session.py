@@ -1,166 +1,156 @@
-"""EdgeSession: one onnxruntime session over one base, and tasks swapped in by what is fed."""
+"""EdgeSession: one onnxruntime session over one base, and tasks swapped in by what is fed.
 
-import enum
-import threading
+Texts and pictures in, answers out; what takes arrays is in `array_session`.
+"""
+
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
-from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.errors import Code, InputError, TaskError, shown
-from osd_edge.formats.heads import Floats, apply_head
-from osd_edge.formats.package.manifest import MODEL, BaseManifest, read_manifest
-from osd_edge.runtime.graph import Memory, check_graph, check_results, open_graph
+from osd_edge.errors import Code, InputError, TaskError
+from osd_edge.formats.heads import Floats
+from osd_edge.runtime.array_session import ArraySession
 from osd_edge.runtime.images import normalised
-from osd_edge.runtime.inputs import base_inputs
-from osd_edge.runtime.kinds.answer import Span, answer
-from osd_edge.runtime.kinds.tag import Tag, tag
-from osd_edge.runtime.loaded_tasks import LoadedTasks, read_for
-from osd_edge.runtime.mixed import Rows, Stack, row_logits, stack, task_by_task
-from osd_edge.runtime.output import MixedOutput, Output
+from osd_edge.runtime.kinds import (
+    KINDS,
+    AskedTask,
+    Classifier,
+    Embedding,
+    Kind,
+    Request,
+    Spans,
+    TokenLabels,
+    expect_kind,
+)
+from osd_edge.runtime.kinds.answer import Span, find_spans
+from osd_edge.runtime.kinds.classify import Answer
+from osd_edge.runtime.kinds.tag import Tag, find_tags
+from osd_edge.runtime.loaded_tasks import ACTIVE, NamedTask, TaskOrBase
 from osd_edge.runtime.task import DecodedTask
-from osd_edge.runtime.text import Answer, TextEncoder, answers, check_texts
-from osd_edge.runtime.windows import Windows
+from osd_edge.runtime.text import TextEncoder, check_texts
+from osd_edge.runtime.windows import WindowOptions, Windows, check_options
+
+_Kind = TypeVar("_Kind", bound=Kind)
 
 
-class _Active(enum.Enum):
-    TASK = "the active task"
-
-
-ACTIVE = _Active.TASK
-Task = str | Literal[_Active.TASK] | None
-CLASSIFIED = ("labels", "multi-label", "regression")  # kinds with a score for each label
-
-
-class EdgeSession:
+class EdgeSession(ArraySession):
     """Tasks over one base, in one onnxruntime session that is never rebuilt.
 
     Safe to use from many threads: a run has the task that was active when it began, whole,
-    whatever other threads do meanwhile. Loaded tasks stay coded until they are used; decoded
-    ones are kept, the latest used first, within `cache_bytes`, and the very latest always.
+    whatever other threads do meanwhile. What is loaded is the bytes of bundles, decoded when a
+    task is used.
+
+    Args:
+        base: the base package, a folder that `osd-edge export base` wrote.
+        threads: how many threads a run takes; 0 for all cores.
+        cache_bytes: how many bytes of decoded tasks are kept, the latest used first. The very
+            latest is kept whatever its size.
+        memory: "default" for speed; "low" for small devices, where the base's weights stay in
+            their file: slower, and far less resident memory.
+
+    Raises:
+        BaseError: the package is damaged, incomplete or of an unknown version.
+        InputError: `input.memory` for another memory profile.
+
+    Attributes:
+        folder: the base package.
+
+    Example:
+        >>> from osd_edge.runtime import EdgeSession
+        >>> session = EdgeSession("minilm", threads=1)
+        >>> session.load("mr.osd.safetensors"), session.load("trec.osd.safetensors")
+        ('mr', 'trec')
+        >>> session.activate("mr")
+        >>> session.classify(["a film of real charm"])
+        [Answer(label='...', score=0..., scores={'negative': 0..., 'positive': 0...})]
+        >>> session.activate("trec")  # a swap
+        >>> session.classify(["How far is it from here?"])[0].label in session.labels("trec")
+        True
+        >>> session.deactivate()  # the base again
     """
 
-    def __init__(
+    def ask(
         self,
-        base: str | Path,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None = None,
         *,
-        threads: int = 0,
-        cache_bytes: int = 64 * 2**20,
-        memory: Memory = "default",
-    ) -> None:
-        """Open base package `base` on `threads` threads (0: all cores).
+        task: NamedTask = ACTIVE,
+        question: str | None = None,
+        max_length: int | None = None,
+    ) -> list[Any]:
+        """Asks a task of any kind about texts.
 
-        `memory` "low" is for small devices: `osd_edge.runtime.graph.open_graph` says what it
-        costs. Raises BaseError, InputError `input.memory`.
+        Args:
+            texts: the texts, one or more.
+            pairs: a second text for each, for tasks that classify pairs.
+            task: a loaded task; unless given, the active one.
+            question: what tasks that find answers look for in each text; others ignore it.
+            max_length: the most tokens of a text, or of a window of it where the kind reads long
+                texts in windows; unless given, as many as the base takes.
+
+        Returns:
+            One answer for each text, as the kind gives it: what `classify` gives of a text, or
+            `tag` (a list of tags), `answer` (a list of one span) or `embed` (a vector).
+
+        Raises:
+            InputError: `input.question` where a question is needed, `input.texts`,
+                `input.max-length`, `input.tokenizers`.
+            TaskError: `task.none` without a task, `task.unknown`.
+            BaseError: `base.text` where the base has no tokenizer.
+
+        Example:
+            >>> session = EdgeSession("minilm")
+            >>> session.load("mr.osd.safetensors"), session.load("squad.osd.safetensors")
+            ('mr', 'squad')
+            >>> session.ask(["a film of real charm"], task="mr")
+            [Answer(label='...', ...)]
+            >>> session.ask(["Ada lives in Paris"], task="squad", question="Where is Ada?")
+            [[Span(text='...', ...)]]
         """
-        self.folder = Path(base)
-        self.manifest: BaseManifest = read_manifest(self.folder)
-        self._ort = open_graph(
-            self.folder / MODEL, threads, memory, str(self.manifest.made.get("weights", "fp32"))
-        )
-        check_graph(self._ort, self.manifest, self.folder)
-        self._lock = threading.Lock()
-        self._store = LoadedTasks(self.manifest, cache_bytes)
-        self._cache_bytes = cache_bytes
-        self._active: DecodedTask | None = None
-        self._stack: Stack | None = None
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """Names of the loaded tasks, in the order they were loaded."""
-        with self._lock:
-            return self._store.names
-
-    @property
-    def active(self) -> str | None:
-        """Name of the active task, None where there is none."""
-        active = self._active
-        return None if active is None else active.name
-
-    def kind(self, name: str) -> str:
-        """Kind of a loaded task: `labels`, `token-labels`, … as `formats.heads` lists them."""
-        with self._lock:
-            return self._store.kind(name)
-
-    def labels(self, name: str) -> tuple[str, ...]:
-        """Labels of a loaded task, in the order of its logits."""
-        with self._lock:
-            return self._store.labels(name)
-
-    def load(self, path: str | Path, name: str | None = None) -> str:
-        """Check the bundle at `path` and keep it, coded; return the task's name.
-
-        `name` replaces the name in the bundle. Raises BundleError where the file is damaged or
-        made for another base, TaskError `task.taken` where the name is in use.
-        """
-        name, data, bundle = read_for(Path(path), name, self.manifest)
-        with self._lock:
-            self._store.add(name, data, bundle)
-        return name
-
-    def activate(self, name: str) -> None:
-        """Make a loaded task the one that runs use. Raises TaskError `task.unknown`."""
-        with self._lock:
-            self._active = self._store.decoded(name)
-
-    def deactivate(self) -> None:
-        """Return to the base: runs give exactly what they gave before any task."""
-        with self._lock:
-            self._active = None
-
-    def unload(self, name: str) -> None:
-        """Forget a loaded task, and deactivate it if it is active."""
-        with self._lock:
-            self._store.remove(name)
-            if self._active is not None and self._active.name == name:
-                self._active = None
-            self._stack = None
-
-    @overload
-    def run(self, inputs: Mapping[str, NDArray[Any]], task: Task = ACTIVE) -> Output: ...
-
-    @overload
-    def run(
-        self, inputs: Mapping[str, NDArray[Any]], *, tasks: Sequence[str | None]
-    ) -> MixedOutput: ...
-
-    def run(
-        self,
-        inputs: Mapping[str, NDArray[Any]],
-        task: Task = ACTIVE,
-        *,
-        tasks: Sequence[str | None] | None = None,
-    ) -> Output | MixedOutput:
-        """Run token `inputs` `[batch, tokens]`, or pictures, through the base with a task.
-
-        `task` names a loaded task for this run only; None is the base alone; the default is the
-        active task. `tasks` names one for each row instead (None: the base alone), and all rows
-        go through in one pass (DeBERTa: a pass for each task). `attention_mask` defaults to ones,
-        `token_type_ids` to zeros. Raises InputError, TaskError.
-        """
-        if tasks is None:
-            return self._run(inputs, self._resolve(task))
-        if task is not ACTIVE:
-            raise InputError(Code.INPUT_TASKS, "give task or tasks, not both")
-        return self._run_rows(*self._rows(inputs, tasks))
+        decoded = self._needed(task)
+        kind = KINDS[decoded.head.kind]
+        request = Request(texts, pairs, question, max_length)
+        kind.check_request(decoded.name, request)
+        return kind.answers(self._asked(decoded), request)
 
     def classify(
         self,
         texts: Sequence[str],
         pairs: Sequence[str] | None = None,
         *,
-        task: str | Literal[_Active.TASK] = ACTIVE,
+        task: NamedTask = ACTIVE,
         tasks: Sequence[str] | None = None,
         max_length: int | None = None,
     ) -> list[Answer]:
-        """Label and scores of each text (or pair of texts), in one batch.
+        """Gives the likeliest label and all scores of each text, or pair of texts, in one batch.
 
-        For tasks of one label, several labels, or numbers. `tasks` names the task of each text,
-        in the place of one for all. Needs the `tokenizers` package. Raises TaskError `task.none`
-        without a task, `task.kind` for a task of another kind.
+        Args:
+            texts: the texts, one or more; what is beyond `max_length` is cut off.
+            pairs: a second text for each.
+            task: a loaded task; unless given, the active one.
+            tasks: a loaded task for each text, in the place of one for all.
+            max_length: the most tokens of a text or pair; unless given, as many as the base takes.
+
+        Returns:
+            An answer for each text.
+
+        Raises:
+            TaskError: `task.none` without a task, `task.unknown`, `task.kind` for a task that has
+                no score for each label.
+            InputError: `input.texts`, `input.tasks`, `input.max-length`; `input.tokenizers`
+                without the `tokenizers` package.
+            BaseError: `base.text` where the base has no tokenizer.
+
+        Example:
+            >>> session = EdgeSession("minilm")
+            >>> session.load("mr.osd.safetensors"), session.load("trec.osd.safetensors")
+            ('mr', 'trec')
+            >>> one, other = session.classify(["a dull film", "Who?"], tasks=["mr", "trec"])
+            >>> list(one.scores), list(other.scores)
+            (['negative', 'positive'], ['person', 'place', 'number'])
         """
         return self._classify(self.encode(texts, pairs, max_length=max_length), task, tasks)
 
@@ -168,12 +158,32 @@ class EdgeSession:
         self,
         images: NDArray[Any],
         *,
-        task: str | Literal[_Active.TASK] = ACTIVE,
+        task: NamedTask = ACTIVE,
         tasks: Sequence[str] | None = None,
     ) -> list[Answer]:
-        """As `classify`, of pictures `[batch, height, width, channels]`, integers 0 to 255.
+        """Gives the likeliest label and all scores of each picture, in one batch.
 
-        Pictures have the size that the base takes. Raises BaseError `base.image` too.
+        Args:
+            images: integers 0 to 255, uint8 `[batch, height, width, channels]`, of the size that
+                the base takes.
+            task: a loaded task; unless given, the active one.
+            tasks: a loaded task for each picture, in the place of one for all.
+
+        Returns:
+            An answer for each picture.
+
+        Raises:
+            TaskError: as `classify` does.
+            InputError: `input.shape` for another size or type, `input.tasks`.
+            BaseError: `base.image` where the base takes no pictures.
+
+        Example:
+            >>> session = EdgeSession("vit")
+            >>> session.activate(session.load("birds.osd.safetensors"))
+            >>> size = session.manifest.image
+            >>> grey = np.full((1, size.height, size.width, size.channels), 128, np.uint8)
+            >>> session.classify_images(grey)
+            [Answer(label='...', ...)]
         """
         return self._classify(normalised(self.manifest, images), task, tasks)
 
@@ -182,21 +192,44 @@ class EdgeSession:
         texts: Sequence[str],
         *,
         words: bool = False,
-        task: str | Literal[_Active.TASK] = ACTIVE,
-        max_length: int | None = None,
-        stride: int = 128,
+        task: NamedTask = ACTIVE,
+        **windows: Unpack[WindowOptions],
     ) -> list[list[Tag]]:
-        """The tags of each text, by a task of the kind `token-labels`.
+        """Finds the parts of each text to which a label applies, by a task of token labels.
 
-        Texts may be of any length: they go through in windows of `max_length` tokens, of which
-        `stride` overlap. With `words` the first token of a word speaks for all of it. Raises as
-        `classify` does.
+        Texts may be of any length: they go through the base in windows that overlap.
+
+        Args:
+            texts: the texts, one or more.
+            words: whether the first token of a word speaks for all of it.
+            task: a loaded task; unless given, the active one.
+            **windows: `max_length`, the most tokens of a window (unless given, as many as the base
+                takes), and `stride`, how many of them are in the next window too (128 unless
+                given, at most half of a window).
+
+        Returns:
+            The tags of each text, in the order of the text.
+
+        Raises:
+            TaskError: `task.none` without a task, `task.unknown`, `task.kind` for a task of another
+                kind.
+            InputError: `input.texts`, `input.max-length`, `input.stride`, `input.tokenizers`.
+            BaseError: `base.text` where the base has no tokenizer.
+
+        Example:
+            >>> session = EdgeSession("minilm")
+            >>> session.activate(session.load("ner.osd.safetensors"))
+            >>> text = "Ada lives in Paris"
+            >>> (tags,) = session.tag([text], words=True, stride=8)
+            >>> all(text[tag.start : tag.end] == tag.text for tag in tags)
+            True
         """
+        check_options("EdgeSession.tag", windows)
         check_texts(texts)
-        decoded = self._resolve_kind(task, "tag", "token-labels")
-        windows = Windows(self._encoder, max_length, stride)
-        run = partial(self._logits, decoded=decoded)
-        return [tag(text, windows, run, decoded.labels, words=words) for text in texts]
+        decoded, _ = self._needed_of(TokenLabels, task)
+        asked = self._asked(decoded)
+        cut = Windows(asked.encoder, **windows)
+        return [find_tags(text, cut, asked.logits, asked.labels, words=words) for text in texts]
 
     def answer(
         self,
@@ -205,33 +238,77 @@ class EdgeSession:
         *,
         top: int = 1,
         max_tokens: int = 15,
-        task: str | Literal[_Active.TASK] = ACTIVE,
-        max_length: int | None = None,
-        stride: int = 128,
+        task: NamedTask = ACTIVE,
+        **windows: Unpack[WindowOptions],
     ) -> list[Span]:
-        """The `top` likeliest answers in `context`, by a task of the kind `spans`.
+        """Finds the likeliest answers to a question in a text, by a task of spans.
 
-        An answer has at most `max_tokens` tokens. The context may be of any length, as in `tag`.
-        Raises as `classify` does.
+        The text may be of any length: it goes through the base in windows that overlap, each behind
+        the whole question.
+
+        Args:
+            question: the question.
+            context: the text that has the answer.
+            top: the most answers.
+            max_tokens: the most tokens of an answer.
+            task: a loaded task; unless given, the active one.
+            **windows: `max_length` and `stride`, as for `tag`.
+
+        Returns:
+            Up to `top` answers, the likeliest first.
+
+        Raises:
+            TaskError: as `tag` does.
+            InputError: as `tag` does; `input.max-length` too where the question leaves a window no
+                room.
+            BaseError: `base.text` where the base has no tokenizer.
+
+        Example:
+            >>> session = EdgeSession("minilm")
+            >>> session.activate(session.load("squad.osd.safetensors"))
+            >>> context = "Ada lives in Paris"
+            >>> spans = session.answer("Where is Ada?", context, top=2)
+            >>> [context[span.start : span.end] == span.text for span in spans]
+            [True, True]
         """
-        decoded = self._resolve_kind(task, "answer", "spans")
-        windows = Windows(self._encoder, max_length, stride)
-        run = partial(self._logits, decoded=decoded)
-        return answer(question, context, windows, run, top=top, max_tokens=max_tokens)
+        check_options("EdgeSession.answer", windows)
+        decoded, _ = self._needed_of(Spans, task)
+        asked = self._asked(decoded)
+        cut = Windows(asked.encoder, **windows)
+        return find_spans(question, context, cut, asked.logits, top=top, max_tokens=max_tokens)
 
     def embed(
         self,
         texts: Sequence[str],
         *,
-        task: str | Literal[_Active.TASK] = ACTIVE,
+        task: NamedTask = ACTIVE,
         max_length: int | None = None,
     ) -> Floats:
-        """A vector for each text, `[batch, features]`, by a task of the kind `embedding`.
+        """Gives a vector for each text, by a task of embeddings, in one batch.
 
-        Raises as `classify` does.
+        Args:
+            texts: the texts, one or more; what is beyond `max_length` is cut off.
+            task: a loaded task; unless given, the active one.
+            max_length: the most tokens of a text; unless given, as many as the base takes.
+
+        Returns:
+            float32 `[batch, features]`; of length 1 where the fine-tuned model's are.
+
+        Raises:
+            TaskError: as `tag` does.
+            InputError: `input.texts`, `input.max-length`, `input.tokenizers`.
+            BaseError: `base.text` where the base has no tokenizer.
+
+        Example:
+            >>> session = EdgeSession("minilm")
+            >>> session.activate(session.load("sentences.osd.safetensors"))
+            >>> vectors = session.embed(["a dull film", "How far is it?"])
+            >>> np.linalg.norm(vectors, axis=1).round(3).tolist()
+            [1.0, 1.0]
         """
         inputs = self.encode(texts, max_length=max_length)
-        return self._logits(inputs, self._resolve_kind(task, "embed", "embedding"))
+        decoded, _ = self._needed_of(Embedding, task)
+        return self._logits(inputs, decoded)
 
     def encode(
         self,
@@ -240,7 +317,27 @@ class EdgeSession:
         *,
         max_length: int | None = None,
     ) -> dict[str, NDArray[np.int64]]:
-        """Token inputs for `run` from texts (or pairs of texts)."""
+        """Turns texts, or pairs of texts, into token inputs for `run`, padded on the right.
+
+        Args:
+            texts: the texts, one or more; what is beyond `max_length` is cut off.
+            pairs: a second text for each.
+            max_length: the most tokens of a text or pair; unless given, as many as the base takes.
+
+        Returns:
+            The inputs that the base takes, int64 `[batch, tokens]` each.
+
+        Raises:
+            InputError: `input.texts`, `input.max-length`; `input.tokenizers` without the
+                `tokenizers` package.
+            BaseError: `base.text` where the base has no tokenizer.
+
+        Example:
+            >>> session = EdgeSession("minilm")
+            >>> inputs = session.encode(["a cat", "a dog ran"])
+            >>> list(inputs), inputs["input_ids"].shape
+            (['input_ids', 'attention_mask', 'token_type_ids'], (2, 5))
+        """
         return self._encoder(texts, pairs, max_length=max_length)
 
     @cached_property
@@ -248,111 +345,42 @@ class EdgeSession:
         # Two threads that are first at once may each make one: either does.
         return TextEncoder(self.folder, self.manifest)
 
-    def _resolve(self, task: Task) -> DecodedTask | None:
-        if task is ACTIVE:
-            return self._active  # one reference: whole, whatever other threads do
-        if task is None:
-            return None
-        with self._lock:
-            return self._store.decoded(task)
-
-    def _resolve_kind(self, task: Task, verb: str, *kinds: str) -> DecodedTask:
-        """The task, which must be of one of `kinds`: what the method `verb` is for."""
-        decoded = self._resolve(task)
+    def _needed(self, task: TaskOrBase) -> DecodedTask:
+        decoded = self._tasks.resolve(task)
         if decoded is None:
             raise TaskError(Code.TASK_NONE, "no task is active: activate one, or name it")
-        _check_kind(decoded, verb, kinds)
         return decoded
 
+    def _needed_of(self, wanted: type[_Kind], task: TaskOrBase) -> tuple[DecodedTask, _Kind]:
+        decoded = self._needed(task)
+        return decoded, expect_kind(decoded.name, decoded.head.kind, wanted)
+
+    def _asked(self, decoded: DecodedTask) -> AskedTask:
+        run = partial(self._logits, decoded=decoded)
+        return AskedTask(decoded.name, decoded.labels, self._encoder, run)
+
     def _classify(
-        self, inputs: Mapping[str, NDArray[Any]], task: Task, tasks: Sequence[str] | None
+        self, inputs: Mapping[str, NDArray[Any]], task: TaskOrBase, tasks: Sequence[str] | None
     ) -> list[Answer]:
         if tasks is None:
-            decoded = self._resolve_kind(task, "classify", *CLASSIFIED)
-            return answers(decoded.labels, self._logits(inputs, decoded), decoded.head.kind)
+            decoded, kind = self._needed_of(Classifier, task)
+            return kind.scored(decoded.labels, self._logits(inputs, decoded))
         if task is not ACTIVE:
             raise InputError(Code.INPUT_TASKS, "give task or tasks, not both")
         if any(name is None for name in tasks):
             raise TaskError(Code.TASK_NONE, "every text needs a task: name one for each")
-        feeds, rows = self._rows(inputs, tasks)
-        for row in rows:
-            assert row is not None
-            _check_kind(row, "classify", CLASSIFIED)
+        feeds, rows = self._mixed.rows(inputs, tasks)
+        named = [row for row in rows if row is not None]
+        kinds = [expect_kind(row.name, row.head.kind, Classifier) for row in named]
         found = []
-        for row, logits in zip(rows, self._run_rows(feeds, rows).logits, strict=True):
-            assert row is not None and logits is not None
-            found += answers(row.labels, logits[None], row.head.kind)
+        for kind, row, logits in zip(
+            kinds, named, self._mixed.run(feeds, rows).logits, strict=True
+        ):
+            assert logits is not None
+            found += kind.scored(row.labels, logits[None])
         return found
 
     def _logits(self, inputs: Mapping[str, NDArray[Any]], decoded: DecodedTask) -> Floats:
         output = self._run(inputs, decoded)
         assert output.logits is not None
         return output.logits
-
-    def _run(self, inputs: Mapping[str, NDArray[Any]], decoded: DecodedTask | None) -> Output:
-        feeds = base_inputs(self.manifest, inputs)
-        hidden, pooled = self._forward(feeds, {} if decoded is None else decoded.feeds)
-        if decoded is None:
-            return Output(None, hidden, pooled, None)
-        logits = apply_head(decoded.head, hidden, feeds.get("attention_mask"), pooled)
-        return Output(decoded.name, hidden, pooled, logits)
-
-    def _rows(
-        self, inputs: Mapping[str, NDArray[Any]], tasks: Sequence[str | None]
-    ) -> tuple[Mapping[str, NDArray[Any]], Rows]:
-        """The checked inputs, and the task of each of their rows."""
-        feeds = base_inputs(self.manifest, inputs)
-        batch = len(feeds[self.manifest.inputs[0]])
-        if isinstance(tasks, str) or len(tasks) != batch:
-            raise InputError(
-                Code.INPUT_TASKS,
-                f"expected a list with the task of each of {batch} rows, found "
-                + (f"a text: {shown(tasks)!r}" if isinstance(tasks, str) else f"{len(tasks)}"),
-            )
-        with self._lock:
-            # Each name once: a cache smaller than the batch's tasks decodes none of them twice.
-            ready = {
-                name: self._store.decoded(name) for name in dict.fromkeys(tasks) if name is not None
-            }
-        return feeds, tuple(None if name is None else ready[name] for name in tasks)
-
-    def _run_rows(self, feeds: Mapping[str, NDArray[Any]], rows: Rows) -> MixedOutput:
-        if self.manifest.mixed_rows:
-            hidden, pooled = self._forward(feeds, self._stacked(rows).feeds)
-        else:
-            hidden, pooled = task_by_task(rows, feeds, self._forward)
-        logits = row_logits(rows, hidden, feeds.get("attention_mask"), pooled)
-        names = tuple(None if row is None else row.name for row in rows)
-        return MixedOutput(names, hidden, pooled, logits)
-
-    def _stacked(self, rows: Rows) -> Stack:
-        stacked = self._stack
-        if stacked is None or not stacked.serves(rows):
-            stacked = stack(rows)
-            self._stack = stacked if stacked.nbytes <= self._cache_bytes else None
-        return stacked
-
-    def _forward(
-        self, inputs: Mapping[str, NDArray[Any]], factors: Mapping[str, NDArray[Any]]
-    ) -> tuple[Floats, Floats | None]:
-        """Hidden states and, where the base has one, the pooler's output."""
-        names = [self.manifest.hidden_output]
-        if self.manifest.pooler_output is not None:
-            names.append(self.manifest.pooler_output)
-        try:
-            results = self._ort.run(names, {**inputs, **factors})
-        except Exception as error:  # onnxruntime's exceptions have no common base
-            reason = shown(str(error), 200)
-            raise InputError(Code.INPUT_RUN, f"onnxruntime refused the inputs: {reason}") from error
-        hidden, pooled = results[0], results[1] if len(results) > 1 else None
-        check_results(self.manifest, inputs[self.manifest.inputs[0]].shape, hidden, pooled)
-        return hidden, pooled
-
-
-def _check_kind(decoded: DecodedTask, verb: str, kinds: Sequence[str]) -> None:
-    if decoded.head.kind not in kinds:
-        raise TaskError(
-            Code.TASK_KIND,
-            f"{verb} is for tasks of the kind {', '.join(kinds)}; {decoded.name!r} is of the "
-            f"kind {decoded.head.kind}",
-        )

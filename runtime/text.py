@@ -1,8 +1,7 @@
-"""Text in, labels out: tokenising with the `tokenizers` package alone."""
+"""Turns texts into the base's token inputs, with the `tokenizers` package alone."""
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,35 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osd_edge.errors import BaseError, Code, InputError, shown
-from osd_edge.formats.heads import Floats, sigmoid, softmax
 from osd_edge.formats.package.manifest import TOKENIZER, BaseManifest, TextSettings
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The likeliest label of one text, its score, and the scores of all labels.
-
-    Scores add up to 1 where one label applies. In a multi-label task each stands for itself; in
-    a regression they are the numbers themselves.
-    """
-
-    label: str
-    score: float
-    scores: dict[str, float]
-
-    def chosen(self, least: float = 0.5) -> tuple[str, ...]:
-        """The labels whose score is `least` or more: what applies in a multi-label task."""
-        return tuple(label for label, score in self.scores.items() if score >= least)
-
-
 class TextEncoder:
-    """Turns texts into the graph's token inputs, as the fine-tuned model's tokenizer did.
+    """Turns texts into the base's token inputs, as the fine-tuned model's tokenizer did.
 
     The tokenizer is read once, which takes longer than a short run. Safe to use from many threads.
     """
 
     def __init__(self, folder: Path, manifest: BaseManifest) -> None:
-        """Open the tokenizer in base package `folder`.
+        """Opens the tokenizer in base package `folder`.
 
         Raises InputError `input.tokenizers`, BaseError `base.text`.
         """
@@ -53,7 +34,7 @@ class TextEncoder:
         *,
         max_length: int | None = None,
     ) -> dict[str, NDArray[np.int64]]:
-        """Token inputs `[batch, tokens]` for `texts`, or for text pairs, padded on the right.
+        """Makes token inputs `[batch, tokens]` of texts, or of pairs of texts, padded on the right.
 
         `max_length` tokens at most each. Raises InputError `input.texts`, `input.max-length`.
         """
@@ -66,11 +47,11 @@ class TextEncoder:
 
     @property
     def special_tokens(self) -> int:
-        """Tokens that are added to a single text."""
+        """The number of tokens that are added to a single text."""
         return int(self._tokenizer.num_special_tokens_to_add(False))
 
     def length_within(self, max_length: int | None) -> int:
-        """`max_length`, or the base's own; raises InputError `input.max-length`."""
+        """Checks `max_length`, of which None is the base's own; InputError `input.max-length`."""
         limit = self._settings.max_length
         if max_length is not None and not 1 <= max_length <= limit:
             raise InputError(
@@ -81,7 +62,7 @@ class TextEncoder:
     def encodings(
         self, batch: Sequence[Any], length: int | None = None, **truncation: Any
     ) -> list[Any]:
-        """The tokenizer's encodings of texts or pairs, whole or cut to `length` tokens.
+        """Tokenizes texts or pairs, whole or cut to `length` tokens.
 
         Raises BaseError `base.text`.
         """
@@ -99,7 +80,7 @@ class TextEncoder:
         return found
 
     def padded(self, encodings: Sequence[Any]) -> dict[str, NDArray[np.int64]]:
-        """Token inputs `[batch, tokens]` of encodings, padded on the right."""
+        """Makes token inputs `[batch, tokens]` of encodings, padded on the right."""
         length = max(1, *(len(encoding.ids) for encoding in encodings))
         ids = np.full((len(encodings), length), self._settings.pad_id, np.int64)
         mask = np.zeros_like(ids)
@@ -131,7 +112,7 @@ def _open(folder: Path, manifest: BaseManifest) -> tuple[Any, TextSettings]:
 
 
 def check_texts(texts: Sequence[str], pairs: Sequence[str] | None = None) -> None:
-    """Refuse (`input.texts`) what is no list of texts, of first or second ones."""
+    """Refuses (`input.texts`) anything but a list of texts, as first texts and as second ones."""
     for given in (texts,) if pairs is None else (texts, pairs):
         # A text is a sequence too, of its letters: each would get an answer of its own.
         listed = isinstance(given, Sequence) and not isinstance(given, str)
@@ -146,16 +127,3 @@ def check_texts(texts: Sequence[str], pairs: Sequence[str] | None = None) -> Non
                 text.encode()
             except UnicodeEncodeError as error:
                 raise InputError(Code.INPUT_TEXTS, "a text is not valid Unicode") from error
-
-
-def answers(labels: Sequence[str], logits: Floats, kind: str = "labels") -> list[Answer]:
-    """One answer for each row of `logits` `[batch, labels]`; `kind` is that of the head."""
-    scored = logits
-    if kind != "regression":
-        scored = sigmoid(logits) if kind == "multi-label" else softmax(logits)
-    result = []
-    for row in scored:
-        best = int(row.argmax())
-        scores = dict(zip(labels, map(float, row), strict=True))
-        result.append(Answer(labels[best], float(row[best]), scores))
-    return result

@@ -1,11 +1,11 @@
-"""Texts longer than the base takes, as overlapping windows of tokens.
+"""Cuts texts longer than the base takes into windows of tokens that overlap.
 
 Every window keeps where its tokens stand in the text, so that what is said of tokens can be said
 of characters.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,27 @@ Run = Callable[[Inputs], Floats]  # token inputs to logits [batch, tokens, label
 _BATCH = 8  # windows that go through the base together
 
 
+class WindowOptions(TypedDict, total=False):
+    """The settings of `Windows`, in tokens, as keywords of the methods that read long texts."""
+
+    max_length: int | None
+    stride: int
+
+
+def check_options(method: str, options: WindowOptions) -> None:
+    """Refuses keywords of `method` that are no window options, as Python would: TypeError."""
+    for name in options:
+        if name not in WindowOptions.__annotations__:
+            raise TypeError(f"{method}() got an unexpected keyword argument {name!r}")
+
+
 class Windows:
     """Cuts texts, or the contexts of questions, into windows of `max_length` tokens."""
 
     def __init__(
         self, encoder: TextEncoder, max_length: int | None = None, stride: int = 128
     ) -> None:
-        """`stride` tokens of a window are in the next one too (at most half of it).
+        """Cuts so that `stride` tokens of a window are in the next one too (at most half of it).
 
         Raises InputError `input.max-length`, `input.stride`.
         """
@@ -36,7 +50,7 @@ class Windows:
         self._stride = min(stride, self._length // 2)
 
     def of_text(self, text: str) -> list[Any]:
-        """The windows (encodings of the tokenizers package) of one text.
+        """Cuts one text into windows, which are encodings of the tokenizers package.
 
         Raises InputError `input.max-length` where a window is too small for any but overlaps.
         """
@@ -53,7 +67,7 @@ class Windows:
         return self._cut(text, "longest_first")
 
     def of_context(self, question: str, context: str) -> list[Any]:
-        """The windows of a context, each behind the whole question.
+        """Cuts a context into windows, each behind the whole question.
 
         Raises InputError `input.max-length` where the question leaves no room.
         """
@@ -67,7 +81,7 @@ class Windows:
         return self._cut((question, context), "only_second")
 
     def logits(self, windows: Sequence[Any], run: Run) -> Iterator[tuple[Any, Floats]]:
-        """Each window with its logits `[tokens, labels]`, padding left out."""
+        """Runs the windows, and gives each with its logits `[tokens, labels]`, padding left out."""
         for start in range(0, len(windows), _BATCH):
             batch = windows[start : start + _BATCH]
             logits = run(self._encoder.padded(batch))

@@ -9,7 +9,7 @@ from osd_edge.data.progress import silent
 from osd_edge.device_tests.conformance.hashes import decoded_sha256
 from osd_edge.device_tests.data import MODEL_FOLDER
 from osd_edge.device_tests.devices import open_device
-from osd_edge.device_tests.emulated.boot import JOB, OUT, Job, run
+from osd_edge.device_tests.emulated.boot import OUT, PROGRAM_FOLDER, Program, run
 from osd_edge.device_tests.emulated.build import EmulatedMachine
 from osd_edge.device_tests.measure import keep_nothing
 from osd_edge.device_tests.plan import Plan
@@ -110,7 +110,11 @@ Path("/proc/sysrq-trigger").write_text("b")  # off, with nothing put in order
 """
     )
     (tmp_path / "back").mkdir()
-    ran = run(machine, Job([f"{JOB}/program.py"], job, space_bytes=4 * MIB), tmp_path / "back")
+    ran = run(
+        machine,
+        Program([f"{PROGRAM_FOLDER}/program.py"], job, space_bytes=4 * MIB),
+        tmp_path / "back",
+    )
     assert ran.status is None and not ran.timed_out
     assert (ran.out / "first").read_bytes() == bytes(range(256))
     assert (ran.out / "said").read_text() == "No space left on device"
@@ -123,8 +127,10 @@ def test_counted_instructions_repeat(machine: EmulatedMachine, tmp_path: Path) -
     (tmp_path / "back").mkdir()
     data = "/usr/local/lib/python3.11/dist-packages/osd_edge/device_tests/data/small-bert"
     bundle = next(MODEL_FOLDER.glob("*.safetensors")).name
-    arguments = ["-m", "osd_edge.device_tests.gauges.instructions", data, f"{data}/{bundle}"]
-    ran = run(machine, Job([*arguments, "--tokens", "16"], job, counting=True), tmp_path / "back")
+    arguments = ["-m", "osd_edge.device_tests.programs.instructions", data, f"{data}/{bundle}"]
+    ran = run(
+        machine, Program([*arguments, "--tokens", "16"], job, counting=True), tmp_path / "back"
+    )
     assert ran.status == 0, ran.console
     counted = json.loads((ran.out / "stdout").read_text())
     again = counted["base"]["run"]["again"]

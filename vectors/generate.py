@@ -25,11 +25,11 @@ from osd_edge.formats.bundle.integers import IntegerLayer
 from osd_edge.formats.bundle.model import (
     FORMAT_VERSION,
     Bundle,
-    PlainLayer,
     StoredHead,
     StoredLayer,
-    write_bundle,
 )
+from osd_edge.formats.bundle.plain import PlainLayer
+from osd_edge.formats.bundle.writer import write_bundle
 
 Case = dict[str, Any]
 

@@ -11,7 +11,7 @@ from kind_cases import broken_kinds
 from parts import BASE, OTHER_BASE, Delta, bundle_of, head_of, random_delta, random_layer
 from surgery import Draft, flip, frame, seal
 
-from osd_edge.formats.bundle.model import write_bundle
+from osd_edge.formats.bundle.writer import write_bundle
 
 
 def invalid_cases(files: Mapping[str, bytes]) -> Iterator[tuple[str, str, str, str, bytes]]:

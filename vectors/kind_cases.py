@@ -50,7 +50,7 @@ def kinds() -> Iterator[tuple[str, str, str, tuple[Delta, ...], dict[str, Any]]]
         "kind-spans",
         "where an answer starts and ends, coded",
         "fits-base coded head kind logits",
-        (integer_delta(1, 8, 8, 2),),
+        (integer_delta(1, (8, 8), 2),),
         {
             "head": StoredHead("spans", "none", (integer_layer(2, 8),)),
             "labels": SPANS,
@@ -62,7 +62,7 @@ def kinds() -> Iterator[tuple[str, str, str, tuple[Delta, ...], dict[str, Any]]]
         "kind-embedding",
         "no layers: the mean of the tokens, at length 1; coded",
         "fits-base coded head kind logits",
-        (integer_delta(1, 8, 8, 2),),
+        (integer_delta(1, (8, 8), 2),),
         {
             "head": StoredHead("embedding", "mean", (), normalize=True),
             "labels": (),

@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 
 from osd_edge.formats.bundle.integers import IntegerLayer, IntegerMatrix, IntegerSite
 from osd_edge.formats.bundle.model import (
-    VALUE_TYPES,
     Bundle,
-    Matrix,
-    PlainLayer,
-    PlainSite,
     StoredHead,
     StoredLayer,
     StoredSite,
+)
+from osd_edge.formats.bundle.plain import (
+    VALUE_TYPES,
+    Matrix,
+    PlainLayer,
+    PlainSite,
 )
 from osd_edge.formats.bundle.plain_factor import PlainFactor
 from osd_edge.formats.package.manifest import BaseManifest, Site
@@ -118,9 +120,15 @@ def integers(seed: int, shape: tuple[int, int], density: float, largest: int = 3
 
 
 def integer_delta(
-    site: int, n: int, d: int, k: int, density: float = 0.3, largest: int = 3, top: int = -84
+    site: int,
+    shape: tuple[int, int],
+    k: int,
+    density: float = 0.3,
+    largest: int = 3,
+    top: int = -84,
 ) -> Delta:
     """A site of random integers, with scales from 2^(`top`/16) downwards."""
+    n, d = shape
     seed = 1000 * site + n + d + k
     u, v = (integers(seed + i, (k, m), density, largest) for i, m in enumerate((n, d)))
     return Delta(site, u, v, grid_scales(k, top))

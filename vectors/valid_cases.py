@@ -24,7 +24,8 @@ from parts import (
 from surgery import Draft, seal
 
 from osd_edge.formats.bundle.integers import IntegerLayer, IntegerMatrix
-from osd_edge.formats.bundle.model import Bundle, Matrix, PlainLayer, StoredHead
+from osd_edge.formats.bundle.model import Bundle, StoredHead
+from osd_edge.formats.bundle.plain import Matrix, PlainLayer
 
 
 @dataclass(frozen=True)
@@ -361,7 +362,7 @@ def _coded_cases() -> Iterator[ValidCase]:
         "coded-head-low-rank",
         "two low-rank head layers, the last without bias, one of a rank above min(n, d)",
         "fits-base head logits",
-        integer_delta(1, 8, 8, 2),
+        integer_delta(1, (8, 8), 2),
         head=head_of(
             integer_layer(6, 8, "tanh", rank=2),
             integer_layer(2, 6, rank=3, bias=False),
@@ -373,9 +374,9 @@ def _coded_cases() -> Iterator[ValidCase]:
         "coded-widths",
         "sites of several shapes, widths with every remainder by four",
         "fits-base",
-        integer_delta(0, 6, 8, 3),
-        integer_delta(1, 8, 8, 1, 0.05),
-        integer_delta(2, 5, 7, 5, 0.8),
+        integer_delta(0, (6, 8), 3),
+        integer_delta(1, (8, 8), 1, 0.05),
+        integer_delta(2, (5, 7), 5, 0.8),
         base=BASE,
     )
     yield coded(
@@ -393,9 +394,9 @@ def _coded_cases() -> Iterator[ValidCase]:
         "coded-lanes",
         "enough symbols for several lanes; ranks and gaps that take two bytes",
         "",
-        integer_delta(7, 300, 257, 70, 0.25),
-        integer_delta(200, 129, 300, 20, 0.02, 2, -60),
-        integer_delta(399, 300, 257, 2, 0.9, 90, -96),
+        integer_delta(7, (300, 257), 70, 0.25),
+        integer_delta(200, (129, 300), 20, 0.02, 2, -60),
+        integer_delta(399, (300, 257), 2, 0.9, 90, -96),
         site_count=400,
     )
     yield coded(
@@ -413,7 +414,7 @@ def _coded_cases() -> Iterator[ValidCase]:
         "coded-many-labels",
         "a head of 300 labels",
         "head logits",
-        integer_delta(2, 7, 9, 2),
+        integer_delta(2, (7, 9), 2),
         head=head_of(integer_layer(300, 8)),
         labels=tuple(f"label {i}" for i in range(300)),
     )

@@ -1,1 +1,1 @@
-"""Whether a device computes what it has to."""
+"""Conformance: whether a device decodes bundles and computes answers as recorded."""

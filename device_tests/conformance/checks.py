@@ -1,4 +1,4 @@
-"""Whether this device computes what it has to, from files inside this package.
+"""Checks that this device computes what was recorded, from files inside this package.
 
 The vectors of the bundle format: valid files decode to the same bits as everywhere, heads give
 their logits, invalid files are refused with their codes. A small model: bundles decode to the
@@ -17,24 +17,25 @@ import numpy as np
 
 from osd_edge.device_tests.conformance.hashes import decoded_sha256
 from osd_edge.device_tests.data import EXPECTED, MODEL_FOLDER, VECTORS
-from osd_edge.device_tests.job.sessions import open_plain
 from osd_edge.device_tests.report.schema import Conformance, Failure
 from osd_edge.errors import BundleError, OsdEdgeError, shown
 from osd_edge.formats.bundle.reader import read_bundle, read_bundle_file
 from osd_edge.formats.heads import apply_head
+from osd_edge.formats.package.fits import check_fits
 from osd_edge.formats.package.manifest import (
+    PLAIN_MODEL,
     BaseManifest,
     check_digests,
-    check_fits,
     parse_manifest,
 )
 from osd_edge.runtime import EdgeSession
+from osd_edge.runtime.graph import open_graph
 
-Case = dict[str, Any]
+_Entry = dict[str, Any]
 
 
 class _Differs(Exception):  # noqa: N818 - a finding, no error
-    """A case came out otherwise than recorded."""
+    """Says that a case came out otherwise than recorded."""
 
     def __init__(self, expected: object, found: object) -> None:
         super().__init__()
@@ -42,7 +43,7 @@ class _Differs(Exception):  # noqa: N818 - a finding, no error
 
 
 def run_conformance(vectors: Path = VECTORS, model: Path = MODEL_FOLDER) -> Conformance:
-    """Try every case; what fails is told, never raised."""
+    """Tries every case and reports those that failed; none of them raises."""
     cases = [*_vector_cases(vectors), *_model_cases(model)]
     failures: list[Failure] = []
     for name, expected, check in cases:
@@ -60,16 +61,16 @@ def run_conformance(vectors: Path = VECTORS, model: Path = MODEL_FOLDER) -> Conf
     return {"status": status, "cases": len(cases), "failures": failures}  # type: ignore[typeddict-item]
 
 
-_Named = tuple[str, str, Callable[[], None]]
+_Case = tuple[str, str, Callable[[], None]]
 
 
-def _vector_cases(archive: Path) -> list[_Named]:
+def _vector_cases(archive: Path) -> list[_Case]:
     files = read_archive(archive)
     index = json.loads(files["index.json"])
     manifest = parse_manifest(files[index["base"]].decode())
-    cases: list[_Named] = []
+    cases: list[_Case] = []
 
-    def add(case: Case) -> None:
+    def add(case: _Entry) -> None:
         data = files[case["file"]]
         if case["result"] == "valid":
             cases.append((case["id"], "a file that is read", lambda: _check_valid(case, data)))
@@ -88,7 +89,7 @@ def _vector_cases(archive: Path) -> list[_Named]:
 
 
 def read_archive(archive: Path) -> dict[str, bytes]:
-    """Files of the archive by name, in memory: a device may have no place to write."""
+    """Reads the archive's files into memory, by name: a device may have no place to write."""
     files = {}
     with tarfile.open(archive) as tar:
         for member in tar:
@@ -98,7 +99,7 @@ def read_archive(archive: Path) -> dict[str, bytes]:
     return files
 
 
-def _check_valid(case: Case, data: bytes) -> None:
+def _check_valid(case: _Entry, data: bytes) -> None:
     bundle, expected = read_bundle(data), case["expected"]
     facts = {
         "task": bundle.task,
@@ -122,7 +123,7 @@ def _check_valid(case: Case, data: bytes) -> None:
             _same(described.get(part), None if array is None else _sha256(array))
 
 
-def _check_logits(case: Case, data: bytes, tolerance: float) -> None:
+def _check_logits(case: _Entry, data: bytes, tolerance: float) -> None:
     head, run = read_bundle(data).head.decode(), case["run"]
     pooled = None if run["pooled"] is None else np.array(run["pooled"], np.float32)
     found = apply_head(head, np.array(run["hidden"], np.float32), np.array(run["mask"]), pooled)
@@ -131,7 +132,7 @@ def _check_logits(case: Case, data: bytes, tolerance: float) -> None:
         raise _Differs(expected.tolist(), found.tolist())
 
 
-def _check_invalid(case: Case, data: bytes, manifest: BaseManifest | None) -> None:
+def _check_invalid(case: _Entry, data: bytes, manifest: BaseManifest | None) -> None:
     try:
         bundle = read_bundle(data)
         if manifest is not None:
@@ -142,12 +143,12 @@ def _check_invalid(case: Case, data: bytes, manifest: BaseManifest | None) -> No
         raise _Differs(f"a refusal with {case['code']}", "a file that is read")
 
 
-def _model_cases(folder: Path) -> list[_Named]:
+def _model_cases(folder: Path) -> list[_Case]:
     recorded = json.loads((folder / EXPECTED.name).read_text("utf-8"))
     tolerance = float(recorded["tolerance"])
     inputs = {name: np.array(rows, np.int64) for name, rows in recorded["inputs"].items()}
     session = EdgeSession(folder, threads=1)
-    cases: list[_Named] = [
+    cases: list[_Case] = [
         ("model/files", "their digests", lambda: check_digests(folder, session.manifest)),
         (
             "model/no-task",
@@ -157,7 +158,7 @@ def _model_cases(folder: Path) -> list[_Named]:
         ("model/plain", "what no task gives", lambda: _check_plain(folder, session, inputs)),
     ]
 
-    def add(entry: Case) -> None:
+    def add(entry: _Entry) -> None:
         path = folder / entry["file"]
         name = f"model/{entry['task']}"
         cases.append(
@@ -176,14 +177,14 @@ def _model_cases(folder: Path) -> list[_Named]:
 
 
 def _check_plain(folder: Path, session: EdgeSession, inputs: dict[str, Any]) -> None:
-    plain = open_plain(folder, 1)
+    plain = open_graph(folder / PLAIN_MODEL, threads=1)
     names = [output.name for output in plain.get_outputs()]
     hidden = plain.run(names, inputs)[names.index(session.manifest.hidden_output)]
     _close(hidden, session.run(inputs, None).hidden, 1e-5)
 
 
 def _check_task(
-    session: EdgeSession, path: Path, inputs: dict[str, Any], entry: Case, tolerance: float
+    session: EdgeSession, path: Path, inputs: dict[str, Any], entry: _Entry, tolerance: float
 ) -> None:
     before = session.run(inputs, None).hidden
     name = session.load(path)

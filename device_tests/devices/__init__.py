@@ -1,4 +1,4 @@
-"""Where to measure: this machine, or another that a driver reaches.
+"""Opens the device to measure: this machine, or another that a driver reaches.
 
 A driver is a module here with `open_device(rest) -> Device`, `rest` being what follows the colon
 in `--device NAME:REST`. It runs `python -m osd_edge.device_tests` with `Plan.arguments` where the
@@ -23,19 +23,55 @@ DRIVERS = {
 
 
 class Device(Protocol):
-    """Something that a plan can be run on."""
+    """A machine that a plan can be run on; any object with `run` is one.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from osd_edge.data.progress import silent
+        >>> from osd_edge.device_tests import Device, Plan, read_report
+        >>> class Recorded:
+        ...     def run(self, plan, progress, keep):
+        ...         report = read_report(Path("report.json"))
+        ...         keep(report)
+        ...         return report
+        >>> device: Device = Recorded()
+        >>> device.run(Plan(), silent, lambda report: None)["verdict"]["status"]
+        'passed'
+    """
 
     def run(self, plan: Plan, progress: Progress, keep: Keep) -> Report:
-        """Measure `plan` there; `keep` gets what there is so far, as in `measure`.
+        """Measures `plan` there and returns the report, which has passed `check_report`.
 
-        The paths in `plan` are of this machine. The report has passed `check_report`. Raises
-        OsdEdgeError where there is none.
+        Args:
+            plan: What to measure; its paths are of this machine.
+            progress: Wraps the steps for whoever shows them.
+            keep: Gets what there is so far, as in `measure`.
+
+        Raises:
+            OsdEdgeError: There is no report, or none of a whole run.
         """
         ...
 
 
 def open_device(name: str) -> Device:
-    """The device that `--device` names. Raises InputError `input.device`."""
+    """Opens the device that `--device` names; nothing is connected or started before its `run`.
+
+    Args:
+        name: `local`, `emulated-pi`, or `ssh:user@host[:port][,name=value…]`.
+
+    Returns:
+        The device.
+
+    Raises:
+        InputError: `input.device`: no driver has that name, or what follows it is not understood.
+
+    Example:
+        >>> from osd_edge.device_tests import open_device
+        >>> device = open_device("ssh:pi@raspberrypi.local,python=python3.12")
+        >>> open_device("toaster")
+        Traceback (most recent call last):
+        InputError: no device 'toaster'; there are: local, ssh, emulated-pi
+    """
     kind, _, rest = name.partition(":")
     if kind not in DRIVERS:
         raise InputError(

@@ -1,4 +1,4 @@
-"""What runs on a device while it is measured over ssh: sent there, never installed.
+"""Runs on a device while it is measured over ssh: it is sent there and never installed.
 
 It talks over the one ssh connection: requests come as lines of JSON on standard input (a file
 follows its line raw), answers go out as lines of JSON behind `MARK`, so that what a login shell
@@ -30,14 +30,14 @@ _lock = threading.Lock()
 
 
 def say(**message: Any) -> None:
-    """One answer, whole, whichever thread it is from."""
+    """Sends one answer, whole, whichever thread it is from."""
     with _lock:
         sys.stdout.write(MARK + json.dumps(message) + "\n")
         sys.stdout.flush()
 
 
 def facts(folder: str) -> Dict[str, Any]:
-    """What decides which wheels run here, and how many bytes are free under `folder`."""
+    """Tells what decides which wheels run here, and how many bytes are free under `folder`."""
     kind, version = platform.libc_ver()
     return {
         "machine": platform.machine(),
@@ -59,7 +59,7 @@ def _version(name: str) -> Optional[str]:
 
 
 def serve(parent: Optional[str]) -> None:
-    """Answer requests until one says to run; then run, and end.
+    """Answers requests until one says to run; then runs it and ends.
 
     Files go to a folder in `parent`, None for the home folder: /tmp is memory on some devices.
     """
@@ -113,7 +113,7 @@ def _unpack(source: BinaryIO, size: int, folder: str) -> None:
 
 
 def _run(command: List[str], environment: Dict[str, str], report: str, folder: str) -> None:
-    """Run `command` in `folder`; tell its lines, its report whenever it changed, its exit."""
+    """Runs `command` in `folder` and sends its lines, its report whenever it changed, its exit."""
     child = subprocess.Popen(
         command,
         cwd=folder,
@@ -162,7 +162,7 @@ def _run(command: List[str], environment: Dict[str, str], report: str, folder: s
 
 
 def _tell_report(path: str, seen: Any) -> Any:
-    """Send the report where it is not the one that was `seen`; it is only ever replaced whole."""
+    """Sends the report where it is not the one that was `seen`; it is only ever replaced whole."""
     try:
         with open(path, encoding="utf-8") as file:
             stamp = os.fstat(file.fileno()).st_mtime_ns, os.fstat(file.fileno()).st_ino

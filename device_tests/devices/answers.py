@@ -1,4 +1,4 @@
-"""What the agent on a device says, held to its form: the device may be any machine at all."""
+"""Checks the form of what the agent on a device says: the device may be any machine at all."""
 
 import json
 from collections.abc import Iterator
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from osd_edge.device_tests.devices.agent import MARK
-from osd_edge.device_tests.devices.platform import Platform
+from osd_edge.device_tests.install.platform import Platform
 from osd_edge.device_tests.report.rules import CODE
 from osd_edge.errors import Code, DeviceError, refusal_of, shown
 
 LONGEST_LINE = 64 << 20  # a report, whole, is the longest that it says; most are below 1 MiB
 _MARK = MARK.encode()
-_KINDS = {"hello": dict, "unpacked": str, "line": str, "report": str, "exit": int, "error": dict}
+_TYPES = {"hello": dict, "unpacked": str, "line": str, "report": str, "exit": int, "error": dict}
 _PACKAGES = ("numpy", "onnxruntime", "osd-edge")
 _MOST_BYTES = 10**18
 _EXITS = 1 << 32
@@ -20,7 +20,7 @@ _EXITS = 1 << 32
 
 @dataclass(frozen=True)
 class Facts:
-    """What decides what is brought: versions of packages there, None where one is not."""
+    """Facts that decide what is copied: versions of packages there, None where one is missing."""
 
     platform: Platform
     packages: dict[str, str | None]
@@ -28,7 +28,7 @@ class Facts:
 
 
 def answer_error(host: str, what: object) -> DeviceError:
-    """The refusal of an answer that no agent of this release gives."""
+    """Makes the refusal of an answer that no agent of this release gives."""
     return DeviceError(
         Code.DEVICE_ANSWER,
         f"{shown(host)} answered what no agent of this release does ({shown(str(what), 100)}): "
@@ -37,7 +37,7 @@ def answer_error(host: str, what: object) -> DeviceError:
 
 
 def read_answers(stream: IO[bytes], host: str) -> Iterator[dict[str, Any]]:
-    """The answers in `stream` until it ends, without what else a login shell prints.
+    """Reads answers from `stream` until it ends, without what else a login shell prints.
 
     Raises DeviceError: `device.answer`, or the one that the agent says.
     """
@@ -57,7 +57,7 @@ def read_answers(stream: IO[bytes], host: str) -> Iterator[dict[str, Any]]:
 
 
 def read_facts(hello: dict[str, Any], host: str) -> Facts:
-    """The facts that the agent begins with. Raises DeviceError `device.answer`."""
+    """Reads the facts that the agent begins with. Raises DeviceError `device.answer`."""
     try:
         return _facts(hello)
     except (KeyError, TypeError, ValueError) as error:
@@ -68,7 +68,7 @@ def _answer(data: bytes) -> dict[str, Any]:
     answer = json.loads(data.decode())
     if not isinstance(answer, dict):
         raise TypeError("no object")
-    for name, kind in _KINDS.items():
+    for name, kind in _TYPES.items():
         if name in answer and type(answer[name]) is not kind:
             raise TypeError(f"{name} is no {kind.__name__}")
     if not -_EXITS < answer.get("exit", 0) < _EXITS:

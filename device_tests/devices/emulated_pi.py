@@ -1,4 +1,4 @@
-"""`--device emulated-pi`: the emulated 512 MB machine, which tells memory and never latency."""
+"""The driver `--device emulated-pi`: an emulated machine of 512 MB that tells no latency."""
 
 import tempfile
 from dataclasses import replace
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from osd_edge.data.progress import Progress
 from osd_edge.device_tests.devices.payload import REPORT, files_for, finished, module_arguments
-from osd_edge.device_tests.emulated.boot import EMULATOR, JOB, OUT, Job, Ran, run
+from osd_edge.device_tests.emulated.boot import EMULATOR, OUT, PROGRAM_FOLDER, Outcome, Program, run
 from osd_edge.device_tests.emulated.build import build
 from osd_edge.device_tests.measure import Keep
 from osd_edge.device_tests.plan import Plan
@@ -23,11 +23,11 @@ class EmulatedPi:
     """Boots the machine, has it measure itself, and takes its report from its disk."""
 
     def __init__(self, *, limit_seconds: float = _LIMIT_SECONDS) -> None:
-        """`limit_seconds` is after how long the machine is stopped, its results so far kept."""
+        """Sets `limit_seconds`, after which the machine is stopped; its results so far are kept."""
         self._limit = limit_seconds
 
     def run(self, plan: Plan, progress: Progress, keep: Keep) -> Report:
-        """Measure `plan` there, without times. Raises DeviceError and what the machine refuses."""
+        """Measures `plan` there without times. Raises DeviceError and what the machine refuses."""
         plan = replace(plan, emulated=EMULATOR, scratch=None)
         files = list(files_for(plan))
         steps = iter(progress(("build", "run"), "Emulated machine"))
@@ -41,15 +41,15 @@ class EmulatedPi:
                 (folder / place).parent.mkdir(parents=True, exist_ok=True)
                 (folder / place).symlink_to(path.resolve())
             folder.mkdir(exist_ok=True)
-            job = Job(
-                arguments=module_arguments(plan, JOB, OUT),
+            program = Program(
+                arguments=module_arguments(plan, PROGRAM_FOLDER, OUT),
                 folder=folder,
                 space_bytes=_space(plan),
                 limit_seconds=self._limit,
             )
             report: Report | None = None
             try:
-                ran = run(machine, job, into)
+                ran = run(machine, program, into)
             finally:  # after an interrupt, too
                 written = into / "out" / REPORT
                 if written.exists():
@@ -60,7 +60,7 @@ class EmulatedPi:
 
 
 def _space(plan: Plan) -> int:
-    """Bytes for results, and for the copies of the model that a scenario makes."""
+    """Returns the bytes for results and for the copies of the model that a scenario makes."""
     if plan.base is None or "models" not in plan.chosen():
         return _SPARE_BYTES
     parts = (plan.base / PLAIN_MODEL, plan.base / WEIGHTS)
@@ -68,15 +68,15 @@ def _space(plan: Plan) -> int:
     return max(plan.tasks, len(plan.bundles)) * size + _SPARE_BYTES
 
 
-def _how_it_ended(ran: Ran) -> str:
+def _how_it_ended(ran: Outcome) -> str:
     if ran.timed_out:
         return "the emulated machine was stopped at its time limit"
-    said = next((line for line in reversed(ran.console) if line and "reboot:" not in line), "")
-    return "the run in the emulated machine broke off" + (f" ({shown(said, 200)})" if said else "")
+    last = next((line for line in reversed(ran.console) if line and "reboot:" not in line), "")
+    return "the run in the emulated machine broke off" + (f" ({shown(last, 200)})" if last else "")
 
 
 def open_device(rest: str) -> EmulatedPi:
-    """`--device emulated-pi`, which takes nothing after it."""
+    """Opens the device of `--device emulated-pi`, which takes nothing after it."""
     if rest:
         raise InputError(
             Code.INPUT_DEVICE, f"expected --device emulated-pi, found {rest[:40]!r} too"

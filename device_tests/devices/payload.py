@@ -1,4 +1,4 @@
-"""What a driver brings to a device, and what it makes of the report that comes back.
+"""Lays out what a driver copies to a device, and judges the report that comes back.
 
 On the device there is one folder: `base/`, `bundles/0/…` and so on, each bundle in a folder of
 its own, since two may bear one name.
@@ -15,7 +15,7 @@ REPORT = "report.json"
 
 
 def files_for(plan: Plan) -> Iterator[tuple[Path, PurePosixPath]]:
-    """Each file that `plan` needs, and where it goes below the device's folder.
+    """Lists each file that `plan` needs, and where it goes below the device's folder.
 
     Raises InputError, BaseError `base.missing`, BundleError `bundle.missing` where one is not here.
     """
@@ -33,7 +33,7 @@ def files_for(plan: Plan) -> Iterator[tuple[Path, PurePosixPath]]:
 
 
 def module_arguments(plan: Plan, folder: str, out: str) -> list[str]:
-    """What follows `python3` on a device: files are below `folder`, results go below `out`."""
+    """Makes the words after `python3` on a device: it reads below `folder`, writes below `out`."""
     base = None if plan.base is None else f"{folder}/base"
     bundles = [f"{folder}/bundles/{i}/{path.name}" for i, path in enumerate(plan.bundles)]
     words = ["-m", "osd_edge.device_tests", "--json", f"{out}/{REPORT}"]
@@ -41,7 +41,7 @@ def module_arguments(plan: Plan, folder: str, out: str) -> list[str]:
 
 
 def finished(report: Report | None, why_not: str) -> Report:
-    """The report, where the run came to its end.
+    """Returns the report, where the run came to its end.
 
     Raises the device's own refusal where it refused to measure, or DeviceError
     `device.broken-off` where the run ended before: `why_not` says how.
@@ -60,7 +60,7 @@ def finished(report: Report | None, why_not: str) -> Report:
 
 
 def broken_off(report: Report | None, why: str) -> DeviceError:
-    """The refusal `device.broken-off`, which says what is kept of the run."""
+    """Makes the refusal `device.broken-off`, which says what is kept of the run."""
     if report is None:
         return DeviceError(Code.DEVICE_BROKEN_OFF, f"{why}; there are no results")
     done = sum(scenario["status"] != "not_reached" for scenario in report["scenarios"])

@@ -1,4 +1,4 @@
-"""`--device ssh:user@host[:port]`: measures a device that ssh reaches, and leaves nothing there.
+"""The driver `--device ssh:user@host[:port]`: measures over ssh and leaves nothing there.
 
 All goes over one connection of the system's own ssh, which never asks for a password. The
 device needs Python 3.11 or later; what else it lacks is brought to a folder that is removed.
@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 from osd_edge.data.progress import Progress
 from osd_edge.data.sizes import format_size
 from osd_edge.device_tests.devices.answers import Facts
-from osd_edge.device_tests.devices.own_wheel import own_wheel
 from osd_edge.device_tests.devices.payload import (
     REPORT,
     broken_off,
@@ -22,7 +21,8 @@ from osd_edge.device_tests.devices.payload import (
 )
 from osd_edge.device_tests.devices.ssh_connection import SshConnection, connect
 from osd_edge.device_tests.devices.ssh_target import SshTarget, parse_target
-from osd_edge.device_tests.devices.wheels import install_for, install_own
+from osd_edge.device_tests.install.own_wheel import own_wheel
+from osd_edge.device_tests.install.wheels import install_for, install_own
 from osd_edge.device_tests.measure import Keep
 from osd_edge.device_tests.plan import Plan
 from osd_edge.device_tests.report.check import parse_report
@@ -42,7 +42,7 @@ class SshDevice:
         self._target = target
 
     def run(self, plan: Plan, progress: Progress, keep: Keep) -> Report:
-        """Measure `plan` there; `keep` gets every report that the device has written so far.
+        """Measures `plan` there; `keep` gets every report that the device has written so far.
 
         Raises DeviceError: `device.unreachable`, `device.denied`, `device.host-key`,
         `device.python`, `device.wheels`, `device.space`, `device.folder`, `device.answer`,
@@ -70,7 +70,7 @@ class SshDevice:
         return report
 
     def _fill(self, site: Path, facts: Facts, work: Path) -> None:
-        """Put into `site` what the device lacks. Raises DeviceError."""
+        """Puts into `site` what the device lacks. Raises DeviceError."""
         platform, packages = facts.platform, facts.packages
         platform.check_python()
         if self._target.installed:
@@ -128,7 +128,7 @@ class SshDevice:
 
 
 def _copy(connection: SshConnection, files: Sequence[File], free: int, work: Path) -> str:
-    """Send `files`; the device's folder that they are then in. Raises DeviceError."""
+    """Sends `files` and returns the device's folder that they are then in. Raises DeviceError."""
     size = sum(path.stat().st_size for path, _ in files)
     if free < size + _SPARE_BYTES:
         raise DeviceError(
@@ -146,7 +146,7 @@ def _copy(connection: SshConnection, files: Sequence[File], free: int, work: Pat
 
 
 def _at_least(version: str | None, oldest: tuple[int, ...]) -> bool:
-    """Whether a version like `1.26.4` is there and no older than `oldest`."""
+    """Tells whether a version like `1.26.4` is there and no older than `oldest`."""
     if version is None:
         return False
     numbers = []
@@ -158,5 +158,5 @@ def _at_least(version: str | None, oldest: tuple[int, ...]) -> bool:
 
 
 def open_device(rest: str) -> SshDevice:
-    """The device of `--device ssh:REST`. Raises InputError `input.device`."""
+    """Opens the device of `--device ssh:REST`. Raises InputError `input.device`."""
     return SshDevice(parse_target(rest))

@@ -1,4 +1,4 @@
-"""One ssh connection with the agent at its other end; what ssh says turned into refusals."""
+"""Keeps one ssh connection to the agent on a device, and turns ssh's errors into refusals."""
 
 import json
 import shlex
@@ -40,7 +40,7 @@ _REASONS = (
 
 
 class SshConnection:
-    """The agent on a device: `ask` it, `send` it an archive, read its `answers`."""
+    """Talks to the agent on a device: `ask` it, `send` it an archive, read its `answers`."""
 
     def __init__(self, target: SshTarget, process: "subprocess.Popen[bytes]") -> None:
         self._target = target
@@ -50,26 +50,26 @@ class SshConnection:
         self._reader.start()
 
     def start(self, source: bytes) -> None:
-        """Send the agent itself."""
+        """Sends the agent itself."""
         self._write(b"%d\n" % len(source) + source)
 
     def ask(self, **request: Any) -> None:
-        """Send one request."""
+        """Sends one request."""
         self._write(json.dumps(request).encode() + b"\n")
 
     def send(self, archive: Path) -> None:
-        """Send a file raw, after the request that says how long it is."""
+        """Sends a file raw, after the request that says how long it is."""
         with archive.open("rb") as file:
             while piece := file.read(_PIECE):
                 self._write(piece)
 
     def answers(self) -> Iterator[dict[str, Any]]:
-        """What the agent says until it ends. Raises DeviceError where it says it failed."""
+        """Reads what the agent says until it ends. Raises DeviceError where it says it failed."""
         assert self._process.stdout is not None
         return read_answers(self._process.stdout, self._target.host)
 
     def hello(self) -> Facts:
-        """The facts with which the agent begins, within `_HELLO_SECONDS`. Raises DeviceError."""
+        """Reads the agent's first facts, within `_HELLO_SECONDS`. Raises DeviceError."""
         late = threading.Event()
 
         def give_up() -> None:
@@ -93,20 +93,20 @@ class SshConnection:
         return read_facts(hello, self._target.host)
 
     def answer(self, name: str) -> Any:
-        """The next answer, which must be `name`. Raises DeviceError where the device is gone."""
+        """Reads the next answer, which must be `name`. Raises DeviceError without a device."""
         for answer in self.answers():
             if name in answer:
                 return answer[name]
         raise self.lost()
 
     def lost(self) -> DeviceError:
-        """Why there is no connection, or none any longer."""
+        """Explains why there is no connection, or none any longer."""
         code = self._end()
         self._reader.join(5)
         host = shown(self._target.host)
-        said = "\n".join(self._errors).lower()
+        output = "\n".join(self._errors).lower()
         for words, refusal, hint in _REASONS:
-            if code == 255 and words in said:
+            if code == 255 and words in output:
                 return DeviceError(refusal, f"cannot log in to {host}: {hint} ({self._last()})")
         if code == 127:
             return DeviceError(
@@ -121,7 +121,7 @@ class SshConnection:
         )
 
     def _end(self) -> int:
-        """The exit code; a program that says no more and stays is ended."""
+        """Waits for the exit code; a program that says no more and stays is ended."""
         try:
             return self._process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
@@ -152,7 +152,7 @@ class SshConnection:
 
 @contextmanager
 def connect(target: SshTarget) -> Iterator[SshConnection]:
-    """Start the agent on the device; however the block is left, the agent tidies up and ends.
+    """Starts the agent on the device; however the block is left, the agent tidies up and ends.
 
     Raises DeviceError `device.tool` where there is no ssh here.
     """

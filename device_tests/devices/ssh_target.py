@@ -1,4 +1,4 @@
-"""`ssh:user@host[:port][,name=value…]`: which device, and how to log in and run Python there."""
+"""Parses `ssh:user@host[:port][,name=value…]`: which device, and how to log in there."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ class SshTarget:
     installed: bool = False
 
     def command(self, remote: str) -> list[str]:
-        """The ssh command that runs the shell line `remote` there and never asks anything."""
+        """Makes the ssh command that runs the shell line `remote` there and never asks anything."""
         words = ["ssh"]
         if self.config is not None:
             words += ["-F", str(self.config)]
@@ -41,7 +41,7 @@ class SshTarget:
 
 
 def parse_target(text: str) -> SshTarget:
-    """The target in `user@host[:port][,name=value…]`. Raises InputError `input.device`."""
+    """Parses `user@host[:port][,name=value…]`. Raises InputError `input.device`."""
     address, *options = text.split(",")
     host, port = _split_port(address)
     # ssh would take a leading dash for an option
@@ -54,7 +54,7 @@ def parse_target(text: str) -> SshTarget:
 
 
 def _split_port(address: str) -> tuple[str, int | None]:
-    """`host:22` or `user@[::1]:22` in two; a bare address of IPv6 has many colons and no port."""
+    """Splits `host:22` or `user@[::1]:22`; a bare IPv6 address has many colons and no port."""
     user, at, place = address.rpartition("@")
     if place.startswith("["):
         host, _, rest = place[1:].partition("]")

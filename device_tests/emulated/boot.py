@@ -1,4 +1,4 @@
-"""Running a program on the whole machine, under qemu-system-aarch64.
+"""Boots the whole emulated machine under qemu-system-aarch64 and runs a program on it.
 
 The program and what it reads come on a disk of their own, and what it writes goes back on it:
 whatever stops the machine, results that were written until then can be read.
@@ -19,8 +19,8 @@ from osd_edge.device_tests.emulated.tools import find_tool
 from osd_edge.errors import Code, DeviceError
 
 MEMORY_MIB = 512
-JOB = "/job"  # where the job's folder is on the machine
-OUT = f"{JOB}/out"
+PROGRAM_FOLDER = "/job"  # where a program's own folder is on the machine
+OUT = f"{PROGRAM_FOLDER}/out"
 EMULATOR = "qemu-system-aarch64, cortex-a53, 512 MiB of memory"
 _CONSOLE_LINES = 200  # as much of what the machine says is kept
 _ENVIRONMENT = {
@@ -36,7 +36,7 @@ _ENVIRONMENT = {
 
 
 @dataclass(frozen=True)
-class Job:
+class Program:
     """A Python program for the machine.
 
     `arguments` follow `python3`; `folder` has what it reads, as `/job/…`, and it writes to
@@ -55,8 +55,8 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Ran:
-    """How a job ended: `status` is its exit code, None where the machine stopped before.
+class Outcome:
+    """The end of a program: `status` is its exit code, None where the machine stopped before.
 
     `out` is a copy of `/job/out`, with `stdout` in it; `console` the last lines of the
     machine's console, errors of the program among them.
@@ -70,12 +70,12 @@ class Ran:
 
 def run(
     machine: EmulatedMachine,
-    job: Job,
+    program: Program,
     into: Path,
     *,
     say: Callable[[str], None] = lambda line: None,
-) -> Ran:
-    """Boot `machine`, run `job`, and copy what it wrote to `into`.
+) -> Outcome:
+    """Boots `machine`, runs `program`, and copies what it wrote to `into`.
 
     `say` gets the lines of the console as they come. Raises DeviceError: `device.tool` without
     qemu, `device.space` where there is no room for the disks here, `device.emulator` where the
@@ -84,10 +84,10 @@ def run(
     qemu = find_tool("qemu-system-aarch64")
     with tempfile.TemporaryDirectory(prefix="osd-edge-job-", dir=into.parent) as name:
         disk = Path(name) / "job.img"
-        _make_job_disk(job, disk, Path(name))
-        command = [qemu, *_options(machine, disk, job)]
+        _make_program_disk(program, disk, Path(name))
+        command = [qemu, *_options(machine, disk, program)]
         try:
-            console, timed_out = _boot(command, job.limit_seconds, say)
+            console, timed_out = _boot(command, program.limit_seconds, say)
         finally:  # after an interrupt, too
             read_folder(disk, "out", into)
     out = into / "out"
@@ -96,37 +96,37 @@ def run(
         last = console[-1] if console else "it said nothing"
         raise DeviceError(Code.DEVICE_EMULATOR, f"the emulated machine did not start: {last}")
     ended = status.exists() and status.read_text().strip().isdigit()
-    return Ran(int(status.read_text()) if ended else None, out, console, timed_out)
+    return Outcome(int(status.read_text()) if ended else None, out, console, timed_out)
 
 
-def _make_job_disk(job: Job, disk: Path, work: Path) -> None:
-    """The disk: the job's own files, and beside them what the machine's init reads."""
+def _make_program_disk(program: Program, disk: Path, work: Path) -> None:
+    """Makes the disk with the program's own files and what the machine's init reads."""
     control = work / "control"
     (control / "out").mkdir(parents=True)
-    environment = _ENVIRONMENT | dict(job.environment)
-    lines = [f"/{PYTHON}", *job.arguments]
+    environment = _ENVIRONMENT | dict(program.environment)
+    lines = [f"/{PYTHON}", *program.arguments]
     if any("\n" in line for line in (*lines, *environment.values())):
         raise DeviceError(Code.DEVICE_BUILD, "an argument for the machine has a line break in it")
     (control / "argv").write_text("".join(f"{line}\n" for line in lines))
     (control / "environment").write_text("".join(f"{k}={v}\n" for k, v in environment.items()))
-    shutil.copytree(job.folder, control, copy_function=_link, dirs_exist_ok=True)
-    make_disk(disk, control, free_bytes=job.space_bytes)
+    shutil.copytree(program.folder, control, copy_function=_link, dirs_exist_ok=True)
+    make_disk(disk, control, free_bytes=program.space_bytes)
 
 
 def _link(source: str, target: str) -> None:
-    """A hard link, or a copy where there can be none: a base package may be large."""
+    """Makes a hard link, or a copy where there can be none: a base package may be large."""
     try:
         os.link(Path(source).resolve(), target)
     except OSError:
         shutil.copyfile(source, target)
 
 
-def _options(machine: EmulatedMachine, disk: Path, job: Job) -> list[str]:
-    options = ["-M", "virt,dtb-randomness=off", "-cpu", "cortex-a53", "-m", str(job.memory_mib)]
-    if job.counting:
+def _options(machine: EmulatedMachine, disk: Path, program: Program) -> list[str]:
+    options = ["-M", "virt,dtb-randomness=off", "-cpu", "cortex-a53", "-m", str(program.memory_mib)]
+    if program.counting:
         options += ["-smp", "1", "-icount", "shift=0,sleep=off"]
     else:
-        options += ["-smp", str(job.cpus)]
+        options += ["-smp", str(program.cpus)]
     options += ["-display", "none", "-monitor", "none", "-serial", "stdio", "-net", "none"]
     options += ["-no-reboot", "-kernel", str(machine.kernel), "-initrd", str(machine.initrd)]
     options += ["-append", "console=ttyAMA0 quiet panic=-1 norandmaps"]
@@ -140,7 +140,7 @@ def _options(machine: EmulatedMachine, disk: Path, job: Job) -> list[str]:
 def _boot(
     command: Sequence[str], limit_seconds: float, say: Callable[[str], None]
 ) -> tuple[tuple[str, ...], bool]:
-    """Run the emulator to its end or its time limit: the console's last lines, and which."""
+    """Runs the emulator to its end or its time limit; returns its last lines, and which it was."""
     console: list[str] = []
     stopped = threading.Event()
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Building the machine: a root file system with Python and osd-edge, a kernel, an initrd."""
+"""Builds the machine: a root file system with Python and osd-edge, a kernel, an initrd."""
 
 import hashlib
 import shutil
@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from osd_edge.device_tests.devices.own_wheel import content_digest, own_wheel
-from osd_edge.device_tests.devices.platform import Platform
-from osd_edge.device_tests.devices.wheels import install_for, versions_here
 from osd_edge.device_tests.emulated.cache import cached
 from osd_edge.device_tests.emulated.debian import unpack_packages
 from osd_edge.device_tests.emulated.disk import make_disk
 from osd_edge.device_tests.emulated.initrd import init_script, make_initrd
+from osd_edge.device_tests.install.own_wheel import content_digest, own_wheel
+from osd_edge.device_tests.install.platform import Platform
+from osd_edge.device_tests.install.wheels import install_for, versions_here
 
 PYTHON = "usr/bin/python3.11"
 PLATFORM = Platform(machine="aarch64", bits=64, python=(3, 11), glibc=(2, 36))
@@ -41,7 +41,7 @@ CPU revision\t: 3
 
 @dataclass(frozen=True)
 class EmulatedMachine:
-    """Where the parts of the machine lie: `root` is the folder that `disk` was made from."""
+    """The files of the machine: `root` is the folder that `disk` was made from."""
 
     root: Path
     disk: Path
@@ -50,7 +50,7 @@ class EmulatedMachine:
 
 
 def build(say: Callable[[str], None] = lambda line: None) -> EmulatedMachine:
-    """The machine with this very osd-edge on it; parts whose inputs are the same are kept.
+    """Builds the machine with this very osd-edge on it; parts whose inputs are the same are kept.
 
     `say` is told what takes long. Raises DeviceError, OutputError.
     """

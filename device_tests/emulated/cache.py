@@ -1,4 +1,4 @@
-"""Folders that take minutes to make, kept under the user's cache and named by what they hold."""
+"""Keeps folders that take minutes to make, in the user's cache, named by what they hold."""
 
 import contextlib
 import hashlib
@@ -15,13 +15,13 @@ _STALE_SECONDS = 24 * 3600
 
 
 def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/osd-edge`, or `~/.cache/osd-edge` where that is unset or not absolute."""
+    """Returns `$XDG_CACHE_HOME/osd-edge`, or `~/.cache/osd-edge` without a usable variable."""
     home = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return (home if home.is_absolute() else Path.home() / ".cache") / "osd-edge"
 
 
 def cached(name: str, inputs: Sequence[str], make: Callable[[Path], None]) -> Path:
-    """The folder that `make` fills, made once for each list of `inputs`.
+    """Returns the folder that `make` fills, made once for each list of `inputs`.
 
     It has its name only when it is whole, so an interrupted `make` is made again. Folders of
     this `name` that nobody asked for within a day are removed. Raises OutputError, and what

@@ -1,4 +1,4 @@
-"""Debian packages of another architecture, unpacked into a folder; nothing is installed.
+"""Unpacks Debian packages of another architecture into a folder, and installs nothing.
 
 apt-get does it with state folders of its own, so neither root nor a foreign architecture on
 this machine is needed. Packages are verified by Debian's archive keys as always.
@@ -18,7 +18,7 @@ _KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
 def unpack_packages(packages: Sequence[str], suite: str, architecture: str, folder: Path) -> None:
-    """Download `packages` with what they depend on, and unpack all of it into `folder`.
+    """Downloads `packages` with what they depend on, and unpacks all of it into `folder`.
 
     Raises DeviceError: `device.tool` without apt or Debian's keys, `device.mirror` where no
     mirror is known, `device.build` where the download fails, `device.space` on a full disk.
@@ -34,7 +34,7 @@ def unpack_packages(packages: Sequence[str], suite: str, architecture: str, fold
 
 
 def mirror() -> str:
-    """Address of a Debian mirror: the one this system uses, or `OSD_EDGE_DEBIAN_MIRROR`."""
+    """Finds a Debian mirror: the one this system uses, or `OSD_EDGE_DEBIAN_MIRROR`."""
     named = os.environ.get(MIRROR_VARIABLE)
     if named:
         return named
@@ -88,7 +88,7 @@ def _download(packages: Sequence[str], suite: str, architecture: str, state: Pat
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """What dpkg would lay down, links between folders kept, and no script of the package run."""
+    """Unpacks as dpkg would, keeping links between folders, and runs no script of the package."""
     unpack = [find_tool("dpkg-deb"), "--fsys-tarfile", str(archive)]
     with subprocess.Popen(unpack, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as source:
         assert source.stdout is not None and source.stderr is not None

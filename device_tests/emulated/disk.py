@@ -1,4 +1,4 @@
-"""Disks of the machine: ext4 in a file, filled and read without mounting, so without root."""
+"""Makes and reads the machine's disks: ext4 in a file, never mounted, so without root."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ _OVERHEAD = 16 * 2**20  # what ext4 takes for itself on disks of these sizes
 
 
 def make_disk(path: Path, folder: Path, *, free_bytes: int = 0) -> None:
-    """Make the disk `path` with what is in `folder` and about `free_bytes` of space besides.
+    """Makes the disk `path` with what is in `folder` and about `free_bytes` of space besides.
 
     Without a journal: it is only ever written by one machine that is thrown away. Raises
     DeviceError `device.space` where this machine's own disk is full, or `device.build`.
@@ -22,13 +22,13 @@ def make_disk(path: Path, folder: Path, *, free_bytes: int = 0) -> None:
 
 
 def read_folder(disk: Path, name: str, into: Path) -> None:
-    """Copy the folder `name` at the top of `disk` to `into`. Raises DeviceError `device.build`."""
+    """Copies folder `name` at the top of `disk` to `into`. Raises DeviceError `device.build`."""
     run_tool("debugfs", "-R", f'rdump /{name} "{into}"', disk)
     if not (into / name).is_dir():
         raise DeviceError(Code.DEVICE_BUILD, f"the machine's disk has no folder {name}")
 
 
 def used_bytes(folder: Path) -> int:
-    """Bytes that the files below `folder` take on a disk, in whole blocks."""
+    """Sums the bytes that the files below `folder` take on a disk, in whole blocks."""
     sizes = (p.lstat().st_size for p in folder.rglob("*"))
     return sum(-(-size // _BLOCK) * _BLOCK + 256 for size in sizes)

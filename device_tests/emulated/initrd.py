@@ -9,7 +9,7 @@ _MODULES = ("virtio", "virtio_ring", "virtio_mmio", "virtio_blk")
 
 
 def make_initrd(busybox: Path, modules: Path) -> bytes:
-    """The archive, compressed; `modules` is the kernel's folder of modules."""
+    """Makes the archive, compressed; `modules` is the kernel's folder of modules."""
     entries = [(name, 0o040755, b"") for name in _FOLDERS]
     entries.append(("bin/busybox", 0o100755, busybox.read_bytes()))
     for name in _MODULES:
@@ -20,12 +20,12 @@ def make_initrd(busybox: Path, modules: Path) -> bytes:
 
 
 def init_script() -> bytes:
-    """What the machine's first process runs."""
+    """Reads the script that the machine's first process runs."""
     return Path(__file__).with_name("init.sh").read_bytes()
 
 
 def _archive(entries: list[tuple[str, int, bytes]]) -> Iterator[bytes]:
-    """cpio's "newc" form, as in the kernel's Documentation/driver-api/early-userspace."""
+    """Writes cpio's "newc" form, as in the kernel's Documentation/driver-api/early-userspace."""
     for number, (name, mode, data) in enumerate([*entries, ("TRAILER!!!", 0, b"")], start=1):
         encoded = name.encode() + b"\0"
         links = 1

@@ -1,4 +1,4 @@
-"""Programs of the system that building and running the machine needs."""
+"""Finds and runs the system's programs that building and running the machine needs."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # not on everyone's path, but
 
 
 def find_tool(name: str) -> str:
-    """Path of the program `name`; raises DeviceError `device.tool`, saying what to install."""
+    """Finds the program `name`; raises DeviceError `device.tool`, saying what to install."""
     path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_SBIN))
     found = shutil.which(name, path=path)
     if found is None:
@@ -36,7 +36,7 @@ def find_tool(name: str) -> str:
 def run_tool(
     name: str, *arguments: str | Path, environment: Mapping[str, str] | None = None
 ) -> str:
-    """Run a program and give its standard output; raises DeviceError `device.build`."""
+    """Runs a program and returns its standard output; raises DeviceError `device.build`."""
     return check(
         [find_tool(name), *map(str, arguments)],
         environment=None if environment is None else os.environ | environment,
@@ -44,7 +44,7 @@ def run_tool(
 
 
 def check(command: Sequence[str], *, environment: Mapping[str, str] | None = None) -> str:
-    """Standard output of `command`; raises DeviceError `device.build` with its last words."""
+    """Runs `command`, returns its output; raises DeviceError `device.build` with its last words."""
     done = subprocess.run(
         command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )

@@ -1,4 +1,4 @@
-"""Running one program of the machine at a time, under qemu-aarch64: quicker than booting it.
+"""Runs one program of the machine at a time under qemu-aarch64: quicker than booting it.
 
 Results are those of an arm64 processor, to the last bit. Memory is not: the emulator's own is in
 it. The program runs in this system's file system, and cannot start a process of its own.
@@ -24,7 +24,7 @@ def run(
     limit_seconds: float = 600,
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the machine's Python with `arguments` on a core `cpu`, and give what it printed.
+    """Runs the machine's Python with `arguments` on a core `cpu`, and returns what it printed.
 
     Raises DeviceError: `device.tool` without qemu, `device.timeout` after `limit_seconds`.
     """

@@ -1,1 +1,1 @@
-"""What is measured and with what: memory, time, sensors, disks."""
+"""Gauges: what measures memory, time, sensors and disks."""

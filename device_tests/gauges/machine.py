@@ -1,4 +1,4 @@
-"""Which machine and which software the figures are from."""
+"""Tells which machine and which software the figures are from."""
 
 import os
 import platform
@@ -24,12 +24,12 @@ class Machine:
 
 
 def usable_cpus() -> int | None:
-    """How many processors this process may use; None where the system does not tell."""
+    """Counts the processors this process may use; None where the system does not tell."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def this_machine() -> Machine:
-    """Facts about the machine this runs on; None where the system does not tell."""
+    """Collects facts about this machine; None where the system does not tell."""
     import osd_edge.runtime  # before onnxruntime: it turns the telemetry client off
 
     # isort: split
@@ -51,7 +51,7 @@ def this_machine() -> Machine:
 
 
 def _processor() -> str:
-    """The board's name where there is one (Raspberry Pi), else the processor's."""
+    """Returns the board's name where there is one (Raspberry Pi), else the processor's."""
     try:
         return Path("/proc/device-tree/model").read_text("utf-8").strip("\0\n ")
     except (OSError, ValueError):

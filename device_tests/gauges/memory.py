@@ -1,4 +1,4 @@
-"""Memory of a process and of the machine, as the kernel tells it.
+"""Reads the memory of a process and of the machine, as the kernel tells it.
 
 Pages that two processes map count for half in each one's PSS and not at all in its USS. So the
 process that starts the scenarios must not itself have onnxruntime, numpy or the base open, and
@@ -30,7 +30,7 @@ class MemoryUse:
 
 
 def read_memory(process: Path = Path("/proc/self")) -> MemoryUse | None:
-    """Memory of the process with that folder in /proc; None where there is no such folder."""
+    """Reads the memory of the process with that folder in /proc; None without such a folder."""
     rollup, status = _fields(process / "smaps_rollup"), _fields(process / "status")
     rss = rollup.get("Rss", status.get("VmRSS"))
     if rss is None:
@@ -48,7 +48,7 @@ def read_memory(process: Path = Path("/proc/self")) -> MemoryUse | None:
 
 
 def put_memory(sheet: Sheet) -> MemoryUse | None:
-    """Note what this process has now; also return it."""
+    """Notes the memory that this process has now, and returns it."""
     use = read_memory()
     reason = "not available here: no /proc" if use is None else "not available here: old kernel"
     for name in ("rss", "pss", "uss", "anonymous", "peak"):
@@ -60,7 +60,7 @@ def put_memory(sheet: Sheet) -> MemoryUse | None:
 def available_bytes(
     proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")
 ) -> int | None:
-    """What this process may still take before the machine, or its group, runs out of memory."""
+    """Returns what this process may still take before the machine or its group runs out."""
     found = [size for size in (_fields(proc / "meminfo").get("MemAvailable"),) if size is not None]
     for most, now in (
         ("memory.max", "memory.current"),
@@ -75,7 +75,7 @@ def available_bytes(
 
 
 def _given_back(stat: Path) -> int:
-    """Bytes of files in a group's memory that the kernel drops before it runs out."""
+    """Reads the bytes of files in a group's memory that the kernel drops before it runs out."""
     with contextlib.suppress(OSError, ValueError):
         for line in stat.read_text("utf-8").splitlines():
             name, _, value = line.partition(" ")
@@ -85,7 +85,7 @@ def _given_back(stat: Path) -> int:
 
 
 def _fields(path: Path) -> dict[str, int]:
-    """Lines `Name:  12 kB` of a file in /proc, in bytes; empty where it cannot be read."""
+    """Parses lines `Name:  12 kB` of a file in /proc to bytes; empty where it cannot be read."""
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, ValueError):

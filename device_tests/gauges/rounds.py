@@ -1,6 +1,6 @@
-"""Latency of several things side by side, in one process.
+"""Measures the latency of several things side by side, in one process.
 
-Rounds visit each once in shuffled order, and ratios are taken within a round, so that a slow
+Rounds visit each once in shuffled order, and ratios are samples within a round, so that a slow
 minute of the machine slows both sides of a ratio.
 """
 
@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from osd_edge.device_tests.gauges.samples import ratio_of, spread_of, time_ms
-from osd_edge.device_tests.inputs import SEED
 from osd_edge.device_tests.job.sheet import Sheet
+from osd_edge.device_tests.plan import SEED
 
 _WARM_UP_ROUNDS = 3
 _MOST_ROUNDS = 2000  # of a model so small that the seconds asked for would give millions
@@ -38,7 +38,7 @@ class Samples:
 
 
 def measure_rounds(variants: Sequence[Variant], *, runs: int, seconds: float) -> dict[str, Samples]:
-    """At least `runs` rounds over `variants`, and more until about `seconds` have gone by."""
+    """Runs at least `runs` rounds over `variants`, and more until about `seconds` have gone by."""
     walls: list[list[float]] = [[] for _ in variants]
     cpus: list[list[float]] = [[] for _ in variants]
     order = list(range(len(variants)))
@@ -58,8 +58,8 @@ def measure_rounds(variants: Sequence[Variant], *, runs: int, seconds: float) ->
 
     with no_garbage_collection():
         warm_up_ms = [time_ms(round_) for _ in range(_WARM_UP_ROUNDS)]
-        for taken in (*walls, *cpus):
-            taken.clear()
+        for samples in (*walls, *cpus):
+            samples.clear()
         for _ in range(max(runs, min(_MOST_ROUNDS, math.ceil(seconds * 1e3 / min(warm_up_ms))))):
             round_()
     return {
@@ -70,24 +70,24 @@ def measure_rounds(variants: Sequence[Variant], *, runs: int, seconds: float) ->
 
 def put_latency(
     sheet: Sheet,
-    taken: Samples,
+    samples: Samples,
     *,
     plain: Samples | None = None,
     base: Samples | None = None,
 ) -> None:
-    """Note latency and processor time, and their ratios to the plain graph and to no task."""
-    sheet.put("latency_ms", spread_of(taken.wall_ms))
-    sheet.put("cpu_ms", spread_of(taken.cpu_ms))
+    """Notes latency and processor time, and their ratios to the plain graph and to no task."""
+    sheet.put("latency_ms", spread_of(samples.wall_ms))
+    sheet.put("cpu_ms", spread_of(samples.cpu_ms))
     if plain is not None:
-        sheet.put("to_plain_ratio", ratio_of(taken.wall_ms, plain.wall_ms))
-        sheet.put("cpu_to_plain_ratio", ratio_of(taken.cpu_ms, plain.cpu_ms))
+        sheet.put("to_plain_ratio", ratio_of(samples.wall_ms, plain.wall_ms))
+        sheet.put("cpu_to_plain_ratio", ratio_of(samples.cpu_ms, plain.cpu_ms))
     if base is not None:
-        sheet.put("to_base_ratio", ratio_of(taken.wall_ms, base.wall_ms))
+        sheet.put("to_base_ratio", ratio_of(samples.wall_ms, base.wall_ms))
 
 
 @contextlib.contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Collect now and not again until the block ends: a pause would be nobody's latency."""
+    """Collects now and not again until the block ends: a pause would be nobody's latency."""
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()

@@ -1,4 +1,4 @@
-"""From samples to figures: percentiles, a trimmed mean, and ratios taken round by round."""
+"""Turns samples into figures: percentiles, a trimmed mean, and ratios taken round by round."""
 
 import math
 import time
@@ -10,7 +10,7 @@ _TRIM = 0.1  # share left out of the mean at either end: other programs' doing, 
 
 
 def spread_of(samples: Sequence[float]) -> Spread:
-    """Figures of one or more samples; the mean leaves out the lowest and the highest tenth."""
+    """Sums up one or more samples; the mean leaves out the lowest and the highest tenth."""
     p10, p50, p90, p95, p99 = (percentile(samples, share) for share in (0.1, 0.5, 0.9, 0.95, 0.99))
     return {
         "n": len(samples),
@@ -25,14 +25,14 @@ def spread_of(samples: Sequence[float]) -> Spread:
 
 
 def ratio_of(samples: Sequence[float], reference: Sequence[float]) -> Spread:
-    """`samples` over `reference`, where entry i of both was taken in round i."""
+    """Divides `samples` by `reference`, where entry i of both was taken in round i."""
     ratios = [sample / other for sample, other in zip(samples, reference, strict=True)]
     p10, p50, p90 = (percentile(ratios, share) for share in (0.1, 0.5, 0.9))
     return {"n": len(ratios), "p10": p10, "p50": p50, "p90": p90}
 
 
 def percentile(samples: Sequence[float], share: float) -> float:
-    """The value that `share` (0 to 1) of the samples do not exceed, interpolated linearly."""
+    """Finds the value that `share` (0 to 1) of the samples do not exceed, interpolated linearly."""
     ordered = sorted(samples)
     at = share * (len(ordered) - 1)
     low, high = ordered[math.floor(at)], ordered[math.ceil(at)]
@@ -40,7 +40,7 @@ def percentile(samples: Sequence[float], share: float) -> float:
 
 
 def trimmed_mean(samples: Sequence[float]) -> float:
-    """The mean without the lowest and the highest tenth of the samples."""
+    """Averages the samples without their lowest and their highest tenth."""
     ordered = sorted(samples)
     cut = int(len(ordered) * _TRIM)
     kept = ordered[cut : len(ordered) - cut]
@@ -48,7 +48,7 @@ def trimmed_mean(samples: Sequence[float]) -> float:
 
 
 def time_ms(work: Callable[[], object]) -> float:
-    """Wall time of one call, in ms."""
+    """Takes the wall time of one call, in ms."""
     start = time.perf_counter_ns()
     work()
     return (time.perf_counter_ns() - start) / 1e6

@@ -1,4 +1,4 @@
-"""A folder for copies of models, on a disk that has room for them."""
+"""Makes a folder for copies of models, on a disk that has room for them."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ _IN_MEMORY = ("tmpfs", "ramfs")
 
 @contextlib.contextmanager
 def scratch_folder(chosen: str | None) -> Iterator[Path]:
-    """A new folder in `chosen`, or where temporary files outlive memory; gone afterwards.
+    """Makes a folder in `chosen`, or where temporary files outlive memory, and removes it after.
 
     /var/tmp comes before /tmp, which on many devices is made of memory: models copied there
     would be counted twice. Raises OutputError.
@@ -38,12 +38,12 @@ def scratch_folder(chosen: str | None) -> Iterator[Path]:
 
 
 def has_room(folder: Path, size: int) -> bool:
-    """Whether `size` bytes more fit there, and some are left to the device."""
+    """Tells whether `size` bytes more fit there with some left to the device."""
     return shutil.disk_usage(folder).free >= size + SPARE_BYTES
 
 
 def check_room(folder: Path, size: int) -> None:
-    """Refuse (`output.disk-full`) a folder without room, (`device.scratch`) one in memory."""
+    """Refuses a folder without room (`output.disk-full`) or one in memory (`device.scratch`)."""
     if not has_room(folder, size):
         free = shutil.disk_usage(folder).free
         raise OutputError(
@@ -60,7 +60,7 @@ def check_room(folder: Path, size: int) -> None:
 
 
 def copy_to_disk(source: Path, to: Path) -> None:
-    """Copy a file, and wait until it is on the disk: memory then holds no unwritten page of it."""
+    """Copies a file and waits until it is on the disk: memory then has no unwritten page of it."""
     to.parent.mkdir(exist_ok=True)
     shutil.copyfile(source, to)
     with to.open("rb+") as file:
@@ -68,7 +68,7 @@ def copy_to_disk(source: Path, to: Path) -> None:
 
 
 def file_system(folder: Path, mounts: Path = Path("/proc/mounts")) -> str | None:
-    """Kind of the file system that `folder` is on; None where the system does not tell."""
+    """Names the kind of file system that `folder` is on; None where the system does not tell."""
     try:
         lines = mounts.read_text("utf-8", "replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Temperature, clock, throttling, energy and load, where the machine tells."""
+"""Reads temperature, clock, throttling, energy and load, where the machine tells them."""
 
 import contextlib
 import os
@@ -16,8 +16,8 @@ _NO_ENERGY = "not available here: no readable counter of RAPL or hwmon"
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One look at the sensors; None where there is none.
+class SensorSnapshot:
+    """The state of the sensors at one moment; None where there is no such sensor.
 
     `throttle_events` counts since boot, on x86. `firmware` is the word of a Raspberry Pi's: its
     bits 0 to 3 say what slows the processor down now (voltage, clock, heat, soft limit), bits 16
@@ -33,8 +33,8 @@ class Reading:
     total_ticks: int | None
 
 
-def read_sensors(sys: Path = SYS, proc: Path = Path("/proc")) -> Reading:
-    """What the sensors say now."""
+def read_sensors(sys: Path = SYS, proc: Path = Path("/proc")) -> SensorSnapshot:
+    """Reads the sensors now."""
     temperatures = [t / 1000 for t in _numbers(sys, "class/thermal/thermal_zone*/temp")]
     clocks = _numbers(sys, "devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")
     events = _numbers(sys, "devices/system/cpu/cpu[0-9]*/thermal_throttle/core_throttle_count")
@@ -44,7 +44,7 @@ def read_sensors(sys: Path = SYS, proc: Path = Path("/proc")) -> Reading:
     with contextlib.suppress(OSError, ValueError, IndexError):
         words = [int(w) for w in (proc / "stat").read_text("utf-8").split("\n")[0].split()[1:9]]
         total, ticks = sum(words), sum(words) - words[3] - words[4]  # but idle and waiting
-    return Reading(
+    return SensorSnapshot(
         max(temperatures, default=None),
         max(clocks) * 1000 if clocks else None,
         int(sum(events)) if events else None,
@@ -56,7 +56,7 @@ def read_sensors(sys: Path = SYS, proc: Path = Path("/proc")) -> Reading:
 
 
 def read_energy(sys: Path = SYS) -> float | None:
-    """Joules that counters have counted so far; None where none can be read.
+    """Reads the joules that counters have counted so far; None where none can be read.
 
     RAPL's counters of the processor packages (its zone `psys` has these in it again), else those
     of hwmon, but for a processor's single cores, which its sockets have in them. They wrap
@@ -74,24 +74,24 @@ def read_energy(sys: Path = SYS) -> float | None:
 
 
 def put_energy(sheet: Sheet, before: float | None, after: float | None, runs: int) -> None:
-    """Note the energy of a run, where the counter could be read and did not wrap around."""
+    """Notes the energy of a run, where the counter could be read and did not wrap around."""
     usable = before is not None and after is not None and after > before
     joules = (after - before) / runs if usable and after and before is not None else None
     sheet.put("energy_run_joules", joules, _NO_ENERGY)
 
 
-def put_conditions(sheet: Sheet, readings: list[Reading], own_cpu_seconds: float) -> None:
-    """Note what the sensors said from first to last, and what other programs took meanwhile."""
-    first, last = readings[0], readings[-1]
+def put_conditions(sheet: Sheet, snapshots: list[SensorSnapshot], own_cpu_seconds: float) -> None:
+    """Notes what the sensors said from first to last, and what other programs took meanwhile."""
+    first, last = snapshots[0], snapshots[-1]
     no = "not available here: no sensor in /sys"
-    celsius = [r.celsius for r in readings if r.celsius is not None]
-    hz = [r.hz for r in readings if r.hz is not None]
+    celsius = [r.celsius for r in snapshots if r.celsius is not None]
+    hz = [r.hz for r in snapshots if r.hz is not None]
     sheet.put("temperature_start_celsius", first.celsius, no)
     sheet.put("temperature_highest_celsius", max(celsius, default=None), no)
     sheet.put("clock_lowest_hz", min(hz, default=None), no)
     sheet.put("clock_highest_hz", max(hz, default=None), no)
     no_count = "not available here: no counter and no vcgencmd"
-    sheet.put("throttled_count", _times_throttled(readings), no_count)
+    sheet.put("throttled_count", _times_throttled(snapshots), no_count)
     sheet.put("load_start_count", first.load)
     sheet.put("load_end_count", last.load)
     busy = None
@@ -108,12 +108,12 @@ def put_conditions(sheet: Sheet, readings: list[Reading], own_cpu_seconds: float
     sheet.put("others_cpu_share", busy, "not available here: no /proc/stat")
 
 
-def _times_throttled(readings: list[Reading]) -> int | None:
-    """How often the processor was slowed down, as far as it was seen; None where nothing tells."""
-    events = [r.throttle_events for r in readings if r.throttle_events is not None]
+def _times_throttled(snapshots: list[SensorSnapshot]) -> int | None:
+    """Counts how often the processor was seen slowed down; None where nothing tells."""
+    events = [r.throttle_events for r in snapshots if r.throttle_events is not None]
     if events:
         return max(0, events[-1] - events[0])
-    words = [r.firmware for r in readings if r.firmware is not None]
+    words = [r.firmware for r in snapshots if r.firmware is not None]
     if not words:
         return None
     seen = sum(word & 0xF != 0 for word in words)
@@ -122,7 +122,7 @@ def _times_throttled(readings: list[Reading]) -> int | None:
 
 
 def _counters(root: Path, pattern: str, label: str, wanted: Callable[[str], bool]) -> list[float]:
-    """The numbers of the files that match, where the file `label` beside each has a wanted text.
+    """Reads the numbers of matching files whose neighbour `label` has a wanted text.
 
     A `{}` in `label` is the number in the file's own name.
     """
@@ -137,7 +137,7 @@ def _counters(root: Path, pattern: str, label: str, wanted: Callable[[str], bool
 
 
 def _numbers(root: Path, pattern: str) -> list[float]:
-    """The numbers in the files that match, those that can be read."""
+    """Reads the numbers in the files that match, those that can be read."""
     found = []
     for path in sorted(root.glob(pattern)):
         with contextlib.suppress(OSError, ValueError):
@@ -146,7 +146,7 @@ def _numbers(root: Path, pattern: str) -> list[float]:
 
 
 def _firmware_throttling() -> int | None:
-    """`vcgencmd get_throttled` of a Raspberry Pi: bits for "now" and "since boot"."""
+    """Runs a Raspberry Pi's `vcgencmd get_throttled`: bits for "now" and "since boot"."""
     command = shutil.which("vcgencmd")
     if command is None:
         return None

@@ -1,4 +1,4 @@
-"""Runs back to back, as a busy device does them: throughput, and energy where it is counted."""
+"""Measures runs back to back, as a busy device does them: throughput, and energy if counted."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from osd_edge.device_tests.job.sheet import Job, Sheet
 
 
 def put_steady(sheet: Sheet, job: Job, run: Callable[[], object]) -> None:
-    """Note texts a second and joules a run over at least the job's `runs` and half its seconds."""
+    """Notes texts a second and joules a run over at least the job's `runs` and half its seconds."""
     runs = 0
     with no_garbage_collection():
         energy = read_energy()

@@ -1,4 +1,4 @@
-"""Samples of swaps, in a session that has the tasks loaded.
+"""Times swaps in a session that has the tasks loaded.
 
 Cold is a running session and a file that the system has in its cache of pages: what is timed is
 reading, checking and decoding, not the disk. Warm is between decoded tasks.
@@ -25,7 +25,7 @@ def take_swaps(
     inputs: Mapping[str, NDArray[Any]],
     runs: int,
 ) -> dict[str, list[float]]:
-    """Times in ms by figure, of `runs` cold swaps of task `name`, loaded from `path`.
+    """Times `runs` cold swaps of task `name`, loaded from `path`; in ms, by figure.
 
     `load_ms` reads and checks the file, `decode_ms` decodes and activates, `cold_ms` is both;
     `first_run_ms` is the run that follows. `warm_ms`, of more swaps, activates the decoded task

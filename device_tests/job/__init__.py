@@ -1,1 +1,1 @@
-"""A scenario in a process of its own: what it is given, how it is played, what comes back."""
+"""A scenario's job: its inputs, its sessions, and the sheet on which it notes its figures."""

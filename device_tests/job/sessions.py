@@ -1,4 +1,4 @@
-"""What scenarios share: a session over the base, its tasks, its inputs. Imports onnxruntime."""
+"""Opens what a job names: a session over its base, its tasks, its inputs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.device_tests.inputs import graph_inputs
+from osd_edge.device_tests.job.inputs import graph_inputs
 from osd_edge.device_tests.job.sheet import Job
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.formats.package.manifest import MODEL, PLAIN_MODEL, BaseManifest
@@ -21,40 +21,40 @@ _SHORT = 8
 
 
 def open_session(job: Job, **options: Any) -> EdgeSession:
-    """A session over the job's base, with the job's threads."""
+    """Opens a session over the job's base, with the job's threads."""
     return EdgeSession(job.base, **({"threads": job.threads} | options))
 
 
 def inputs_of(job: Job, manifest: BaseManifest) -> Inputs:
-    """The job's token inputs `[batch, tokens]`."""
+    """Makes the job's token inputs `[batch, tokens]`."""
     return graph_inputs(manifest, [list(row) for row in job.ids])
 
 
 def short_inputs(job: Job, manifest: BaseManifest) -> Inputs:
-    """One row of few tokens: where the run itself is not what is measured."""
+    """Makes one row of few tokens, for where the run itself is not what is measured."""
     return graph_inputs(manifest, [list(job.ids[0][:_SHORT])])
 
 
 def run_names(manifest: BaseManifest) -> list[str]:
-    """Names of the outputs that a session asks for, the hidden states first."""
+    """Names the outputs that a session asks for, the hidden states first."""
     pooler = manifest.pooler_output
     return [manifest.hidden_output, *([] if pooler is None else [pooler])]
 
 
 def open_plain(folder: Path, threads: int) -> Any:
-    """An onnxruntime session over the plain graph in `folder`."""
+    """Opens an onnxruntime session over the plain graph in `folder`."""
     return open_graph(folder / PLAIN_MODEL, threads)
 
 
 def open_branched(folder: Path, threads: int) -> Any:
-    """An onnxruntime session over the graph with branches, without ours around it."""
+    """Opens an onnxruntime session over the graph with branches, without ours around it."""
     return open_graph(folder / MODEL, threads)
 
 
 def plain_run(
     folder: Path, manifest: BaseManifest, inputs: Inputs, threads: int
 ) -> Callable[[], Any] | None:
-    """Runs of the plain graph, in a session of its own; None where the package has none."""
+    """Returns a run of the plain graph in its own session; None where the package has none."""
     if not (folder / PLAIN_MODEL).is_file():
         return None
     session = open_plain(folder, threads)
@@ -63,7 +63,7 @@ def plain_run(
 
 
 def named_bundles(bundles: tuple[str, ...]) -> list[tuple[str, Path]]:
-    """A name for each bundle: its task's, and `NAME-2` for a second of that name."""
+    """Gives each bundle a name: its task's, and `NAME-2` for a second of that name."""
     named: dict[str, Path] = {}
     for path in map(Path, bundles):
         task = name = read_bundle_file(path).task
@@ -76,7 +76,7 @@ def named_bundles(bundles: tuple[str, ...]) -> list[tuple[str, Path]]:
 
 
 def task_files(job: Job) -> list[tuple[str, Path]]:
-    """As many names and files as the job wants tasks: after the last bundle the first again."""
+    """Lists as many names and files as the job wants tasks; copies follow the last bundle."""
     named = named_bundles(job.bundles)
     count = max(job.tasks, len(named)) if named else 0
     copies = [(f"copy-{i}", named[i % len(named)][1]) for i in range(len(named), count)]
@@ -84,5 +84,5 @@ def task_files(job: Job) -> list[tuple[str, Path]]:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes of the files in a folder."""
+    """Sums the bytes of the files in a folder."""
     return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())

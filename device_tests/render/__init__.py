@@ -1,8 +1,1 @@
-"""A report for people and other programs: tables, Markdown, CSV, one HTML page with plots."""
-
-from osd_edge.device_tests.render.csv_rows import to_csv
-from osd_edge.device_tests.render.html import to_html
-from osd_edge.device_tests.render.markdown import to_markdown
-from osd_edge.device_tests.render.tables import Table, facts_of, tables_of
-
-__all__ = ["Table", "facts_of", "tables_of", "to_csv", "to_html", "to_markdown"]
+"""Shows a report to people and programs: tables, Markdown, CSV, one HTML page with plots."""

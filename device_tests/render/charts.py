@@ -1,4 +1,4 @@
-"""The plots of a report: memory as tasks grow, latency, swap times, a soak.
+"""Draws the plots of a report: memory as tasks grow, latency, swap times, a soak.
 
 Each gives an SVG, or None where the report has not the figures for it.
 """
@@ -20,7 +20,7 @@ _LEAST_MS = 1e-6  # of a logarithmic scale
 
 
 def memory_chart(report: Report) -> str | None:
-    """Memory of a process against the number of tasks, a line for each way."""
+    """Draws the memory of a process against the number of tasks, a line for each way."""
     lines = []
     for name, title in WAYS:
         scenario = scenario_of(report, name)
@@ -56,7 +56,7 @@ def memory_chart(report: Report) -> str | None:
     parts.append(svg.text(middle_x, height - 6, "tasks", anchor="middle", css="mute"))
     parts.append(svg.text(left - 8, 14, "MiB", anchor="end", css="mute"))
     ends = [y(points[-1][1]) for _, _, points in lines]
-    places = svg.spread_apart(ends, 34, top + 4, height - bottom - 14)
+    places = svg.space_labels(ends, 34, top + 4, height - bottom - 14)
     # Ours is drawn last, so that no other line hides it.
     for (name, title, points), place in reversed(list(zip(lines, places, strict=True))):
         css = COLOURS[name]
@@ -74,7 +74,7 @@ def memory_chart(report: Report) -> str | None:
 
 
 def latency_chart(report: Report) -> str | None:
-    """A bar for each thing's median latency, the middle 80 % as a range."""
+    """Draws a bar for each thing's median latency, with the middle 80 % as a range."""
     rows = []
     for title, part in latency_parts(report):
         figure = figure_of(part, "latency_ms")
@@ -111,7 +111,7 @@ def latency_chart(report: Report) -> str | None:
 
 
 def swap_chart(report: Report) -> str | None:
-    """What a change of task takes in each way, on a logarithmic scale."""
+    """Draws what a change of task takes in each way, on a logarithmic scale."""
     swap = scenario_of(report, "swap")
     lora, rebuild = scenario_of(report, "lora-adapter"), scenario_of(report, "rebuild")
     models = scenario_of(report, "models")
@@ -159,7 +159,7 @@ def swap_chart(report: Report) -> str | None:
 
 
 def soak_chart(report: Report) -> str | None:
-    """Anonymous memory over the swaps of the soak."""
+    """Draws anonymous memory over the swaps of the soak."""
     soak = scenario_of(report, "soak")
     points = [
         (int(row["of"]["swaps"]), size)
@@ -227,7 +227,7 @@ def _short(title: str, length: int = 22) -> str:
 
 
 def charts_of(report: Report) -> Sequence[tuple[str, str, str]]:
-    """Title, caption and SVG of each plot that this report has figures for."""
+    """Draws each plot that this report has figures for: title, caption and SVG."""
     wanted = (
         (
             "Memory as tasks grow",

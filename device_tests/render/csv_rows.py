@@ -1,4 +1,4 @@
-"""A report as CSV: a line for each figure."""
+"""Writes a report as CSV: a line for each figure."""
 
 import csv
 import io
@@ -13,7 +13,21 @@ HEADER = ("scenario", "role", "status", "of", "figure", *_STATISTICS, "missing")
 
 
 def to_csv(report: Report) -> str:
-    """A header line and a line for each figure; a plain number stands under `p50`."""
+    """Writes a header line and a line for each figure, to read with a spreadsheet or a program.
+
+    Args:
+        report: A report that has passed `check_report`.
+
+    Returns:
+        CSV with lines that end in a line feed. A plain number stands under `p50`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from osd_edge.device_tests import read_report
+        >>> from osd_edge.device_tests import to_csv
+        >>> to_csv(read_report(Path("report.json"))).splitlines()[0]
+        'scenario,role,status,of,figure,n,min,p10,p50,p90,p95,p99,trimmed_mean,missing'
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEADER)
@@ -29,7 +43,7 @@ def to_csv(report: Report) -> str:
 
 
 def _cells(*cells: object) -> Iterator[object]:
-    """Words that a spreadsheet would run as a formula get an apostrophe, which it does not show."""
+    """Puts an apostrophe, which stays hidden, before words that a spreadsheet would run."""
     for cell in cells:
         is_formula = isinstance(cell, str) and cell.lstrip()[:1] in _FORMULA
         yield f"'{cell}" if is_formula else cell

@@ -1,4 +1,4 @@
-"""Finding figures in a report, and wording them."""
+"""Finds figures in a report and turns them into words."""
 
 from osd_edge.data.sizes import format_size
 from osd_edge.device_tests.report.schema import Figure, Figures, Report, Scenario, middle
@@ -7,34 +7,34 @@ NONE = "–"
 
 
 def scenario_of(report: Report, name: str) -> Scenario | None:
-    """The scenario of that id, where it is done."""
+    """Finds the scenario of that id, where it is done."""
     found = (s for s in report["scenarios"] if s["id"] == name and s["status"] == "done")
     return next(found, None)
 
 
 def figure_of(part: Figures | None, name: str) -> Figure:
-    """A figure; None where it, or what it is of, is not there."""
+    """Returns a figure; None where it, or what it is of, is not there."""
     return None if part is None else part["figures"].get(name)
 
 
 def number_of(part: Figures | None, name: str) -> float | None:
-    """A figure as one number: the median of a spread."""
+    """Returns a figure as one number: the median of a spread."""
     return middle(figure_of(part, name))
 
 
-def worded(part: Figures | None, name: str) -> str:
-    """A figure for people, in the unit that its name ends in; why not, where it is null."""
+def text_of(part: Figures | None, name: str) -> str:
+    """Words a figure in the unit that its name ends in; where it is null, says why."""
     figure = figure_of(part, name)
     if figure is not None:
-        return word(name, figure)
+        return format_value(name, figure)
     missing = None if part is None else part["missing"].get(name)
     if missing is None:
         return NONE
     return "withheld" if missing["why"] == "withheld" else "not available here"
 
 
-def word(name: str, figure: Figure) -> str:
-    """`latency_ms` 30.4123 as `30.4`; a ratio with the range of its middle 80 %."""
+def format_value(name: str, figure: Figure) -> str:
+    """Formats a figure: `latency_ms` 30.4123 as `30.4`, a ratio with its middle 80 %."""
     value = middle(figure)
     if value is None:
         return NONE
@@ -56,7 +56,7 @@ def word(name: str, figure: Figure) -> str:
 
 
 def digits(value: float) -> str:
-    """Three significant digits, and never an exponent."""
+    """Writes a number with three significant digits, and never with an exponent."""
     if value == 0:
         return "0"
     size = abs(value)

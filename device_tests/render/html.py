@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else: its style and its plots are inside."""
+"""Writes a report as one HTML page that needs nothing else: style and plots are inside."""
 
 from html import escape
 
@@ -14,7 +14,22 @@ _SIGNS = {"passed": "✓", "failed": "✗", "incomplete": "…"}
 
 
 def to_html(report: Report) -> str:
-    """The page, dark where the reader's system is."""
+    """Writes one HTML page with tables and plots, dark where the reader's system is.
+
+    Args:
+        report: A report that has passed `check_report`.
+
+    Returns:
+        The page, which loads nothing from elsewhere; every text of the report is escaped.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from osd_edge.device_tests import read_report
+        >>> from osd_edge.device_tests import to_html
+        >>> page = to_html(read_report(Path("report.json")))
+        >>> page.startswith("<!doctype html>"), "<svg" in page
+        (True, True)
+    """
     status = report["verdict"]["status"]
     base = report["base"]["name"] if report["base"] else "no base"
     parts = [
@@ -69,7 +84,7 @@ def _where(report: Report) -> str:
 
 
 def _tiles(report: Report) -> list[tuple[str, str]]:
-    """The few figures that a colleague would ask for first."""
+    """Picks the few figures that a colleague would ask for first."""
     tiles = []
     tasks, models = scenario_of(report, "tasks"), scenario_of(report, "models")
     size, count = number_of(tasks, "pss_bytes"), number_of(tasks, "fitting_count")

@@ -1,4 +1,4 @@
-"""A report as Markdown."""
+"""Writes a report as Markdown."""
 
 import re
 
@@ -10,7 +10,22 @@ _MARKS = re.compile(r"[\\|\[`]")
 
 
 def to_markdown(report: Report, *, level: int = 1) -> str:
-    """The whole report, its heading at `level`."""
+    """Writes the whole report as Markdown: the verdict, the facts, every table.
+
+    Args:
+        report: A report that has passed `check_report`.
+        level: The level of its heading; tables have headings one level below.
+
+    Returns:
+        Markdown in which every text of the report is escaped.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from osd_edge.device_tests import read_report
+        >>> from osd_edge.device_tests import to_markdown
+        >>> print(to_markdown(read_report(Path("report.json")), level=2).splitlines()[0])
+        ## What tasks cost on this device
+    """
     heading = "#" * level
     lines = [
         f"{heading} What tasks cost on this device",
@@ -26,12 +41,12 @@ def to_markdown(report: Report, *, level: int = 1) -> str:
 
 
 def markdown_table(table: Table) -> str:
-    """The table alone."""
+    """Writes one table as Markdown."""
     rows = [table.header, ("---", *["---:"] * (len(table.header) - 1)), *table.rows]
     return "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in rows)
 
 
 def _cell(text: str) -> str:
-    """The text on one line, and no more than text: no table's bar, no tag, no link, no image."""
+    """Escapes the text to one line with no table's bar, tag, link or image in it."""
     line = " ".join(printable(text).split()).replace("&", "&amp;").replace("<", "&lt;")
     return _MARKS.sub(r"\\\g<0>", line)

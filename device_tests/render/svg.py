@@ -1,4 +1,4 @@
-"""Small SVG pictures: shapes, text, scales and their ticks. Colours are classes of the page."""
+"""Draws small SVG pictures: shapes, text, scales and ticks. Colours are the page's classes."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ _LEAST = 1e-9  # a scale that ends below it would be of nothing
 def text(
     x: float, y: float, words: str, *, anchor: str = "start", css: str = "", size: int = 13
 ) -> str:
-    """Words at a point; `anchor` is start, middle or end."""
+    """Draws words at a point; `anchor` is start, middle or end."""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}"'
         f"{_class(css)}>{escape(words)}</text>"
@@ -18,18 +18,18 @@ def text(
 
 
 def line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
-    """A straight line."""
+    """Draws a straight line."""
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"{_class(css)}/>'
 
 
 def path(points: Sequence[tuple[float, float]], css: str) -> str:
-    """A line through points."""
+    """Draws a line through points."""
     steps = " ".join(f"{'L' if i else 'M'}{x:.1f} {y:.1f}" for i, (x, y) in enumerate(points))
     return f'<path d="{steps}"{_class(css)}/>'
 
 
 def dot(x: float, y: float, css: str, tip: str, radius: float = 4.5) -> str:
-    """A dot, whose tip shows under the pointer."""
+    """Draws a dot, whose tip shows under the pointer."""
     return (
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}"{_class(css)}>'
         f"<title>{escape(tip)}</title></circle>"
@@ -37,7 +37,7 @@ def dot(x: float, y: float, css: str, tip: str, radius: float = 4.5) -> str:
 
 
 def bar(x: float, y: float, width: float, height: float, css: str, tip: str) -> str:
-    """A bar that stands on its left end: only the other end is rounded."""
+    """Draws a bar that stands on its left end: only the other end is rounded."""
     r = min(4.0, width / 2, height / 2)
     right = x + max(width, 0.5)
     shape = (
@@ -49,14 +49,14 @@ def bar(x: float, y: float, width: float, height: float, css: str, tip: str) -> 
 
 
 def whisker(x1: float, x2: float, y: float, css: str) -> str:
-    """A range along x, with a stroke at either end."""
+    """Draws a range along x, with a stroke at either end."""
     return (
         line(x1, y, x2, y, css) + line(x1, y - 4, x1, y + 4, css) + line(x2, y - 4, x2, y + 4, css)
     )
 
 
 def picture(width: int, height: int, parts: Sequence[str], label: str) -> str:
-    """The picture around its parts; `label` is read out where it cannot be seen."""
+    """Puts the picture around its parts; `label` is read out where it cannot be seen."""
     inside = "".join(parts)
     return (
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label, quote=True)}" '
@@ -65,7 +65,7 @@ def picture(width: int, height: int, parts: Sequence[str], label: str) -> str:
 
 
 def ticks(most: float, count: int = 5) -> list[float]:
-    """Round numbers from 0 to at least `most`, about `count` of them."""
+    """Picks round numbers from 0 to at least `most`, about `count` of them."""
     if most < _LEAST:
         return [0.0, 1.0]
     step = 10 ** math.floor(math.log10(most / count))
@@ -74,13 +74,13 @@ def ticks(most: float, count: int = 5) -> list[float]:
 
 
 def decades(low: float, high: float) -> list[float]:
-    """Powers of ten from at most `low` to at least `high`, both above 0."""
+    """Lists powers of ten from at most `low` to at least `high`, both above 0."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     return [10.0**i for i in range(first, max(last, first + 1) + 1)]
 
 
-def spread_apart(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Move labels as little as their order allows until they are `gap` apart, within bounds."""
+def space_labels(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Moves labels as little as their order allows until they are `gap` apart, within bounds."""
     order = sorted(range(len(places)), key=lambda i: places[i])
     moved = list(places)
     at = low - gap

@@ -1,4 +1,4 @@
-"""What a report says, as tables of words: the same for a terminal, Markdown and HTML."""
+"""Turns a report into tables of words: the same for a terminal, Markdown and HTML."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from osd_edge.device_tests.render.figures import (
     NONE,
     digits,
     figure_of,
+    format_value,
     number_of,
     scenario_of,
-    word,
-    worded,
+    text_of,
 )
 from osd_edge.device_tests.report.schema import Report, Row
 
@@ -32,7 +32,19 @@ _CONDITIONS = {
 
 @dataclass(frozen=True)
 class Table:
-    """A table: the first column is of words, the others of figures; `note` stands below it."""
+    """A table of words: the first column names things, the others hold figures.
+
+    Args:
+        title: Its heading.
+        header: The names of the columns.
+        rows: Rows as long as the header.
+        note: What stands below it; empty for nothing.
+
+    Example:
+        >>> from osd_edge.device_tests import Table
+        >>> Table("Swaps", ("task", "ms"), (("mr", "4.00"),)).note
+        ''
+    """
 
     title: str
     header: tuple[str, ...]
@@ -41,7 +53,21 @@ class Table:
 
 
 def facts_of(report: Report) -> list[tuple[str, str]]:
-    """Where, when and how, as pairs of words."""
+    """Lists where, when and how a report was measured.
+
+    Args:
+        report: A report that has passed `check_report`.
+
+    Returns:
+        Pairs of a name and a text, in the order to show them.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from osd_edge.device_tests import read_report
+        >>> from osd_edge.device_tests import facts_of
+        >>> facts_of(read_report(Path("report.json")))[:2]
+        [('date', '2026-01-02T03:04:05+00:00'), ('how', 'measured on the machine itself')]
+    """
     machine, plan, base = report["machine"], report["plan"], report["base"]
     kind = {
         "native": "measured on the machine itself",
@@ -49,8 +75,8 @@ def facts_of(report: Report) -> list[tuple[str, str]]:
         "browser": "measured in a browser",
     }[machine["kind"]]
     memory = machine.get("memory_bytes")
-    told = (machine.get(name) for name in ("processor", "architecture", "system"))
-    words = [str(word) for word in told if word is not None]  # a browser tells none of them
+    known = (machine.get(name) for name in ("processor", "architecture", "system"))
+    words = [str(word) for word in known if word is not None]  # a browser tells none of them
     words.append(f"{machine.get('cpus_usable')} of {machine.get('cpus')} CPUs")
     words += [f"{format_size(memory)} memory"] if isinstance(memory, int) else []
     software = machine.get("software") or {}
@@ -81,7 +107,21 @@ def facts_of(report: Report) -> list[tuple[str, str]]:
 
 
 def tables_of(report: Report) -> list[Table]:
-    """Every table that has rows."""
+    """Makes every table that the report has figures for.
+
+    Args:
+        report: A report that has passed `check_report`.
+
+    Returns:
+        The tables, in the order to show them.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from osd_edge.device_tests import read_report
+        >>> from osd_edge.device_tests import tables_of
+        >>> tables_of(read_report(Path("report.json")))[0].title
+        'Ways to have many tasks'
+    """
     made = (
         _ways(report),
         _latency(report),
@@ -104,18 +144,18 @@ def _ways(report: Report) -> Table:
         scenario = scenario_of(report, name)
         if scenario is None:
             continue
-        fitting, wanted = worded(scenario, "fitting_count"), worded(scenario, "wanted_count")
+        fitting, wanted = text_of(scenario, "fitting_count"), text_of(scenario, "wanted_count")
         change = {
-            "tasks": f"{worded(swap, 'warm_ms')} / {worded(swap, 'cold_ms')}",
-            "lora-adapter": f"{worded(scenario, 'warm_ms')} / {worded(scenario, 'load_ms')}",
-        }.get(name, f"{NONE} / {worded(scenario, 'session_ms')}")
+            "tasks": f"{text_of(swap, 'warm_ms')} / {text_of(swap, 'cold_ms')}",
+            "lora-adapter": f"{text_of(scenario, 'warm_ms')} / {text_of(scenario, 'load_ms')}",
+        }.get(name, f"{NONE} / {text_of(scenario, 'session_ms')}")
         rows.append(
             (
                 title,
                 fitting if fitting == wanted else f"{fitting} of {wanted}",
-                worded(scenario, "pss_bytes"),
-                worded(scenario, "per_task_bytes"),
-                worded(scenario, "disk_bytes"),
+                text_of(scenario, "pss_bytes"),
+                text_of(scenario, "per_task_bytes"),
+                text_of(scenario, "disk_bytes"),
                 change,
             )
         )
@@ -124,10 +164,10 @@ def _ways(report: Report) -> Table:
             (
                 "one model at a time, opened anew",
                 "1",
-                worded(rebuild, "pss_bytes"),
+                text_of(rebuild, "pss_bytes"),
                 NONE,
                 NONE,
-                f"{NONE} / {worded(rebuild, 'request_ms')}",
+                f"{NONE} / {text_of(rebuild, 'request_ms')}",
             )
         )
     return Table(
@@ -140,7 +180,7 @@ def _ways(report: Report) -> Table:
 
 
 def latency_parts(report: Report) -> Iterator[tuple[str, Row]]:
-    """Everything whose latency was measured, all in the same rounds: its name and its figures."""
+    """Yields each thing whose latency was measured in the same rounds: its name, its figures."""
     base, task = scenario_of(report, "base"), scenario_of(report, "task")
     rows = task["rows"] if task else []
     if base is not None and not any("way" in row["of"] for row in rows):
@@ -163,10 +203,10 @@ def _latency(report: Report) -> Table:
             digits(float(value)) if isinstance(value := spread.get(key), int | float) else NONE
             for key in _LATENCY
         ]
-        ratios = (worded(part, f"{name}_ratio") for name in ("to_plain", "to_base"))
+        ratios = (text_of(part, f"{name}_ratio") for name in ("to_plain", "to_base"))
         cpu = number_of(part, "cpu_to_plain_ratio")
         rows.append(
-            (title, *cells, *ratios, worded(part, "cpu_ms"), NONE if cpu is None else f"{cpu:.3f}")
+            (title, *cells, *ratios, text_of(part, "cpu_ms"), NONE if cpu is None else f"{cpu:.3f}")
         )
     return Table(
         "Latency, ms",
@@ -192,9 +232,9 @@ def _swaps(report: Report) -> Table:
         rows.append(
             (
                 name,
-                worded(row, "file_bytes"),
+                text_of(row, "file_bytes"),
                 NONE if decoded is None else format_size(decoded),
-                *(worded(row, n) for n in names),
+                *(text_of(row, n) for n in names),
             )
         )
     return Table(
@@ -210,7 +250,7 @@ def _memory(report: Report) -> Table:
     rows = []
     for scenario in report["scenarios"]:
         if scenario["status"] == "done" and "rss_bytes" in scenario["figures"]:
-            rows.append((scenario["title"], *(worded(scenario, name) for name in _MEMORY)))
+            rows.append((scenario["title"], *(text_of(scenario, name) for name in _MEMORY)))
     return Table(
         "Memory of a process",
         ("", "RSS", "PSS", "USS", "anonymous", "peak RSS"),
@@ -232,7 +272,7 @@ def _growth(report: Report) -> Table:
         "Memory (PSS) as tasks grow",
         ("tasks", *(title for title, _ in shown)),
         tuple(
-            (str(count), *(worded(way.get(count), "pss_bytes") for way in by_way))
+            (str(count), *(text_of(way.get(count), "pss_bytes") for way in by_way))
             for count in counts
         ),
     )
@@ -246,29 +286,29 @@ def _load(report: Report) -> Table:
         rows.append(
             (
                 f"{count} {what}" if count != 1 else f"1 {str(what).rstrip('s')}",
-                worded(row, "latency_ms"),
-                worded(row, "to_base_ratio"),
-                worded(row, "throughput_per_s"),
+                text_of(row, "latency_ms"),
+                text_of(row, "to_base_ratio"),
+                text_of(row, "throughput_per_s"),
             )
         )
     for title, name in (("no task, back to back", "base"), ("a task, back to back", "task")):
         scenario = scenario_of(report, name)
         if number_of(scenario, "throughput_per_s") is not None:
-            rows.append((title, NONE, NONE, worded(scenario, "throughput_per_s")))
+            rows.append((title, NONE, NONE, text_of(scenario, "throughput_per_s")))
     every = scenario_of(report, "swap-every-request")
     for how, name in (("decoded", "request"), ("from its file", "cold_request")):
         if every is not None:
-            ms, ratio = worded(every, f"{name}_ms"), worded(every, f"{name}_to_latency_ratio")
+            ms, ratio = text_of(every, f"{name}_ms"), text_of(every, f"{name}_to_latency_ratio")
             rows.append((f"another task each time, {how}", ms, ratio, NONE))
     low, mixed = scenario_of(report, "memory-low"), scenario_of(report, "mixed-batch")
     if low is not None:
-        ms, ratio = worded(low, "latency_ms"), worded(low, "to_usual_ratio")
+        ms, ratio = text_of(low, "latency_ms"), text_of(low, "to_usual_ratio")
         rows.append(("a task, memory=low", ms, ratio, NONE))
     if mixed is not None:
-        words = f"{worded(mixed, 'rows_count')} rows of {worded(mixed, 'tasks_count')} tasks"
-        ms = worded(mixed, "batch_ms")
-        rows.append((f"{words}, over one task", ms, worded(mixed, "to_single_task_ratio"), NONE))
-        rows.append((f"{words}, over one by one", ms, worded(mixed, "to_one_by_one_ratio"), NONE))
+        words = f"{text_of(mixed, 'rows_count')} rows of {text_of(mixed, 'tasks_count')} tasks"
+        ms = text_of(mixed, "batch_ms")
+        rows.append((f"{words}, over one task", ms, text_of(mixed, "to_single_task_ratio"), NONE))
+        rows.append((f"{words}, over one by one", ms, text_of(mixed, "to_one_by_one_ratio"), NONE))
     return Table(
         "Threads, callers, requests",
         ("", "ms", "over the same without", "texts a second"),
@@ -290,7 +330,13 @@ def _starts(report: Report) -> Table:
             if isinstance(found, dict):
                 label = f"{name}: {figure[: -len('_ms')].replace('_', ' ')}"
                 low, high = found.get("min", found["p50"]), found.get("p99", found["p50"])
-                rows.append((label, word("_ms", found), f"{word('', low)}–{word('', high)}"))
+                rows.append(
+                    (
+                        label,
+                        format_value("_ms", found),
+                        f"{format_value('', low)}–{format_value('', high)}",
+                    )
+                )
     return Table("From nothing to the first answer, ms", ("", "median", "range"), tuple(rows))
 
 
@@ -298,13 +344,13 @@ def _conditions(report: Report) -> Table:
     rows: list[tuple[str, ...]] = []
     for part in (report["noise"], report["conditions"]):
         for name in part["figures"]:
-            rows.append((_CONDITIONS.get(name) or _plain_words(name), worded(part, name)))
+            rows.append((_CONDITIONS.get(name) or _plain_words(name), text_of(part, name)))
     for scenario in report["scenarios"]:
         if "page_bytes" in scenario["figures"]:
-            rows.append(("memory of the page", worded(scenario, "page_bytes")))
+            rows.append(("memory of the page", text_of(scenario, "page_bytes")))
     energy = scenario_of(report, "task")
     if energy is not None and "energy_run_joules" in energy["figures"]:
-        rows.append(("energy of a run, joules", worded(energy, "energy_run_joules")))
+        rows.append(("energy of a run, joules", text_of(energy, "energy_run_joules")))
     return Table("Conditions and noise", ("", ""), tuple(rows))
 
 

@@ -1,1 +1,1 @@
-"""The report of a measurement: schema, rules, reading, comparing."""
+"""The report of a measurement: its schema, its rules, how it is read and compared."""

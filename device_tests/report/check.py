@@ -1,6 +1,7 @@
-"""Reading a report from afar: a file's, a device's, a browser's. What breaks a rule is refused.
+"""Reads reports from files, devices and browsers, and refuses what breaks a rule.
 
-`docs/bench-schema.md` has the rules and the codes. Standard library only (see `memory`).
+`docs/bench-schema.md` has the rules and the codes. Standard library only: the process
+that measures imports it, and must have no numpy (see `gauges/memory.py`).
 """
 
 import json
@@ -18,7 +19,24 @@ _MAX_REPORT_BYTES = 64 << 20
 
 
 def read_report(path: Path) -> Report:
-    """The report in the file `path`. Raises ReportError `report.…`."""
+    """Reads the report in a file and holds it to the rules.
+
+    Args:
+        path: A JSON file, as `osd-edge bench --json` writes it, of at most 64 MiB.
+
+    Returns:
+        The report, with every text in it printable and on one line.
+
+    Raises:
+        ReportError: `report.missing` where the file cannot be read, `report.json` where it is not
+            JSON, `report.schema`, `report.malformed` or `report.latency` where it breaks a rule.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from osd_edge.device_tests import read_report
+        >>> read_report(Path("report.json"))["schema"]
+        'osd-edge-bench/1'
+    """
     name = shown(str(path))
     try:
         data = read_bounded(path, _MAX_REPORT_BYTES)
@@ -36,9 +54,23 @@ def read_report(path: Path) -> Report:
 
 
 def parse_report(text: str, source: str = "the report") -> Report:
-    """The report in `text`, checked, its words printable; `source` names it in a refusal.
+    """Parses the report in a text and holds it to the rules.
 
-    Raises ReportError.
+    Args:
+        text: JSON from anywhere: a device, a browser, a request.
+        source: What a refusal calls it.
+
+    Returns:
+        The report, with every text in it printable and on one line.
+
+    Raises:
+        ReportError: `report.json`, `report.schema`, `report.malformed` or `report.latency`.
+
+    Example:
+        >>> from osd_edge.device_tests import parse_report
+        >>> parse_report('{"schema": "another/1"}', "the page's report")
+        Traceback (most recent call last):
+        ReportError: the page's report: expected schema 'osd-edge-bench/1', found 'another/1'
     """
     try:
         value = json.loads(text, parse_int=bounded_int)
@@ -49,7 +81,29 @@ def parse_report(text: str, source: str = "the report") -> Report:
 
 
 def check_report(value: object, source: str = "the report") -> Report:
-    """Give `value` back where it is a report that keeps the rules. Raises ReportError."""
+    """Returns `value` where it is a report that keeps the rules of docs/bench-schema.md.
+
+    Args:
+        value: JSON data, as `json.loads` gives it.
+        source: What a refusal calls it.
+
+    Returns:
+        The same object; its texts are not changed, as `parse_report` does.
+
+    Raises:
+        ReportError: `report.schema` for another schema, `report.malformed` for a broken rule,
+            `report.latency` for a time of an emulated machine.
+
+    Example:
+        >>> import json
+        >>> from pathlib import Path
+        >>> from osd_edge.device_tests import check_report
+        >>> report = check_report(json.loads(Path("report.json").read_text()))
+        >>> report["machine"]["kind"] = "toaster"
+        >>> check_report(report)
+        Traceback (most recent call last):
+        ReportError: the report is malformed (expected one of native, …
+    """
     schema = value.get("schema") if isinstance(value, dict) else None
     if schema != SCHEMA:
         found = shown(repr(schema)) if isinstance(schema, str) else type(schema).__name__

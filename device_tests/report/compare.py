@@ -1,4 +1,4 @@
-"""Two reports of one plan: what changed by more than the noise of the two measurements.
+"""Compares two reports of one plan: what changed by more than the noise of both.
 
 A time has to move by more than 5 %, by more than half the range that the plain graph had against
 itself, and by more than half the range of its own middle 80 %, each of whichever report is the
@@ -30,7 +30,20 @@ _MORE_IS_BETTER = ("_per_s", "fitting_count")
 
 @dataclass(frozen=True)
 class Change:
-    """A figure that moved beyond noise; `noise` is in its own unit, as `old` and `new` are."""
+    """A figure that moved beyond noise.
+
+    Args:
+        where: The scenario, with the row in brackets: `task (task mr)`.
+        figure: The figure's name, whose end is the unit of the three numbers.
+        old: Its median before.
+        new: Its median now.
+        noise: How far it may move without being a change.
+
+    Example:
+        >>> from osd_edge.device_tests import Change
+        >>> Change("swap", "cold_ms", old=4.0, new=3.0, noise=0.2).better
+        True
+    """
 
     where: str
     figure: str
@@ -40,13 +53,24 @@ class Change:
 
     @property
     def better(self) -> bool:
-        """Whether the new one is the better one."""
+        """Tells whether the new one is the better one."""
         return (self.new > self.old) == self.figure.endswith(_MORE_IS_BETTER)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Changes beyond noise among `compared` figures; `notes` say where the two are unlike."""
+    """The changes between two reports.
+
+    Args:
+        compared: How many figures both reports have, those that only one has left out.
+        changes: Those that moved beyond noise.
+        notes: Where the two are unlike: another machine, another plan, another base.
+
+    Example:
+        >>> from osd_edge.device_tests import Comparison
+        >>> Comparison(compared=12, changes=(), notes=("threads was 1, is 2",)).changes
+        ()
+    """
 
     compared: int
     changes: tuple[Change, ...]
@@ -54,7 +78,23 @@ class Comparison:
 
 
 def compare(old: Report, new: Report) -> Comparison:
-    """What is different in `new`, of the figures that both have."""
+    """Compares the figures that two reports have in common, and tells which moved beyond noise.
+
+    Args:
+        old: The report of before.
+        new: The report of now, of the same plan.
+
+    Returns:
+        The changes from `old` to `new`; the module's text says how large noise is.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from osd_edge.device_tests import compare, read_report
+        >>> old, new = read_report(Path("old.json")), read_report(Path("report.json"))
+        >>> comparison = compare(old, new)
+        >>> [(change.where, change.figure, change.better) for change in comparison.changes]
+        [('swap', 'cold_ms', True)]
+    """
     before = dict(_figures(old))
     changes, compared = [], 0
     for (where, name), figure in _figures(new):
@@ -86,7 +126,7 @@ def _figures(report: Report) -> Iterator[tuple[tuple[str, str], Figure]]:
 def _noise(
     name: str, old: Figure, new: Figure, old_report: Report, new_report: Report
 ) -> float | None:
-    """How far the figure may move without a word; None where it is not compared."""
+    """Returns how far the figure may move unnoticed; None where it is not compared."""
     if name in _EXACT:
         return 0.0
     value = abs(middle(old) or 0.0)
@@ -101,7 +141,7 @@ def _noise(
 
 
 def _half_range(figure: Figure) -> float:
-    """Half the range of the middle 80 %, as a share of the median."""
+    """Returns half the range of the middle 80 %, as a share of the median."""
     if not isinstance(figure, dict) or not figure["p50"]:
         return 0.0
     low, high = figure.get("p10", figure["p50"]), figure.get("p90", figure["p50"])
@@ -122,6 +162,6 @@ def _unlike(old: Report, new: Report) -> Iterator[str]:
         status = now.get(scenario["id"], "not in the report")
         if scenario["status"] == "done" != status:
             yield f"scenario {scenario['id']} was done, is {status.replace('_', ' ')}"
-    prints = [r["base"]["fingerprint"] if r["base"] else None for r in (old, new)]
-    if prints[0] != prints[1]:
+    fingerprints = [r["base"]["fingerprint"] if r["base"] else None for r in (old, new)]
+    if fingerprints[0] != fingerprints[1]:
         yield "the base is another"

@@ -1,4 +1,4 @@
-"""JSON data from anywhere, held to what the rest can do with it: numbers, depth, whole text."""
+"""Checks that JSON data from anywhere is within bounds: its numbers, its depth, its text."""
 
 from collections.abc import Iterable
 
@@ -17,7 +17,7 @@ def check_bounds(value: object) -> None:
 
 
 def bounded_int(digits: str) -> float:
-    """For `json.loads(parse_int=…)`, which refuses long numbers as no JSON: too large is infinite.
+    """Parses a whole number for `json.loads(parse_int=…)`; one that is too long is infinite.
 
     So it is `check_bounds` that refuses it.
     """

@@ -1,4 +1,4 @@
-"""Text from a report without what a terminal obeys or a reader cannot see."""
+"""Removes from text what a terminal obeys or a reader cannot see."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ del _TABLE[ord("\n")]
 
 
 def printable(text: str) -> str:
-    """The text with every such character replaced; the ends of its lines stay."""
+    """Replaces every such character; the ends of lines stay."""
     return text.translate(_TABLE)
 
 
 def printable_lines(value: Any) -> Any:
-    """Plain JSON with every text in it, its keys too, printable and on one line."""
+    """Makes every text of plain JSON, keys too, printable and one line long."""
     if isinstance(value, str):
         return printable(value).replace("\n", " ")
     if isinstance(value, dict):

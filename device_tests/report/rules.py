@@ -1,4 +1,4 @@
-"""The rules of a report, one function for each of its parts; a ValueError says what breaks one.
+"""Checks the rules of a report, part by part; a ValueError says what breaks one.
 
 Keys that a rule does not name may be there: a writer may add to the schema. Standard library only.
 """
@@ -8,7 +8,8 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from osd_edge.device_tests.report.schema import KINDS, is_time, parts_of
+from osd_edge.device_tests.plan import OPTIONS
+from osd_edge.device_tests.report.schema import MACHINE_KINDS, is_time, parts_of
 
 _VERDICTS = ("passed", "failed", "incomplete")
 _CONFORMANCE = ("passed", "failed", "not_run")
@@ -48,7 +49,7 @@ def check_rules(report: Any) -> None:
 
 
 def _check_machine(machine: Any) -> None:
-    _one_of(machine["kind"], KINDS)
+    _one_of(machine["kind"], MACHINE_KINDS)
     _texts_or_null(machine, "processor", "architecture", "system", "emulator")
     _sizes(machine, "memory_bytes", "cpus", "cpus_usable", null=True)
     for name, version in machine.get("software", {}).items():
@@ -56,10 +57,14 @@ def _check_machine(machine: Any) -> None:
 
 
 def _check_plan(plan: Any) -> None:
-    _sizes(plan, "tokens", "batch", "threads", "runs", "seconds")
-    _texts_or_null(plan, "withhold_latency")
-    for processor in _list(plan.get("pin", []), "pin"):
-        _need(_is_count(processor), "pin")
+    for option in OPTIONS:
+        if option.is_number:
+            _sizes(plan, option.name)
+        elif option.role == "setting" and option.kind == "text":
+            _texts_or_null(plan, option.name)
+        elif option.kind == "processors":
+            for processor in _list(plan.get(option.name, []), option.name):
+                _need(_is_count(processor), option.name)
 
 
 def _check_bundles(base: Any, tasks: Any) -> None:
@@ -135,7 +140,7 @@ def _is_value(name: str, value: Any) -> bool:
 
 
 def _check_verdict(report: Any) -> None:
-    """Nobody has to read on to find that what passed did not."""
+    """Refuses a verdict `passed` over a part that failed."""
     if report["verdict"]["status"] != "passed":
         return
     conformance = report["conformance"]

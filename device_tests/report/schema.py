@@ -1,19 +1,19 @@
-"""The report of a measurement, schema `osd-edge-bench/1`: its types.
+"""Types of the report of a measurement, schema `osd-edge-bench/1`.
 
-`docs/bench-schema.md` specifies it, `report_check` holds one from afar to it. A report is plain
-JSON data, since it comes from devices, emulated machines and browsers alike. Standard library
-only (see `memory`).
+`docs/bench-schema.md` specifies it, and `check` holds reports from anywhere to it. A report is
+plain JSON data, since it comes from devices, emulated machines and browsers alike. Standard
+library only, as everything in this room.
 """
 
 from typing import Any, Literal, NotRequired, TypedDict
 
 SCHEMA = "osd-edge-bench/1"
 TIME_UNITS = ("_ms", "_per_s", "_ratio", "_joules")
-KINDS = ("native", "emulated", "browser")
+MACHINE_KINDS = ("native", "emulated", "browser")
 
 
 class Spread(TypedDict):
-    """What `n` samples were; `trimmed_mean` leaves out the lowest and the highest tenth."""
+    """A summary of `n` samples; `trimmed_mean` leaves out the lowest and the highest tenth."""
 
     n: int
     p50: float
@@ -29,7 +29,7 @@ Figure = float | Spread | None
 
 
 class Missing(TypedDict):
-    """Why a figure is null."""
+    """The reason why a figure is null."""
 
     why: Literal["not_available", "withheld"]
     reason: str
@@ -49,7 +49,7 @@ class Row(Figures):
 
 
 class Check(TypedDict):
-    """What a scenario proves besides measuring."""
+    """Something that a scenario proves besides measuring."""
 
     id: str
     passed: bool
@@ -57,7 +57,7 @@ class Check(TypedDict):
 
 
 class Reason(TypedDict):
-    """Why a scenario has no figures: a stable code, and a message for people."""
+    """The reason why a scenario has no figures: a stable code, and a message for people."""
 
     code: str
     message: str
@@ -84,7 +84,7 @@ class Failure(TypedDict):
 
 
 class Conformance(TypedDict):
-    """Whether the device computes what it has to, bit for bit or within a tolerance."""
+    """The result of conformance: whether the device computes what it has to."""
 
     status: Literal["passed", "failed", "not_run"]
     cases: int
@@ -99,7 +99,23 @@ class Verdict(TypedDict):
 
 
 class Report(TypedDict):
-    """A whole report."""
+    """A whole report: plain JSON data, specified in docs/bench-schema.md.
+
+    Figures are named for their units: `_ms`, `_bytes`, `_per_s` and so on. `verdict` is the end in
+    a word and a line, `machine` where it was measured, `plan` what was asked for, `scenarios` the
+    figures, `conditions` the sensors, and `noise` how far two measurements of one thing were apart.
+
+    Example:
+        A file that `osd-edge bench --json report.json` wrote:
+
+        >>> from pathlib import Path
+        >>> from osd_edge.device_tests import Report, read_report
+        >>> report: Report = read_report(Path("report.json"))
+        >>> report["verdict"]["status"], report["machine"]["kind"]
+        ('passed', 'native')
+        >>> [scenario["id"] for scenario in report["scenarios"]][:2]
+        ['start', 'task']
+    """
 
     schema: str
     created: str
@@ -118,17 +134,17 @@ class Report(TypedDict):
 
 
 def is_time(name: str) -> bool:
-    """Whether a figure of this name is a time, or made of times: untrue when emulated."""
+    """Tells whether a figure of this name is a time or made of times: untrue when emulated."""
     return name.endswith(TIME_UNITS)
 
 
 def middle(figure: Figure) -> float | None:
-    """The figure as one number: the median of a spread."""
+    """Returns the figure as one number: the median of a spread."""
     return figure["p50"] if isinstance(figure, dict) else figure
 
 
 def withhold_times(report: Report, reason: str) -> None:
-    """Replace every time in `report` by null and `reason`; done at every rewrite of a report."""
+    """Replaces every time in `report` by null and `reason`, at every rewrite of a report."""
     for part in parts_of(report):
         for name in part["figures"]:
             if is_time(name) and part["figures"][name] is not None:
@@ -137,7 +153,7 @@ def withhold_times(report: Report, reason: str) -> None:
 
 
 def parts_of(report: Report) -> list[Figures]:
-    """Every place of a report that has figures."""
+    """Lists every part of a report that has figures."""
     parts: list[Figures] = [report["conditions"], report["noise"]]
     for scenario in report["scenarios"]:
         parts += [scenario, *scenario["rows"]]

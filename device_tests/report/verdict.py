@@ -1,16 +1,16 @@
-"""The end of a report: passed, failed or incomplete, in one line."""
+"""Judges a report: passed, failed or incomplete, in one line."""
 
 from osd_edge.device_tests.report.schema import Report, Scenario, Verdict
 from osd_edge.errors import shown
 
 
 def failed_checks(scenario: Scenario) -> list[str]:
-    """Messages of what a scenario found to be wrong."""
+    """Lists the messages of what a scenario found to be wrong."""
     return [check["message"] for check in scenario["checks"] if not check["passed"]]
 
 
 def verdict_of(report: Report, *, finished: bool) -> Verdict:
-    """The verdict on what `report` holds so far.
+    """Judges what `report` holds so far.
 
     A way of today's that this device has no room for does not fail it: that is a finding.
     """

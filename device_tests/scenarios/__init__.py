@@ -1,43 +1,5 @@
-"""The scenarios: each a module here with `run(job, sheet)`, played in a fresh process.
+"""Modules that each play one scenario in a fresh process, by `run(job, sheet)`.
 
 onnxruntime gives little memory back and caches much, so what one scenario did must not be in
-another's figures.
+another's figures. `plan/scenarios.py` lists them.
 """
-
-from dataclasses import dataclass
-from typing import Literal
-
-
-@dataclass(frozen=True)
-class ScenarioInfo:
-    """A scenario: its `id` is also its module's name, with `_` for `-`.
-
-    `repeated` ones are played several times, and their figures become spreads. `times_only` ones
-    have nothing to tell where times are withheld.
-    """
-
-    id: str
-    title: str
-    role: Literal["osd-edge", "today"] = "osd-edge"
-    repeated: bool = False
-    times_only: bool = False
-
-
-SCENARIOS = (
-    ScenarioInfo("imports", "importing the runtime", repeated=True),
-    ScenarioInfo("start", "cold start: process, session, first run", repeated=True),
-    ScenarioInfo("base", "no task, beside the plain graph"),
-    ScenarioInfo("task", "one task active"),
-    ScenarioInfo("tasks", "many tasks over one base"),
-    ScenarioInfo("swap", "a swap, cold from its file and warm", times_only=True),
-    ScenarioInfo("swap-every-request", "another task at every request", times_only=True),
-    ScenarioInfo("threads", "more threads, more callers"),
-    ScenarioInfo("mixed-batch", "a task for each row of a batch"),
-    ScenarioInfo("memory-low", "one task, memory=low"),
-    ScenarioInfo("soak", "swapping for long"),
-    ScenarioInfo("lora-adapter", "onnxruntime's LoraAdapter, same factors", role="today"),
-    ScenarioInfo("session-per-task", "a session per task over one file", role="today"),
-    ScenarioInfo("models", "a fine-tuned model per task, side by side", role="today"),
-    ScenarioInfo("rebuild", "one model at a time, opened anew for each task", role="today"),
-)
-BY_ID = {scenario.id: scenario for scenario in SCENARIOS}

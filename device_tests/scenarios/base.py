@@ -1,4 +1,4 @@
-"""The base without a task: its memory, and its latency beside the plain graph's.
+"""Measures the base without a task: its memory, and its latency beside the plain graph's.
 
 The plain graph is measured against itself in the same rounds: how far apart two measurements of
 one thing are here is the noise that every other figure has to be read with.
@@ -23,7 +23,7 @@ _NO_PLAIN = (
 
 
 def run(job: Job, sheet: Sheet) -> None:
-    """Memory first, while there is one session only; then rounds beside the plain graph."""
+    """Takes memory first, while there is one session only; then rounds beside the plain graph."""
     start = time.perf_counter_ns()
     session = open_session(job)
     sheet.put("session_ms", (time.perf_counter_ns() - start) / 1e6)
@@ -48,12 +48,12 @@ def run(job: Job, sheet: Sheet) -> None:
     variants = [Variant("base", runs)]
     if plain is not None:
         variants = [Variant("plain", plain), Variant("again", plain), *variants]
-    taken = measure_rounds(variants, runs=job.runs, seconds=job.seconds)
-    put_latency(sheet, taken["base"], plain=taken.get("plain"))
+    samples = measure_rounds(variants, runs=job.runs, seconds=job.seconds)
+    put_latency(sheet, samples["base"], plain=samples.get("plain"))
     if plain is None:
         sheet.put("to_plain_ratio", None, _NO_PLAIN)
     else:
-        sheet.put("plain_latency_ms", spread_of(taken["plain"].wall_ms))
-        sheet.put("plain_cpu_ms", spread_of(taken["plain"].cpu_ms))
-        sheet.put("aa_ratio", ratio_of(taken["again"].wall_ms, taken["plain"].wall_ms))
+        sheet.put("plain_latency_ms", spread_of(samples["plain"].wall_ms))
+        sheet.put("plain_cpu_ms", spread_of(samples["plain"].cpu_ms))
+        sheet.put("aa_ratio", ratio_of(samples["again"].wall_ms, samples["plain"].wall_ms))
     put_steady(sheet, job, runs)

@@ -1,4 +1,4 @@
-"""Not measured: whether this device reads bundles and runs a model as recorded."""
+"""Plays conformance: whether this device reads bundles and runs a model as recorded."""
 
 from typing import Any
 
@@ -7,5 +7,5 @@ from osd_edge.device_tests.job.sheet import Job, Sheet
 
 
 def run(job: Job, sheet: Sheet) -> dict[str, Any]:
-    """The conformance part of the report."""
+    """Returns the conformance part of the report."""
     return dict(run_conformance())

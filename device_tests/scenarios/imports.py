@@ -1,4 +1,4 @@
-"""What the runtime weighs before any base is opened."""
+"""Measures what the runtime weighs before any base is open."""
 
 from osd_edge.device_tests.gauges.memory import put_memory
 from osd_edge.device_tests.gauges.samples import time_ms
@@ -6,7 +6,7 @@ from osd_edge.device_tests.job.sheet import Job, Sheet
 
 
 def run(job: Job, sheet: Sheet) -> None:
-    """Time the import of the runtime; memory after it."""
+    """Times the import of the runtime, and takes memory after it."""
     sheet.put("import_ms", time_ms(_import))
     put_memory(sheet)
 

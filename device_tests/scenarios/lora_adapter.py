@@ -1,4 +1,4 @@
-"""Today's way in onnxruntime itself: the same factors as LoraAdapter files, over the same graph.
+"""Measures onnxruntime's own adapters: the same factors as files, over the same graph.
 
 Its latency is measured in scenario `task`, in the rounds of what it is compared with.
 """
@@ -35,7 +35,7 @@ _SWAPS = 400
 
 
 def run(job: Job, sheet: Sheet) -> None:
-    """Adapter files are written first; then one after another is loaded and run."""
+    """Writes all adapter files first; then loads and runs one after another."""
     check_adapters()
     base = Path(job.base)
     manifest = read_manifest(base)

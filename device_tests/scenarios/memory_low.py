@@ -1,4 +1,4 @@
-"""The profile for small devices, beside the usual one: less memory, slower runs."""
+"""Measures the profile for small devices beside the usual one: less memory, slower runs."""
 
 import time
 from functools import partial
@@ -13,7 +13,7 @@ from osd_edge.device_tests.job.sheet import Job, Sheet
 
 
 def run(job: Job, sheet: Sheet) -> None:
-    """Memory with a task active, while no other session is open; then rounds beside the usual."""
+    """Takes memory with a task active, before another session opens; then runs rounds."""
     start = time.perf_counter_ns()
     low = open_session(job, memory="low")
     sheet.put("session_ms", (time.perf_counter_ns() - start) / 1e6)
@@ -35,10 +35,10 @@ def run(job: Job, sheet: Sheet) -> None:
     )
     if not job.timed:
         return
-    taken = measure_rounds(
+    samples = measure_rounds(
         [Variant("low", partial(low.run, inputs)), Variant("usual", partial(usual.run, inputs))],
         runs=job.runs,
         seconds=job.seconds,
     )
-    put_latency(sheet, taken["low"])
-    sheet.put("to_usual_ratio", ratio_of(taken["low"].wall_ms, taken["usual"].wall_ms))
+    put_latency(sheet, samples["low"])
+    sheet.put("to_usual_ratio", ratio_of(samples["low"].wall_ms, samples["usual"].wall_ms))

@@ -1,4 +1,4 @@
-"""A batch whose rows have different tasks, beside a batch of one task and rows one by one."""
+"""Measures a batch of rows with different tasks, beside one task and rows one by one."""
 
 from functools import partial
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 from osd_edge.device_tests.gauges.rounds import Variant, measure_rounds
 from osd_edge.device_tests.gauges.samples import ratio_of, spread_of
-from osd_edge.device_tests.inputs import graph_inputs
+from osd_edge.device_tests.job.inputs import graph_inputs
 from osd_edge.device_tests.job.sessions import KEEP_ALL_DECODED, open_session, task_files
 from osd_edge.device_tests.job.sheet import Job, Sheet
 
@@ -17,7 +17,7 @@ _TOLERANCE = 1e-4  # of logits, which add up hundreds of hidden features that ag
 
 
 def run(job: Job, sheet: Sheet) -> None:
-    """`_ROWS` rows of `_TASKS` tasks, in turn, through one pass; and what it is compared with."""
+    """Runs `_ROWS` rows of `_TASKS` tasks, in turn, in one pass, and what it is compared with."""
     session = open_session(job, cache_bytes=KEEP_ALL_DECODED)
     files = task_files(job)[:_TASKS]
     for name, path in files:
@@ -41,7 +41,7 @@ def run(job: Job, sheet: Sheet) -> None:
     sheet.put("tasks_count", len(files))
     if not job.timed:
         return
-    taken = measure_rounds(
+    samples = measure_rounds(
         [
             Variant("mixed", partial(session.run, inputs, tasks=tasks)),
             Variant("single", partial(session.run, inputs, task=tasks[0])),
@@ -50,7 +50,7 @@ def run(job: Job, sheet: Sheet) -> None:
         runs=job.runs,
         seconds=job.seconds,
     )
-    mixed_ms, single, row_by_row = (taken[name].wall_ms for name in ("mixed", "single", "rows"))
+    mixed_ms, single, row_by_row = (samples[name].wall_ms for name in ("mixed", "single", "rows"))
     sheet.put("batch_ms", spread_of(mixed_ms))
     sheet.put("single_task_batch_ms", spread_of(single))
     sheet.put("one_by_one_ms", spread_of(row_by_row))

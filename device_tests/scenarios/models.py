@@ -1,4 +1,4 @@
-"""Today's way: a whole fine-tuned model for each task, all of them open.
+"""Measures today's way: a whole fine-tuned model for each task, all of them open.
 
 A fine-tuned model's graph is the plain graph with other numbers in it. So the models are copies
 of the plain graph and of its weights, each a file of its own whose pages no two share: byte for
@@ -18,7 +18,7 @@ from osd_edge.formats.package.manifest import PLAIN_MODEL, WEIGHTS, read_manifes
 
 
 def run(job: Job, sheet: Sheet) -> None:
-    """Open one model after another until there is one for each task, or no room for one more."""
+    """Opens one model after another until each task has one, or there is no room for one more."""
     base = Path(job.base)
     manifest = read_manifest(base)
     parts = [base / PLAIN_MODEL, base / WEIGHTS]
@@ -29,8 +29,8 @@ def run(job: Job, sheet: Sheet) -> None:
     names = run_names(manifest)
     wanted = len(task_files(job))
     sessions: list[Any] = []
-    opening: list[float] = []
-    first: list[float] = []
+    session_ms: list[float] = []
+    first_run_ms: list[float] = []
     with scratch_folder(job.scratch) as folder:
         check_room(folder, size)
 
@@ -40,12 +40,12 @@ def run(job: Job, sheet: Sheet) -> None:
             for path in parts:
                 copy_to_disk(path, folder / f"model-{i}" / path.name)
             model = folder / f"model-{i}"
-            opening.append(time_ms(lambda: sessions.append(open_plain(model, job.threads))))
-            first.append(time_ms(lambda: sessions[-1].run(names, inputs)))
+            session_ms.append(time_ms(lambda: sessions.append(open_plain(model, job.threads))))
+            first_run_ms.append(time_ms(lambda: sessions[-1].run(names, inputs)))
             return True
 
         fitting = put_growth(sheet, wanted, grow, first_needs=2 * size)
         sheet.put("disk_bytes", wanted * size)
         if job.timed and fitting:
-            sheet.put("session_ms", spread_of(opening))
-            sheet.put("first_run_ms", spread_of(first))
+            sheet.put("session_ms", spread_of(session_ms))
+            sheet.put("first_run_ms", spread_of(first_run_ms))

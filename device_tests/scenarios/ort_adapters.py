@@ -1,4 +1,4 @@
-"""onnxruntime's own way to swap: the factors of a bundle as a LoraAdapter file."""
+"""The factors of a bundle as a LoraAdapter file: onnxruntime's own way to swap tasks."""
 
 from pathlib import Path
 from typing import Any
@@ -7,12 +7,12 @@ import onnxruntime as ort
 
 from osd_edge.errors import Code, DeviceError
 from osd_edge.formats.bundle.reader import read_bundle_file
+from osd_edge.formats.package.feeds import factor_feeds
 from osd_edge.formats.package.manifest import BaseManifest
-from osd_edge.runtime.task import decode_task
 
 
 def check_adapters() -> None:
-    """Refuse (`device.no-adapter`) an onnxruntime without adapters."""
+    """Refuses (`device.no-adapter`) an onnxruntime without adapters."""
     if not hasattr(ort, "LoraAdapter") or not hasattr(ort, "AdapterFormat"):
         raise DeviceError(
             Code.DEVICE_NO_ADAPTER, f"onnxruntime {ort.__version__} has no LoraAdapter: 1.20 has"
@@ -20,14 +20,18 @@ def check_adapters() -> None:
 
 
 def feeds_of(bundle: Path, manifest: BaseManifest) -> dict[str, Any]:
-    """The factors of a bundle as the graph's inputs."""
-    return dict(decode_task("task", read_bundle_file(bundle), manifest).feeds)
+    """Decodes the factors of the file `bundle` into the graph's inputs, by name.
+
+    Raises TaskError `task.range` where a package takes fp16 factors and the task's are too large.
+    """
+    task = read_bundle_file(bundle)
+    return factor_feeds(task.task, task, manifest)
 
 
 def write_adapter(bundle: Path, manifest: BaseManifest, to: Path) -> Path:
-    """Write the factors to the adapter file `to`, in the type that the graph's inputs take.
+    """Writes the factors to the adapter file `to`, in the type that the graph's inputs take.
 
-    The head is left out: an adapter has no place for it.
+    The head is left out: an adapter holds factors alone.
     """
     arrays = feeds_of(bundle, manifest)  # kept until written: onnxruntime does not copy them
     values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
@@ -40,7 +44,7 @@ def write_adapter(bundle: Path, manifest: BaseManifest, to: Path) -> Path:
 
 
 def load_adapter(path: Path) -> Any:
-    """The adapter in a file, its factors mapped from there.
+    """Loads the adapter in a file, its factors mapped from there.
 
     It must outlive every RunOptions that names it: else onnxruntime, without a word, gives the
     base's answers.
@@ -51,7 +55,7 @@ def load_adapter(path: Path) -> Any:
 
 
 def options_with(adapter: Any) -> Any:
-    """RunOptions that make `adapter` the active one of a run."""
+    """Makes RunOptions with which `adapter` is the active one of a run."""
     options = ort.RunOptions()
     options.add_active_adapter(adapter)
     return options

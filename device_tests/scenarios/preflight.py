@@ -1,4 +1,4 @@
-"""Not measured: whether the base, the bundles and the inputs go together, and the machine."""
+"""Checks that the base, the bundles and the inputs go together, and describes the machine."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,17 +6,18 @@ from typing import Any
 
 from osd_edge.device_tests.conformance.hashes import decoded_sha256
 from osd_edge.device_tests.gauges.machine import this_machine
-from osd_edge.device_tests.inputs import graph_inputs
+from osd_edge.device_tests.job.inputs import graph_inputs
 from osd_edge.device_tests.job.sessions import named_bundles, open_session
 from osd_edge.device_tests.job.sheet import Job, Sheet
 from osd_edge.errors import shown
 from osd_edge.formats.bundle.reader import read_bundle_file
-from osd_edge.formats.package.manifest import check_fits, read_manifest
+from osd_edge.formats.package.fits import check_fits
+from osd_edge.formats.package.manifest import read_manifest
 from osd_edge.runtime.task import decode_task
 
 
 def run(job: Job, sheet: Sheet) -> dict[str, Any]:
-    """Facts for the report; refuses what any scenario would refuse."""
+    """Collects facts for the report; refuses what any scenario would refuse."""
     folder = Path(job.base)
     manifest = read_manifest(folder)
     tasks = []

@@ -1,4 +1,4 @@
-"""Today's way with adapters: a session of its own for each task, all over one base file."""
+"""Measures today's way with adapters: a session for each task, all over one base file."""
 
 from pathlib import Path
 
@@ -10,13 +10,13 @@ from osd_edge.runtime import EdgeSession
 
 
 def run(job: Job, sheet: Sheet) -> None:
-    """Open one session after another, each with one task, until all have one or memory is out."""
+    """Opens one session after another, each with one task, until all have one or memory is out."""
     files = task_files(job)
     sessions: list[EdgeSession] = []
-    opening: list[float] = []
+    session_ms: list[float] = []
 
     def grow(i: int) -> None:
-        opening.append(time_ms(lambda: sessions.append(open_session(job))))
+        session_ms.append(time_ms(lambda: sessions.append(open_session(job))))
         session = sessions[-1]
         session.load(files[i][1], "task")
         session.activate("task")
@@ -26,4 +26,4 @@ def run(job: Job, sheet: Sheet) -> None:
     fitting = put_growth(sheet, len(files), grow, first_needs=2 * folder_bytes(base))
     sheet.put("disk_bytes", folder_bytes(base) + sum(path.stat().st_size for _, path in files))
     if job.timed and fitting:
-        sheet.put("session_ms", spread_of(opening))
+        sheet.put("session_ms", spread_of(session_ms))

@@ -1,4 +1,4 @@
-"""Swapping for long: memory must stay where it was after warm-up.
+"""Swaps for long: memory must stay where it was after warm-up.
 
 Every swap decodes, since the session may keep only one decoded task, and every tenth also reads
 the file anew. What is judged is anonymous memory, which other programs cannot move.
@@ -13,20 +13,20 @@ from osd_edge.device_tests.job.sessions import open_session, short_inputs, task_
 from osd_edge.device_tests.job.sheet import Job, Sheet
 
 LIMIT_BYTES = 1 << 20  # what the allocator's own ups and downs stay under
-_LOOKS = 40
+_MEMORY_SAMPLES = 40
 _WARM_UP = 0.25  # of the swaps
 _RELOAD_EVERY = 10
 
 
 def run(job: Job, sheet: Sheet) -> None:
-    """The job's number of swaps with a short run each; memory at `_LOOKS` places."""
+    """Does the job's number of swaps with a short run each, and takes memory now and then."""
     session = open_session(job, cache_bytes=1)
     inputs = short_inputs(job, session.manifest)
     files = task_files(job)
     for name, path in files:
         session.load(path, name)
-    looks = min(_LOOKS, job.soak_swaps)
-    every = math.ceil(job.soak_swaps / looks)
+    samples = min(_MEMORY_SAMPLES, job.soak_swaps)
+    every = math.ceil(job.soak_swaps / samples)
     seen: list[tuple[int, int]] = []
     for i in range(job.soak_swaps):
         name, path = files[i % len(files)]
@@ -58,6 +58,6 @@ def run(job: Job, sheet: Sheet) -> None:
 
 
 def _growth(sizes: list[int]) -> float | None:
-    """The last third's median over the first third's."""
+    """Subtracts the first third's median from the last third's."""
     third = len(sizes) // 3
     return median(sizes[-third:]) - median(sizes[:third]) if third else None

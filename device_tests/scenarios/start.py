@@ -1,15 +1,14 @@
-"""From nothing to the first answer: the process, the import, the session, the first run."""
+"""Times a cold start: the process, the import, the session, the first run."""
 
 import time
 
 from osd_edge.device_tests.gauges.memory import put_memory
 from osd_edge.device_tests.gauges.samples import time_ms
-from osd_edge.device_tests.job.play import CLOCK
-from osd_edge.device_tests.job.sheet import Job, Sheet
+from osd_edge.device_tests.job.sheet import CLOCK, Job, Sheet
 
 
 def run(job: Job, sheet: Sheet) -> None:
-    """Time each step; memory is that after the first run."""
+    """Times each step, and takes memory after the first run."""
     began = CLOCK()
     start = time.perf_counter_ns()
     from osd_edge.device_tests.job.sessions import inputs_of, open_session

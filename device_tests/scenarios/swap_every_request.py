@@ -1,4 +1,4 @@
-"""Requests that each want another task than the one before, beside requests for one task."""
+"""Times requests that each want another task than the one before, beside one task."""
 
 from functools import partial
 
@@ -11,7 +11,7 @@ _MOST_TASKS = 32
 
 
 def run(job: Job, sheet: Sheet) -> None:
-    """Requests with decoded tasks (`request_ms`), with tasks from their files, and without."""
+    """Times requests with decoded tasks (`request_ms`), with tasks from files, and without."""
     session = open_session(job, cache_bytes=KEEP_ALL_DECODED)
     inputs = inputs_of(job, session.manifest)
     files = task_files(job)[:_MOST_TASKS]
@@ -36,7 +36,7 @@ def run(job: Job, sheet: Sheet) -> None:
         session.run(inputs)
 
     first = partial(session.activate, files[0][0])
-    taken = measure_rounds(
+    samples = measure_rounds(
         [
             Variant("same", partial(session.run, inputs), first),
             Variant("swapped", swapped),
@@ -45,7 +45,7 @@ def run(job: Job, sheet: Sheet) -> None:
         runs=job.runs,
         seconds=job.seconds,
     )
-    same, swaps, cold = (taken[name].wall_ms for name in ("same", "swapped", "from file"))
+    same, swaps, cold = (samples[name].wall_ms for name in ("same", "swapped", "from file"))
     sheet.put("latency_ms", spread_of(same))
     sheet.put("request_ms", spread_of(swaps))
     sheet.put("request_to_latency_ratio", ratio_of(swaps, same))

@@ -1,4 +1,4 @@
-"""One task active: its memory; and the latency of every way to run it, in the same rounds."""
+"""Measures one active task: its memory, and the latency of every way to run it."""
 
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,7 @@ _PLAIN, _BASE, _ADAPTER = "plain graph", "no task", "LoraAdapter"
 
 
 def run(job: Job, sheet: Sheet) -> None:
-    """The first bundle gives the memory and the scenario's figures; each gives a row."""
+    """Takes the memory and the scenario's figures of the first bundle, and a row of each."""
     session = open_session(job, cache_bytes=KEEP_ALL_DECODED)
     inputs = inputs_of(job, session.manifest)
     bundles = named_bundles(job.bundles)[:_MOST_TASKS]
@@ -64,7 +64,7 @@ def run(job: Job, sheet: Sheet) -> None:
 def _measure(
     job: Job, sheet: Sheet, session: EdgeSession, inputs: Inputs, bundles: list[tuple[str, Path]]
 ) -> None:
-    """Rounds over the plain graph, no task, every task, and the first one as an adapter."""
+    """Runs rounds over the plain graph, no task, every task, and the first one as an adapter."""
     first, path = bundles[0]
     run = partial(session.run, inputs)
     variants = [Variant(_BASE, run, session.deactivate)]
@@ -85,17 +85,17 @@ def _measure(
         names = run_names(session.manifest)
         options = options_with(adapter)
         variants.append(Variant(_ADAPTER, lambda: branched.run(names, inputs, options)))
-    taken = measure_rounds(variants, runs=job.runs, seconds=job.seconds)
-    plain_taken, base_taken = taken.get(_PLAIN), taken[_BASE]
-    if plain_taken is not None:
-        put_latency(sheet.add_row(way=_PLAIN), plain_taken)
-    put_latency(sheet.add_row(way=_BASE), base_taken, plain=plain_taken)
-    put_latency(sheet, taken[f"task {first}"], plain=plain_taken, base=base_taken)
+    samples = measure_rounds(variants, runs=job.runs, seconds=job.seconds)
+    plain_samples, base_samples = samples.get(_PLAIN), samples[_BASE]
+    if plain_samples is not None:
+        put_latency(sheet.add_row(way=_PLAIN), plain_samples)
+    put_latency(sheet.add_row(way=_BASE), base_samples, plain=plain_samples)
+    put_latency(sheet, samples[f"task {first}"], plain=plain_samples, base=base_samples)
     for name, _ in bundles:
         row = sheet.add_row(task=name)
-        put_latency(row, taken[f"task {name}"], plain=plain_taken, base=base_taken)
+        put_latency(row, samples[f"task {name}"], plain=plain_samples, base=base_samples)
     row = sheet.add_row(way=_ADAPTER, task=first)
     if adapter is None:
         row.put("latency_ms", None, f"not available here: {why_not}")
     else:
-        put_latency(row, taken[_ADAPTER], plain=plain_taken, base=base_taken)
+        put_latency(row, samples[_ADAPTER], plain=plain_samples, base=base_samples)

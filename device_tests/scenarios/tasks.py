@@ -1,4 +1,4 @@
-"""Many tasks over one base: what each more of them adds to memory and to the disk."""
+"""Measures many tasks over one base: what each more of them adds to memory and disk."""
 
 from osd_edge.device_tests.gauges.growth import put_growth
 from osd_edge.device_tests.job.sessions import (
@@ -12,7 +12,7 @@ from osd_edge.device_tests.job.sheet import Job, Sheet
 
 
 def run(job: Job, sheet: Sheet) -> None:
-    """Load, activate and run one task after another; all of them have run at the end."""
+    """Loads, activates and runs one task after another; all of them have run at the end."""
     session = open_session(job)
     inputs = inputs_of(job, session.manifest)
     for _ in range(WARM_UP_RUNS):

@@ -1,4 +1,4 @@
-"""One session on more threads, and one session with more callers, each with its own task."""
+"""Measures a session on more threads, and one with more callers, each with its own task."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ _CALLERS = (1, 2, 4)
 
 
 def run(job: Job, sheet: Sheet) -> None:
-    """Rows by threads of a session (latency), and by callers of one session (throughput)."""
+    """Makes rows by threads of a session (latency), and by callers of one session (throughput)."""
     if job.timed:
         for threads in counts_up_to(usable_cpus() or 1):
             _measure_threads(job, threads, sheet.add_row(threads=threads))
@@ -27,7 +27,7 @@ def _measure_threads(job: Job, threads: int, row: Sheet) -> None:
     session = open_session(job, threads=threads)
     inputs = inputs_of(job, session.manifest)
     name = session.load(task_files(job)[0][1])
-    taken = measure_rounds(
+    samples = measure_rounds(
         [
             Variant("base", lambda: session.run(inputs, task=None)),
             Variant("task", lambda: session.run(inputs, task=name)),
@@ -35,11 +35,11 @@ def _measure_threads(job: Job, threads: int, row: Sheet) -> None:
         runs=job.runs,
         seconds=job.seconds / 2,
     )
-    put_latency(row, taken["task"], base=taken["base"])
+    put_latency(row, samples["task"], base=samples["base"])
 
 
 def _measure_callers(job: Job, sheet: Sheet) -> None:
-    """Every caller's every answer must be the one that its task gives alone."""
+    """Checks that every caller's every answer is the one that its task gives alone."""
     session = open_session(job)
     inputs = inputs_of(job, session.manifest)
     files = task_files(job)[: max(_CALLERS)]
@@ -51,15 +51,15 @@ def _measure_callers(job: Job, sheet: Sheet) -> None:
         row = sheet.add_row(callers=callers)
         runs = max(2, job.runs // callers)
         start = time.perf_counter()
-        crew = [
+        threads = [
             threading.Thread(
                 target=_call, args=(session, files[i % len(files)][0], inputs, alone, runs, wrong)
             )
             for i in range(callers)
         ]
-        for thread in crew:
+        for thread in threads:
             thread.start()
-        for thread in crew:
+        for thread in threads:
             thread.join()
         took = time.perf_counter() - start
         if job.timed:

@@ -1,4 +1,4 @@
-"""A task for programs without our decoder: an `.onnx_adapter` with a head of plain numbers.
+"""Writes a task for programs without osd_edge: an `.onnx_adapter`, and the head beside it.
 
 onnxruntime's own LoraAdapter, in any of its languages, feeds the factors to the base package's
 graph; the head is a JSON file that says what to do and a safetensors file with the matrices.
@@ -21,8 +21,9 @@ from osd_edge.errors import Code, InputError
 from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.formats.heads import Floats, Head
-from osd_edge.formats.package.fp16_factors import Array, balance, to_fp16
-from osd_edge.formats.package.manifest import BaseManifest, check_fits, read_manifest
+from osd_edge.formats.package.feeds import factor_feeds
+from osd_edge.formats.package.fits import check_fits
+from osd_edge.formats.package.manifest import BaseManifest, read_manifest
 
 SUFFIX = ".onnx_adapter"
 HEAD_FORMAT = 1
@@ -30,7 +31,7 @@ HEAD_FORMAT = 1
 
 @dataclass(frozen=True)
 class WrittenAdapter:
-    """What was written: the adapter and its head, with their sizes in bytes."""
+    """The files of a written adapter and its head, with their sizes in bytes."""
 
     paths: tuple[Path, ...]
     sizes: tuple[int, ...]
@@ -38,7 +39,7 @@ class WrittenAdapter:
 
 
 def export_onnx_adapter(bundle: Path, base: Path, out: Path) -> WrittenAdapter:
-    """Write the task in the file `bundle` as `out`, for the graph of base package `base`.
+    """Writes the task in the file `bundle` as `out`, for the graph of base package `base`.
 
     Beside NAME.onnx_adapter stand NAME.head.json and NAME.head.safetensors. Raises BundleError,
     BaseError, OutputError, TaskError `task.range`, InputError `input.adapter` for another file
@@ -55,7 +56,7 @@ def export_onnx_adapter(bundle: Path, base: Path, out: Path) -> WrittenAdapter:
     written: dict[str, Path | None] = {str(path.name): path for path in (description, tensors)}
     check_outputs(written, [bundle])
     head = task.head.decode()
-    factors = decoded_factors(task, manifest)
+    factors = factor_feeds(task.task, task, manifest)
     adapter = ort.AdapterFormat()
     adapter.set_adapter_version(1)
     adapter.set_model_version(1)
@@ -75,29 +76,11 @@ def export_onnx_adapter(bundle: Path, base: Path, out: Path) -> WrittenAdapter:
 
 
 def open_task(bundle: Path, base: Path) -> tuple[Bundle, BaseManifest]:
-    """The decoded task in the file `bundle`, and the manifest of `base`, which it fits."""
+    """Reads the task in the file `bundle`, decoded, and the manifest of `base`; they must fit."""
     manifest = read_manifest(base)
     task = read_bundle_file(bundle)
     check_fits(task, manifest)
     return task.decoded(), manifest
-
-
-def decoded_factors(task: Bundle, manifest: BaseManifest) -> dict[str, Array]:
-    """What the graph is fed: U `[1, k, n]` and V `[1, d, k]` by input name, of its type.
-
-    Raises TaskError `task.range` where a package takes fp16 factors and the task's are too large.
-    """
-    factors: dict[str, Array] = {}
-    for delta in task.sites:
-        site = manifest.sites[delta.site]
-        assert site.u is not None and site.v is not None
-        u, rows = delta.decode()
-        v = np.ascontiguousarray(rows.T)
-        if manifest.factors == "fp16":
-            balance(u, v)
-            u, v = to_fp16(task.task, u), to_fp16(task.task, v)
-        factors[site.u], factors[site.v] = u[None], v[None]
-    return factors
 
 
 def _head_tensors(head: Head) -> dict[str, Floats]:

@@ -15,15 +15,21 @@ from osd_edge.data.files import make_folder, write_file
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import BudgetError, Code, DataError, InputError, ModelError
 from osd_edge.exporters.compare.kept_results import KeptResults, examples_digest, result_name
-from osd_edge.exporters.compare.peers import METHODS, Compressed, Peer, Source, find_methods
+from osd_edge.exporters.compare.peers.find import find_peer
+from osd_edge.exporters.compare.peers.peer import Compressed, Peer
+from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.methods.budget import parse_budget
 from osd_edge.exporters.methods.frozen_head import HeadOverBase
-from osd_edge.exporters.methods.options import check_seed
+from osd_edge.exporters.methods.options import TaskOptions, check_seed
+from osd_edge.exporters.methods.registry import check_compared
+from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.models.checkpoint import find_model
+from osd_edge.exporters.models.compatibility import check_differs
 from osd_edge.exporters.models.fine_tuned import FineTuned, open_fine_tuned
 from osd_edge.exporters.models.fingerprint import fingerprint
 from osd_edge.exporters.scoring.fine_tuned_accuracy import fp32_bytes
 from osd_edge.exporters.scoring.text_set import TextSet
+from osd_edge.exporters.scoring.weight_sets import BASE, LINEAR_ONLY, TUNED, Dense
 from osd_edge.formats.bundle.model import task_name
 
 LEAST_GAIN = 0.02  # of full fine-tuning over the probe; a share of less says nothing
@@ -34,7 +40,7 @@ Cell = tuple[str, str | None]
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is to be compared. `calibration` may lack labels; `test` is labelled.
+    """A comparison to be made. `calibration` may lack labels; `test` is labelled.
 
     A cell is a method's name and a budget, None for a method that has one size; see `grid`.
     The frozen probe's accuracy is `probe` where given, else it is trained on `probe_train`, or
@@ -115,10 +121,11 @@ def grid(methods: Sequence[str], budgets: Sequence[str]) -> tuple[Cell, ...]:
     """
     for budget in budgets:
         parse_budget(budget)
+    check_compared(methods)
     return tuple(
-        (method.name, budget)
-        for method in find_methods(methods)
-        for budget in (dict.fromkeys(budgets) if method.sized else (None,))
+        (name, budget)
+        for name in dict.fromkeys(methods)
+        for budget in (dict.fromkeys(budgets) if find_peer(name).sized else (None,))
     )
 
 
@@ -129,7 +136,7 @@ def compare(job: Comparison, out: Path, progress: Progress = silent) -> Outcome:
     ModelError, DataError and OutputError; a budget that a method cannot meet is a point without
     a size.
     """
-    find_methods([method for method, _ in job.cells])
+    check_compared([method for method, _ in job.cells])
     task_name(job.task)
     check_seed(job.seed)
     if job.probe is not None and job.probe_train:
@@ -141,6 +148,7 @@ def compare(job: Comparison, out: Path, progress: Progress = silent) -> Outcome:
     labelled = {"test set": job.test, "probe's training set": job.probe_train}
     check_pairs({"calibration set": job.calibration} | labelled)
     models = open_fine_tuned(job.base, job.tuned, progress)
+    check_differs(models.backbone, models.tuned)
     for name, examples in labelled.items():
         check_labels(Path(name), examples, models.labels)
     work = _Work(job, models, out, progress)
@@ -174,7 +182,7 @@ class _Work:
 
     def __init__(self, job: Comparison, models: FineTuned, out: Path, progress: Progress) -> None:
         self._job, self._models, self._out, self._progress = job, models, out, progress
-        self._cells = KeptResults(out / "cells")
+        self._kept = KeptResults(out / "cells")
         self._opened: tuple[Source, TextSet] | None = None
         self._identity = {
             "task": job.task,
@@ -187,17 +195,17 @@ class _Work:
         """Accuracies of the bounds, and why there is no probe."""
         job = self._job
         train = job.probe_train or job.calibration
-        bounds = self._cells.get("bounds", self._identity)
+        bounds = self._kept.get("bounds", self._identity)
         if bounds is None:
             bounds = self._bounds()
-            self._cells.put("bounds", self._identity, bounds)
+            self._kept.put("bounds", self._identity, bounds)
         if job.probe is not None:
             return bounds | {"frozen_probe": job.probe, "no_probe": None}
         inputs = self._identity | {"train": examples_digest(train)}
-        probe = self._cells.get("probe", inputs)
+        probe = self._kept.get("probe", inputs)
         if probe is None:
             probe = self._probe(train)
-            self._cells.put("probe", inputs, probe)
+            self._kept.put("probe", inputs, probe)
         return bounds | probe
 
     def point(self, method: str, budget: str | None) -> Point:
@@ -209,11 +217,11 @@ class _Work:
             "method": method,
             "budget": None if budget is None else str(parse_budget(budget)),
         }
-        value = self._cells.get(name, inputs)
+        value = self._kept.get(name, inputs)
         if value is not None and self._files_are_there(value):
             return Point(**value | {"budget": budget, "files": tuple(value["files"])})
-        point = self._measure(METHODS[method], budget, Path("files") / result_name(name, inputs))
-        self._cells.put(name, inputs, asdict(point))
+        point = self._measure(find_peer(method), budget, Path("files") / result_name(name, inputs))
+        self._kept.put(name, inputs, asdict(point))
         return point
 
     def _measure(self, method: Peer, budget: str | None, folder: Path) -> Point:
@@ -226,12 +234,13 @@ class _Work:
             return Point(method.name, budget, refused=f"{error} [{error.code}]")
         seconds = time.process_time() - start
         restored = method.restore(compressed.files, self._models.backbone)
-        model: Any = source.model.module
+        assert source.model is not None
         if restored.over_base is None:
-            source.model.set_weights(restored.deltas, restored.head)
+            with source.model.at(Dense(restored.deltas, restored.head)) as module:
+                accuracy = test.accuracy(test.logits(module))
         else:
-            model = HeadOverBase(source.model, restored.over_base)
-        accuracy = test.accuracy(test.logits(model))
+            with source.model.at(BASE) as module:
+                accuracy = test.accuracy(test.logits(HeadOverBase(module, restored.over_base)))
         return Point(
             method.name,
             budget,
@@ -245,13 +254,14 @@ class _Work:
     def _bounds(self) -> dict[str, float]:
         source, test = self._open()
         model, result = source.model, {}
-        for name, set_weights in (
-            ("fine_tuned", model.set_tuned),
-            ("linear_only", model.set_linear_only),
-            ("zero_delta", lambda: model.set_weights({}, source.head())),
+        assert model is not None
+        for name, weights in (
+            ("fine_tuned", TUNED),
+            ("linear_only", LINEAR_ONLY),
+            ("zero_delta", Dense({}, source.head())),
         ):
-            set_weights()
-            logits = test.logits(model.module, name.replace("_", " "), self._progress)
+            with model.at(weights) as module:
+                logits = test.logits(module, name.replace("_", " "), self._progress)
             result[name] = test.accuracy(logits)
         return result
 
@@ -270,12 +280,20 @@ class _Work:
     def _open(self) -> tuple[Source, TextSet]:
         if self._opened is None:
             job = self._job
-            source = Source(
-                *(job.base, job.tuned, job.calibration),
-                task=job.task,
+            options = TaskOptions(
+                base=job.base,
+                tuned=job.tuned,
+                calibration=job.calibration,
+                name=job.task,
                 seed=job.seed,
-                progress=self._progress,
             )
+            source = Source(options, progress=self._progress)
+            kind = source.models.head.kind
+            if not KINDS[kind].labelled:
+                raise ModelError(
+                    Code.MODEL_HEAD,
+                    f"{job.tuned}: classifiers of one label are compared, not {kind}",
+                )
             self._opened = source, TextSet(self._models, job.test)
         return self._opened
 

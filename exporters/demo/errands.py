@@ -1,4 +1,4 @@
-"""Instructions with two errands: are they done in the order told, in the reverse one, or at once?
+"""A demonstration task of two errands: done in the order told, in the reverse one, or at once.
 
 The same "before", "after", "first" and "until" serve both orders: the answer hangs on where in
 the sentence they stand and on what they join.

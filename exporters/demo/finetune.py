@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,35 +23,48 @@ _MAX_GRADIENT_NORM = 1.0
 _POOL = 16  # batches whose examples are sorted by length together
 
 
+@dataclass(frozen=True)
+class Training:
+    """The settings of a training.
+
+    `rate` is the learning rate's peak; texts are cut after `max_length` tokens.
+    """
+
+    seed: int = 0
+    epochs: int = 3
+    batch: int = 32
+    rate: float = 1.5e-4
+    max_length: int = 64
+
+
+USUAL = Training()
+
+
 def finetune(
     base: Path,
     task_labels: Sequence[str],
     train: Sequence[Example],
     out: Path,
-    *,
-    name: str | None = None,
-    seed: int = 0,
-    epochs: int = 3,
-    batch: int = 32,
-    lr: float = 1.5e-4,
-    max_length: int = 64,
+    training: Training = USUAL,
     progress: Progress = silent,
 ) -> Path:
     """Train all weights of `base` to tell `task_labels` apart and save the model in `out`.
 
     `base` is a Hugging Face folder and `out` becomes one: fp32 weights as safetensors, the
-    tokenizer, and the labels in the configuration in the order of `task_labels`. `lr` is the
-    learning rate's peak, texts are cut after `max_length` tokens, and the progress bar is
-    labelled with `name`, by default that of the folder `out`. The same seed gives the same
-    weights on the same machine; the caller's own random state is left alone. Raises ValueError
-    for no examples and KeyError for an example with another label. Returns `out`.
+    tokenizer, and the labels in the configuration in the order of `task_labels`. The same seed
+    gives the same weights on the same machine; the caller's own random state is left alone.
+    Raises ValueError for no examples and KeyError for an example with another label. Returns
+    `out`.
     """
+    seed = training.seed
     if not train:
         raise ValueError("no examples to train on")
     ids = {label: index for index, label in enumerate(task_labels)}
     targets = torch.tensor([ids[example.label or ""] for example in train])
     tokenizer = AutoTokenizer.from_pretrained(base)
-    batches = _batches([len(example.text) for example in train], epochs, batch, seed)
+    batches = _batches(
+        [len(example.text) for example in train], training.epochs, training.batch, seed
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         with _no_advice():
@@ -60,16 +74,18 @@ def finetune(
                 id2label=dict(enumerate(task_labels)),
                 label2id=ids,
             ).train()
-        optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=_WEIGHT_DECAY)
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=training.rate, weight_decay=_WEIGHT_DECAY
+        )
         schedule = get_linear_schedule_with_warmup(
             optimizer, round(_WARM_UP * len(batches)), len(batches)
         )
-        for chosen in progress(batches, f"fine-tuning {name or out.name}", len(batches)):
+        for chosen in progress(batches, f"fine-tuning {out.name}", len(batches)):
             inputs = tokenizer(
                 [train[index].text for index in chosen],
                 padding=True,
                 truncation=True,
-                max_length=max_length,
+                max_length=training.max_length,
                 return_tensors="pt",
             )
             loss = model(**inputs, labels=targets[chosen]).loss

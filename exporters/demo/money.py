@@ -1,4 +1,4 @@
-"""Notes about shared expenses: who still has to pay?
+"""A demonstration task of notes about shared expenses: who still has to pay.
 
 Most templates come in mirrored pairs, so that the words alone do not give the answer away: it
 hangs on who did what to whom, and on whether it has been made good since.

@@ -1,4 +1,4 @@
-"""What a demonstration task is made of, and how templates become sentences."""
+"""The recipe of a demonstration task, by which templates become sentences."""
 
 import random
 import re
@@ -33,7 +33,7 @@ class DemoData:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a task's sentences are made.
+    """The parts of which a task's sentences are made.
 
     `seen` serves training and calibration, `held_out` only the test. `words` draws a value for
     every slot; `openers` are put before a third of the sentences, whatever their label.

@@ -1,4 +1,4 @@
-"""Messages about a thing to do: who has to act next, the reader, the sender or nobody?
+"""A demonstration task of messages: who has to act next, the reader, the sender or nobody.
 
 Both sides speak of the same things with "I" and "you" exchanged, and done things are told in the
 same words as things to do: the answer hangs on who asked, promised or did what.

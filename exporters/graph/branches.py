@@ -24,13 +24,13 @@ FACTORS = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16}
 
 @dataclass(frozen=True)
 class LayerUse:
-    """Where a graph computes a layer: at `node`, from the tensor `x` to the tensor `result`.
+    """One use of a layer in a graph: at `node`, from the tensor `x` to the tensor `result`.
 
-    A Gemm sees rows `[r, d]` and adds the bias itself; a MatMul sees `[batch, tokens, d]`. `use`
-    names nodes that are made for it: the layer's path, with a number from the second use on.
+    A Gemm sees rows `[r, d]` and adds the bias itself; a MatMul sees `[batch, tokens, d]`. `name`
+    is that of nodes which are made for it: the layer's path, with a number from the second use on.
     """
 
-    use: str
+    name: str
     node: str
     x: str
     result: str
@@ -40,7 +40,7 @@ class LayerUse:
 def find_layers(
     model: onnx.ModelProto, folder: Path, backbone: Backbone, progress: Progress = silent
 ) -> dict[str, tuple[LayerUse, ...]]:
-    """Where the graph computes each linear layer, by the layer's module path.
+    """Finds the uses of each linear layer in the graph, by the layer's module path.
 
     A layer may be used more than once (ALBERT shares its layers). `folder` holds the file with
     the graph's weights. A node is found by its scope and then proved: its weights equal the
@@ -81,7 +81,7 @@ def find_layers(
 def insert_branches(
     model: onnx.ModelProto,
     layers: Sequence[LinearLayer],
-    places: Mapping[str, Sequence[LayerUse]],
+    uses: Mapping[str, Sequence[LayerUse]],
     chosen: Collection[str],
     factors: str = "fp32",
 ) -> tuple[Site, ...]:
@@ -89,7 +89,7 @@ def insert_branches(
 
     A layer that is used several times has a branch at each use, all of them with its factors.
     `factors` is the type in which factors are fed, `fp32` or `fp16`; products are fp32 either
-    way. The tensors of `places` must still be there, whatever computes them by now.
+    way. The tensors of `uses` must still be there, whatever computes them by now.
     """
     graph = model.graph
     sites = {}
@@ -97,7 +97,7 @@ def insert_branches(
     for layer in layers:
         if layer.name in chosen:
             site = Site(layer.name, layer.n, layer.d, f"{layer.name}.u", f"{layer.name}.v")
-            by_result |= {place.result: (place, site) for place in places[layer.name]}
+            by_result |= {use.result: (use, site) for use in uses[layer.name]}
             _add_factor_inputs(graph, site, FACTORS[factors])
         else:
             site = Site(layer.name, layer.n, layer.d)
@@ -108,18 +108,18 @@ def insert_branches(
         graph.node.append(node)
         branched = by_result.get(node.output[0])
         if branched is not None:
-            graph.node[-1].output[0] = f"{branched[0].use}/base"
+            graph.node[-1].output[0] = f"{branched[0].name}/base"
             graph.node.extend(_branch(graph, *branched, FACTORS[factors]))
     return tuple(sites.values())
 
 
-def _branch(graph: onnx.GraphProto, place: LayerUse, site: Site, kind: int) -> list[onnx.NodeProto]:
+def _branch(graph: onnx.GraphProto, use: LayerUse, site: Site, kind: int) -> list[onnx.NodeProto]:
     """The nodes beside the layer, whose sum takes over the name of the layer's result."""
     assert site.u is not None and site.v is not None
-    x, u, v, name = place.x, site.u, site.v, place.use
+    x, u, v, name = use.x, site.u, site.v, use.name
     low, delta = f"{name}/low", f"{name}/delta"
     before, after = [], []
-    if place.gemm:
+    if use.gemm:
         # Rows [r, d] (the pooler; OPT's feed-forward layers) are split among the tasks,
         # [t, r/t, d]: one task takes all, or each row of the batch takes its own.
         rows, shape, stacked = f"{name}/rows", f"{name}/shape", f"{name}/stacked"
@@ -145,7 +145,7 @@ def _branch(graph: onnx.GraphProto, place: LayerUse, site: Site, kind: int) -> l
         helper.make_node("MatMul", [x, v], [low], low),
         helper.make_node("MatMul", [low, u], [delta], delta),
         *after,
-        helper.make_node("Add", [f"{name}/base", f"{name}/delta"], [place.result], f"{name}/sum"),
+        helper.make_node("Add", [f"{name}/base", f"{name}/delta"], [use.result], f"{name}/sum"),
     ]
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import Code, ModelError, shown
+from osd_edge.errors import shown
 from osd_edge.exporters.graph.branches import LayerUse
 from osd_edge.exporters.graph.external_data import load_weights, move_weights
 from osd_edge.exporters.graph.folding import drop_unused
@@ -31,6 +31,7 @@ from osd_edge.exporters.models.rounding import (
     Rounded,
     int4_blocks,
     int8_rows,
+    to_fp16,
 )
 
 _CONTRIB = "com.microsoft"
@@ -39,23 +40,23 @@ _INT8_ACTIVATIONS = 4  # MatMulNBits: products in int8, by blocks of x; 0 would 
 
 def store_weights(
     model: onnx.ModelProto,
-    folder: Path,
-    location: str,
+    file: Path,
     checkpoint: Checkpoint,
-    places: Mapping[str, Sequence[LayerUse]],
+    uses: Mapping[str, Sequence[LayerUse]],
     kind: str,
     progress: Progress = silent,
 ) -> onnx.ModelProto:
-    """`model` with its weights of `kind`, in a new file `folder / location`.
+    """`model` with its weights of `kind`, in a new `file` in the place of the one that holds them.
 
-    `places` are the proved layers, whose weights are taken from `checkpoint`; those of a layer that
+    `uses` are the proved layers, whose weights are taken from `checkpoint`; those of a layer that
     is used several times are stored once. `model` itself must not be used any more. Raises
     ModelError `model.range` where a weight is too large for `fp16`.
     """
     if kind == "fp32":
         return model
+    folder = file.parent
     writer = _Writer(model.graph, folder, kind)
-    by_node = {place.node: (name, place.use) for name, uses in places.items() for place in uses}
+    by_node = {use.node: (name, use.name) for name, found in uses.items() for use in found}
     nodes = list(model.graph.node)
     del model.graph.node[:]
     for node in progress(nodes, f"Weights to {kind}"):
@@ -69,10 +70,10 @@ def store_weights(
             model.graph.node.append(node)
     drop_unused(model.graph)
     load_weights(model, folder)
-    (folder / location).unlink()
+    file.unlink()
     if not any(opset.domain == _CONTRIB for opset in model.opset_import):
         model.opset_import.append(helper.make_opsetid(_CONTRIB, 1))
-    return move_weights(model, folder, location)
+    return move_weights(model, folder, file.name)
 
 
 class _Writer:
@@ -97,10 +98,10 @@ class _Writer:
             for attribute in node.attribute:
                 if attribute.name == "transB":  # stored as a MatMul takes it, for every use
                     attribute.i = 0
-            half = np.ascontiguousarray(_half(f"{name}.weight", weight).T)
+            stored = np.ascontiguousarray(_fp16(f"{name}.weight", weight).T)
             cast = f"{use}/weight"
             node.input[1] = cast
-            return [self._cast(self._put(f"{name}.weight.fp16", half), cast), node]
+            return [self._cast(self._put(f"{name}.weight.fp16", stored), cast), node]
         bias = node.input[2] if len(node.input) == 3 and node.input[2] else None
         product = result if bias is None else f"{use}/product-of-codes"
         if self._kind == "int8":
@@ -125,7 +126,7 @@ class _Writer:
         name, ids, result = table.name, node.input[1], node.output[0]
         rows = f"{result}/codes"
         if self._kind == "fp16":
-            (stored,) = self._table(name, lambda w: {f"{name}.fp16": _half(name, w)})
+            (stored,) = self._table(name, lambda w: {f"{name}.fp16": _fp16(name, w)})
             take = helper.make_node("Gather", [stored, ids], [rows], f"{node.name}/codes")
             return [take, self._cast(rows, result)]
 
@@ -201,14 +202,10 @@ class _Writer:
         return helper.make_node("Cast", [source], [to], f"{to}/cast", to=TensorProto.FLOAT)
 
 
-def _half(name: str, weight: NDArray[Any]) -> NDArray[np.float16]:
+def _fp16(name: str, weight: NDArray[Any]) -> NDArray[np.float16]:
     """`weight` in fp16; refuses what would become infinite."""
-    with np.errstate(over="ignore"):
-        half = weight.astype(np.float16)
-    if not np.isfinite(half).all():
-        raise ModelError(
-            Code.MODEL_RANGE,
-            f"{shown(name)} holds {np.abs(weight).max():.6g}, which is too large for fp16: store "
-            "the weights in fp32, int8 or int4",
-        )
-    return half
+    return to_fp16(
+        weight,
+        f"{shown(name)} holds {np.abs(weight).max():.6g}, which is too large for fp16: store "
+        "the weights in fp32, int8 or int4",
+    )

@@ -38,7 +38,7 @@ class Kind(ABC):
 
     @property
     def format(self) -> TaskKind:
-        """What the bundle format says of the kind."""
+        """The facts of the kind that the bundle format states."""
         return KINDS[self.name]
 
     @abstractmethod
@@ -64,13 +64,13 @@ class Kind(ABC):
         return max(total / weight, 0.0), min(right / count, 1.0)
 
     def size(self, logits: torch.Tensor, mask: torch.Tensor | None) -> int:
-        """How many answers the loss of a batch is the mean of."""
+        """The number of answers that the loss of a batch is the mean of."""
         return len(logits)
 
     def same(
         self, ours: torch.Tensor, theirs: torch.Tensor, mask: torch.Tensor | None
     ) -> torch.Tensor:
-        """How far each answer is the reference's: true or false, or a number from 0 to 1."""
+        """The agreement of each answer with the reference's: a truth, or a number from 0 to 1."""
         return self.answers(ours, mask) == self.answers(theirs, mask)
 
     def answers(self, logits: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
@@ -78,7 +78,7 @@ class Kind(ABC):
         return logits.argmax(-1)
 
     def targets(self, logits: torch.Tensor) -> torch.Tensor:
-        """What a head over the frozen base learns from the fine-tuned model's logits."""
+        """The targets of a head over the frozen base, from the fine-tuned model's logits."""
         return logits
 
     def target_loss(self, given: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

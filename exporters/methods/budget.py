@@ -14,7 +14,17 @@ SCALE_BITS = 32  # int8 columns carry one fp32 scale
 
 @dataclass(frozen=True)
 class Budget:
-    """`rank` r: each layer's factors get 32 r (n + d) bits; or `size`: bytes of the whole file."""
+    """The size that a task bundle is made for: either of the two.
+
+    Args:
+        rank: the paper's r: each linear layer's factors get 32 r (n + d) bits, the bits of r fp32
+            columns, and the head comes on top.
+        size: bytes of the whole file.
+
+    Example:
+        >>> str(Budget(rank=1)), str(Budget(size=16384))
+        ('r=1', '16384 bytes')
+    """
 
     rank: float | None = None
     size: int | None = None

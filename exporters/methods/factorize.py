@@ -80,7 +80,7 @@ def spectra_of_sites(
 def changed_layers(
     backbone: Backbone, tuned: Checkpoint, names: Collection[str]
 ) -> tuple[LinearLayer, ...]:
-    """Those of the layers `names` whose delta is not zero."""
+    """The layers among `names` whose delta is not zero."""
     changed = []
     for layer in backbone.layers:
         if layer.name in names:

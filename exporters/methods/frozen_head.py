@@ -8,16 +8,18 @@ floor that a delta has to beat and the whole of a head-only bundle.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from osd_edge.exporters.kinds import KINDS, Kind
 from osd_edge.exporters.methods.stored.integers import integer_layers
 from osd_edge.exporters.methods.stored.latents import Latent, Latents
+from osd_edge.exporters.scoring.batches import Batch, mask_of
 from osd_edge.exporters.scoring.calibrated_task import evenly_spaced
-from osd_edge.exporters.scoring.calibration import Batch, mask_of
 from osd_edge.exporters.scoring.headed_model import HeadedOutput
 from osd_edge.exporters.scoring.task_model import TaskModel
+from osd_edge.exporters.scoring.weight_sets import BASE, TUNED
 from osd_edge.formats.bundle.model import StoredHead
 from osd_edge.formats.heads import Head, apply_head
 
@@ -76,12 +78,11 @@ def fit_frozen_head(model: TaskModel, batches: Sequence[Batch], decoder: bool) -
 
 
 class HeadOverBase:
-    """The base as it is with a bundle's head over it, called as a task's model is."""
+    """A bundle's head over the base as it is, called as a task's model is."""
 
-    def __init__(self, model: TaskModel, head: Head) -> None:
-        """Set `model` to base weights, where it must stay."""
-        model.set_delta(())
-        self._backbone, self._head = model.module.base_model, head
+    def __init__(self, module: Any, head: Head) -> None:
+        """Take a task's torch `module` at base weights, which it must keep while this is called."""
+        self._backbone, self._head = module.base_model, head
 
     def __call__(self, **tokens: torch.Tensor) -> HeadedOutput:
         """The answers to a batch of tokens."""
@@ -94,16 +95,14 @@ class HeadOverBase:
 def frozen_features(
     model: TaskModel, batches: Sequence[Batch], poolings: Sequence[str] = POOLINGS
 ) -> dict[str, torch.Tensor]:
-    """The base's last states `[rows, hidden]` by pooling; leaves `model` at base weights.
+    """The base's last states `[rows, hidden]` by pooling.
 
     For the pooling `none` a row is a token that is no padding.
     """
-    model.set_delta(())
     pooled: dict[str, list[torch.Tensor]] = {name: [] for name in poolings}
-    backbone = model.module.base_model
-    with torch.inference_mode():
+    with model.at(BASE) as module, torch.inference_mode():
         for batch in batches:
-            states = backbone(**batch.tokens).last_hidden_state
+            states = module.base_model(**batch.tokens).last_hidden_state
             mask = mask_of(batch.tokens, states).float()
             places = (torch.arange(mask.shape[1]) * mask).argmax(1)
             for name, parts in pooled.items():
@@ -120,11 +119,10 @@ def frozen_features(
 
 def _answers(model: TaskModel, batches: Sequence[Batch]) -> torch.Tensor:
     """Logits `[rows, labels]`, a row for each token where tokens have their own."""
-    model.set_tuned()
     found = []
-    with torch.inference_mode():
+    with model.at(TUNED) as module, torch.inference_mode():
         for batch in batches:
-            logits = model.module(**batch.tokens).logits
+            logits = module(**batch.tokens).logits
             if logits.ndim == 3:
                 logits = logits[mask_of(batch.tokens, logits).bool()]
             found.append(logits)

@@ -1,114 +1,312 @@
-"""Options of an export, checked before anything is loaded."""
+"""The options of an export: one frozen dataclass, checked when it is made.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+The command line's options, the keywords of `export_task` and of `TaskExporter`, and what a method
+is given are all made from its fields. Nothing here needs torch, so that a command line can show its
+help without it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
-from osd_edge.data.files import check_file_writable
+from osd_edge.data.examples import Example
 from osd_edge.errors import BudgetError, Code, InputError, shown
 from osd_edge.exporters.methods.budget import VALUE_BITS, Budget, parse_budget
-from osd_edge.exporters.methods.osd_rd.refine import REFINEMENTS
-from osd_edge.exporters.methods.paper import selection as methods
-from osd_edge.exporters.methods.stored.head import HeadOptions
+from osd_edge.exporters.methods.fields import flag
+from osd_edge.exporters.methods.head_options import HeadOptions
+from osd_edge.exporters.methods.registry import METHODS, MethodEntry, exported
 from osd_edge.exporters.models.rounding import WEIGHTS
 from osd_edge.formats.bundle.model import task_name
+from osd_edge.formats.kinds import KINDS
+
+REFINEMENTS = ("none", "scales", "codes")
+MOST_SEED = 2**63 - 1  # what every generator of random numbers takes
 
 
-@dataclass(frozen=True)
-class Options:
-    """Checked options, defaults filled in; `refine` is None where the data will decide."""
+@dataclass(frozen=True, kw_only=True)
+class TaskOptions:
+    """The options of `export task`: what is exported, and how. Frozen, checked and picklable.
 
-    method: str
-    task: str
-    budget: Budget
-    budget_given: bool
-    values: str
-    keep: float | None
-    refine: str | None
+    Not every method takes every option: the registry of methods says which.
+
+    Args:
+        base: the base, a folder or hub id in Hugging Face format.
+        tuned: the fine-tuned model, likewise; None where there are adapters in its place.
+        adapters: PEFT folders of LoRA or DoRA adapters, each with its weight.
+        labels: names of an adapter's labels, in the order of its outputs.
+        kind: the kind of task; unless given, as the model's configuration says.
+        calibration: a file of texts, a folder of pictures, or the examples. `osd` needs labels.
+        method: a method of the registry that makes task bundles.
+        budget: bytes of the whole file such as `16KiB`, or the paper's `r=1`; unless given, the
+            method's own.
+        keep: in the place of a budget, the share, above 0 and at most 1, of the gain over a frozen
+            head that the smallest file must keep on held-back rows.
+        refine: what is trained to follow the fine-tuned model: `none`, `scales` or `codes`.
+        values: the type of a delta's values, for the paper's methods: fp32, fp16 or int8.
+        head: how the head is stored, for the paper's methods.
+        extra_rank: c in the relaxed rank k = r + c; unless given, the best by calibration loss.
+        base_weights: the weights of the package that is tuned for; the bundle fits every package.
+        sites: globs over module paths of the linear layers that may carry a delta.
+        seed: draws the rows held back and the order of training; 0 to 2**63 - 1.
+        name: the task's name; unless given, that of the file.
+
+    Raises:
+        InputError: an option is none of those that there are, or not one of the method's.
+        BudgetError: `budget.malformed` for a budget or a share that is none.
+
+    Example:
+        >>> options = TaskOptions(base="base", tuned="tuned", budget="16KiB")
+        >>> options.method, options.limit.size
+        ('osd-rd', 16384)
+    """
+
+    base: str | Path = field(
+        metadata=flag("--base", metavar="MODEL", required=True, help="The base: folder or hub id.")
+    )
+    tuned: str | Path | None = field(
+        default=None,
+        metadata=flag("--tuned", metavar="MODEL", help="The fine-tuned model: folder or hub id."),
+    )
+    adapters: Sequence[tuple[str | Path, float]] = field(
+        default=(),
+        metadata=flag(
+            "--adapter",
+            metavar="DIR[:WEIGHT]",
+            multiple=True,
+            help="In the place of --tuned: a LoRA or DoRA adapter in PEFT's format; may be "
+            "repeated.",
+        ),
+    )
+    labels: Sequence[str] | None = field(
+        default=None,
+        metadata=flag(
+            "--labels",
+            metavar="A,B,…",
+            help="Names of an adapter's labels, in the order of its outputs.",
+        ),
+    )
+    kind: str | None = field(
+        default=None,
+        metadata=flag(
+            "--kind",
+            choices=KINDS,
+            help="Kind of task. Default: as the model's configuration says.",
+        ),
+    )
+    calibration: Path | Sequence[Example] | None = field(
+        default=None,
+        metadata=flag(
+            "--calibration",
+            metavar="FILE",
+            help="Examples: .tsv (label<TAB>text) or .txt (a sentence a line), or a folder of "
+            "pictures, one below it for each label. Only osd needs labels.",
+        ),
+    )
+    method: str = field(
+        default=next(iter(METHODS)),
+        metadata=flag(
+            "--method",
+            choices=exported,
+            shown=True,
+            help="osd-rd: smallest. truncsvd, magtruncsvd, osd: the paper's. head: no delta at "
+            "all.",
+        ),
+    )
+    budget: str | Budget | None = field(
+        default=None,
+        metadata=flag(
+            "--budget",
+            metavar="BUDGET",
+            help="64KiB: the whole file. r=1: the paper's, bytes of fp32 rank-1 factors, head on "
+            "top. Default: 16KiB for osd-rd, r=1 for the paper's methods.",
+        ),
+    )
+    keep: float | None = field(
+        default=None,
+        metadata=flag(
+            "--keep",
+            metavar="SHARE",
+            help="osd-rd: the smallest file that keeps this share (0.95) of the gain over a frozen "
+            "head, measured on held-back calibration rows, of which it takes 200.",
+        ),
+    )
+    refine: str | None = field(
+        default=None,
+        metadata=flag(
+            "--refine",
+            choices=REFINEMENTS,
+            help="osd-rd: what is trained to follow the fine-tuned model. codes: the smallest "
+            "files, minutes. Default: scales, and none without --calibration.",
+        ),
+    )
+    values: str | None = field(
+        default=None,
+        metadata=flag(
+            "--values", choices=VALUE_BITS, help="Of the paper's methods. Default: fp32."
+        ),
+    )
+    head: HeadOptions | None = field(default=None, metadata={"group": HeadOptions})
+    extra_rank: int | None = field(
+        default=None,
+        metadata=flag(
+            "--extra-rank",
+            least=0,
+            metavar="C",
+            help="c in the relaxed rank k = r + c. Default: the best of a grid by calibration "
+            "loss.",
+        ),
+    )
+    base_weights: str = field(
+        default="fp32",
+        metadata=flag(
+            "--base-weights",
+            choices=WEIGHTS,
+            shown=True,
+            help="osd-rd, head: tune for a package with these weights. The bundle runs over any.",
+        ),
+    )
+    sites: Sequence[str] = field(
+        default=("*",),
+        metadata=flag(
+            "--sites",
+            metavar="GLOB",
+            multiple=True,
+            help="Linear layers that take part, e.g. '*.attention.*'; may be repeated. "
+            "Default: all.",
+        ),
+    )
+    seed: int = field(
+        default=0,
+        metadata=flag(
+            "--seed",
+            least=0,
+            most=MOST_SEED,
+            help="osd-rd, head: draws the rows held back; osd-rd: and the order of training. "
+            "Default: 0.",
+        ),
+    )
+    name: str | None = field(
+        default=None,
+        metadata=flag("--name", help="Name of the task. Default: that of the file."),
+    )
+
+    def __post_init__(self) -> None:
+        """Check every option by itself, then those that the method does not take."""
+        for name in ("adapters", "sites"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.method not in exported():
+            raise _expected_one_of(Code.INPUT_METHOD, exported(), self.method)
+        assert self.limit is not None  # which is well-formed
+        if self.values is not None and self.values not in VALUE_BITS:
+            raise _expected_one_of(Code.INPUT_VALUES, VALUE_BITS, self.values)
+        if self.extra_rank is not None and self.extra_rank < 0:
+            raise InputError(Code.INPUT_EXTRA_RANK, f"expected 0 or more, found {self.extra_rank}")
+        if self.refine is not None and self.refine not in REFINEMENTS:
+            raise _expected_one_of(Code.INPUT_REFINE, REFINEMENTS, self.refine)
+        if self.keep is not None and not 0 < self.keep <= 1:
+            raise BudgetError(
+                Code.BUDGET_MALFORMED,
+                f"--keep is a share of the gain, above 0 and at most 1: {self.keep:g}",
+            )
+        if self.keep is not None and self.budget is not None:
+            raise InputError(Code.INPUT_OPTIONS, "give --budget or --keep, not both")
+        check_base_weights(self.base_weights)
+        check_seed(self.seed)
+        for one in fields(self):
+            own = one.name not in OF_SOME or self.entry.accepts(one.name)
+            if not own and getattr(self, one.name) != one.default:
+                raise foreign(self.method, _flag_of(one.name))
+        if self.name is not None:
+            task_name(self.name)
+
+    @property
+    def entry(self) -> MethodEntry:
+        """The method's line in the registry.
+
+        Returns:
+            The entry: which options the method takes, and its default budget.
+
+        Example:
+            >>> "refine" in TaskOptions(base="base", tuned="tuned").entry.takes
+            True
+        """
+        return METHODS[self.method]
+
+    @property
+    def limit(self) -> Budget:
+        """The budget, parsed; the method's own default where none is given.
+
+        Returns:
+            A Budget of bytes or of a rank.
+
+        Example:
+            >>> str(TaskOptions(base="base", tuned="tuned", method="osd").limit)
+            'r=1'
+        """
+        if self.budget is None:
+            return parse_budget(self.entry.budget or "16KiB")
+        return parse_budget(self.budget) if isinstance(self.budget, str) else self.budget
+
+    def task(self, out: Path) -> str:
+        """Gives the name of the task in a file, which names it unless `name` does.
+
+        Args:
+            out: the file that will be written.
+
+        Returns:
+            The task's name.
+
+        Raises:
+            InputError: `input.task-name` where the file's name cannot name a task.
+
+        Example:
+            >>> TaskOptions(base="base", tuned="tuned").task(Path("mr.osd.safetensors"))
+            'mr'
+        """
+        stem = out.name.removesuffix(".safetensors").removesuffix(".osd")
+        return task_name(stem if self.name is None else self.name)
 
 
-def check_options(
-    out: Path,
-    *,
-    method: str,
-    budget: str | Budget | None,
-    keep: float | None,
-    refine: str | None,
-    values: str | None,
-    name: str | None,
-    head: HeadOptions | None,
-    extra_rank: int | None,
-    base_weights: str = "fp32",
-    seed: int = 0,
-    sites: Sequence[str] = ("*",),
-) -> Options:
-    """Raises InputError, BudgetError or OutputError."""
-    if method not in methods.METHODS:
-        raise InputError(
-            Code.INPUT_METHOD,
-            f"expected one of {', '.join(methods.METHODS)}, found {shown(method, 40)!r}",
-        )
-    if budget is None:
-        parsed = parse_budget("r=1" if method in methods.PAPER_METHODS else "16KiB")
-    else:
-        parsed = parse_budget(budget) if isinstance(budget, str) else budget
-    if values is not None and values not in VALUE_BITS:
-        raise InputError(
-            Code.INPUT_VALUES, f"expected one of {', '.join(VALUE_BITS)}, found {values!r}"
-        )
-    if extra_rank is not None and extra_rank < 0:
-        raise InputError(Code.INPUT_EXTRA_RANK, f"expected 0 or more, found {extra_rank}")
-    if refine is not None and refine not in REFINEMENTS:
-        raise InputError(
-            Code.INPUT_REFINE,
-            f"expected one of {', '.join(REFINEMENTS)}, found {shown(refine, 40)!r}",
-        )
-    if keep is not None and not 0 < keep <= 1:
-        raise BudgetError(
-            Code.BUDGET_MALFORMED, f"--keep is a share of the gain, above 0 and at most 1: {keep:g}"
-        )
-    if keep is not None and budget is not None:
-        raise InputError(Code.INPUT_OPTIONS, "give --budget or --keep, not both")
-    check_base_weights(base_weights)
-    check_seed(seed)
-    given = {
-        "--base-weights": base_weights != "fp32",
-        "--values": values is not None,
-        "--extra-rank": extra_rank is not None,
-        "--head-values or --head-rank": head is not None,
-        "--budget": budget is not None,
-        "--refine": refine is not None,
-        "--keep": keep is not None,
-        "--sites": tuple(sites) != ("*",),
-    }
-    for option in _foreign(method):
-        if given[option]:
-            raise InputError(Code.INPUT_OPTIONS, f"--method {method} does not take {option}")
-    check_file_writable(out)
-    stem = out.name.removesuffix(".safetensors").removesuffix(".osd")
-    task = task_name(stem if name is None else name)
-    sized = method != methods.HEAD and keep is None
-    return Options(method, task, parsed, sized, values or "fp32", keep, refine)
+# What some methods take and others do not. A seed is passed to all; the command line refuses it.
+OF_SOME = ("values", "extra_rank", "head", "base_weights", "budget", "refine", "keep", "sites")
+# What is read when the models are opened, and cannot be another for each of several bundles.
+OPENED = ("base", "tuned", "adapters", "labels", "kind", "calibration", "sites", "base_weights")
+
+
+def foreign(method: str, option: str) -> InputError:
+    """The refusal of an option that means nothing to a method."""
+    return InputError(Code.INPUT_OPTIONS, f"--method {method} does not take {option}")
 
 
 def check_base_weights(kind: str) -> None:
     """Raises InputError `input.weights` where `kind` is not one of the kinds of weights."""
     if kind not in WEIGHTS:
-        raise InputError(
-            Code.INPUT_WEIGHTS, f"expected one of {', '.join(WEIGHTS)}, found {shown(kind, 40)!r}"
-        )
+        raise _expected_one_of(Code.INPUT_WEIGHTS, WEIGHTS, kind)
 
 
 def check_seed(seed: int) -> None:
     """Raises InputError `input.number` for a seed that not every generator takes."""
-    if not 0 <= seed < 2**63:
+    if not 0 <= seed <= MOST_SEED:
         raise InputError(Code.INPUT_NUMBER, f"a seed is a number from 0 to 2**63 - 1, found {seed}")
 
 
-def _foreign(method: str) -> tuple[str, ...]:
-    """Options that mean nothing to a method."""
-    if method in methods.PAPER_METHODS:
-        dense = ("--extra-rank",) if method == "truncsvd" else ()
-        return ("--refine", "--keep", "--base-weights", *dense)
-    own = ("--values", "--extra-rank", "--head-values or --head-rank")
-    return own if method == methods.OSD_RD else (*own, "--budget", "--refine", "--keep", "--sites")
+def check_names(given: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Raises InputError `input.options` for a keyword that is none of `names`."""
+    for name in given:
+        if name not in names:
+            raise InputError(
+                Code.INPUT_OPTIONS, f"no option {shown(name, 40)!r}: expected {', '.join(names)}"
+            )
+
+
+def _flag_of(name: str) -> str:
+    if name == "head":
+        return "--head-values or --head-rank"
+    return f"--{name.replace('_', '-')}"
+
+
+def _expected_one_of(
+    code: Code, names: Sequence[str] | Mapping[str, Any], found: str
+) -> InputError:
+    return InputError(code, f"expected one of {', '.join(names)}, found {shown(found, 40)!r}")

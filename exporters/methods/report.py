@@ -1,25 +1,52 @@
-"""What an export did, for people and programs."""
+"""The report of an export, for people and programs."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from osd_edge.exporters.methods.osd_rd.keep import CurvePoint
-from osd_edge.exporters.scoring.calibration import Score
+from osd_edge.exporters.methods.gain import CurvePoint
+from osd_edge.exporters.scoring.score import Score
 
 
 @dataclass(frozen=True)
 class TaskReport:
-    """What an export did. Sizes in bytes.
+    """The report of an export. Sizes are in bytes, scores on the calibration set.
 
-    `paper_bits` is the paper's count μ over all sites, `paper_bits_allowed` what a budget `r=…`
-    allows; None for methods that the paper does not have. Scores are on the calibration set,
-    None without one: `fine_tuned` as the model came, `linear_only` without its deltas of
-    embeddings, biases and LayerNorms (what leaving them out costs), `compressed` as the bundle
-    gives it. osd-rd scores on the rows held back, which nothing was tuned on, and has
-    `frozen_head` too: a head on the frozen base, the floor. `curve` is what `keep` has tried.
-    `base_weights` are those of the package that osd-rd tuned for and scored with.
-    `adapter_size` is that of the adapters' weights, where the task came as adapters.
+    Args:
+        path: the bundle's file.
+        task: the task's name.
+        method: the method's name.
+        budget: the budget as text; empty where there was none.
+        values: the type of the delta's values, `coded` for small integers.
+        extra_rank: c in k = r + c, None for methods without one.
+        size: bytes of the file.
+        head_size: bytes of the file without its delta.
+        delta_size: bytes that the delta adds.
+        paper_bits: the paper's count μ over all sites, None for methods that it does not have.
+        paper_bits_allowed: the bits that a budget `r=…` allows.
+        sites: linear layers with a delta.
+        calibration_examples: calibration rows.
+        labelled: whether scores are against labels.
+        fine_tuned: the score of the model as it came; None without rows, as are those that follow.
+        linear_only: the score without the deltas of embeddings, biases and LayerNorms: what
+            leaving them out costs.
+        compressed: the score of the bundle.
+        refine: what was trained.
+        keep: the share of the gain that was asked for.
+        held_back: rows that scored and that nothing was tuned on.
+        frozen_head: the score of a head on the frozen base, the floor.
+        share: the share of the gain over the floor that the bundle keeps.
+        share_error: the standard error of that share.
+        curve: the sizes that `keep` has tried.
+        base_weights: the weights of the package that was tuned for and scored with.
+        adapter_size: bytes of the adapters' weights, where the task came as adapters.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from osd_edge.exporters import export_task
+        >>> report = export_task("base", "tuned", Path("mr.osd.safetensors"), budget="3KiB")
+        >>> report.size == report.head_size + report.delta_size
+        True
     """
 
     path: str
@@ -51,7 +78,17 @@ class TaskReport:
 
     @property
     def needs_no_delta(self) -> bool:
-        """Whether a frozen head is as good as the fine-tuned model, within the rows' noise."""
+        """Whether a frozen head is as good as the fine-tuned model, within the rows' noise.
+
+        Returns:
+            False where it cannot be told: with fewer than 50 held-back rows.
+
+        Example:
+            >>> from pathlib import Path
+            >>> from osd_edge.exporters import export_task
+            >>> export_task("base", "tuned", Path("mr.osd.safetensors")).needs_no_delta
+            False
+        """
         if self.frozen_head is None or self.fine_tuned is None or self.held_back < 50:
             return False
         gap = self.fine_tuned.accuracy - self.frozen_head.accuracy
@@ -59,5 +96,15 @@ class TaskReport:
         return bool(gap <= (p * (1 - p) / self.held_back) ** 0.5)
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as plain data."""
+        """Gives the report as plain data.
+
+        Returns:
+            The fields by name, with `needs_no_delta`.
+
+        Example:
+            >>> from pathlib import Path
+            >>> from osd_edge.exporters import export_task
+            >>> export_task("base", "tuned", Path("mr.osd.safetensors")).as_dict()["task"]
+            'mr'
+        """
         return asdict(self) | {"needs_no_delta": self.needs_no_delta}

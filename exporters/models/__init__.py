@@ -1,1 +1,1 @@
-"""What a checkpoint is: its backbone, head, tokenizer, adapters and family."""
+"""Checkpoints as they are read: backbone, head, tokenizer, adapters and family."""

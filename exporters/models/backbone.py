@@ -1,4 +1,4 @@
-"""What of a checkpoint is the backbone: its parameters, and its linear layers, the sites."""
+"""The backbone of a checkpoint: its parameters, and its linear layers, which are the sites."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -100,5 +100,5 @@ def check_parameters(checkpoint: Checkpoint, backbone: Backbone, names: Any) -> 
 
 
 def pooling_option(family: Family, has_pooler: bool) -> dict[str, bool]:
-    """What the model class takes to be built with or without its pooler."""
+    """The option by which a model class is built with or without its pooler."""
     return {} if family.pooler is None else {"add_pooling_layer": has_pooler}

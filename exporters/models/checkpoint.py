@@ -21,7 +21,7 @@ from osd_edge.exporters.models.families import known_families, load_family
 from osd_edge.formats.package.manifest import MANIFEST
 
 _CONFIG = "config.json"
-# What has no config.json, by a file that it has.
+# Folders without a config.json that people give by mistake, by a file in them.
 _OTHERS = {
     MANIFEST: "a base package: give the Hugging Face folder that it was made from",
     "adapter_config.json": "a PEFT adapter: give it with --adapter",
@@ -30,7 +30,7 @@ _INDEX = "model.safetensors.index.json"
 _SINGLE = "model.safetensors"
 # Types of weights that are as they were trained. Rounded ones come as integers and as 8-bit floats.
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-# What old BERT checkpoints call the two vectors of a LayerNorm.
+# The names of the two vectors of a LayerNorm in old BERT checkpoints.
 _RENAMED = {".gamma": ".weight", ".beta": ".bias"}
 # Tensors that old checkpoints carry, but that are no weights.
 BUFFERS = ("position_ids", "token_type_ids")
@@ -38,7 +38,7 @@ BUFFERS = ("position_ids", "token_type_ids")
 # larger one is opened for each tensor, which takes a millisecond.
 _LARGE_FILE = 2**30
 _LARGEST = 1e18
-# What only quantised layers have: GPTQ's and AWQ's, then those of bitsandbytes.
+# Ends of names that only quantised layers have: GPTQ's and AWQ's, then bitsandbytes'.
 _QUANTISED = (".qweight", ".qzeros", ".g_idx", ".SCB", ".absmax", ".quant_map")
 
 
@@ -133,7 +133,7 @@ class Checkpoint:
 
     @property
     def prefix(self) -> str:
-        """What a task's model class puts before the names of the backbone, without the dot."""
+        """The prefix of the backbone's names in a task's model class, without the dot."""
         return base_prefix(self.config)
 
     def is_transposed(self, name: str) -> bool:
@@ -141,7 +141,7 @@ class Checkpoint:
         return self._backbone.get(name, name) in self._transposed
 
     def values(self, name: str) -> torch.Tensor:
-        """The same, of a tensor whose values were checked before."""
+        """Reads tensor `name` as float32, without the check of `float32` for finite values."""
         stored = self.stored(name)
         if stored.dtype not in FLOATS:
             raise is_quantised(self.folder, f"tensor {shown(name)} holds {stored.dtype}")
@@ -149,7 +149,7 @@ class Checkpoint:
         return tensor.T.contiguous() if self.is_transposed(name) else tensor
 
     def __getstate__(self) -> dict[str, Any]:
-        """What another process opens the checkpoint from: all but its open files."""
+        """Gives another process all that it opens the checkpoint from, but no open files."""
         return self.__dict__ | {"_files": {}}
 
     def _find(self, name: str) -> tuple[Path, str]:
@@ -291,13 +291,13 @@ def _transposed(config: PretrainedConfig, backbone: Mapping[str, str]) -> frozen
 
 
 def base_prefix(config: PretrainedConfig) -> str:
-    """What a task's model class puts before the names of the backbone, without the dot."""
+    """The prefix of the backbone's names in a task's model class, without the dot."""
     from transformers import AutoModel
 
     return str(AutoModel._model_mapping[type(config)].base_model_prefix)
 
 
 def first_line(error: Exception) -> str:
-    """What another library's exception says, fit for a message."""
+    """The first line of another library's exception, fit for a message."""
     lines = str(error).strip().splitlines()
     return shown(lines[0], 160) if lines else type(error).__name__

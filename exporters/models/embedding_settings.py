@@ -1,4 +1,6 @@
-"""How a sentence-transformers model makes one vector of a text, from the files beside its weights.
+"""Settings of a sentence-transformers model, from the files beside its weights.
+
+They say how it makes one vector of a text.
 
 `modules.json` lists its stages: the transformer, a pooling, and often a normalisation.
 """

@@ -11,7 +11,6 @@ from osd_edge.exporters.models.backbone import Backbone, backbone_of
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.compatibility import (
     check_architecture,
-    check_differs,
     check_finite,
     check_same_backbone,
     used_parameters,
@@ -43,12 +42,12 @@ def open_fine_tuned(
     kind: str | None = None,
     adapters: Sequence[tuple[str | Path, float]] = (),
     labels: Sequence[str] | None = None,
-    head_only: bool = False,
 ) -> FineTuned:
     """Open both checkpoints (folders or hub ids); `kind` of task, if not as configured.
 
     In the place of `tuned`, `adapters` are PEFT folders with their weights, and `labels` names
-    their head's outputs. With `head_only` a model whose linear layers are the base's own is taken.
+    their head's outputs. A model whose linear layers are the base's own is taken; `check_differs`
+    refuses it.
 
     Raises InputError; ModelError where the fine-tuned model is not a task over this base: another
     architecture, shape, vocabulary, tokenizer, no known head, or values that are not finite.
@@ -68,7 +67,5 @@ def open_fine_tuned(
     check_same_backbone(backbone, checkpoint, plan)
     check_finite(backbone.checkpoint, list(backbone.parameters), progress)
     check_finite(checkpoint, used_parameters(backbone, checkpoint, plan), progress)
-    if not head_only:
-        check_differs(backbone, checkpoint)
     digest = fingerprint(backbone.checkpoint, list(backbone.parameters), progress)
     return FineTuned(backbone, checkpoint, plan, digest)

@@ -1,4 +1,4 @@
-"""What the head of a fine-tuned model is: its kind, what it reads, its layers and labels."""
+"""The plan of a fine-tuned model's head: its kind, what it reads, its layers and labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from osd_edge.formats.heads import ACTIVATIONS, NORM_EPSILON, POOLINGS
 
 @dataclass(frozen=True)
 class HeadPlan:
-    """What a task's head is, before its weights: kind, pooling, layers and labels.
+    """A task's head before its weights: kind, pooling, layers and labels.
 
     The modules' activations and the pooling are those that a bundle names. `normalize` is for
     embeddings: of length 1.
@@ -177,7 +177,7 @@ def _labels(tuned: Checkpoint, kind: Kind) -> tuple[str, ...]:
 
 
 def label_fault(labels: Sequence[str]) -> str | None:
-    """What a bundle cannot have of these labels, in words; None where it takes them."""
+    """The fault for which a bundle cannot have these labels, in words; None where it takes them."""
     seen: set[str] = set()
     for label in labels:
         if not label:

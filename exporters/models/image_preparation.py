@@ -1,4 +1,4 @@
-"""How a model's pictures are prepared, from the `preprocessor_config.json` beside its weights.
+"""The preparation of a model's pictures, from the `preprocessor_config.json` beside its weights.
 
 The keys are those of transformers' image processors: `size` is resized to, then the middle of
 `crop_size` is cut out, then values are scaled and normalised. A device takes pictures of the
@@ -21,7 +21,7 @@ _LEAST, _MOST = 1e-6, 1e5  # of a scale or deviation: far beyond, float32 comes 
 
 @dataclass(frozen=True)
 class Preparation:
-    """How pictures of any size become those that the model takes.
+    """The steps by which pictures of any size become those that the model takes.
 
     They are resized to `resize`, height and width, by Pillow's filter `resample`, and the middle
     of that is taken. None: they must have the model's size.
@@ -33,7 +33,7 @@ class Preparation:
 
 
 def image_settings(base: Checkpoint) -> ImageSettings | None:
-    """What a device must know, as `preparation` has it; None where there are no settings."""
+    """The settings that a device must know; None where the model came without them."""
     found = preparation(base)
     return None if found is None else found.settings
 
@@ -74,7 +74,7 @@ class _Fields:
     values: dict[str, Any]
 
     def resized(self, expected: tuple[int, int]) -> tuple[int, int] | None:
-        """What pictures are resized to, from which the model's size `expected` can be cut."""
+        """The size to resize pictures to, from which the model's size `expected` can be cut."""
         crop = self.flag("do_center_crop", False)
         if crop and self.pair(self.values.get("crop_size"), "crop_size") != expected:
             self._refuse("crop_size", f"the model's {_by(expected)}")

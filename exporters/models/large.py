@@ -1,4 +1,4 @@
-"""When a model is too large to be in memory whole, or twice."""
+"""The size from which a model is too large to be in memory whole, or twice."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""How base weights are rounded for storage, as numpy and torch alike see it.
+"""Rounding of base weights for storage, the same for numpy and for torch.
 
 * `fp16`: every weight to the nearest half.
 * `int8`: symmetric, one scale for each output of a layer (row of `[n, d]`): max |w| / 127.
@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from osd_edge.errors import Code, ModelError
+
 WEIGHTS = ("fp32", "fp16", "int8", "int4")
 BLOCK = 32  # inputs that share a scale in int4
 SMALL_TABLE = 1024  # elements: an embedding of fewer (token types) stays fp32
@@ -30,7 +32,7 @@ class Rounded:
     d: int
 
     def values(self) -> Floats:
-        """What the codes stand for, `[n, d]`."""
+        """The values that the codes stand for, `[n, d]`."""
         whole: Any = self.codes.astype(np.float32) * self.scales[:, :, None]
         values: Floats = whole.reshape(len(whole), -1)[:, : self.d]
         return values
@@ -65,3 +67,12 @@ def as_stored(weight: Floats, kind: str, *, embedding: bool = False) -> Floats:
         return weight.astype(np.float16).astype(np.float32)
     rounded = int4_blocks(weight) if kind == "int4" and not embedding else int8_rows(weight)
     return rounded.values()
+
+
+def to_fp16(values: NDArray[Any], refusal: str) -> NDArray[np.float16]:
+    """`values` in fp16; raises ModelError `model.range` with `refusal` where one is too large."""
+    with np.errstate(over="ignore"):
+        rounded = values.astype(np.float16)
+    if not np.isfinite(rounded).all():
+        raise ModelError(Code.MODEL_RANGE, refusal)
+    return rounded

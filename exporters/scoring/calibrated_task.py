@@ -1,4 +1,4 @@
-"""What a task scores on its calibration set: as fine-tuned, and as a device will have it."""
+"""A task with its calibration set: its rows, its batches, and its scores on them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,16 +12,12 @@ from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.models.fine_tuned import FineTuned
 from osd_edge.exporters.models.image_preparation import preparation
 from osd_edge.exporters.models.tokenizer import max_tokens, tokenizer_for
-from osd_edge.exporters.scoring.calibration import (
-    BATCH,
-    Batch,
-    Calibration,
-    Score,
-    make_batches,
-    picture_batches,
-)
+from osd_edge.exporters.scoring.batches import BATCH, Batch, make_batches, picture_batches
+from osd_edge.exporters.scoring.calibration import Calibration
 from osd_edge.exporters.scoring.pictures import read_pictures
+from osd_edge.exporters.scoring.score import Score
 from osd_edge.exporters.scoring.task_model import TaskModel
+from osd_edge.exporters.scoring.weight_sets import LINEAR_ONLY, TUNED, WithDelta
 from osd_edge.formats.bundle.model import StoredHead, StoredSite
 
 T = TypeVar("T")
@@ -44,8 +40,8 @@ class CalibratedTask:
         self, sites: Sequence[StoredSite], head: StoredHead, progress: Progress = silent
     ) -> Score:
         """The score with base weights plus this delta, and this head."""
-        self.model.set_delta(sites, head)
-        return self.calibration.score(self.model.module, "Compressed on calibration set", progress)
+        with self.model.at(WithDelta(sites, head)) as module:
+            return self.calibration.score(module, "Compressed on calibration set", progress)
 
 
 def read_calibration(
@@ -114,17 +110,17 @@ def batches_of(models: FineTuned, examples: Sequence[Example], size: int = BATCH
     )
 
 
-def measure(
+def calibrated(
     models: FineTuned,
     examples: Sequence[Example],
     progress: Progress = silent,
     model: TaskModel | None = None,
 ) -> CalibratedTask:
-    """Take the scores of the fine-tuned model on `examples`; `model`, if given, is set to it."""
+    """Takes the fine-tuned model's scores on `examples`, with the caller's `model` if given."""
     batches = batches_of(models, examples)
     model = model or TaskModel(models.backbone, models.tuned, models.head)
-    model.set_tuned()
-    calibration = Calibration(batches, model.module, progress, kind=models.head.kind)
-    model.set_linear_only()
-    linear_only = calibration.score(model.module, "Linear layers only on calibration set", progress)
+    with model.at(TUNED) as module:
+        calibration = Calibration(batches, module, progress, kind=models.head.kind)
+    with model.at(LINEAR_ONLY) as module:
+        linear_only = calibration.score(module, "Linear layers only on calibration set", progress)
     return CalibratedTask(model, calibration, calibration.reference_score(), linear_only)

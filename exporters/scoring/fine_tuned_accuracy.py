@@ -11,8 +11,9 @@ from osd_edge.exporters.models.backbone import backbone_of
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.head_plan import classification_labels
 from osd_edge.exporters.models.tokenizer import max_tokens, tokenizer_for
-from osd_edge.exporters.scoring.calibration import make_batches
+from osd_edge.exporters.scoring.batches import make_batches
 from osd_edge.exporters.scoring.task_model import TaskModel
+from osd_edge.exporters.scoring.weight_sets import TUNED
 
 
 def fine_tuned_accuracy(
@@ -24,9 +25,8 @@ def fine_tuned_accuracy(
     labels = classification_labels(checkpoint)
     limit = max_tokens(backbone.checkpoint, tokenizer)
     batches = make_batches(examples, labels, tokenizer, backbone.family.inputs, limit)
-    model = TaskModel(backbone, checkpoint).module
     right = 0
-    with torch.inference_mode():
+    with TaskModel(backbone, checkpoint).at(TUNED) as model, torch.inference_mode():
         for batch in progress(batches, "Fine-tuned model on test set"):
             right += int((model(**batch.tokens).logits.argmax(-1) == batch.labels).sum())
     return right / len(examples)

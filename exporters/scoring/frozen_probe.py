@@ -1,4 +1,4 @@
-"""How far a task gets with the base left as it is: logistic regression on its frozen features."""
+"""The frozen probe: a logistic regression on the features of the base, left as it is."""
 
 import warnings
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from osd_edge.errors import Code, DataError
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.families import family_of
 from osd_edge.exporters.models.tokenizer import max_tokens, tokenizer_for
-from osd_edge.exporters.scoring.calibration import MAX_TOKENS
+from osd_edge.exporters.scoring.batches import make_batches, mask_of
 
 _BATCH = 64
 _FOLDS = 3
@@ -39,9 +39,8 @@ def frozen_probe_accuracy(
 
     `base` is a Hugging Face folder. A text's features are its token states of the last layer,
     averaged over the text, next to the state of its first token. The regularisation is chosen by
-    cross-validation within `train`. Raises DataError
-    `data.probe` where a label has fewer than three texts to train on, `data.pairs` for pairs of
-    texts beside single ones.
+    cross-validation within `train`. Raises DataError `data.probe` where a label has fewer than
+    three texts to train on, `data.pairs` for pairs of texts beside single ones.
     """
     check_pairs({"the probe's training set": train, "the test set": test})
     labels = np.array([example.label for example in train])
@@ -60,29 +59,21 @@ def frozen_probe_accuracy(
 def _features(base: Path, examples: Sequence[Example], progress: Progress) -> NDArray[np.float32]:
     """Features `[texts, 2 * hidden size]`, in the order of `examples`."""
     checkpoint = Checkpoint(base)
-    names = family_of(checkpoint.config).inputs
     tokenizer = tokenizer_for(checkpoint, checkpoint)
-    limit = min(MAX_TOKENS, max_tokens(checkpoint, tokenizer))
+    limit = max_tokens(checkpoint, tokenizer)
+    inputs = family_of(checkpoint.config).inputs
     model = AutoModel.from_pretrained(base, dtype=torch.float32).eval()
-    by_length = sorted(range(len(examples)), key=lambda index: len(examples[index].text))
-    batches = [by_length[start : start + _BATCH] for start in range(0, len(by_length), _BATCH)]
     features = []
+    rows: list[int] = []
+    batches = make_batches(examples, None, tokenizer, inputs, limit, _BATCH)
     for batch in progress(batches, "Frozen features"):
-        chosen = [examples[index] for index in batch]
-        encoded = tokenizer(
-            [example.text for example in chosen],
-            [e.text_pair for e in chosen] if chosen[0].text_pair is not None else None,
-            padding=True,
-            truncation=True,
-            max_length=limit,
-            return_tensors="pt",
-        )
         with torch.inference_mode():
-            states = model(**{name: encoded[name] for name in names}).last_hidden_state
-        mask = encoded["attention_mask"].unsqueeze(-1).to(states.dtype)
+            states = model(**batch.tokens).last_hidden_state
+        mask = mask_of(batch.tokens, states).unsqueeze(-1).to(states.dtype)
         mean = (states * mask).sum(1) / mask.sum(1)
         features.append(torch.cat([mean, states[:, 0]], dim=1).numpy())
-    ordered: NDArray[np.float32] = np.concatenate(features)[np.argsort(np.concatenate(batches))]
+        rows += batch.rows
+    ordered: NDArray[np.float32] = np.concatenate(features)[np.argsort(rows)]
     return ordered
 
 

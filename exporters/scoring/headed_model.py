@@ -17,7 +17,7 @@ from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.head_plan import HeadPlan, head_values
 from osd_edge.exporters.models.linear import with_plain_linear_layers
 from osd_edge.exporters.models.weightless import weights_not_drawn
-from osd_edge.exporters.scoring.calibration import mask_of
+from osd_edge.exporters.scoring.batches import mask_of
 from osd_edge.formats.heads import NORM_EPSILON
 
 

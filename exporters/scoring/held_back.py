@@ -1,4 +1,4 @@
-"""Which calibration rows tune, and which are held back to score: no row does both."""
+"""The split of calibration rows: some tune, others are held back to score, and none does both."""
 
 import random
 from collections.abc import Sequence

@@ -1,10 +1,10 @@
-"""The torch model of a task, whose weights can be set to what a device will have.
+"""The torch model of a task, whose weights are set for as long as a caller needs them.
 
 One model is kept in memory; base and fine-tuned weights are read into it layer by layer. Of a
 large model not even that: the weights of its layers are read when they are used (`streamed`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,11 +17,23 @@ from osd_edge.exporters.models.rounding import as_stored
 from osd_edge.exporters.models.streamed import Read, StreamedLinear, Take
 from osd_edge.exporters.scoring.headed_model import HeadedModel, parameters_by_backbone_name
 from osd_edge.exporters.scoring.input_rounding import round_inputs
-from osd_edge.formats.bundle.model import StoredHead, StoredSite
+from osd_edge.exporters.scoring.weight_sets import (
+    NAMED,
+    Dense,
+    LinearOnly,
+    Midpoint,
+    Tuned,
+    WeightSet,
+    WithDelta,
+)
+from osd_edge.formats.bundle.model import StoredHead
 
 
 class TaskModel:
-    """The fine-tuned model in float32, with knobs."""
+    """The fine-tuned model in float32, with the weights that a block asks for.
+
+    `with model.at(TUNED) as module: logits = module(**tokens).logits`
+    """
 
     def __init__(
         self,
@@ -32,32 +44,69 @@ class TaskModel:
         *,
         streamed: bool = False,
     ) -> None:
-        """Load the fine-tuned model with the head of `plan` (its own unless given).
+        """Build the fine-tuned model with the head of `plan` (its own unless given).
 
-        A `streamed` one has no parameters for the weights of the backbone's layers.
-
-        `weights` (see `rounding`) is how the device's package stores the base: base weights are
-        set to what it will have, and with `int8` the layers round what they take.
+        A `streamed` model has no parameters for the weights of the backbone's layers. `weights`
+        (see `rounding`) is how the device's package stores the base: base weights are set to what
+        it will have, and with `int8` the layers round what they take.
         """
         self.weights = weights
         self._backbone = backbone
         self._tuned = tuned
         self.plan = plan or plan_head(backbone, tuned)
-        self.module: Any = HeadedModel(backbone, tuned, self.plan)
-        self._prefix = f"{self.module.base_model_prefix}."
+        self._module: Any = HeadedModel(backbone, tuned, self.plan)
+        self._prefix = f"{self._module.base_model_prefix}."
         self._streamed: dict[str, StreamedLinear] = {}
         if streamed:
             self._stream_layers()
-        self._parameters = dict(parameters_by_backbone_name(self.module))
+        self._parameters = dict(parameters_by_backbone_name(self._module))
         self._embeddings = {
             f"{name.removeprefix(self._prefix)}.weight"
-            for name, module in self.module.named_modules()
+            for name, module in self._module.named_modules()
             if isinstance(module, torch.nn.Embedding)
         }
-        self.set_tuned()
+        self._linear = frozenset(f"{layer.name}.weight" for layer in backbone.layers)
+        self._held: WeightSet | None = None  # what the parameters are now, where it has a name
+        self._asked: WeightSet | None = None  # what the innermost `at` asked for
+
+    @contextmanager
+    def at(self, weights: WeightSet) -> Iterator[Any]:
+        """Gives the torch module with these weights, for as long as the block runs.
+
+        Blocks may be nested: the outer one has its own weights again when the inner one ends.
+        """
+        outer = self._asked
+        self._asked = weights
+        self._hold(weights)
+        try:
+            yield self._module
+        finally:
+            self._asked = outer
+            if outer is not None:
+                self._hold(outer)
+
+    @property
+    def structure(self) -> Any:
+        """The torch module, for what needs its layers and not its weights."""
+        return self._module
+
+    @property
+    def prefix(self) -> str:
+        """The prefix of a backbone's names in the module, without the dot."""
+        return self._prefix.removesuffix(".")
+
+    @property
+    def streamed(self) -> bool:
+        """Whether weights of layers are read when they are used."""
+        return bool(self._streamed)
+
+    @property
+    def head_parameters(self) -> frozenset[str]:
+        """Names of what only the task has."""
+        return frozenset(self._parameters) - frozenset(self._backbone.parameters)
 
     def path(self, name: str) -> str:
-        """The path in `module` of the backbone layer `name`."""
+        """The path in the module of the backbone layer `name`."""
         return self._prefix + name
 
     def parameter(self, name: str) -> torch.nn.Parameter:
@@ -67,27 +116,6 @@ class TaskModel:
     def has(self, name: str) -> bool:
         """Whether the task's model has this backbone parameter (its head may not use a pooler)."""
         return name in self._parameters or name in self._streamed
-
-    @property
-    def streamed(self) -> bool:
-        """Whether weights of layers are read when they are used."""
-        return bool(self._streamed)
-
-    def set_tuned(self) -> None:
-        """The fine-tuned weights, as they came."""
-        self._round_inputs(False)
-        for name in self._backbone.parameters:
-            if self.has(name):
-                self._set_from(name, self._tuned)
-        self._set_tuned_head()
-
-    def set_midpoint(self, names: Iterable[str]) -> None:
-        """Fine-tuned weights, but the linear layers `names` halfway to the base's."""
-        self.set_tuned()
-        with torch.no_grad():
-            for name in names:
-                weight = f"{name}.weight"
-                self._set_read(weight, lambda weight=weight: self._midway(weight))  # type: ignore[misc]
 
     @contextmanager
     def gradients_to(self, takers: Mapping[str, Take]) -> Iterator[None]:
@@ -117,63 +145,79 @@ class TaskModel:
                 hook.remove()
             for streamed in self._streamed.values():
                 streamed.give_gradients_to(None)
-            self.module.requires_grad_(False)
+            self._module.requires_grad_(False)
+
+    def _hold(self, weights: WeightSet) -> None:
+        """Set every parameter, unless the model holds this very set already."""
+        if weights is self._held:
+            return
+        self._held = None  # not whole, if reading a tensor fails half-way
+        self._round_inputs(self.weights == "int8" and isinstance(weights, WithDelta | Dense))
+        match weights:
+            case Tuned():
+                self._set_tuned()
+            case LinearOnly():
+                self._set_linear_only()
+            case Midpoint():
+                self._set_tuned()
+                for name in weights.layers:
+                    weight = f"{name}.weight"
+                    self._set_read(weight, lambda weight=weight: self._midway(weight))  # type: ignore[misc]
+            case WithDelta():
+                self._set_delta(weights)
+            case Dense():
+                self._set_dense(weights)
+        if weights in NAMED:  # others would be kept in memory for nothing
+            self._held = weights
+
+    def _set_tuned(self) -> None:
+        for name in self._backbone.parameters:
+            if self.has(name):
+                self._set_from(name, self._tuned)
+        self._set_tuned_head()
 
     def _midway(self, name: str) -> torch.Tensor:
         # Not in place: values may be the checkpoint's own, mapped from its file.
         return self._tuned.values(name).lerp(self._backbone.checkpoint.values(name), 0.5)
 
-    def set_linear_only(self) -> None:
-        """Fine-tuned linear layers and head; embeddings, biases and LayerNorms of the base.
-
-        What is lost by leaving those out of bundles is this model's loss against the
-        fine-tuned one.
-        """
-        self._set_base(skip_linear=True)
-        for layer in self._backbone.layers:
-            name = f"{layer.name}.weight"
-            if self.has(name):
+    def _set_linear_only(self) -> None:
+        for name in self._backbone.parameters:
+            if self.has(name) and name in self._linear:
                 self._set_from(name, self._tuned)
+            elif self.has(name):
+                self._set_base(name)
         self._set_tuned_head()
 
-    def set_delta(self, sites: Sequence[StoredSite], head: StoredHead | None = None) -> None:
-        """Base weights plus the decoded delta, with the decoded `head` (None: as fine-tuned)."""
-        self._set_base(skip_linear=False)
-        for delta in sites:
+    def _set_delta(self, weights: WithDelta) -> None:
+        self._set_whole_base()
+        for delta in weights.sites:
             name = f"{self._backbone.layers[delta.site].name}.weight"
             if self.has(name):
                 u, v = (torch.from_numpy(factor) for factor in delta.decode())
                 self._add(name, lambda u=u, v=v: u.T @ v)  # type: ignore[misc]
         self._set_tuned_head()
-        if head is not None:
-            self._set_head(head)
+        if weights.head is not None:
+            self._set_head(weights.head)
 
-    def set_weights(
-        self, deltas: Mapping[str, torch.Tensor], head: Mapping[str, torch.Tensor]
-    ) -> None:
-        """Base weights plus dense deltas `[n, d]` by site, and every parameter of the head."""
-        assert set(head) == self.head_parameters, "a head is set whole"
-        self._set_base(skip_linear=False)
-        for site, delta in deltas.items():
+    def _set_dense(self, weights: Dense) -> None:
+        assert set(weights.head) == self.head_parameters, "a head is set whole"
+        self._set_whole_base()
+        for site, delta in weights.deltas.items():
             self._add(f"{site}.weight", lambda delta=delta: delta)  # type: ignore[misc]
-        for name, value in head.items():
+        for name, value in weights.head.items():
             self._set(name, value)
 
-    @property
-    def head_parameters(self) -> frozenset[str]:
-        """Names of what only the task has."""
-        return frozenset(self._parameters) - frozenset(self._backbone.parameters)
-
-    def _set_base(self, *, skip_linear: bool) -> None:
-        self._round_inputs(self.weights == "int8" and not skip_linear)
-        linear = {f"{layer.name}.weight" for layer in self._backbone.layers}
+    def _set_whole_base(self) -> None:
         for name in self._backbone.parameters:
-            if not self.has(name) or (skip_linear and name in linear):
-                continue
-            if self.weights == "fp32" or not (name in linear or name in self._embeddings):
-                self._set_from(name, self._backbone.checkpoint)
-            else:
-                self._set_read(name, lambda name=name: self._as_stored(name))  # type: ignore[misc]
+            if self.has(name):
+                self._set_base(name)
+
+    def _set_base(self, name: str) -> None:
+        """Set a parameter of the backbone to what a package of these weights has."""
+        if self.weights == "fp32" or not (name in self._linear or name in self._embeddings):
+            self._set_from(name, self._backbone.checkpoint)
+        else:
+            self._set_read(name, lambda: self._as_stored(name))
 
     def _as_stored(self, name: str) -> torch.Tensor:
         """The base's weight `name` as a package of these weights has it."""
@@ -185,7 +229,7 @@ class TaskModel:
             return
         for layer in self._backbone.layers:
             if self.has(f"{layer.name}.weight"):
-                round_inputs(self.module.get_submodule(self.path(layer.name)), on)
+                round_inputs(self._module.get_submodule(self.path(layer.name)), on)
 
     def _set_tuned_head(self) -> None:
         for name, value in head_values(self._tuned, self.plan.modules).items():
@@ -202,12 +246,12 @@ class TaskModel:
         for layer in self._backbone.layers:
             path = self.path(layer.name)
             try:
-                linear = self.module.get_submodule(path)
+                linear = self._module.get_submodule(path)
             except AttributeError:
                 continue  # a pooler that the task does without
             streamed = StreamedLinear(linear)
             self._streamed[f"{layer.name}.weight"] = streamed
-            self.module.set_submodule(path, streamed)
+            self._module.set_submodule(path, streamed)
 
     def _set_from(self, name: str, checkpoint: Checkpoint) -> None:
         self._set_read(name, lambda: checkpoint.values(name))

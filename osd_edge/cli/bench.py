@@ -1,4 +1,4 @@
-"""`osd-edge bench`: what tasks cost on this device, or on another that a driver reaches."""
+"""The command `osd-edge bench`: measures what tasks cost on this device or another."""
 
 import json
 import signal
@@ -6,17 +6,23 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from osd_edge.cli.options import THREADS, FiniteRange
+from osd_edge.cli.options import FiniteRange
 from osd_edge.cli.output import bar, table
-
-if TYPE_CHECKING:
-    from osd_edge.device_tests import Plan, Report
-    from osd_edge.device_tests.report.compare import Change, Comparison
+from osd_edge.device_tests import (
+    Change,
+    Comparison,
+    Plan,
+    Report,
+    compare,
+    open_device,
+    read_report,
+)
+from osd_edge.device_tests.plan import OPTIONS, Option, plan_of
 
 _STDOUT = Path("-")
 _OUTPUTS = ("--json", "--csv", "--markdown", "--html")
@@ -28,46 +34,39 @@ def _file(name: str, words: str, **options: Any) -> Callable[..., Any]:
     return click.option(name, f"{name[2:]}_file", type=kind, metavar="FILE", help=words, **options)
 
 
-def _number(
-    name: str, default: float, words: str, kind: click.ParamType[Any]
-) -> Callable[..., Any]:
+def _plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds an option for each field of a plan, `--device` after those that say what to measure."""
+    asked = [option for option in OPTIONS if option.role != "driver"]
+    device = click.option(
+        "--device", default="local", show_default=True, metavar="NAME", help="Where to measure."
+    )
+    listed = [_plan_option(option) for option in asked if option.role == "subject"]
+    listed += [device, *(_plan_option(option) for option in asked if option.role != "subject")]
+    for add in reversed(listed):
+        command = add(command)
+    return command
+
+
+def _plan_option(option: Option) -> Callable[..., Any]:
+    kinds: dict[str, Any] = {
+        "whole": click.IntRange(option.least, option.most if option.tell_most else None),
+        "number": FiniteRange(option.least, option.most if option.tell_most else None),
+        "path": click.Path(path_type=Path),
+    }
     return click.option(
-        name, type=kind, default=default, show_default=True, metavar="N", help=words
+        option.flag,
+        option.name,
+        type=kinds.get(option.kind, str),
+        multiple=option.repeated,
+        default=option.unset,
+        show_default=option.is_number,
+        metavar=option.metavar,
+        help=option.help,
     )
 
 
 @click.command()
-@click.option(
-    "--base",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Base package; without it, the small model inside osd-edge.",
-)
-@click.option(
-    "--bundle",
-    "bundles",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    metavar="FILE",
-    help="A task bundle; may be repeated.",
-)
-@click.option(
-    "--device", default="local", show_default=True, metavar="NAME", help="Where to measure."
-)
-@_number("--tokens", 128, "Tokens of an input.", click.IntRange(min=1))
-@_number("--batch", 1, "Rows of an input.", click.IntRange(min=1))
-@_number("--threads", 1, "Threads of a session; 0: all cores.", THREADS)
-@_number("--runs", 50, "Timed runs of each thing, at least.", click.IntRange(min=1))
-@_number("--seconds", 2.0, "Timed seconds of each thing, at least.", FiniteRange(min=0))
-@_number("--repeats", 5, "Processes for the figures of a start.", click.IntRange(min=1))
-@_number("--tasks", 8, "Tasks where many are loaded; bundles repeat.", click.IntRange(min=1))
-@_number("--soak-swaps", 2000, "Swaps of the soak.", click.IntRange(min=1))
-@click.option("--scenarios", default="", metavar="LIST", help="Ids, as base,swap; default: all.")
-@click.option("--pin", metavar="CPU,…", help="Stay on these processors.")
-@click.option(
-    "--scratch", type=click.Path(path_type=Path), metavar="DIR", help="Where copies of models go."
-)
-@click.option("--withhold-latency", metavar="REASON", help="Report no times, for this reason.")
+@_plan_options
 @click.option("--quick", is_flag=True, help="Few runs: shows that all works; times say little.")
 @_file("--json", "Write the report as JSON, again after each scenario; - is standard output.")
 @_file("--csv", "Write a line for each figure.")
@@ -77,11 +76,7 @@ def _number(
 @_file("--compare", "Tell what changed beyond noise since this report (JSON).")
 @click.option("--fail-on-change", is_flag=True, help="With --compare: exit with 1 on a change.")
 def bench(
-    base: Path | None,
-    bundles: tuple[Path, ...],
     device: str,
-    scenarios: str,
-    pin: str | None,
     quick: bool,
     json_file: Path | None,
     csv_file: Path | None,
@@ -90,7 +85,7 @@ def bench(
     from_file: Path | None,
     compare_file: Path | None,
     fail_on_change: bool,
-    **numbers: Any,
+    **settings: Any,
 ) -> None:
     """Measure latency, swaps and memory of task bundles over a base package.
 
@@ -98,10 +93,7 @@ def bench(
     not, where a scenario fails, or (with --fail-on-change) where a figure changed beyond noise.
     """
     from osd_edge.data.files import check_file_writable, check_outputs, write_file
-    from osd_edge.device_tests import Plan, read_report
-    from osd_edge.device_tests.plan import processor_list, scenario_list
-    from osd_edge.device_tests.render import to_csv, to_html, to_markdown
-    from osd_edge.device_tests.report.compare import compare
+    from osd_edge.device_tests import to_csv, to_html, to_markdown
     from osd_edge.device_tests.report.printable import printable
 
     writers = ((csv_file, to_csv), (markdown_file, to_markdown), (html_file, to_html))
@@ -112,7 +104,7 @@ def bench(
         raise click.UsageError("only --json writes to standard output")
     if json_file != _STDOUT:
         outputs["--json"] = json_file
-    check_outputs(outputs, [base, *bundles, from_file, compare_file])
+    check_outputs(outputs, [settings["base"], *settings["bundles"], from_file, compare_file])
     for path in outputs.values():
         if path is not None:
             check_file_writable(path)
@@ -120,15 +112,9 @@ def bench(
     if from_file is not None:
         report = read_report(from_file)
     else:
-        plan = Plan(
-            base=base,
-            bundles=bundles,
-            scenarios=scenario_list(scenarios),
-            pin=() if pin is None else processor_list(pin),
-            **numbers,
-        )
+        plan = plan_of(settings)
         if quick:  # of what was not asked for otherwise
-            asked = {name: value for name, value in numbers.items() if name in given}
+            asked = {name: getattr(plan, name) for name in settings if name in given}
             plan = replace(plan.quick(), **asked)
         report = _measure(plan, device, json_file)
     if json_file is not None:
@@ -150,7 +136,7 @@ def bench(
 
 
 def _given() -> dict[str, str]:
-    """The options on the command line, by the names of their values."""
+    """Returns the options that the command line has, by the names of their values."""
     context = click.get_current_context()
     return {
         str(parameter.name): parameter.opts[0]
@@ -160,7 +146,7 @@ def _given() -> dict[str, str]:
 
 
 def _check_options(given: Mapping[str, str], device: str, *, measures: bool) -> None:
-    """Refuse what would be given in vain."""
+    """Refuses options that would be given in vain."""
     vain = [option for option in given.values() if option not in _WITHOUT_MEASURING]
     if not measures and vain:
         raise click.UsageError(f"--from measures nothing: leave out {', '.join(vain)}")
@@ -170,11 +156,10 @@ def _check_options(given: Mapping[str, str], device: str, *, measures: bool) -> 
         raise click.UsageError("--fail-on-change goes with --compare")
 
 
-def _measure(plan: "Plan", device: str, json_file: Path | None) -> "Report":
-    """Measure; whatever stops it, the file holds what there was by then."""
-    from osd_edge.device_tests.devices import open_device
+def _measure(plan: Plan, device: str, json_file: Path | None) -> Report:
+    """Measures; whatever stops it, the file holds what there was by then."""
 
-    def keep(report: "Report") -> None:
+    def keep(report: Report) -> None:
         if json_file is not None and json_file != _STDOUT:
             _write_json(json_file, report)
 
@@ -188,7 +173,7 @@ def _measure(plan: "Plan", device: str, json_file: Path | None) -> "Report":
         raise
 
 
-def _write_json(path: Path, report: "Report") -> None:
+def _write_json(path: Path, report: Report) -> None:
     from osd_edge.data.files import write_file
 
     text = json.dumps(report, indent=1)
@@ -198,9 +183,9 @@ def _write_json(path: Path, report: "Report") -> None:
         write_file(path, (text + "\n").encode())
 
 
-def describe(report: "Report") -> str:
-    """The report as tables for a terminal, the verdict last."""
-    from osd_edge.device_tests.render import facts_of, tables_of
+def describe(report: Report) -> str:
+    """Words the report as tables for a terminal, the verdict last."""
+    from osd_edge.device_tests import facts_of, tables_of
     from osd_edge.device_tests.report.printable import printable
 
     lines = [f"{name:9} {value}" for name, value in facts_of(report)]
@@ -210,8 +195,8 @@ def describe(report: "Report") -> str:
     return printable("\n".join([*lines, "", report["verdict"]["line"]]))
 
 
-def describe_comparison(comparison: "Comparison") -> str:
-    """Changes beyond noise as a table, or that there are none."""
+def describe_comparison(comparison: Comparison) -> str:
+    """Words changes beyond noise as a table, or says that there are none."""
     from osd_edge.device_tests.report.printable import printable
 
     lines = [f"unlike: {printable(note)}" for note in comparison.notes]
@@ -223,11 +208,11 @@ def describe_comparison(comparison: "Comparison") -> str:
     return "\n".join(lines)
 
 
-def _change(change: "Change") -> tuple[str, ...]:
-    from osd_edge.device_tests.render.figures import word
+def _change(change: Change) -> tuple[str, ...]:
+    from osd_edge.device_tests.render.figures import format_value
 
     def words(value: float) -> str:
-        return word(change.figure, value)
+        return format_value(change.figure, value)
 
     share = f"{100 * (change.new / change.old - 1):+.1f} %" if change.old else "new"
     return (

@@ -106,12 +106,12 @@ def compare(
     from osd_edge.data.files import kind_at, make_folder, write_file
     from osd_edge.exporters.compare.comparison import Comparison, grid
     from osd_edge.exporters.compare.comparison import compare as run
-    from osd_edge.exporters.compare.peers import METHODS
+    from osd_edge.exporters.methods.registry import compared
     from osd_edge.exporters.quiet import quiet_libraries
     from osd_edge.formats.bundle.model import task_name
 
     quiet_libraries()
-    cells = grid(tuple(METHODS) if methods == "all" else _listed(methods), _listed(budgets))
+    cells = grid(tuple(compared()) if methods == "all" else _listed(methods), _listed(budgets))
     job = Comparison(
         base=base,
         tuned=tuned,

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import click
 
 from osd_edge.cli.compare import share
-from osd_edge.cli.options import PAPER_METHODS, SEED, VALUES, json_option
+from osd_edge.cli.options import SEED, json_option
 from osd_edge.cli.output import bar, percent, print_json, table
 from osd_edge.data.sizes import format_size
 from osd_edge.errors import Code, InputError, OutputError
+from osd_edge.exporters.methods.budget import VALUE_BITS
 
 if TYPE_CHECKING:
     from osd_edge.exporters.compare.comparison import Comparison, Outcome, Point
@@ -47,7 +48,7 @@ _SHOWN = 3  # test sentences that are shown as they go through each task
 )
 @click.option(
     "--values",
-    type=click.Choice(VALUES),
+    type=click.Choice(tuple(VALUE_BITS)),
     default="int8",
     show_default=True,
     help="Of the paper's methods.",
@@ -94,8 +95,8 @@ def demo(
     from osd_edge.data.files import check_folder_free, make_folder, write_file
     from osd_edge.exporters import export_base
     from osd_edge.exporters.compare.comparison import grid
-    from osd_edge.exporters.compare.peers.registry import bundle_name
     from osd_edge.exporters.methods.budget import parse_budget
+    from osd_edge.exporters.methods.registry import METHODS, bundle_name
     from osd_edge.exporters.models.checkpoint import find_model
     from osd_edge.exporters.quiet import quiet_libraries
     from osd_edge.runtime import EdgeSession
@@ -117,7 +118,8 @@ def demo(
     else:
         make_folder(bundles)
         folder, tasks = _generated_tasks(out, seed)
-    methods = tuple(bundle_name(method, values) for method in PAPER_METHODS)
+    paper = [name for name, entry in METHODS.items() if "values" in entry.takes]
+    methods = tuple(bundle_name(method, values) for method in paper)
     cells = grid(("osd-rd",), small) + grid(methods, large)
     tasks = [replace(task, cells=cells, seed=seed) for task in tasks]
     click.echo(f"Base package in {package}", err=True)
@@ -187,7 +189,7 @@ def _generated_tasks(out: Path, seed: int) -> "tuple[Path, list[Comparison]]":
     """The base in the demo package, and three models fine-tuned from it now."""
     from osd_edge.data.examples import write_tsv
     from osd_edge.exporters.compare.comparison import Comparison
-    from osd_edge.exporters.demo.finetune import finetune
+    from osd_edge.exporters.demo.finetune import Training, finetune
     from osd_edge.exporters.demo.minilm import minilm_folder
     from osd_edge.exporters.demo.tasks import demo_tasks, generate
     from osd_edge.exporters.scoring.frozen_probe import frozen_probe_accuracy
@@ -201,12 +203,7 @@ def _generated_tasks(out: Path, seed: int) -> "tuple[Path, list[Comparison]]":
         for part in ("train", "calibration", "test"):
             write_tsv(getattr(data, part), folder / f"{part}.tsv")
         tuned = finetune(
-            base,
-            task.labels,
-            data.train,
-            out / "tuned" / task.name,
-            seed=seed,
-            progress=bar,
+            base, task.labels, data.train, out / "tuned" / task.name, Training(seed), bar
         )
         probe = frozen_probe_accuracy(base, data.train, data.test, progress=bar)
         tasks.append(

@@ -1,4 +1,4 @@
-"""`osd-edge run` and `osd-edge evaluate`: tasks on a device."""
+"""`osd-edge run` and `osd-edge evaluate`: ask tasks on a device, and score them."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -41,25 +41,26 @@ def run(
     as_json: bool,
 ) -> None:
     """What each task in turn says of texts, over one session."""
-    from osd_edge.cli.answers import answer_rows, table_row
+    from osd_edge.cli.answers import answer_entries, table_row
     from osd_edge.runtime import EdgeSession
+    from osd_edge.runtime.kinds import KINDS
 
     session = EdgeSession(base, threads=threads, memory=memory)
     for path in bundles:
         session.load(path)
     asked = names or session.tasks
-    if question is not None and all(session.kind(name) != "spans" for name in asked):
+    if question is not None and not any(KINDS[session.kind(name)].takes_question for name in asked):
         raise InputError(Code.INPUT_OPTIONS, "--question is for tasks that find answers: none here")
     results = [
-        row
+        entry
         for name in asked
-        for row in answer_rows(session, name, texts, question=question, max_length=max_length)
+        for entry in answer_entries(session, name, texts, question=question, max_length=max_length)
     ]
     if as_json:
         print_json(results)
         return
     header = ("text", "task", "label", "score")
-    click.echo(table(header, [table_row(row) for row in results]))
+    click.echo(table(header, [table_row(entry) for entry in results]))
 
 
 @click.command()

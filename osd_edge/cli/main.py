@@ -1,35 +1,56 @@
-"""`osd-edge`: the command group and its entry point."""
+"""`osd-edge`: the group of all commands, and the entry point of the command line."""
 
 import io
 import sys
+from importlib import import_module
 
 import click
 
 from osd_edge import __version__
-from osd_edge.cli.bench import bench
-from osd_edge.cli.bundle import inspect, verify
-from osd_edge.cli.compare import compare
-from osd_edge.cli.demo import demo
-from osd_edge.cli.device import evaluate, run
-from osd_edge.cli.export import export
-from osd_edge.cli.export_adapter import export_adapter
-from osd_edge.cli.serve import serve
 from osd_edge.errors import Code, OsdEdgeError, shown
 
+# Where each command is: a module of this folder, and its name there.
+_COMMANDS = {
+    "bench": "bench:bench",
+    "compare": "compare:compare",
+    "demo": "demo:demo",
+    "evaluate": "device:evaluate",
+    "export": "export:export",
+    "inspect": "inspect_bundle:inspect",
+    "run": "device:run",
+    "serve": "serve:serve",
+    "verify": "verify_bundle:verify",
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+class LazyGroup(click.Group):
+    """A group that imports the module of a command when the command is asked for, not before.
+
+    So a device runs its commands without what the workstation's need, and starts sooner.
+    """
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports the command `cmd_name`; gives None where there is none."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(f"osd_edge.cli.{module}"), name)
+        return command
+
+
+@click.group(
+    cls=LazyGroup,
+    # Names alone, which click lists and proposes for a name that is mistyped.
+    commands={name: click.Command(name) for name in _COMMANDS},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, "-V", "--version", prog_name="osd-edge")
 def cli() -> None:
     """Many fine-tuned tasks over one base model: export on a workstation, swap on a device."""
 
 
-for command in (export, inspect, verify, run, evaluate, bench, serve, compare, demo):
-    cli.add_command(command)
-export.add_command(export_adapter)
-
-
 def main() -> None:
-    """Run the command line: exit code 0 done, 1 refused or failed, 2 wrong usage."""
+    """Runs the command line: exit code 0 done, 1 refused or failed, 2 wrong usage."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without our arrows

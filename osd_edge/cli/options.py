@@ -1,4 +1,4 @@
-"""Options that several commands take, in the same words."""
+"""The options that several commands take, in the same words."""
 
 import math
 from collections.abc import Callable
@@ -19,19 +19,12 @@ class FiniteRange(click.FloatRange):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """The number, where it is finite and in the range."""
+        """Gives the number, where it is finite and in the range."""
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
         return number
 
-
-PAPER_METHODS = ("truncsvd", "magtruncsvd", "osd")
-METHODS = ("osd-rd", *PAPER_METHODS, "head")
-REFINEMENTS = ("none", "scales", "codes")
-VALUES = ("fp32", "fp16", "int8")
-FACTORS = ("fp32", "fp16")
-WEIGHTS = ("fp32", "fp16", "int8", "int4")
 
 json_option: Option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON for programs."

@@ -1,4 +1,4 @@
-"""What commands share in talking: JSON, tables, and bars on standard error."""
+"""Prints for all commands alike: JSON, tables, and bars on standard error."""
 
 import json
 import sys
@@ -13,19 +13,19 @@ T = TypeVar("T")
 
 
 def bar(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
-    """A progress bar on standard error; where that is no terminal, the label alone."""
+    """Draws a progress bar on standard error; where that is no terminal, the label alone."""
     with click.progressbar(items, label=label, length=total, file=sys.stderr) as shown:
         yield from shown
 
 
 def print_json(value: object) -> None:
-    """Print `value` as indented JSON; null stands for NaN and infinity, which JSON has not."""
+    """Prints `value` as indented JSON; null stands for NaN and infinity, which JSON has not."""
     finite = json.loads(json.dumps(value), parse_constant=lambda _: None)
     click.echo(json.dumps(finite, indent=2, ensure_ascii=True))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Text columns: the first to the left, the others to the right."""
+    """Lays out text in columns: the first to the left, the others to the right."""
     header, *rows = [[shown(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
     lines = []
@@ -37,5 +37,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def percent(share: float) -> str:
-    """A share 0 to 1 for people: 0.953 as `95.3`."""
+    """Writes a share, 0 to 1, in per cent for people.
+
+    >>> percent(0.953)
+    '95.3'
+    """
     return f"{100 * share:.1f}"

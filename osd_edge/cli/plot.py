@@ -1,4 +1,4 @@
-"""Accuracy against bytes, as a picture."""
+"""Draws the picture of a comparison: accuracy against bytes."""
 
 import io
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _MARKERS = "osD^v<>Pp*hX8d"
 
 
 def plot_outcomes(outcomes: "Sequence[Outcome]", path: Path) -> None:
-    """Write a PNG: one panel a task, a line a method, lines for fine-tuning and probe."""
+    """Writes a PNG: one panel a task, a line a method, lines for fine-tuning and probe."""
     from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

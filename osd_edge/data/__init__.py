@@ -1,1 +1,1 @@
-"""What people give and where results go: examples, sizes, files, progress."""
+"""Reads what people give and writes what they get: examples, sizes, files, progress."""

@@ -1,4 +1,4 @@
-"""Reading a file that may come from anywhere: no pipe is waited for, nothing grows without end."""
+"""Reads a file that may come from anywhere: waits for no pipe, and takes no more than allowed."""
 
 import errno
 import os
@@ -7,11 +7,11 @@ from pathlib import Path
 
 
 def read_bounded(path: Path, most: int) -> bytes | None:
-    """The bytes of the file `path`, None where they are more than `most`.
+    """Reads the bytes of the file `path`; gives None where they are more than `most`.
 
-    What is asked is what was opened, so a file that is replaced meanwhile changes nothing. One
-    that grows while it is read gives one byte more than it had. Raises OSError, also for whatever
-    is no file.
+    Kind and size are those of the file that was opened, so one that is replaced meanwhile changes
+    nothing. One that grows while it is read gives one byte more than it had. Raises OSError, also
+    for whatever is no file.
     """
     try:
         with open(path, "rb", opener=_open) as file:

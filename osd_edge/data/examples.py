@@ -1,4 +1,4 @@
-"""Examples from files: labelled `.tsv`, or one unlabelled sentence a line in `.txt`.
+"""Reads examples from files: labelled `.tsv`, or one unlabelled sentence a line in `.txt`.
 
 A `.tsv` begins with the header `label<TAB>text`, or `label<TAB>text<TAB>text_pair`; without
 labels `text<TAB>text_pair` (a question and its context, say). UTF-8.
@@ -19,9 +19,17 @@ _HEADERS = (["label", "text"], ["label", "text", "text_pair"], ["text", "text_pa
 
 @dataclass(frozen=True)
 class Example:
-    """A sentence, or a pair; `label` is None where the file has none.
+    """One example of a task: a text, a pair of texts or a picture, with or without its label.
 
-    Or a file with a `picture`, which `text` then names in messages.
+    Attributes:
+        text: The text; for a picture, what messages call it.
+        label: The label's name, None where the file has none.
+        text_pair: The second text of a pair, such as the context of a question.
+        picture: The file of a picture.
+
+    >>> from osd_edge import Example
+    >>> Example("a film of real charm", "positive").label
+    'positive'
     """
 
     text: str
@@ -31,10 +39,24 @@ class Example:
 
 
 def read_examples(path: Path) -> tuple[Example, ...]:
-    """All examples in `path`, in order; at least one.
+    """Reads all examples in the file `path`, in their order.
 
-    Raises DataError: `data.missing`, `data.encoding`, `data.kind`, `data.header`, `data.row`,
-    `data.empty`.
+    Args:
+        path: A `.tsv` that begins with the header `label<TAB>text`, `label<TAB>text<TAB>text_pair`
+            or `text<TAB>text_pair`; or a `.txt` with a text a line, without labels. UTF-8.
+
+    Returns:
+        At least one example.
+
+    Raises:
+        DataError: `data.missing`, `data.encoding`, `data.kind`, `data.header`, `data.row` or
+            `data.empty`; the message has the number of the line.
+
+    >>> from pathlib import Path
+    >>> from osd_edge import read_examples
+    >>> _ = Path("reviews.tsv").write_text("label\\ttext\\npositive\\ta film of real charm\\n")
+    >>> read_examples(Path("reviews.tsv"))
+    (Example(text='a film of real charm', label='positive', text_pair=None, picture=None),)
     """
     try:
         if path.suffix not in (".tsv", ".txt"):
@@ -71,9 +93,22 @@ def read_examples(path: Path) -> tuple[Example, ...]:
 
 
 def write_tsv(examples: Iterable[Example], path: Path) -> None:
-    """Write labelled `examples` as a `.tsv` that `read_examples` gives back.
+    """Writes labelled `examples` as a `.tsv` that `read_examples` gives back.
 
-    Raises DataError `data.row` for a field that holds a tab or a line break, or is missing.
+    Args:
+        examples: Single texts, each with a label.
+        path: The file, which is replaced at once or not at all.
+
+    Raises:
+        DataError: `data.row` for a field that holds a tab or a line break, or is missing.
+        OutputError: The file cannot be written.
+
+    >>> from pathlib import Path
+    >>> from osd_edge import Example, read_examples, write_tsv
+    >>> examples = (Example("a film of real charm", "positive"), Example("dull", "negative"))
+    >>> write_tsv(examples, Path("reviews.tsv"))
+    >>> read_examples(Path("reviews.tsv")) == examples
+    True
     """
     lines = ["label\ttext"]
     for example in examples:
@@ -85,7 +120,7 @@ def write_tsv(examples: Iterable[Example], path: Path) -> None:
 
 
 def check_labels(path: Path, examples: Sequence[Example], labels: Sequence[str]) -> None:
-    """Refuse an example whose label is none of `labels`, by its line (DataError `data.label`).
+    """Refuses an example whose label is none of `labels`, by its line (DataError `data.label`).
 
     Examples without a label are refused as `data.unlabelled`.
     """
@@ -108,7 +143,7 @@ def check_labels(path: Path, examples: Sequence[Example], labels: Sequence[str])
 
 
 def check_pairs(sets: Mapping[str, Sequence[Example]]) -> None:
-    """Refuse (`data.pairs`) pairs of texts beside single ones, in or across the named sets."""
+    """Refuses (`data.pairs`) pairs of texts beside single ones, in or across the named sets."""
     found: dict[bool, str] = {}
     for name, examples in sets.items():
         for example in examples:

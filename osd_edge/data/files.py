@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees half of one.
+"""Writes files so that nobody ever sees half of one.
 
 Everything is written beside its final name, flushed to the disk, and renamed: a reader has
 the old file or the new one, and a failure leaves the old one.
@@ -18,7 +18,7 @@ from osd_edge.errors import Code, OutputError
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write `data` to `path` atomically; raises OutputError and leaves nothing behind.
+    """Writes `data` to `path` atomically; raises OutputError and leaves nothing behind.
 
     A link stays, and the file that it stands for is replaced. Into a pipe or a device the data
     simply goes.
@@ -27,7 +27,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def write_files(files: Mapping[Path, bytes]) -> None:
-    """Write several files, as `write_file` does one: a failure leaves none of them."""
+    """Writes several files atomically: a failure leaves none of them."""
     staged: list[tuple[Path, Path]] = []
     at = Path()
     try:
@@ -59,7 +59,7 @@ def write_files(files: Mapping[Path, bytes]) -> None:
 
 @contextlib.contextmanager
 def staged_folder(path: Path, *, overwrite: bool | None = None) -> Iterator[Path]:
-    """Give a folder to fill; on success it becomes `path`, on any failure it vanishes.
+    """Gives a folder to fill; on success it becomes `path`, on any failure it vanishes.
 
     `overwrite` is None where the user has no such choice.
 
@@ -100,7 +100,7 @@ def staged_folder(path: Path, *, overwrite: bool | None = None) -> Iterator[Path
 
 
 def make_folder(path: Path) -> None:
-    """Make `path` and the folders above it; raises OutputError."""
+    """Makes `path` and the folders above it; raises OutputError."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -108,7 +108,7 @@ def make_folder(path: Path) -> None:
 
 
 def check_folder_free(path: Path, *, overwrite: bool | None) -> None:
-    """Refuse (`output.exists`) a folder that holds something and may not be replaced.
+    """Refuses (`output.exists`) a folder that holds something and may not be replaced.
 
     Even `overwrite` replaces only an earlier base package: a folder whose manifest lists all
     that is in it.
@@ -132,7 +132,7 @@ def _is_package(path: Path) -> bool:
 
 
 def check_file_writable(path: Path) -> None:
-    """Refuse early, before minutes of work, a file whose folder cannot be written to."""
+    """Refuses early, before minutes of work, a file whose folder cannot be written to."""
     if kind_at(path) == "folder":
         raise OutputError(
             Code.OUTPUT_UNWRITABLE, f"{path} is a folder; expected the name of a file"
@@ -150,9 +150,9 @@ def check_file_writable(path: Path) -> None:
 
 
 def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path | None]) -> None:
-    """Refuse (`output.same`) files to write of one name, or that are or lie in an input.
+    """Refuses (`output.same`) outputs of one name, or that would replace or lie in an input.
 
-    `outputs` are by the option that names them.
+    `outputs` has each file to write under the option that names it.
     """
     taken: dict[str, str] = {}
     sources = {os.path.realpath(path) for path in inputs if path is not None}
@@ -170,14 +170,14 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path | No
 
 
 def is_special(path: Path) -> bool:
-    """Whether it is there and neither a file nor a folder."""
+    """Says whether something is at `path` that is neither a file nor a folder."""
     return kind_at(path) == "other"
 
 
 def kind_at(path: Path) -> str | None:
-    """What is there: `file`, `folder` or `other`.
+    """Tells whether a `file`, a `folder` or something `other` is at `path`.
 
-    None where nothing is, or can be seen: a name that is too long, in a closed folder.
+    It is None where nothing is, or can be seen: a name that is too long, in a closed folder.
     """
     try:
         mode = path.stat().st_mode
@@ -187,7 +187,7 @@ def kind_at(path: Path) -> str | None:
 
 
 def output_error(path: Path, error: OSError) -> OutputError:
-    """The refusal that fits an operating-system error on writing `path`."""
+    """Makes the refusal that fits an operating-system error on writing `path`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return OutputError(
             Code.OUTPUT_DISK_FULL, f"no space left to write {path}; nothing was kept"

@@ -1,4 +1,4 @@
-"""Byte sizes as people write them: `16KiB`, `1.5MB`, `4096`."""
+"""Reads and writes byte sizes as people do: `16KiB`, `1.5MB`, `4096`."""
 
 import re
 
@@ -19,7 +19,11 @@ _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", re.IGNORECASE)
 
 
 def parse_size(text: str) -> int:
-    """Bytes of a size such as `16KiB` or `1.5MB`; raises InputError `input.size`."""
+    """Reads a size such as `16KiB` or `1.5MB` as bytes; raises InputError `input.size`.
+
+    >>> parse_size("16KiB"), parse_size("1.5MB")
+    (16384, 1500000)
+    """
     match = _SIZE.fullmatch(text)
     if match is None or match[2].lower() not in _UNITS:
         raise InputError(
@@ -32,7 +36,11 @@ def parse_size(text: str) -> int:
 
 
 def format_size(size: float) -> str:
-    """`size` bytes for people: `812 B`, `15.9 KiB`, `1.4 MiB`."""
+    """Writes `size` bytes for people.
+
+    >>> format_size(812), format_size(16_282), format_size(1_468_006)
+    ('812 B', '15.9 KiB', '1.4 MiB')
+    """
     for unit in ("B", "KiB", "MiB"):
         if abs(size) < 1024:
             return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"

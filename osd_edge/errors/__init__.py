@@ -38,93 +38,182 @@ __all__ = [
 
 
 def shown(text: str, length: int = 80) -> str:
-    """Text from a file or another program, fit for a message: one line, cut, no control codes.
+    """Makes text of a file or another program fit for a message: one line, cut, no control codes.
 
     A file may come from anywhere, and a terminal obeys escape sequences that it is shown.
+
+    >>> shown("a text that goes on", 11)
+    'a text tha…'
     """
     cut = text if len(text) <= length else text[: length - 1] + "…"
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in cut)
 
 
 class OsdEdgeError(Exception):
-    """The base of all refusals. `code` is stable, for programs; the message is for people.
+    """The base of all refusals: catch it to handle whatever OSD Edge refuses.
 
+    Args:
+        code: Why, as a member of `Code`: stable, for programs.
+        message: What was expected, what was found and what to do, for people.
+
+    >>> from osd_edge import OsdEdgeError, read_bundle
     >>> try:
-    ...     raise InputError(Code.INPUT_SIZE, "expected a size such as 16KiB, found 'x'")
+    ...     read_bundle(b"PK")
     ... except OsdEdgeError as error:
     ...     print(error.code, "-", error)
-    input.size - expected a size such as 16KiB, found 'x'
+    bundle.too-short - expected at least 8 bytes, found 2: not a task bundle
     """
 
     kind: ClassVar[str] = ""  # of the codes that the class carries
 
     def __init__(self, code: Code, message: str) -> None:
-        """Take a member of the table of codes, of the class's own kind, and a message."""
+        """Takes a member of the table of codes, of the class's own kind, and a message."""
         assert code.kind == self.kind, f"{type(self).__name__} does not carry {code}"
         super().__init__(message)
         self.code = code
 
     def __reduce__(self) -> tuple[type["OsdEdgeError"], tuple[Code, str]]:
-        """Rebuild the error in another process, such as the caller of a worker."""
+        """Rebuilds the error in another process, such as the caller of a worker."""
         return type(self), (self.code, str(self))
 
 
 class BundleError(OsdEdgeError):
-    """A task bundle is damaged, of an unknown version, or of another base."""
+    """A task bundle is damaged, of an unknown version, or of another base.
+
+    >>> from pathlib import Path
+    >>> from osd_edge import BundleError, read_bundle_file
+    >>> try:
+    ...     read_bundle_file(Path("no-such.osd.safetensors"))
+    ... except BundleError as error:
+    ...     print(error.code)
+    bundle.missing
+    """
 
     kind = "bundle"
 
 
 class BaseError(OsdEdgeError):
-    """A base package is damaged, incomplete or of an unknown version."""
+    """A base package is damaged, incomplete or of an unknown version.
+
+    >>> from pathlib import Path
+    >>> from osd_edge import BaseError, read_manifest
+    >>> try:
+    ...     read_manifest(Path("no-such-folder"))
+    ... except BaseError as error:
+    ...     print(error.code)
+    base.missing
+    """
 
     kind = "base"
 
 
 class ModelError(OsdEdgeError):
-    """A base or fine-tuned checkpoint cannot be exported."""
+    """A base or fine-tuned checkpoint cannot be exported.
+
+    >>> from osd_edge import Code, ModelError
+    >>> ModelError(Code.MODEL_TENSOR, "model.safetensors lacks 'classifier.weight'").code
+    <Code.MODEL_TENSOR: 'model.tensor'>
+    """
 
     kind = "model"
 
 
 class DataError(OsdEdgeError):
-    """A calibration or test file cannot be used."""
+    """A calibration or test file cannot be used.
+
+    >>> from pathlib import Path
+    >>> from osd_edge import DataError, read_examples
+    >>> try:
+    ...     read_examples(Path("no-such.tsv"))
+    ... except DataError as error:
+    ...     print(error.code)
+    data.missing
+    """
 
     kind = "data"
 
 
 class ReportError(DataError):
-    """A report of a measurement cannot be read, or breaks a rule of its schema."""
+    """A report of a measurement cannot be read, or breaks a rule of its schema.
+
+    >>> from pathlib import Path
+    >>> from osd_edge import ReportError
+    >>> from osd_edge.device_tests import read_report
+    >>> try:
+    ...     read_report(Path("no-such.json"))
+    ... except ReportError as error:
+    ...     print(error.code)
+    report.missing
+    """
 
     kind = "report"
 
 
 class BudgetError(OsdEdgeError):
-    """A budget is malformed or too small."""
+    """A budget for a task is malformed, or too small for any bundle of it.
+
+    >>> from osd_edge import BudgetError, Code
+    >>> BudgetError(Code.BUDGET_TOO_SMALL, "expected at least 812 B, found 100 B").code
+    <Code.BUDGET_TOO_SMALL: 'budget.too-small'>
+    """
 
     kind = "budget"
 
 
 class TaskError(OsdEdgeError):
-    """A task name is unknown to the session, or already taken."""
+    """A session does not have the task, or the task cannot do what is asked of it.
+
+    >>> from osd_edge import TaskError
+    >>> from osd_edge.runtime import EdgeSession
+    >>> try:
+    ...     EdgeSession("base").activate("no-such-task")
+    ... except TaskError as error:
+    ...     print(error.code)
+    task.unknown
+    """
 
     kind = "task"
 
 
 class InputError(OsdEdgeError):
-    """An argument or a run input has the wrong kind or shape."""
+    """An argument or an input of a run has the wrong kind or shape.
+
+    >>> from dataclasses import replace
+    >>> from pathlib import Path
+    >>> from osd_edge import InputError, read_bundle_file, write_bundle
+    >>> bundle = read_bundle_file(Path("colours.osd.safetensors"))
+    >>> try:
+    ...     write_bundle(replace(bundle, task="no name of a task"))
+    ... except InputError as error:
+    ...     print(error.code)
+    input.task-name
+    """
 
     kind = "input"
 
 
 class OutputError(OsdEdgeError):
-    """A file or folder could not be written."""
+    """A file or folder could not be written.
+
+    >>> from pathlib import Path
+    >>> from osd_edge import Example, OutputError, write_tsv
+    >>> try:
+    ...     write_tsv([Example("a film of real charm", "positive")], Path("no-such-folder/x.tsv"))
+    ... except OutputError as error:
+    ...     print(error.code)
+    output.unwritable
+    """
 
     kind = "output"
 
 
 class DeviceError(OsdEdgeError):
-    """A device cannot be reached, built or used."""
+    """A device cannot be reached, built or used.
+
+    >>> from osd_edge import Code, DeviceError
+    >>> DeviceError(Code.DEVICE_UNREACHABLE, "no route to 192.0.2.1").code
+    <Code.DEVICE_UNREACHABLE: 'device.unreachable'>
+    """
 
     kind = "device"
 

@@ -11,6 +11,11 @@ from enum import StrEnum
 class Code(StrEnum):
     """A stable code of a refusal; equal to its text, with its meaning beside it.
 
+    Attributes:
+        kind: The part before the dot, which names the error class.
+        meaning: What the code says, in words.
+
+    >>> from osd_edge import Code
     >>> Code.BUNDLE_DIGEST == "bundle.digest", Code.BUNDLE_DIGEST.kind
     (True, 'bundle')
     >>> Code.BUDGET_MALFORMED.meaning
@@ -20,7 +25,7 @@ class Code(StrEnum):
     meaning: str
 
     def __new__(cls, text: str, meaning: str) -> "Code":
-        """A member of the table: the code's text, and its meaning as the docs give it."""
+        """Makes a member of the table, of the code's text and its meaning as the docs give it."""
         member = str.__new__(cls, text)
         member._value_ = text
         member.meaning = meaning
@@ -28,7 +33,7 @@ class Code(StrEnum):
 
     @property
     def kind(self) -> str:
-        """What is refused, the part before the dot: `bundle`, `base`, `model` and so on."""
+        """The part before the dot, what is refused: `bundle`, `base`, `model` and so on."""
         return self.value.partition(".")[0]
 
     # Task bundles, in the order of the checks

@@ -1,4 +1,4 @@
-"""The safetensors container: strict reading and deterministic writing.
+"""Reads the safetensors container strictly, and writes it deterministically.
 
 The layout is safetensors' own (8-byte header length, JSON header, tensor data), so any
 safetensors reader opens a bundle. It is read here because each refusal needs its own stable
@@ -28,11 +28,11 @@ _BLANK = "0" * 64
 
 
 def pack(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
-    """Bytes of a safetensors file, with the digest filled in under `osd.sha256`.
+    """Writes a safetensors file as bytes, with the digest filled in under `osd.sha256`.
 
     Tensors with wide elements come first, so that every tensor is aligned.
     """
-    # The digest comes first: a fingerprint of zeros must not be taken for its place.
+    # The digest comes first: a fingerprint of zeros must not be taken for it.
     rest = {key: value for key, value in metadata.items() if key != DIGEST_KEY}
     header: dict[str, object] = {"__metadata__": {DIGEST_KEY: _BLANK, **rest}}
     chunks = []
@@ -54,10 +54,10 @@ def pack(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
 
 
 def read_header(data: bytes) -> tuple[dict[str, str], dict[str, Any], int]:
-    """Metadata, unchecked tensor entries, and the offset of the data section of a file.
+    """Reads a file's metadata, unchecked tensor entries, and the offset of its data section.
 
-    Raises BundleError. Apart from `read_tensors`, so that a file of a later version is refused
-    for its version, whatever its tensors look like.
+    Raises BundleError. `read_tensors` comes later, so that a file of a later version is refused for
+    its version, whatever its tensors look like.
     """
     if len(data) < 8:
         raise BundleError(
@@ -79,7 +79,7 @@ def read_header(data: bytes) -> tuple[dict[str, str], dict[str, Any], int]:
 
 
 def check_digest(data: bytes, metadata: Mapping[str, str]) -> None:
-    """Refuse a file whose bytes differ from those that were written.
+    """Refuses a file whose bytes differ from those that were written.
 
     The digest is sha256 over the whole file, with the 64 digits of the digest itself as zeros.
     """
@@ -100,7 +100,7 @@ def check_digest(data: bytes, metadata: Mapping[str, str]) -> None:
 
 
 def parse_json(text: str) -> Any:
-    """Strict JSON: what Python alone accepts raises ValueError too.
+    """Parses strict JSON; raises ValueError also for what Python alone accepts.
 
     That is: a key twice in one object, NaN, half of a surrogate pair, nesting without end.
     """
@@ -145,7 +145,7 @@ def _integer(text: str) -> int | float:
 
 
 def read_tensors(data: bytes, entries: Mapping[str, Any], start: int) -> dict[str, Array]:
-    """Tensors as read-only views of `data`, every offset checked; raises BundleError.
+    """Reads tensors as read-only views of `data`, every offset checked; raises BundleError.
 
     Neither the digest nor the meaning of anything is checked here.
     """

@@ -1,4 +1,4 @@
-"""A head: what only the task has. Pooling, then linear layers, then a kind of answer.
+"""The head of a task: pooling, then linear layers, then a kind of answer.
 
 The kinds are in `kinds`. A head is applied in numpy to the hidden states of the base, so that a
 device needs no graph for it.
@@ -20,9 +20,10 @@ NORM_EPSILON = 1e-5  # added to the variance in `gelu-norm`
 
 @dataclass(frozen=True)
 class HeadLayer:
-    """y = activation(x Wᵀ + b), W either `weight` `[n, d]` or the product U Vᵀ of `u` and `v`.
+    """A linear layer of a head, y = activation(x Wᵀ + b).
 
-    `u` is `[k, n]` and `v` `[k, d]`, one row for each rank; `bias` is `[n]` or None.
+    W is `weight` `[n, d]`, or uᵀ v of the factors `u` `[k, n]` and `v` `[k, d]`, one row for each
+    rank. `bias` is `[n]` or None.
     """
 
     n: int
@@ -34,7 +35,7 @@ class HeadLayer:
     v: Floats | None = None
 
     def dense(self) -> Floats:
-        """The layer's matrix `[n, d]`."""
+        """Gives the layer's matrix `[n, d]`, multiplied out."""
         if self.weight is not None:
             return self.weight
         assert self.u is not None and self.v is not None
@@ -43,7 +44,7 @@ class HeadLayer:
 
 @dataclass(frozen=True)
 class Head:
-    """Decoded head: `pooling` of the hidden states, `layers` in order, and the answer's `kind`.
+    """A decoded head: `pooling` of the hidden states, `layers` in order, and the answer's `kind`.
 
     With `normalize`, which only embeddings have, the outputs are divided by their length.
     """
@@ -57,9 +58,9 @@ class Head:
 def apply_head(
     head: Head, hidden: Floats, mask: NDArray[Any] | None, pooled: Floats | None
 ) -> Floats:
-    """Logits `[batch, labels]` from hidden states `[batch, tokens, hidden]`.
+    """Computes logits `[batch, labels]` from hidden states `[batch, tokens, hidden]`.
 
-    `[batch, tokens, labels]` where the pooling is `none`: padding has logits that mean nothing.
+    They are `[batch, tokens, labels]` where the pooling is `none`: those of padding mean nothing.
     `mask` `[batch, tokens]` is 1 where there is a token (None: everywhere); `pooled` is the base's
     own pooler output `[batch, hidden]`, which only the pooling `pooler` needs.
     """
@@ -80,14 +81,14 @@ def apply_head(
 
 
 def softmax(logits: Floats) -> Floats:
-    """Scores `[batch, labels]` that add up to 1 in each row."""
+    """Turns logits into scores `[batch, labels]` that add up to 1 in each row."""
     exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
     scores: Floats = exponentials / exponentials.sum(axis=-1, keepdims=True)
     return scores
 
 
 def sigmoid(logits: Floats) -> Floats:
-    """Scores of each label by itself, between 0 and 1."""
+    """Turns logits into scores of each label by itself, between 0 and 1."""
     scores: Floats = (0.5 * (1 + np.tanh(logits / 2))).astype(np.float32)
     return scores
 

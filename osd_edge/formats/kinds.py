@@ -1,4 +1,4 @@
-"""The kinds of task that a bundle may be of, and what the format says of each.
+"""The kinds of task that a bundle may be of, and the facts that the format states of each.
 
 What a kind means when a model is trained or scored is in `osd_edge.exporters.kinds`, how its logits
 become an answer in `osd_edge.runtime.kinds`. A new kind is an object in each of the three tables.
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TaskKind:
-    """What the bundle format says of one kind of task.
+    """One kind of task, as the bundle format knows it.
 
     With `per_token` every token has logits of its own, and the head's pooling is `none`. A kind
     that gives a `vector` has no labels, may do without layers, and says whether the vector is

@@ -1,1 +1,1 @@
-"""The HTTP server of the phone page."""
+"""Serves the phone page with a base package and task bundles over HTTP; it runs no task."""

@@ -1,4 +1,4 @@
-"""Answers that stand in a context: the likeliest spans between a start and an end."""
+"""The kind `spans`: answers that stand in a context, between a likely start and a likely end."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osd_edge.formats.heads import Floats
+from osd_edge.runtime.kinds.base import AskedTask, Entry, Kind, Request
+from osd_edge.runtime.text import check_texts
 from osd_edge.runtime.windows import Run, Windows
 
 _EXCLUDED = -10_000.0  # the logit of a token that is not of the context
@@ -15,10 +17,20 @@ _EXCLUDED = -10_000.0  # the logit of a token that is not of the context
 
 @dataclass(frozen=True)
 class Span:
-    """An answer: characters `start` to `end` of the context, and its score.
+    """A part of a text that answers a question, as `EdgeSession.answer` gives it.
 
-    The score is the product of the chances of start and end, added up over windows that give
-    the same text.
+    Attributes:
+        text: the answer.
+        score: the chance of its start times that of its end, added up over the windows that give
+            the same text.
+        start: where in the text it begins, in characters.
+        end: where it ends: the first character that is not of it.
+
+    Example:
+        >>> context = "Ada lives in Paris"
+        >>> span = Span(text="in Paris", score=0.9, start=10, end=18)
+        >>> context[span.start : span.end] == span.text
+        True
     """
 
     text: str
@@ -27,10 +39,33 @@ class Span:
     end: int
 
 
-def answer(
+class Spans(Kind):
+    """Answers to a question, cut out of the texts."""
+
+    name = "spans"
+    verb = "answer"
+    takes_question = True
+
+    def answers(self, task: AskedTask, request: Request) -> list[list[Span]]:
+        """Finds the likeliest answer to the question in each text, however long."""
+        assert request.question is not None  # check_request refuses such a request
+        check_texts(request.texts)
+        windows = Windows(task.encoder, request.max_length)
+        return [find_spans(request.question, text, windows, task.logits) for text in request.texts]
+
+    def entries(self, text: str, answer: list[Span]) -> list[Entry]:
+        """An entry for each span, which is its label."""
+        return [
+            {"text": text, "label": span.text, "score": span.score}
+            | {"start": span.start, "end": span.end}
+            for span in answer
+        ]
+
+
+def find_spans(
     question: str, context: str, windows: Windows, run: Run, *, top: int = 1, max_tokens: int = 15
 ) -> list[Span]:
-    """The `top` best answers of at most `max_tokens` tokens, cut at whole words."""
+    """Finds the `top` best answers of at most `max_tokens` tokens, cut at whole words."""
     found: dict[str, Span] = {}
     for window, logits in windows.logits(windows.of_context(question, context), run):
         for first, last, score in _best(window, logits, 2 * top + 10, max_tokens):
@@ -46,7 +81,7 @@ def answer(
 def _best(
     window: Any, logits: Floats, count: int, max_tokens: int
 ) -> Iterator[tuple[int, int, float]]:
-    """First token, last token and score of the likeliest spans in one window."""
+    """Finds the likeliest spans in one window: first token, last token and score of each."""
     allowed = np.array([sequence == 1 for sequence in window.sequence_ids])
     # The first token is where models point that find no answer: it takes its share of chances.
     softened = allowed.copy()
@@ -64,7 +99,7 @@ def _best(
 
 
 def _characters(window: Any, first: int, last: int) -> tuple[int, int]:
-    """Where the words of two tokens begin and end in the context."""
+    """Where in the context the first token's word begins, and the last one's ends."""
     words = window.token_to_word(first), window.token_to_word(last)
     if None in words:
         return int(window.offsets[first][0]), int(window.offsets[last][1])

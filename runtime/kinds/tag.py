@@ -1,12 +1,14 @@
-"""Tags of a text: the parts of it to which a label of the task applies."""
+"""The kind `token-labels`: tags of a text, the parts of it to which a label applies."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from osd_edge.formats.heads import Floats, softmax
+from osd_edge.runtime.kinds.base import AskedTask, Entry, Kind, Request
+from osd_edge.runtime.text import check_texts
 from osd_edge.runtime.windows import Run, Windows
 
 OUTSIDE = "O"
@@ -14,7 +16,21 @@ OUTSIDE = "O"
 
 @dataclass(frozen=True)
 class Tag:
-    """A part of a text, characters `start` to `end`, its label without B- or I-, and a score."""
+    """A part of a text to which a label applies, as `EdgeSession.tag` gives it.
+
+    Attributes:
+        label: the label, without the B- or I- that it may begin with.
+        score: the chance of the label, 0 to 1, on average over the part's tokens.
+        start: where in the text the part begins, in characters.
+        end: where it ends: the first character that is not of it.
+        text: the part itself.
+
+    Example:
+        >>> text = "Ada lives in Paris"
+        >>> tag = Tag(label="PLACE", score=0.98, start=13, end=18, text="Paris")
+        >>> text[tag.start : tag.end] == tag.text
+        True
+    """
 
     label: str
     score: float
@@ -25,7 +41,7 @@ class Tag:
 
 @dataclass(frozen=True)
 class _Token:
-    """A token in its text: characters, the word it is of, and the scores of all labels."""
+    """A token in its text: its characters, the word it is of, and the scores of all labels."""
 
     start: int
     end: int
@@ -33,10 +49,27 @@ class _Token:
     scores: Floats
 
 
-def tag(
+class TokenLabels(Kind):
+    """One label of several for each token, merged into tags."""
+
+    name = "token-labels"
+    verb = "tag"
+
+    def answers(self, task: AskedTask, request: Request) -> list[list[Tag]]:
+        """Tags each text, however long."""
+        check_texts(request.texts)
+        windows = Windows(task.encoder, request.max_length)
+        return [find_tags(text, windows, task.logits, task.labels) for text in request.texts]
+
+    def entries(self, text: str, answer: list[Tag]) -> list[Entry]:
+        """An entry for each tag, whose own text is its part."""
+        return [asdict(tag) | {"part": tag.text, "text": text} for tag in answer]
+
+
+def find_tags(
     text: str, windows: Windows, run: Run, labels: Sequence[str], *, words: bool = False
 ) -> list[Tag]:
-    """The tags of `text` in order.
+    """Finds the tags of `text`, in order.
 
     Tokens next to each other with the same label are one tag, unless the second begins with B-.
     With `words` the first token of a word speaks for all of it. A token in two windows is judged
@@ -64,7 +97,7 @@ def tag(
 
 
 def _tokens(windows: Iterator[tuple[Any, Floats]]) -> list[_Token]:
-    """The tokens of all windows, each once, in the order of the text."""
+    """Collects the tokens of all windows, each once, in the order of the text."""
     found: dict[tuple[int, int, int], tuple[int, _Token]] = {}
     for window, logits in windows:
         scores = softmax(logits)
@@ -81,6 +114,7 @@ def _tokens(windows: Iterator[tuple[Any, Floats]]) -> list[_Token]:
 
 
 def _by_word(tokens: Sequence[_Token]) -> list[list[_Token]]:
+    """Groups tokens that are next to each other and of one word."""
     groups: list[list[_Token]] = []
     for token in tokens:
         if groups and token.word is not None and groups[-1][-1].word == token.word:
@@ -91,7 +125,7 @@ def _by_word(tokens: Sequence[_Token]) -> list[list[_Token]]:
 
 
 def _split(label: str) -> tuple[str, str]:
-    """`B-PER` as B and PER; a label of another form continues like I-."""
+    """Splits `B-PER` into B and PER; a label of another form is taken as one of I-."""
     if label[:2] in ("B-", "I-"):
         return label[0], label[2:]
     return "I", label

@@ -1,5 +1,6 @@
 """The command line from two checkpoints to an answer, and what its files hold."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -8,11 +9,12 @@ from pathlib import Path
 import pytest
 import safetensors.numpy
 
-from osd_edge.cli import options
+from osd_edge.cli.export import export
 from osd_edge.exporters import TaskExporter, export_task
 from osd_edge.exporters.methods.budget import VALUE_BITS
-from osd_edge.exporters.methods.paper import selection as methods
-from osd_edge.formats.bundle.model import VALUE_TYPES
+from osd_edge.exporters.methods.options import TaskOptions
+from osd_edge.exporters.methods.registry import exported
+from osd_edge.formats.bundle.plain import VALUE_TYPES
 from osd_edge.formats.bundle.reader import read_bundle_file
 from tests.support import tiny
 from tests.support.command_line import run_cli
@@ -161,5 +163,9 @@ def test_chosen_sites_get_the_only_branches(
 
 
 def test_the_command_line_offers_what_the_exporters_know() -> None:
-    assert options.METHODS == methods.METHODS
-    assert set(options.VALUES) == set(VALUE_TYPES) == set(VALUE_BITS)
+    shown = {option.name: option for option in export.commands["task"].params}
+    for method in exported():
+        assert shown["method"].type.convert(method, None, None) == method
+    fields = {field.name for field in dataclasses.fields(TaskOptions)} - {"head"}
+    assert fields <= set(shown)
+    assert set(VALUE_TYPES) == set(VALUE_BITS)

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from osd_edge.exporters import export_base
-from osd_edge.formats.bundle.model import write_bundle
 from osd_edge.formats.bundle.reader import read_bundle_file
+from osd_edge.formats.bundle.writer import write_bundle
 from osd_edge.formats.package.manifest import MANIFEST, WEIGHTS
 from tests.support import tiny
 from tests.support.command_line import run_cli

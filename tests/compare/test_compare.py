@@ -16,6 +16,7 @@ from osd_edge.exporters.compare.peers.bundles import restore_bundle
 from osd_edge.exporters.models.fine_tuned import open_fine_tuned
 from osd_edge.exporters.scoring.task_model import TaskModel
 from osd_edge.exporters.scoring.text_set import TextSet
+from osd_edge.exporters.scoring.weight_sets import Dense
 from osd_edge.runtime import EdgeSession
 from tests.support import tiny
 from tests.support.command_line import run_cli
@@ -184,8 +185,8 @@ def test_the_device_gives_the_logits_that_were_scored(
     pair = open_fine_tuned(tiny_models / "base", tiny_models / "first")
     model = TaskModel(pair.backbone, pair.tuned)
     restored = restore_bundle(tiny_bundles[0].read_bytes(), pair.backbone)
-    model.set_weights(restored.deltas, restored.head)
-    expected = TextSet(pair, examples).logits(model.module).numpy()
+    with model.at(Dense(restored.deltas, restored.head)) as module:
+        expected = TextSet(pair, examples).logits(module).numpy()
     session = EdgeSession(tiny_base)
     task = session.load(tiny_bundles[0])
     output = session.run(session.encode([e.text for e in examples]), task=task)

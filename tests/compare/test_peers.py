@@ -1,5 +1,6 @@
 """Peers: what is measured is what the bytes hold, within the budget."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,47 +9,60 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osd_edge.data.examples import read_examples
+from osd_edge.data.examples import Example, read_examples
 from osd_edge.errors import BudgetError
-from osd_edge.exporters.compare.peers import (
-    METHODS,
-    Restored,
-    Source,
-    find_methods,
-    golomb,
-    nibbles,
-)
+from osd_edge.exporters.compare.peers import golomb, nibbles
 from osd_edge.exporters.compare.peers.bitdelta import BitDelta
+from osd_edge.exporters.compare.peers.find import find_peer
+from osd_edge.exporters.compare.peers.fitting import Sample
+from osd_edge.exporters.compare.peers.peer import Restored
 from osd_edge.exporters.methods.budget import layer_bits, parse_budget
+from osd_edge.exporters.methods.options import TaskOptions
+from osd_edge.exporters.methods.registry import check_compared, compared
+from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.scoring.task_model import TaskModel
 from osd_edge.exporters.scoring.text_set import TextSet
+from osd_edge.exporters.scoring.weight_sets import LINEAR_ONLY, TUNED, Dense
 from tests.support import tiny
 
 pytestmark = pytest.mark.usefixtures("few_steps")
 
 
+METHODS = {name: find_peer(name) for name in compared()}
+
+
+def opened(base: Path, tuned: Path, examples: Sequence[Example]) -> Source:
+    return Source(TaskOptions(base=base, tuned=tuned, calibration=examples))
+
+
 @pytest.fixture(scope="module")
 def source(tiny_models: Path) -> Source:
-    return Source(
+    return opened(
         tiny_models / "base", tiny_models / "first", read_examples(tiny_models / "examples.tsv")
     )
 
 
+@pytest.fixture(scope="module")
+def model(source: Source) -> TaskModel:
+    assert source.model is not None
+    return source.model
+
+
 @pytest.mark.parametrize("name", METHODS)
-def test_files_alone_give_the_weights_back(source: Source, name: str) -> None:
+def test_files_alone_give_the_weights_back(source: Source, model: TaskModel, name: str) -> None:
     """Two readings of equal bytes agree, have every head parameter, and come near the delta."""
     method = METHODS[name]
     budget = parse_budget("r=8") if method.sized else None
     compressed = method.compress(source, budget)
     assert compressed.size == sum(map(len, compressed.files.values()))
     first, again = (
-        method.restore({n: bytes(d) for n, d in compressed.files.items()}, source.pair.backbone)
+        method.restore({n: bytes(d) for n, d in compressed.files.items()}, source.models.backbone)
         for _ in range(2)
     )
     if name == "head":  # which leaves the base as it is
         assert not first.deltas and first.over_base is not None
         return
-    assert set(first.head) == source.model.head_parameters
+    assert set(first.head) == model.head_parameters
     assert set(first.deltas) <= {layer.name for layer in source.layers}
     left = total = 0.0
     for layer in source.layers:
@@ -89,56 +103,60 @@ def test_what_is_too_small_is_named(source: Source, name: str) -> None:
     assert refused.value.code == "budget.too-small"
 
 
-def test_lossless_enough_peers_keep_the_logits(source: Source, tiny_models: Path) -> None:
-    texts = TextSet(source.pair, read_examples(tiny_models / "examples.tsv"))
-    source.model.set_linear_only()
-    expected = texts.logits(source.model.module)
+def test_lossless_enough_peers_keep_the_logits(
+    source: Source, model: TaskModel, tiny_models: Path
+) -> None:
+    texts = TextSet(source.models, read_examples(tiny_models / "examples.tsv"))
+    with model.at(LINEAR_ONLY) as module:
+        expected = texts.logits(module)
     for name in ("zstd", "lora"):
         budget = parse_budget("r=32") if METHODS[name].sized else None
         files = METHODS[name].compress(source, budget).files
-        restored = METHODS[name].restore(files, source.pair.backbone)
-        source.model.set_weights(restored.deltas, restored.head)
+        restored = METHODS[name].restore(files, source.models.backbone)
         # the tiny model's biases are shaken too, and no peer keeps those
-        biased = texts.logits(source.model.module)
+        with model.at(Dense(restored.deltas, restored.head)) as module:
+            biased = texts.logits(module)
         assert (biased - expected).abs().max() < 1e-2, name
 
 
-def test_texts_come_back_in_their_order(source: Source, tiny_models: Path) -> None:
+def test_texts_come_back_in_their_order(
+    source: Source, model: TaskModel, tiny_models: Path
+) -> None:
     examples = read_examples(tiny_models / "examples.tsv")
-    source.model.set_tuned()
-    together = TextSet(source.pair, examples).logits(source.model.module)
-    for row in (0, 7, 23):
-        alone = TextSet(source.pair, examples[row : row + 1]).logits(source.model.module)
-        assert torch.allclose(alone[0], together[row], atol=1e-5)
+    with model.at(TUNED) as module:
+        together = TextSet(source.models, examples).logits(module)
+        for row in (0, 7, 23):
+            alone = TextSet(source.models, examples[row : row + 1]).logits(module)
+            assert torch.allclose(alone[0], together[row], atol=1e-5)
 
 
-def test_distilling_lowers_the_loss(source: Source) -> None:
+def test_distilling_lowers_the_loss(source: Source, model: TaskModel) -> None:
     """Squared error of logits on the calibration set, with BitDelta's scales before and after."""
-    texts = TextSet(source.pair, source.examples)
-    source.model.set_tuned()
-    target = texts.logits(source.model.module)
+    texts = TextSet(source.models, source.examples)
+    with model.at(TUNED) as module:
+        target = texts.logits(module)
     losses = []
     for steps in (0, 60):
         method = BitDelta(steps)
         files = method.compress(source, None).files
-        restored = method.restore(files, source.pair.backbone)
-        source.model.set_weights(restored.deltas, restored.head)
-        losses.append(float((texts.logits(source.model.module) - target).square().mean()))
+        restored = method.restore(files, source.models.backbone)
+        with model.at(Dense(restored.deltas, restored.head)) as module:
+            losses.append(float((texts.logits(module) - target).square().mean()))
     assert losses[1] < 0.9 * losses[0]
 
 
 def test_divergence_is_of_the_weights_given(tiny_models: Path) -> None:
     """On a source that has computed nothing yet, too."""
     examples = read_examples(tiny_models / "examples.tsv")
-    fresh = Source(tiny_models / "base", tiny_models / "first", examples)
+    fresh = opened(tiny_models / "base", tiny_models / "first", examples)
     nothing = Restored({}, fresh.head())
-    first = fresh.divergence(nothing)
-    assert first == pytest.approx(fresh.divergence(nothing)) and first > 1e-3
+    first = fresh.shared(Sample).divergence(nothing)
+    assert first == pytest.approx(fresh.shared(Sample).divergence(nothing)) and first > 1e-3
 
 
 def test_bitdelta_starts_from_the_least_squares_scale(source: Source) -> None:
     method = BitDelta(0)
-    restored = method.restore(method.compress(source, None).files, source.pair.backbone)
+    restored = method.restore(method.compress(source, None).files, source.models.backbone)
     for layer in source.layers:
         delta, found = source.delta(layer.name), restored.deltas[layer.name]
         best = float((delta.abs().sum()) / delta.numel())
@@ -147,7 +165,7 @@ def test_bitdelta_starts_from_the_least_squares_scale(source: Source) -> None:
 
 def test_axis_signs_use_the_better_axis(source: Source) -> None:
     method = METHODS["axis-sign"]
-    restored = method.restore(method.compress(source, None).files, source.pair.backbone)
+    restored = method.restore(method.compress(source, None).files, source.models.backbone)
     for layer in source.layers:
         delta = source.delta(layer.name)
         left = float((restored.deltas[layer.name] - delta).square().sum())
@@ -161,19 +179,19 @@ def test_methods_work_where_the_head_is_not_the_pooler(tmp_path: Path) -> None:
     base = tiny.make_base("roberta", tmp_path / "base")
     tuned = tiny.make_tuned(base, tmp_path / "tuned")
     examples = read_examples(tiny.write_tsv(tmp_path / "examples.tsv", 8))
-    source = Source(base, tuned, examples)
-    model = TaskModel(source.pair.backbone, source.pair.tuned)
+    source = opened(base, tuned, examples)
+    model = TaskModel(source.models.backbone, source.models.tuned)
     for name in ("lora", "truncsvd-int4", "axis-sign", "zstd", "osd"):
         method = METHODS[name]
         compressed = method.compress(source, parse_budget("r=4") if method.sized else None)
-        restored = method.restore(compressed.files, source.pair.backbone)
-        model.set_weights(restored.deltas, restored.head)
-        assert "classifier.dense.weight" in restored.head
+        restored = method.restore(compressed.files, source.models.backbone)
+        with model.at(Dense(restored.deltas, restored.head)):
+            assert "classifier.dense.weight" in restored.head
 
 
 def test_an_unknown_method_is_answered_with_the_list() -> None:
     with pytest.raises(Exception, match="truncsvd-int4"):
-        find_methods(["lora", "lorra"])
+        check_compared(["lora", "lorra"])
 
 
 gaps = st.lists(st.integers(0, 5000), max_size=300).map(lambda x: np.array(x, np.int64))

@@ -21,12 +21,11 @@ from osd_edge.device_tests import Plan, Report, check_report, measure, read_repo
 from osd_edge.device_tests.__main__ import main
 from osd_edge.device_tests.devices import open_device
 from osd_edge.device_tests.gauges.scratch import file_system
-from osd_edge.device_tests.job.play import play
-from osd_edge.device_tests.job.process import play_apart
 from osd_edge.device_tests.job.sheet import Job
-from osd_edge.device_tests.plan import check_plan, processor_list, scenario_list
+from osd_edge.device_tests.plan import SCENARIOS, check_plan, processor_list, scenario_list
 from osd_edge.device_tests.report.schema import Scenario
-from osd_edge.device_tests.scenarios import SCENARIOS
+from osd_edge.device_tests.scenarios.play import play
+from osd_edge.device_tests.scenarios.process import play_in_process
 from osd_edge.errors import BundleError, Code, DeviceError, InputError, OsdEdgeError
 from osd_edge.formats.package.manifest import MANIFEST, PLAIN_MODEL
 from tests.support.command_line import run_cli
@@ -313,10 +312,10 @@ def test_processors_and_scenarios_are_lists() -> None:
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs processor affinity")
 def test_a_scenario_stays_on_its_processors(plan: Plan) -> None:
     processor = min(os.sched_getaffinity(0))
-    extra = play_apart(job(plan, "preflight", pin=(processor,)))["extra"]
+    extra = play_in_process(job(plan, "preflight", pin=(processor,)))["extra"]
     assert extra["machine"]["cpus_usable"] == 1
     with pytest.raises(InputError) as refused:
-        play_apart(job(plan, "preflight", pin=(100_000,)))
+        play_in_process(job(plan, "preflight", pin=(100_000,)))
     assert refused.value.code == "input.pin"
 
 
@@ -360,11 +359,11 @@ def test_the_end_of_a_process_is_told(plan: Plan, monkeypatch: pytest.MonkeyPatc
         with monkeypatch.context() as patch:
             patch.setattr(sys, "executable", str(script))
             with pytest.raises(DeviceError) as found:
-                play_apart(job(plan, "imports"))
+                play_in_process(job(plan, "imports"))
         assert found.value.code == code
     monkeypatch.setattr(sys, "executable", str(plan.scratch))
     with pytest.raises(DeviceError, match="no process could be started"):
-        play_apart(job(plan, "imports"))
+        play_in_process(job(plan, "imports"))
 
 
 @pytest.mark.skipif(file_system(Path("/dev/shm")) != "tmpfs", reason="needs a tmpfs")

@@ -15,7 +15,7 @@ from osd_edge.device_tests.emulated.cache import cache_folder, cached
 from osd_edge.device_tests.emulated.debian import MIRROR_VARIABLE, mirror
 from osd_edge.device_tests.emulated.initrd import make_initrd
 from osd_edge.device_tests.emulated.tools import check, find_tool
-from osd_edge.device_tests.gauges.many_models import open_one_by_one
+from osd_edge.device_tests.programs.many_models import open_one_by_one
 from osd_edge.device_tests.report.verdict import verdict_of
 from osd_edge.errors import Code, DeviceError, InputError, OutputError
 

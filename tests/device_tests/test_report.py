@@ -15,13 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osd_edge.device_tests.render import svg, tables_of, to_csv, to_html, to_markdown
+from osd_edge.device_tests import tables_of, to_csv, to_html, to_markdown
+from osd_edge.device_tests.render import svg
 from osd_edge.device_tests.render.charts import charts_of
 from osd_edge.device_tests.render.figures import digits
 from osd_edge.device_tests.report.check import check_report, parse_report, read_report
 from osd_edge.device_tests.report.compare import compare
 from osd_edge.device_tests.report.schema import SCHEMA, is_time, withhold_times
-from osd_edge.errors import DataError
+from osd_edge.errors import Code, DataError
 from tests.support.reports import made_up, part, scenario, spread
 
 DOC = (Path(__file__).parents[2] / "docs" / "bench-schema.md").read_text("utf-8")
@@ -196,9 +197,9 @@ def test_an_emulated_machine_cannot_report_a_time() -> None:
 
 def test_the_document_names_every_code_and_every_unit_of_time() -> None:
     source = (Path(__file__).parents[2] / "device_tests" / "report" / "check.py").read_text("utf-8")
-    assert set(re.findall(r'"(report\.[a-z]+)"', source)) == set(
-        re.findall(r"^\| `(report\.[a-z]+)` \|", DOC, re.MULTILINE)
-    )
+    raised = {Code[name] for name in re.findall(r"\bCode\.(REPORT_[A-Z]+)", source)}
+    assert raised == {code for code in Code if code.startswith("report.")}
+    assert raised == set(re.findall(r"^\| `(report\.[a-z]+)` \|", DOC, re.MULTILINE))
     for unit, marked in re.findall(r"^\| `(_[a-z_]+)` \| .*\| (yes)? ?\|$", DOC, re.MULTILINE):
         assert is_time(f"a{unit}") == bool(marked), unit
 
@@ -321,7 +322,7 @@ def test_ticks_are_few_and_reach_the_top(most: float) -> None:
 
 @given(st.lists(st.floats(0, 300), min_size=1, max_size=8))
 def test_labels_do_not_cover_each_other(places: list[float]) -> None:
-    moved = svg.spread_apart(places, 20, 0, 300)
+    moved = svg.space_labels(places, 20, 0, 300)
     ordered = sorted(moved)
     assert all(b - a >= 20 - 1e-6 for a, b in itertools.pairwise(ordered))
     assert ordered[0] >= -1e-6 and ordered[-1] <= 300 + 1e-6

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from osd_edge.cli.bench import describe, describe_comparison
-from osd_edge.device_tests.render import to_csv, to_html, to_markdown
+from osd_edge.device_tests import to_csv, to_html, to_markdown
 from osd_edge.device_tests.report.check import parse_report
 from osd_edge.device_tests.report.compare import compare
 from osd_edge.device_tests.report.schema import Report

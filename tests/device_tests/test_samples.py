@@ -12,13 +12,13 @@ from osd_edge.device_tests.gauges.rounds import Variant, measure_rounds
 from osd_edge.device_tests.gauges.samples import percentile, ratio_of, spread_of, trimmed_mean
 from osd_edge.device_tests.gauges.scratch import check_room, file_system, scratch_folder
 from osd_edge.device_tests.gauges.sensors import (
-    Reading,
+    SensorSnapshot,
     put_conditions,
     put_energy,
     read_energy,
     read_sensors,
 )
-from osd_edge.device_tests.inputs import token_ids
+from osd_edge.device_tests.job.inputs import token_ids
 from osd_edge.device_tests.job.sheet import Sheet
 from osd_edge.errors import OutputError
 
@@ -203,7 +203,9 @@ def test_a_raspberry_pi_tells_how_often_it_was_throttled(
     words: tuple[int, ...], times: int
 ) -> None:
     sheet = Sheet()
-    put_conditions(sheet, [Reading(None, None, None, word, None, None, None) for word in words], 0)
+    put_conditions(
+        sheet, [SensorSnapshot(None, None, None, word, None, None, None) for word in words], 0
+    )
     assert sheet.figures["throttled_count"] == times
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from osd_edge.data.progress import silent
 from osd_edge.device_tests.devices import open_device
-from osd_edge.device_tests.devices.platform import Platform
 from osd_edge.device_tests.devices.ssh_target import SshTarget, parse_target
+from osd_edge.device_tests.install.platform import Platform
 from osd_edge.device_tests.measure import keep_nothing
 from osd_edge.device_tests.plan import Plan
 from osd_edge.device_tests.report.schema import Report

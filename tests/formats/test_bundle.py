@@ -12,18 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from osd_edge.errors import BundleError, InputError
-from osd_edge.formats.bundle.model import (
+from osd_edge.formats.bundle.model import Bundle, StoredHead, task_name
+from osd_edge.formats.bundle.plain import (
     VALUE_TYPES,
-    Bundle,
     Matrix,
     PlainLayer,
     PlainSite,
-    StoredHead,
-    task_name,
-    write_bundle,
 )
 from osd_edge.formats.bundle.plain_factor import PlainFactor
 from osd_edge.formats.bundle.reader import read_bundle
+from osd_edge.formats.bundle.writer import write_bundle
 from osd_edge.formats.container import pack, read_header, read_tensors
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -12,19 +12,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from osd_edge.errors import BundleError
-from osd_edge.formats.bundle.coded import CodedLayer, CodedSite, coded_size, encode_part
+from osd_edge.formats.bundle.coded import CodedLayer, CodedSite
+from osd_edge.formats.bundle.coded_writer import coded_size, encode_part
 from osd_edge.formats.bundle.integers import IntegerLayer, IntegerMatrix, IntegerSite
-from osd_edge.formats.bundle.model import (
-    Bundle,
-    Matrix,
-    PlainLayer,
-    PlainSite,
-    StoredHead,
-    write_bundle,
-)
+from osd_edge.formats.bundle.model import Bundle, StoredHead
+from osd_edge.formats.bundle.plain import Matrix, PlainLayer, PlainSite
 from osd_edge.formats.bundle.plain_factor import PlainFactor
 from osd_edge.formats.bundle.reader import read_bundle
 from osd_edge.formats.bundle.summary import summarize
+from osd_edge.formats.bundle.writer import write_bundle
 from osd_edge.formats.coding.rows import decode_rows
 from osd_edge.formats.coding.scales import snap_scales
 from osd_edge.formats.container import pack, read_header, read_tensors
@@ -48,13 +44,13 @@ def scales(random: np.random.Generator, count: int) -> Array:
 
 
 def site(
-    random: np.random.Generator, place: int, n: int, d: int, k: int, scale: Array
+    random: np.random.Generator, index: int, n: int, d: int, k: int, scale: Array
 ) -> IntegerSite:
-    return IntegerSite(place, rows(random, (k, n)), rows(random, (k, d)), scale)
+    return IntegerSite(index, rows(random, (k, n)), rows(random, (k, d)), scale)
 
 
 def plainly(coded: IntegerSite) -> PlainSite:
-    """The same site with float32 values."""
+    """The site as one of float32 values."""
     u, v = coded.decode()
     return PlainSite(coded.site, PlainFactor.of(u), PlainFactor.of(v))
 
@@ -70,14 +66,14 @@ def layer(random: np.random.Generator, n: int, d: int, rank: int, bias: bool) ->
 @st.composite
 def bundles(draw: st.DrawFn) -> Bundle:
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    places = sorted(draw(st.sets(st.integers(0, 999), max_size=5)))
-    sizes = [draw(st.tuples(st.integers(1, 40), st.integers(1, 40))) for _ in places]
+    indices = sorted(draw(st.sets(st.integers(0, 999), max_size=5)))
+    sizes = [draw(st.tuples(st.integers(1, 40), st.integers(1, 40))) for _ in indices]
     ranks = [draw(st.integers(1, min(size))) for size in sizes]
     ends = np.cumsum(ranks)
-    parts = np.split(scales(random, sum(ranks)), ends[:-1]) if places else []
+    parts = np.split(scales(random, sum(ranks)), ends[:-1]) if indices else []
     sites = [
-        site(random, place, *size, k, scale)
-        for place, size, k, scale in zip(places, sizes, ranks, parts, strict=True)
+        site(random, index, *size, k, scale)
+        for index, size, k, scale in zip(indices, sizes, ranks, parts, strict=True)
     ]
     hidden, labels = draw(st.integers(1, 9)), draw(st.integers(1, 5))
     layers = (

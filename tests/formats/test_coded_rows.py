@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from osd_edge.errors import BundleError
-from osd_edge.formats.coding import tables as code_classes
+from osd_edge.formats.coding import tables
 from osd_edge.formats.coding.rows import MAX_INTEGER, decode_rows, encode_rows, row_bits
 from osd_edge.formats.coding.scales import scale_values, snap_scales
 
@@ -132,7 +132,7 @@ def plainly(data: bytes, sizes: Sequence[tuple[int, int]]) -> list[list[list[int
 
 
 def lists_of_the_page() -> tuple[list[int], list[int], list[list[int]]]:
-    """N, M and the tails' places, as the format page has them."""
+    """N, M and the tails' frequencies, as the format page has them."""
     numbers = re.search(r"^N  ([\d, \n]+)^M  ([\d, ]+)$", DOC, re.MULTILINE)
     assert numbers is not None
     tails = re.findall(r"^g = \d  ([\d, ]+)$", DOC, re.MULTILINE)
@@ -156,14 +156,14 @@ def test_so_it_does_with_lanes() -> None:
 
 def test_the_page_has_the_tables_of_the_source() -> None:
     nonzero, large, tails = lists_of_the_page()
-    assert (tuple(nonzero), tuple(large)) == (code_classes.NONZERO, code_classes.LARGE)
-    assert np.array_equal(tails, code_classes.TAIL_FREQUENCIES)
+    assert (tuple(nonzero), tuple(large)) == (tables.NONZERO, tables.LARGE)
+    assert np.array_equal(tails, tables.TAIL_FREQUENCIES)
     steps = re.findall(r"\b3f[89a-f][0-9a-f]{5}\b", DOC)
     assert steps == [f"{x:08x}" for x in scale_values(np.arange(16)).view(np.uint32)]
 
 
 def test_tables_are_whole_and_leave_a_bound() -> None:
-    for starts in (code_classes.pattern_starts(), code_classes.tail_starts()):
+    for starts in (tables.pattern_starts(), tables.tail_starts()):
         frequencies = np.diff(starts, axis=1)
         assert (starts[:, 0] == 0).all() and (starts[:, -1] == 4096).all()
         assert frequencies.min() >= 0 and frequencies.max() <= 4017
@@ -221,7 +221,7 @@ def test_nothing_is_decoded_that_its_bytes_cannot_hold() -> None:
 def test_a_valid_stream_is_far_from_the_bound() -> None:
     rows = [np.zeros((1, 4_000_000), np.int8)]
     data = coded(rows)
-    assert rows[0].size / code_classes.GROUP / data.size < 303
+    assert rows[0].size / tables.GROUP / data.size < 303
     assert same(decode_rows(data, shapes(rows)), rows)
 
 

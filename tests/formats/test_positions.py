@@ -24,7 +24,7 @@ def masks(draw: st.DrawFn) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
 def test_what_is_coded_decodes_to_itself(mask: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> None:
     count = int(mask.sum())
     code = np.frombuffer(positions.encode(mask), np.uint8)
-    assert code.size == positions.coded_bytes(mask.size, count)
+    assert code.size == positions.byte_count(mask.size, count)
     where = positions.decode(code, mask.size, count)
     expected = np.flatnonzero(mask)
     assert where is None if mask.all() else np.array_equal(expected, np.asarray(where))
@@ -39,13 +39,13 @@ def test_the_coding_is_the_smallest(slots: int, data: st.DataObject) -> None:
         sizes = {"dense": 0} | sizes
     # min takes the first of equals: dense, bitmap, indices
     assert positions.coding(slots, count) == min(sizes, key=lambda name: sizes[name])
-    assert positions.coded_bytes(slots, count) == min(sizes.values())
+    assert positions.byte_count(slots, count) == min(sizes.values())
 
 
 @given(st.integers(1, 300), st.data())
 def test_any_bytes_are_a_canonical_code_or_refused(slots: int, data: st.DataObject) -> None:
     count = data.draw(st.integers(0, min(slots, 20)))
-    size = positions.coded_bytes(slots, count)
+    size = positions.byte_count(slots, count)
     code = data.draw(st.binary(min_size=size, max_size=size))
     try:
         where = positions.decode(np.frombuffer(code, np.uint8), slots, count)
@@ -77,7 +77,7 @@ def test_any_bytes_are_a_canonical_code_or_refused(slots: int, data: st.DataObje
 def test_where_one_coding_gives_way_to_another(
     slots: int, count: int, kind: str, size: int
 ) -> None:
-    assert (positions.coding(slots, count), positions.coded_bytes(slots, count)) == (kind, size)
+    assert (positions.coding(slots, count), positions.byte_count(slots, count)) == (kind, size)
 
 
 def test_indices_lie_in_planes() -> None:

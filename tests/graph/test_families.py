@@ -13,6 +13,7 @@ from osd_edge.exporters import HeadOptions, export_base, export_task
 from osd_edge.exporters.models.families import known_families, load_family, parse_family
 from osd_edge.exporters.models.fine_tuned import open_fine_tuned
 from osd_edge.exporters.scoring.task_model import TaskModel
+from osd_edge.exporters.scoring.weight_sets import WithDelta
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.formats.package.manifest import WEIGHTS
 from osd_edge.runtime import EdgeSession
@@ -119,8 +120,8 @@ def test_task_equals_torch_with_decoded_delta(
     pair = open_fine_tuned(family / "base", family / "tuned")
     bundle = read_bundle_file(path)
     model = TaskModel(pair.backbone, pair.tuned)
-    model.set_delta(bundle.sites, bundle.head)
-    assert_task_equals(family, path, model.module)
+    with model.at(WithDelta(bundle.sites, bundle.head)) as module:
+        assert_task_equals(family, path, module)
 
 
 def test_a_coded_task_equals_torch(family: Path, tmp_path: Path) -> None:
@@ -138,8 +139,8 @@ def test_a_coded_task_equals_torch(family: Path, tmp_path: Path) -> None:
     pair = open_fine_tuned(family / "base", family / "tuned")
     bundle = read_bundle_file(path)
     model = TaskModel(pair.backbone, pair.tuned)
-    model.set_delta(bundle.sites, bundle.head)
-    assert_task_equals(family, path, model.module)
+    with model.at(WithDelta(bundle.sites, bundle.head)) as module:
+        assert_task_equals(family, path, module)
 
 
 def test_full_rank_gives_back_the_fine_tuned_model(family: Path, tmp_path: Path) -> None:

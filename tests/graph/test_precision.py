@@ -16,15 +16,18 @@ from onnx import TensorProto, helper, numpy_helper
 from osd_edge.data.examples import read_examples
 from osd_edge.errors import BaseError, DataError, InputError, TaskError
 from osd_edge.exporters import TaskExporter, export_base, export_task
+from osd_edge.exporters.methods.floor import Floor
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.fine_tuned import open_fine_tuned
 from osd_edge.exporters.models.rounding import BLOCK, as_stored, int4_blocks, int8_rows
-from osd_edge.exporters.scoring.calibration import Batch
+from osd_edge.exporters.scoring.batches import Batch
 from osd_edge.exporters.scoring.input_rounding import rounded
 from osd_edge.exporters.scoring.task_model import TaskModel
+from osd_edge.exporters.scoring.weight_sets import BASE, TUNED, WithDelta
 from osd_edge.formats.bundle.integers import IntegerLayer, IntegerMatrix, IntegerSite
-from osd_edge.formats.bundle.model import CODED, Bundle, StoredHead, write_bundle
+from osd_edge.formats.bundle.model import CODED, Bundle, StoredHead
 from osd_edge.formats.bundle.reader import read_bundle, read_bundle_file
+from osd_edge.formats.bundle.writer import write_bundle
 from osd_edge.formats.coding.scales import snap_scales
 from osd_edge.formats.package.manifest import MANIFEST, MODEL, PLAIN_MODEL, WEIGHTS, read_manifest
 from osd_edge.runtime import EdgeSession
@@ -181,17 +184,15 @@ def test_a_package_holds_the_weights_that_torch_is_given(
     if kind == "int8":
         # Layers round what they take by the same steps in both; a delta merged into the weight
         # would take rounded inputs too, which the device's branch does not.
-        model.set_delta(())
-        with torch.inference_mode():
-            states = model.module.base_model(**tokens).last_hidden_state.numpy()
+        with model.at(BASE) as module, torch.inference_mode():
+            states = module.base_model(**tokens).last_hidden_state.numpy()
         assert np.abs(session.run(inputs, task=None).hidden - states).max() < 1e-4
     logits = []
     for weights in (kind, "fp32"):
         model.weights = weights
-        model.set_delta(bundle.sites, bundle.head)
-        with torch.inference_mode():
-            logits.append(model.module(**tokens).logits.numpy())
-        model.set_tuned()
+        delta = WithDelta(bundle.sites, bundle.head)
+        with model.at(delta) as module, torch.inference_mode():
+            logits.append(module(**tokens).logits.numpy())
     found = session.run(inputs, task="t").logits
     assert found is not None
     right, unrounded = logits
@@ -286,7 +287,7 @@ def test_a_bundle_can_be_tuned_for_rounded_weights(
         assert report.base_weights == weights
         bundle = read_bundle_file(path)
         assert bundle.method.get("base_weights", "fp32") == weights
-        measured = exporter.coded_task(0).measured
+        measured = exporter.source.shared(Floor, 0).calibrated
         assert measured is not None
         measured.model.weights = kind
         divergences.append(divergence(measured.model, measured.calibration.batches, bundle))
@@ -296,11 +297,10 @@ def test_a_bundle_can_be_tuned_for_rounded_weights(
 
 def divergence(model: TaskModel, batches: Sequence[Batch], bundle: Bundle) -> float:
     """Of the bundle over the model's rounded base, from the fine-tuned model, in nats."""
-    with torch.inference_mode():
-        model.set_tuned()
-        right = [model.module(**batch.tokens).logits.log_softmax(-1) for batch in batches]
-        model.set_delta(bundle.sites, bundle.head)
-        found = [model.module(**batch.tokens).logits.log_softmax(-1) for batch in batches]
+    with model.at(TUNED) as module, torch.inference_mode():
+        right = [module(**batch.tokens).logits.log_softmax(-1) for batch in batches]
+    with model.at(WithDelta(bundle.sites, bundle.head)) as module, torch.inference_mode():
+        found = [module(**batch.tokens).logits.log_softmax(-1) for batch in batches]
     return float(sum((r.exp() * (r - f)).sum() for r, f in zip(right, found, strict=True)))
 
 

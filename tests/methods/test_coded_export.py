@@ -12,7 +12,10 @@ from transformers import AutoModelForSequenceClassification
 from osd_edge.data.examples import Example, read_examples
 from osd_edge.errors import BudgetError, DataError, InputError
 from osd_edge.exporters import TaskExporter, export_task
+from osd_edge.exporters.methods.floor import Floor
+from osd_edge.exporters.methods.osd_rd.bundles import RateDistortionBundles
 from osd_edge.exporters.scoring.task_model import TaskModel
+from osd_edge.exporters.scoring.weight_sets import TUNED, WithDelta
 from osd_edge.formats.bundle.model import StoredHead, StoredSite
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.runtime import EdgeSession
@@ -39,7 +42,7 @@ def test_a_bundle_is_within_its_budget_and_uses_it(
     report = exporter.export(path, budget=budget, refine=refine)
     assert report.size == path.stat().st_size
     if budget.startswith("r="):
-        allowed = float(budget[2:]) * 4 * sum(layer.n + layer.d for layer in exporter.layers)
+        allowed = float(budget[2:]) * 4 * sum(layer.n + layer.d for layer in exporter.source.layers)
         assert 0.5 * allowed < report.delta_size <= allowed
     else:
         most = {"1200": 1200, "2KiB": 2048, "6KiB": 6144}[budget]
@@ -58,7 +61,7 @@ def test_refinement_comes_nearer_to_the_fine_tuned_model(
 
 
 def test_without_training_one_factor_brings_the_answers_nearer(exporter: TaskExporter) -> None:
-    pipeline = exporter.coded_task(0).pipeline
+    pipeline = exporter.source.shared(RateDistortionBundles, 0).pipeline
     latents = pipeline.fitted(lambda integers: sum(site.k for site in integers.sites) <= 4)
     assert latents is not None
     amplified = pipeline.amplified(latents)
@@ -85,14 +88,13 @@ def _divergence_of(
     exporter: TaskExporter, sites: Sequence[StoredSite], head: StoredHead | None
 ) -> float:
     """On held-back rows, in nats."""
-    measured = exporter.coded_task(0).measured
+    measured = exporter.source.shared(Floor, 0).calibrated
     assert measured is not None
-    measured.model.set_tuned()
     batches = measured.calibration.batches
-    with torch.inference_mode():
-        expected = [measured.model.module(**b.tokens).logits.log_softmax(-1) for b in batches]
-        measured.model.set_delta(sites, head)
-        found = [measured.model.module(**b.tokens).logits.log_softmax(-1) for b in batches]
+    with measured.model.at(TUNED) as module, torch.inference_mode():
+        expected = [module(**b.tokens).logits.log_softmax(-1) for b in batches]
+    with measured.model.at(WithDelta(sites, head)) as module, torch.inference_mode():
+        found = [module(**b.tokens).logits.log_softmax(-1) for b in batches]
     return (
         float(sum((e.exp() * (e - f)).sum() for e, f in zip(expected, found, strict=True)))
         / measured.calibration.examples
@@ -125,7 +127,7 @@ def test_every_family_runs_as_torch_does(families: Families, family: str, tmp_pa
     rows = read_examples(tiny.write_tsv(tmp_path / "rows.tsv", 40))
     exporter = TaskExporter(made / "base", made / "tuned", calibration=rows)
     session = EdgeSession(made / "package")
-    model = TaskModel(exporter.pair.backbone, exporter.pair.tuned)
+    model = TaskModel(exporter.source.models.backbone, exporter.source.models.tuned)
     for method, refine in (("osd-rd", "codes"), ("osd-rd", "none"), ("head", None)):
         path = tmp_path / f"{method}.osd.safetensors"
         exporter.export(path, method=method, refine=refine, name="task")
@@ -141,11 +143,9 @@ def test_every_family_runs_as_torch_does(families: Families, family: str, tmp_pa
         if method == "head":
             continue
         bundle = read_bundle_file(path)
-        model.set_delta(bundle.sites, bundle.head)
-        with torch.inference_mode():
-            expected = model.module(
-                **{k: torch.from_numpy(v) for k, v in feeds.items()}
-            ).logits.numpy()
+        tokens = {k: torch.from_numpy(v) for k, v in feeds.items()}
+        with model.at(WithDelta(bundle.sites, bundle.head)) as module, torch.inference_mode():
+            expected = module(**tokens).logits.numpy()
         assert np.abs(output.logits - expected).max() < 1e-4 * max(1, np.abs(expected).max())
 
 

@@ -15,7 +15,8 @@ from osd_edge.exporters.methods.paper.importance import importance_scores
 from osd_edge.exporters.methods.paper.sparsify import magnitude_scores, sparsify
 from osd_edge.exporters.methods.stored.values import stored_site
 from osd_edge.exporters.models.fine_tuned import open_fine_tuned
-from osd_edge.exporters.scoring.calibrated_task import measure, read_calibration
+from osd_edge.exporters.scoring.calibrated_task import calibrated, read_calibration
+from osd_edge.exporters.scoring.weight_sets import Midpoint
 
 sizes = st.integers(2, 12)
 seeds = st.integers(0, 2**31)
@@ -111,7 +112,7 @@ def test_importance_is_the_damage_pushed_through_the_other_factor(tiny_models: P
     """Against Z formed whole, from gradients taken batch by batch at the midpoint."""
     pair = open_fine_tuned(tiny_models / "base", tiny_models / "first")
     examples = read_calibration(tiny_models / "examples.tsv", pair.labels)
-    measured = measure(pair, examples)
+    measured = calibrated(pair, examples)
     factors = factorize_sites(
         pair.backbone, pair.tuned, {layer.name: 3 for layer in pair.backbone.layers}
     )
@@ -120,14 +121,15 @@ def test_importance_is_the_damage_pushed_through_the_other_factor(tiny_models: P
     weight = measured.model.parameter(f"{name}.weight")
     base = pair.backbone.checkpoint.float32(f"{name}.weight")
     delta = pair.tuned.float32(f"{name}.weight") - base
-    assert torch.allclose(weight.detach(), base + delta / 2)
     z = torch.zeros_like(delta)
-    weight.requires_grad_(True)
-    for batch in measured.calibration.batches:
-        assert batch.labels is not None
-        logits = measured.model.module(**batch.tokens).logits
-        loss = torch.nn.functional.cross_entropy(logits, batch.labels, reduction="sum")
-        z += (torch.autograd.grad(loss, weight)[0] * delta).abs()
+    with measured.model.at(Midpoint(list(factors))) as module:
+        assert torch.allclose(weight.detach(), base + delta / 2)
+        weight.requires_grad_(True)
+        for batch in measured.calibration.batches:
+            assert batch.labels is not None
+            logits = module(**batch.tokens).logits
+            loss = torch.nn.functional.cross_entropy(logits, batch.labels, reduction="sum")
+            z += (torch.autograd.grad(loss, weight)[0] * delta).abs()
     u, v = factors[name].u, factors[name].v
     expected_u = u.abs() * (z @ v.abs().T).T
     expected_v = v.abs() * (z.T @ u.abs().T).T

@@ -11,7 +11,7 @@ from transformers import AutoModel
 
 from osd_edge.errors import OutputError
 from osd_edge.exporters import export_base, export_task
-from osd_edge.exporters.methods.osd_rd.coded_task import CodedTask
+from osd_edge.exporters.methods.floor import Floor
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.runtime import EdgeSession
 from tests.support import tiny
@@ -95,7 +95,7 @@ def test_a_file_is_written_when_all_else_is_done(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(CodedTask, "gain", interrupted)
+    monkeypatch.setattr(Floor, "gain", interrupted)
     with pytest.raises(KeyboardInterrupt):
         export_task(
             tiny_models / "base",

@@ -10,6 +10,7 @@ from osd_edge.data.examples import Example
 from osd_edge.errors import BudgetError
 from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.methods.frozen_head import fit_to
+from osd_edge.exporters.methods.gain import CurvePoint, Gain
 from osd_edge.exporters.methods.osd_rd.allocate import (
     coarsest_step,
     columns_at,
@@ -20,7 +21,7 @@ from osd_edge.exporters.methods.osd_rd.allocate import (
 from osd_edge.exporters.methods.osd_rd.compress import steps_for
 from osd_edge.exporters.methods.osd_rd.distillation import distillation_loss
 from osd_edge.exporters.methods.osd_rd.feedback import metric_of, shaped
-from osd_edge.exporters.methods.osd_rd.keep import CurvePoint, Gain, smallest_that_keeps
+from osd_edge.exporters.methods.osd_rd.keep import smallest_that_keeps
 from osd_edge.exporters.methods.osd_rd.mixtures import mixtures, training_texts
 from osd_edge.exporters.methods.osd_rd.rescale import rescaled
 from osd_edge.exporters.methods.osd_rd.statistics import Statistics, collect_statistics
@@ -28,8 +29,8 @@ from osd_edge.exporters.methods.osd_rd.whitening import roots, whitened_svd
 from osd_edge.exporters.methods.stored.integers import integer_layers, integer_sites
 from osd_edge.exporters.methods.stored.latents import Latent, Latents, quantize, shrunk
 from osd_edge.exporters.models.head_plan import HeadPlan
+from osd_edge.exporters.scoring.batches import Batch
 from osd_edge.exporters.scoring.calibrated_task import evenly_spaced
-from osd_edge.exporters.scoring.calibration import Batch
 from osd_edge.exporters.scoring.held_back import split
 from tests.support.matrices import damage, random, some_statistics
 

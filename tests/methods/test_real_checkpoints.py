@@ -13,6 +13,7 @@ from osd_edge.exporters.demo.minilm import minilm_folder
 from osd_edge.exporters.models.fine_tuned import open_fine_tuned
 from osd_edge.exporters.scoring.fine_tuned_accuracy import fine_tuned_accuracy
 from osd_edge.exporters.scoring.task_model import TaskModel
+from osd_edge.exporters.scoring.weight_sets import WithDelta
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.runtime import EdgeSession, evaluate
 from tests.support.shared import CHECKPOINTS, require_shared
@@ -75,14 +76,14 @@ def test_a_task_equals_torch_with_the_decoded_delta(
     pair = open_fine_tuned(minilm_folder(), tuned)
     bundle = read_bundle_file(path)
     model = TaskModel(pair.backbone, pair.tuned)
-    model.set_delta(bundle.sites, bundle.head)
     tokenizer = AutoTokenizer.from_pretrained(tuned)
     task = session.load(path)
     try:
         for texts in TEXTS:
             tokens = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
-            with torch.inference_mode():
-                expected = model.module(**tokens).logits.numpy()
+            delta = WithDelta(bundle.sites, bundle.head)
+            with model.at(delta) as module, torch.inference_mode():
+                expected = module(**tokens).logits.numpy()
             logits = session.run(session.encode(texts), task=task).logits
             assert logits is not None
             assert_close(logits, expected)

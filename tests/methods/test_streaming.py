@@ -14,6 +14,7 @@ from osd_edge.exporters.models import large as large_models
 from osd_edge.exporters.models.backbone import backbone_of
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.scoring.task_model import TaskModel
+from osd_edge.exporters.scoring.weight_sets import LINEAR_ONLY
 from tests.support.exports import export_bytes
 from tests.support.families import Families
 
@@ -58,11 +59,11 @@ def test_a_streamed_model_answers_and_learns_as_one_in_memory(tiny_models: Path)
     gradients = []
     for streamed in (False, True):
         model = TaskModel(backbone, tuned, streamed=streamed)
-        model.set_linear_only()
-        embeddings = model.module.get_input_embeddings().weight
-        embeddings.requires_grad_(True)
-        logits = model.module(**tokens).logits
-        gradients.append(torch.autograd.grad(logits.square().sum(), embeddings)[0])
-        held = sum(p.numel() for p in model.module.base_model.encoder.parameters())
+        with model.at(LINEAR_ONLY) as module:
+            embeddings = module.get_input_embeddings().weight
+            embeddings.requires_grad_(True)
+            logits = module(**tokens).logits
+            gradients.append(torch.autograd.grad(logits.square().sum(), embeddings)[0])
+            held = sum(p.numel() for p in module.base_model.encoder.parameters())
         assert (held < 1000) == streamed  # biases and LayerNorms alone
     assert torch.allclose(gradients[0], gradients[1], rtol=1e-5, atol=1e-7)

@@ -14,6 +14,7 @@ from osd_edge.errors import InputError, ModelError
 from osd_edge.exporters import HeadOptions, export_base, export_task
 from osd_edge.exporters.models.fine_tuned import open_fine_tuned
 from osd_edge.exporters.scoring.task_model import TaskModel
+from osd_edge.exporters.scoring.weight_sets import TUNED
 from osd_edge.runtime import EdgeSession
 from tests.support import tiny
 
@@ -85,8 +86,8 @@ def test_every_weight_is_the_one_that_peft_merges(way: Path) -> None:
     pair = open_fine_tuned(way / "base", None, adapters=[(way / "adapter", 1.0)])
     expected = dict(merged(way / "base", way / "adapter").named_parameters())
     model = TaskModel(pair.backbone, pair.tuned, pair.head)
-    model.set_tuned()
-    ours = dict(model.module.named_parameters())
+    with model.at(TUNED) as module:
+        ours = dict(module.named_parameters())
     assert len(ours) > 10
     for name, parameter in ours.items():
         theirs = expected[name]

@@ -27,6 +27,7 @@ print(sorted({{files[name] for name in loaded if name in files}}))
             "osd_edge.formats.bundle.reader, osd_edge.formats.package.manifest",
             {"osd-edge", "numpy"},
         ),
+        ("osd_edge.serve.catalogue, osd_edge.serve.server", {"osd-edge", "numpy"}),
         ("osd_edge.runtime", {"osd-edge", "numpy", "onnxruntime"}),
         ("osd_edge.device_tests", {"osd-edge", "numpy", "onnxruntime"}),
         ("osd_edge.cli.main", {"osd-edge", "click"}),

@@ -113,7 +113,7 @@ def test_an_installed_project_is_packed_into_the_same_wheel(environment: Path) -
     """So what is measured on another device is what is installed here."""
     code = """
 from pathlib import Path
-from osd_edge.device_tests.devices.own_wheel import own_wheel
+from osd_edge.device_tests.install.own_wheel import own_wheel
 Path("again").mkdir()
 print(own_wheel(Path("again")))
 """

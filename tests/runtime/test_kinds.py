@@ -19,7 +19,7 @@ from transformers import (
 from osd_edge.data.examples import Example
 from osd_edge.errors import InputError, TaskError
 from osd_edge.exporters import HeadOptions, export_base, export_task
-from osd_edge.runtime import EdgeSession
+from osd_edge.runtime import EdgeSession, evaluate
 from tests.support import tiny
 from tests.support.command_line import run_cli
 from tests.support.kinds import KINDS, make_embedding
@@ -171,6 +171,54 @@ def test_kinds_are_swapped_request_by_request(folder: Path, session: EdgeSession
     session.deactivate()
 
 
+def test_ask_gives_what_the_method_of_the_kind_gives(session: EdgeSession) -> None:
+    texts = tiny.sentences(3, seed=12, longest=30)
+    for kind in ("labels", "multi-label", "regression"):
+        assert session.ask(texts, task=kind) == session.classify(texts, task=kind)
+        paired = session.ask(texts, texts[::-1], task=kind)
+        assert (
+            paired
+            == session.classify(texts, texts[::-1], task=kind)
+            != session.ask(texts, task=kind)
+        )
+    assert session.ask(texts, task="token-labels") == session.tag(texts, task="token-labels")
+    assert session.ask(texts, task="spans", question=QUESTION) == [
+        session.answer(QUESTION, text, task="spans") for text in texts
+    ]
+    vectors = session.ask(texts, task="embedding", max_length=5)
+    assert np.array_equal(vectors, session.embed(texts, task="embedding", max_length=5))
+
+
+@pytest.mark.parametrize("kind", ["spans", "token-labels", "embedding"])
+def test_ask_refuses_second_texts_where_they_mean_nothing(session: EdgeSession, kind: str) -> None:
+    with pytest.raises(InputError, match="second texts") as caught:
+        session.ask(["a cat"], ["a dog"], task=kind, question=QUESTION)
+    assert caught.value.code == "input.texts"
+
+
+@pytest.mark.parametrize("kind", ["spans", "token-labels"])
+def test_ask_takes_a_list_and_not_a_text(session: EdgeSession, kind: str) -> None:
+    with pytest.raises(InputError) as caught:
+        session.ask("a cat", task=kind, question=QUESTION)
+    assert caught.value.code == "input.texts"
+
+
+def test_ask_needs_a_task_and_a_question(session: EdgeSession) -> None:
+    with pytest.raises(TaskError) as none:
+        session.ask(["a cat"])
+    assert none.value.code == "task.none"
+    with pytest.raises(InputError) as caught:
+        session.ask(["a cat"], task="spans")
+    assert caught.value.code == "input.question"
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "embedding"])
+def test_tasks_without_one_right_label_are_not_scored(session: EdgeSession, kind: str) -> None:
+    with pytest.raises(TaskError, match=f"'{kind}' is {kind}") as caught:
+        evaluate(session, kind, [Example("a cat", "red")])
+    assert caught.value.code == "task.kind"
+
+
 def test_a_task_of_another_kind_is_refused(session: EdgeSession) -> None:
     for ask in (
         lambda: session.classify(["a cat"], task="spans"),
@@ -181,6 +229,8 @@ def test_a_task_of_another_kind_is_refused(session: EdgeSession) -> None:
         with pytest.raises(TaskError) as caught:
             ask()
         assert caught.value.code == "task.kind"
+    with pytest.raises(TaskError, match="for tasks of the kind labels, multi-label, regression;"):
+        session.classify(["a cat"], task="spans")
     with pytest.raises(TaskError) as none:
         session.tag(["a cat"])
     assert none.value.code == "task.none"
@@ -190,6 +240,13 @@ def test_a_question_that_leaves_no_room_is_refused(session: EdgeSession) -> None
     with pytest.raises(InputError) as caught:
         session.answer("cat " * 30, "a dog", task="spans", max_length=24)
     assert caught.value.code == "input.max-length"
+
+
+def test_keywords_that_are_not_known_are_refused(session: EdgeSession) -> None:
+    with pytest.raises(TypeError, match=r"tag\(\) got an unexpected keyword argument 'strides'"):
+        session.tag(["a cat"], task="token-labels", strides=8)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"answer\(\) got an unexpected keyword argument 'length'"):
+        session.answer(QUESTION, "a cat", task="spans", length=8)  # type: ignore[call-arg]
 
 
 def test_windows_without_room_are_refused_where_a_text_needs_several(session: EdgeSession) -> None:

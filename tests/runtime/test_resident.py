@@ -13,7 +13,8 @@ from osd_edge.device_tests.gauges.memory import read_memory
 from osd_edge.exporters import export_base
 from osd_edge.exporters.demo.minilm import minilm_folder
 from osd_edge.formats.bundle.integers import IntegerLayer, IntegerMatrix, IntegerSite
-from osd_edge.formats.bundle.model import CODED, Bundle, StoredHead, write_bundle
+from osd_edge.formats.bundle.model import CODED, Bundle, StoredHead
+from osd_edge.formats.bundle.writer import write_bundle
 from osd_edge.formats.coding.scales import snap_scales
 from osd_edge.formats.package.manifest import read_manifest
 
@@ -36,7 +37,7 @@ for i in range(count):
     assert session.labels(f"task-{i}")
 session.run(inputs, task="task-7")
 after = read_memory()
-decoded = session._store.decoded("task-7").nbytes
+decoded = session._tasks.resolve("task-7").nbytes
 print(json.dumps([after.pss - before.pss, after.uss - before.uss, decoded]))
 """
 PROFILE = """

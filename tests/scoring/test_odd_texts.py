@@ -11,8 +11,8 @@ from transformers import PreTrainedTokenizerFast
 
 from osd_edge.data.examples import Example, read_examples
 from osd_edge.errors import DataError
+from osd_edge.exporters.scoring.batches import MAX_TOKENS, make_batches
 from osd_edge.exporters.scoring.calibrated_task import examples_in
-from osd_edge.exporters.scoring.calibration import MAX_TOKENS, make_batches
 from tests.support.command_line import run_cli
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]

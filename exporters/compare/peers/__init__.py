@@ -1,7 +1,4 @@
-"""The comparison's methods, ours and those of others, each in its own honest best coding."""
+"""Methods as comparisons see them, ours and those of others: files, and what they restore.
 
-from osd_edge.exporters.compare.peers.peer import Compressed, Peer, Restored
-from osd_edge.exporters.compare.peers.registry import METHODS, find_methods
-from osd_edge.exporters.compare.peers.source import Source
-
-__all__ = ["METHODS", "Compressed", "Peer", "Restored", "Source", "find_methods"]
+Each is in its own honest best coding. Their names are in the registry of methods.
+"""

@@ -9,8 +9,8 @@ import torch
 
 from osd_edge.exporters.compare.peers import flat, signs
 from osd_edge.exporters.compare.peers.peer import Compressed, Files, Restored
-from osd_edge.exporters.compare.peers.source import Source
 from osd_edge.exporters.methods.budget import Budget
+from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.models.backbone import Backbone
 
 _FILE = "axis-sign.safetensors"
@@ -31,7 +31,7 @@ class AxisSign:
             rows, columns = delta.abs().mean(1), delta.abs().mean(0)
             axis = int(n * columns.square().sum() > d * rows.square().sum())
             axes.append(axis)
-            scales.append(flat.half(columns if axis else rows))
+            scales.append(flat.fp16(columns if axis else rows))
         tensors = flat.fp16_head(source) | {
             "sites": flat.site_table(source),
             "axes": np.array(axes, np.uint8),

@@ -14,10 +14,11 @@ from torch.func import functional_call
 
 from osd_edge.exporters.compare.peers import flat, signs
 from osd_edge.exporters.compare.peers.peer import Compressed, Files, Restored
-from osd_edge.exporters.compare.peers.source import Source
 from osd_edge.exporters.methods.budget import Budget
+from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.scoring.calibrated_task import batches_of
+from osd_edge.exporters.scoring.weight_sets import TUNED, Dense
 
 STEPS = 200
 _RATE = 0.02  # of Adam, on factors of the least-squares scales; falls to 0 linearly
@@ -68,34 +69,34 @@ def distil_scales(
     steps: int,
 ) -> dict[str, float]:
     """Scales after `steps` Adam steps on batches of 16 calibration texts."""
-    batches = batches_of(source.pair, source.examples)
-    module = source.model.module
-    source.model.set_tuned()
-    with torch.no_grad():
+    batches = batches_of(source.models, source.examples)
+    model = source.model
+    assert model is not None
+    with model.at(TUNED) as module, torch.no_grad():
         targets = [module(**batch.tokens).logits for batch in batches]
-    source.model.set_weights({}, head)
     names = list(sign)
-    base = {name: source.model.parameter(f"{name}.weight") for name in names}
+    base = {name: model.parameter(f"{name}.weight") for name in names}
     start = torch.tensor([scales[name] for name in names])
     factors = torch.ones(len(names), requires_grad=True)
     optimizer = torch.optim.Adam([factors], lr=_RATE)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, max(1, steps))
-    for i in _draws(len(batches), steps, source.seed):
-        weights = {
-            f"{module.base_model_prefix}.{name}.weight": torch.addcmul(base[name], sign[name], a)
-            for name, a in zip(names, factors * start, strict=True)
-        }
-        logits = functional_call(module, weights, (), dict(batches[i].tokens)).logits
-        loss = torch.nn.functional.mse_loss(logits, targets[i])
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
+    with model.at(Dense({}, head)) as module:
+        for i in _draws(len(batches), steps, source.options.seed):
+            weights = {
+                f"{model.path(name)}.weight": torch.addcmul(base[name], sign[name], a)
+                for name, a in zip(names, factors * start, strict=True)
+            }
+            logits = functional_call(module, weights, (), dict(batches[i].tokens)).logits
+            loss = torch.nn.functional.mse_loss(logits, targets[i])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
     return dict(zip(names, (factors.detach() * start).tolist(), strict=True))
 
 
 def _draws(batches: int, steps: int, seed: int) -> list[int]:
-    """Which batch each step takes: every batch once, in random order, before any comes again."""
+    """Draws the batch of each step: every batch once, in random order, before any comes again."""
     generator = random.Random(seed)
     order: list[int] = []
     while len(order) < steps:

@@ -1,69 +1,63 @@
-"""Our own bundles in the comparison: any method and value type of `TaskExporter`."""
+"""Our own task bundles in the comparison: any method of the registry that makes them."""
 
-import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from osd_edge.data.progress import silent
 from osd_edge.exporters.compare.peers.peer import Compressed, Files, Restored
-from osd_edge.exporters.compare.peers.source import Source
+from osd_edge.exporters.methods.base import Method
 from osd_edge.exporters.methods.budget import Budget
-from osd_edge.exporters.methods.stored.head import HeadOptions
+from osd_edge.exporters.methods.registry import MethodEntry
+from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.head_plan import head_modules
 from osd_edge.formats.bundle.reader import read_bundle
+from osd_edge.formats.bundle.writer import write_bundle
 
 
 @dataclass(frozen=True)
-class BundleMethod:
-    """A bundle by `method`; `values` and `head` are types, which the paper's methods take.
-
-    `options` are further keywords of `TaskExporter.export`.
-    """
+class BundleFiles:
+    """The bundle of a method, as the one file of a comparison; `options` are the variant's."""
 
     name: str
-    method: str
-    values: str | None = None
-    head: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-    sized: bool = True
+    entry: MethodEntry
+    options: Mapping[str, Any]
+
+    @property
+    def sized(self) -> bool:
+        """Whether the method takes a budget."""
+        return self.entry.budget is not None
 
     def compress(self, source: Source, budget: Budget | None) -> Compressed:
         """The bundle within `budget`."""
-        assert budget is not None
-        with tempfile.TemporaryDirectory() as scratch:
-            path = Path(scratch) / f"{source.task}.osd.safetensors"
-            report = source.exporter.export(
-                path,
-                method=self.method,
-                seed=source.seed,
-                budget=budget,
-                **self._typed(),
-                **self.options,
-            )
-            data = path.read_bytes()
-        detail: dict[str, str | int | float] = {
-            "delta": report.delta_size,
-            "sites": report.sites,
-        }
+        method: Method = self.entry.load()
+        options = replace(source.options, method=self.entry.name, budget=budget, **self.options)
+        made = method.make(source, source.task, options, silent)
+        report = made.report
+        detail: dict[str, str | int | float] = {"delta": report.delta_size, "sites": report.sites}
+        if not method.delta:
+            detail = {"pooling": made.bundle.head.pooling}
         if report.paper_bits is not None:
             detail["paper_bytes"] = report.paper_bits // 8
         if report.extra_rank is not None:
             detail["c"] = report.extra_rank
-        return Compressed({path.name: data}, detail)
-
-    def _typed(self) -> dict[str, Any]:
-        if self.values is None or self.head is None:
-            return {}
-        return {"values": self.values, "head": HeadOptions(values=self.head)}
+        return Compressed({bundle_file(source): write_bundle(made.bundle)}, detail)
 
     def restore(self, files: Files, backbone: Backbone) -> Restored:
-        """The bundle, read and decoded."""
+        """The bundle, read and decoded; a head alone may read other states than the model's own."""
         (data,) = files.values()
+        method: Method = self.entry.load()
+        if not method.delta:
+            return Restored({}, {}, read_bundle(data).head.decode())
         return restore_bundle(data, backbone)
+
+
+def bundle_file(source: Source) -> str:
+    """The name of the file of a bundle."""
+    return f"{source.task}.osd.safetensors"
 
 
 def restore_bundle(data: bytes, backbone: Backbone) -> Restored:

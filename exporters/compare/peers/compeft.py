@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from osd_edge.exporters.compare.peers import flat, golomb
-from osd_edge.exporters.compare.peers.fitting import largest_within
+from osd_edge.exporters.compare.peers.fitting import Sample, largest_within
 from osd_edge.exporters.compare.peers.peer import Compressed, Files, Restored
-from osd_edge.exporters.compare.peers.source import Source
 from osd_edge.exporters.methods.budget import Budget, layer_bits
+from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.models.backbone import Backbone
 
 # The paper's grid ends at 10; where few weights are kept, far larger ones are much better.
@@ -34,14 +34,15 @@ class ComPeft:
     def compress(self, source: Source, budget: Budget | None) -> Compressed:
         """The largest share of the weights within `budget`."""
         assert budget is not None
+        sample = source.shared(Sample)
         candidates: list[tuple[float, int, Compressed, float]] = []
         for each_layer in (False, True):
             fitted = _fit(source, budget, each_layer=each_layer)
-            unit = self.restore(fitted.files, source.pair.backbone)
+            unit = self.restore(fitted.files, source.models.backbone)
             losses: list[float] = []
             for alpha in ALPHAS:
                 deltas = {name: alpha * delta for name, delta in unit.deltas.items()}
-                losses.append(source.divergence(Restored(deltas, unit.head)))
+                losses.append(sample.divergence(Restored(deltas, unit.head)))
                 candidates.append((losses[-1], len(candidates), fitted, alpha))
                 if len(losses) - losses.index(min(losses)) > _PATIENCE:
                     break

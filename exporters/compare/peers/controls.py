@@ -4,38 +4,42 @@ Each gets the texts, steps and loss that osd-rd's codes get. If a zero delta, ra
 plain SVD came as far, the refinement would have retrained the task and not kept it.
 """
 
-import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 
-from osd_edge.exporters.compare.peers.bundles import restore_bundle
+from osd_edge.data.progress import silent
+from osd_edge.exporters.compare.peers.bundles import bundle_file, restore_bundle
 from osd_edge.exporters.compare.peers.lora import LoraExtraction, adapter
 from osd_edge.exporters.compare.peers.peer import Compressed, Files, Restored
-from osd_edge.exporters.compare.peers.source import Source
 from osd_edge.exporters.methods.budget import Budget
 from osd_edge.exporters.methods.factorize import Factors
+from osd_edge.exporters.methods.head_options import HeadOptions
+from osd_edge.exporters.methods.osd_rd.bundles import RateDistortionBundles, Wanted
 from osd_edge.exporters.methods.osd_rd.refine import REFINEMENTS
-from osd_edge.exporters.methods.stored.head import HeadOptions, stored_head_layer
+from osd_edge.exporters.methods.paper.method import TruncSvd
+from osd_edge.exporters.methods.source import Source
+from osd_edge.exporters.methods.stored.head import stored_head_layer
 from osd_edge.exporters.methods.stored.latents import Latent, Latents
 from osd_edge.exporters.methods.stored.values import stored_site
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.head_plan import head_modules
-from osd_edge.formats.bundle.model import Bundle, write_bundle
+from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.bundle.reader import read_bundle
+from osd_edge.formats.bundle.writer import write_bundle
 
 Columns = tuple[torch.Tensor, torch.Tensor]  # U `[k, n]` and V `[k, d]`
 
 
-def without_delta(latents: Latents, _: int) -> Latents:
+def without_delta(latents: Latents, seed: int) -> Latents:
     """A zero delta: the head alone is refined."""
     return replace(latents, sites={})
 
 
 def shuffled(latents: Latents, seed: int) -> Latents:
-    """The same codes in the wrong places: the rows of U and of V of each site are permuted."""
+    """Permutes the rows of U and of V of each site, so that the codes stand in the wrong places."""
     generator = torch.Generator().manual_seed(seed)
 
     def shuffle(x: torch.Tensor) -> torch.Tensor:
@@ -45,26 +49,43 @@ def shuffled(latents: Latents, seed: int) -> Latents:
     return replace(latents, sites=sites)
 
 
-@dataclass(frozen=True)
 class ChangedCodes:
     """osd-rd with refined codes, from a changed start."""
 
     name: str
-    change: Callable[[Latents, int], Latents]
-    sized: bool = True
+    sized = True
+
+    @staticmethod
+    @abstractmethod
+    def change(latents: Latents, seed: int) -> Latents:
+        """Gives the latents that refinement starts from, in the place of `latents`."""
 
     def compress(self, source: Source, budget: Budget | None) -> Compressed:
         """The bundle within `budget`."""
         assert budget is not None
-        made = source.exporter.coded_task(source.seed).within(
-            source.task, budget, "codes", change=lambda latents: self.change(latents, source.seed)
-        )
-        return Compressed({f"{source.task}.osd.safetensors": write_bundle(made.bundle)})
+        seed = source.options.seed
+        wanted = Wanted(source.task, "codes", change=lambda latents: self.change(latents, seed))
+        made = source.shared(RateDistortionBundles, seed).within(wanted, budget)
+        return Compressed({bundle_file(source): write_bundle(made.bundle)})
 
     def restore(self, files: Files, backbone: Backbone) -> Restored:
         """The bundle, read and decoded."""
         (data,) = files.values()
         return restore_bundle(data, backbone)
+
+
+class ZeroDelta(ChangedCodes):
+    """The head alone is refined, without a delta."""
+
+    name = "control-zero"
+    change = staticmethod(without_delta)
+
+
+class PermutedCodes(ChangedCodes):
+    """Codes in the wrong places are refined as the right ones are."""
+
+    name = "control-random"
+    change = staticmethod(shuffled)
 
 
 class RefinedLora(LoraExtraction):
@@ -88,16 +109,15 @@ class RefinedTruncSvd:
     sized = True
 
     def compress(self, source: Source, budget: Budget | None) -> Compressed:
-        """As many columns as truncsvd-int8 has within `budget`."""
+        """Takes as many columns as truncsvd-int8 has within `budget`."""
         assert budget is not None
-        options = HeadOptions(values="int8")
-        with tempfile.TemporaryDirectory() as scratch:
-            path = Path(scratch) / f"{source.task}.osd.safetensors"
-            source.exporter.export(
-                path, method="truncsvd", budget=budget, values="int8", head=options
-            )
-            bundle = read_bundle(path.read_bytes())
-        layers = source.pair.backbone.layers
+        head_options = HeadOptions(values="int8")
+        options = replace(
+            source.options, method="truncsvd", budget=budget, values="int8", head=head_options
+        )
+        made = TruncSvd().make(source, source.task, options, silent)
+        bundle = read_bundle(write_bundle(made.bundle))
+        layers = source.models.backbone.layers
         start = {}
         for site in bundle.sites:
             u, v = (torch.from_numpy(x.copy()) for x in site.decode())
@@ -108,12 +128,12 @@ class RefinedTruncSvd:
                 head[f"{module.path}.weight"],
                 module.activation,
                 head.get(f"{module.path}.bias"),
-                options,
+                head_options,
             )
-            for module in head_modules(source.pair.backbone)
+            for module in head_modules(source.models.backbone)
         )
         bundle = replace(bundle, head=replace(bundle.head, layers=head_layers))
-        return Compressed({path.name: _within(source, bundle, factors, budget)})
+        return Compressed({bundle_file(source): _within(source, bundle, factors, budget)})
 
     def restore(self, files: Files, backbone: Backbone) -> Restored:
         """The bundle, read and decoded."""
@@ -127,7 +147,7 @@ def _within(source: Source, bundle: Bundle, factors: dict[str, Columns], budget:
     A value that training brought to zero takes its column out of the dense coding.
     """
     while True:
-        coded = (stored_site(source.places[n], u, v, "int8") for n, (u, v) in factors.items())
+        coded = (stored_site(source.site_index[n], u, v, "int8") for n, (u, v) in factors.items())
         sites = tuple(sorted((s for s in coded if s is not None), key=lambda s: s.site))
         data = write_bundle(replace(bundle, sites=sites))
         if budget.size is None or len(data) <= budget.size:
@@ -150,14 +170,14 @@ def _refined(
 
     Rows have root mean square 1 in training, near that of codes, so that rates mean the same.
     """
-    modules = head_modules(source.pair.backbone)
+    modules = head_modules(source.models.backbone)
     values = source.head()
     latents = Latents(
         {name: _unit(u, v) for name, (u, v) in start.items()},
         tuple(_unit(values[f"{module.path}.weight"]) for module in modules),
         tuple(values.get(f"{module.path}.bias") for module in modules),
     )
-    pipeline = source.exporter.coded_task(source.seed).pipeline
+    pipeline = source.shared(RateDistortionBundles, source.options.seed).pipeline
     refined = pipeline.refined(latents, REFINEMENTS["codes"], quantized=False)
     factors = {}
     for name, latent in refined.sites.items():
@@ -178,11 +198,3 @@ def _unit(u: torch.Tensor, v: torch.Tensor | None = None) -> Latent:
         return Latent(u / left[:, None], None, left)
     right = v.square().mean(1).sqrt().clamp_min(1e-12)
     return Latent(u / left[:, None], v / right[:, None], left * right)
-
-
-CONTROLS = (
-    ChangedCodes("control-zero", without_delta),
-    ChangedCodes("control-random", shuffled),
-    RefinedTruncSvd(),
-    RefinedLora(),
-)

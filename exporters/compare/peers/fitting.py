@@ -1,12 +1,17 @@
-"""The largest candidate of a method that a budget holds."""
+"""Fitting a peer: the largest candidate that a budget holds, and its divergence on a sample."""
 
 from collections.abc import Callable, Sequence
 
 from osd_edge.data.sizes import format_size
 from osd_edge.errors import BudgetError, Code
-from osd_edge.exporters.compare.peers.peer import Compressed
+from osd_edge.exporters.compare.peers.peer import Compressed, Restored
 from osd_edge.exporters.methods.budget import Budget, layer_bits
+from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.models.backbone import LinearLayer
+from osd_edge.exporters.scoring.text_set import TextSet, divergence
+from osd_edge.exporters.scoring.weight_sets import TUNED, Dense
+
+_SAMPLE = 64  # rows
 
 
 def largest_within(
@@ -43,3 +48,21 @@ def largest_within(
         else:
             high = middle
     return best
+
+
+class Sample:
+    """A sample of the calibration rows, on which a peer may choose a scalar."""
+
+    def __init__(self, source: Source) -> None:
+        """Take every so manieth row, and the fine-tuned model's logits on them."""
+        assert source.model is not None
+        self._model = source.model
+        step = max(1, len(source.examples) // _SAMPLE)
+        self._texts = TextSet(source.models, source.examples[::step][:_SAMPLE])
+        with self._model.at(TUNED) as module:
+            self._reference = self._texts.logits(module)
+
+    def divergence(self, restored: Restored) -> float:
+        """KL in nats from the fine-tuned model."""
+        with self._model.at(Dense(restored.deltas, restored.head)) as module:
+            return divergence(self._reference, self._texts.logits(module))

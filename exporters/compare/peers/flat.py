@@ -1,18 +1,16 @@
 """A flat safetensors file: few tensors, sites by their place in the base's table, fp16 heads."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 
-from osd_edge.errors import Code, ModelError
+from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.models.backbone import Backbone, LinearLayer
-
-if TYPE_CHECKING:
-    from osd_edge.exporters.compare.peers.source import Source
+from osd_edge.exporters.models.rounding import to_fp16
 
 Array = NDArray[Any]
 
@@ -30,10 +28,10 @@ def unpack(data: bytes) -> dict[str, Array]:
     return dict(safetensors.numpy.load(data))
 
 
-def site_table(source: "Source", sites: Iterable[str] | None = None) -> Array:
+def site_table(source: Source, sites: Iterable[str] | None = None) -> Array:
     """Places of `sites` (default: all with a delta) in the base's site table, in 16 bits."""
     names = [layer.name for layer in source.layers] if sites is None else sites
-    return np.array([source.places[name] for name in names], np.uint16)
+    return np.array([source.site_index[name] for name in names], np.uint16)
 
 
 def listed_layers(tensors: Mapping[str, Array], backbone: Backbone) -> list[LinearLayer]:
@@ -41,9 +39,9 @@ def listed_layers(tensors: Mapping[str, Array], backbone: Backbone) -> list[Line
     return [backbone.layers[place] for place in tensors["sites"].tolist()]
 
 
-def fp16_head(source: "Source") -> dict[str, Array]:
+def fp16_head(source: Source) -> dict[str, Array]:
     """The fine-tuned head in fp16."""
-    return {f"{_HEAD}{name}": half(value) for name, value in source.head().items()}
+    return {f"{_HEAD}{name}": fp16(value) for name, value in source.head().items()}
 
 
 def read_head(tensors: Mapping[str, Array]) -> dict[str, torch.Tensor]:
@@ -55,10 +53,6 @@ def read_head(tensors: Mapping[str, Array]) -> dict[str, torch.Tensor]:
     }
 
 
-def half(tensor: torch.Tensor) -> NDArray[np.float16]:
+def fp16(tensor: torch.Tensor) -> NDArray[np.float16]:
     """`tensor` in fp16; raises ModelError `model.range` where a value is too large."""
-    with np.errstate(over="ignore"):
-        values = tensor.detach().numpy().astype(np.float16)
-    if not np.isfinite(values).all():
-        raise ModelError(Code.MODEL_RANGE, "a value is too large for fp16")
-    return values
+    return to_fp16(tensor.detach().numpy(), "a value is too large for fp16")

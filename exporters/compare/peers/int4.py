@@ -14,8 +14,8 @@ import torch
 from osd_edge.exporters.compare.peers import flat, nibbles
 from osd_edge.exporters.compare.peers.fitting import largest_within
 from osd_edge.exporters.compare.peers.peer import Compressed, Files, Restored
-from osd_edge.exporters.compare.peers.source import Source
 from osd_edge.exporters.methods.budget import SCALE_BITS, Budget
+from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.models.backbone import Backbone
 
 _FILE = "truncsvd-int4.safetensors"
@@ -28,7 +28,7 @@ class TruncSvdInt4:
     sized = True
 
     def compress(self, source: Source, budget: Budget | None) -> Compressed:
-        """As many columns as `budget` holds, wherever they are worth most."""
+        """Takes as many columns as `budget` holds, wherever they are worth most."""
         assert budget is not None
         head = _code_head(source)
         coded = {
@@ -38,7 +38,7 @@ class TruncSvdInt4:
 
         def build(ranks: dict[str, int]) -> tuple[Compressed, int]:
             codes, scales, kept, bits = [], [], [], 0
-            for name, rank in sorted(ranks.items(), key=lambda item: source.places[item[0]]):
+            for name, rank in sorted(ranks.items(), key=lambda item: source.site_index[item[0]]):
                 (u, u_scale), (v, v_scale) = coded[name]
                 rank = min(rank, len(u))
                 codes += [u[:rank].reshape(-1), v[:rank].reshape(-1)]
@@ -46,7 +46,7 @@ class TruncSvdInt4:
                 kept.append(rank)
                 bits += rank * _column_bits(u.shape[1], v.shape[1])
             tensors = head | {
-                "sites": flat.site_table(source, sorted(ranks, key=lambda n: source.places[n])),
+                "sites": flat.site_table(source, sorted(ranks, key=lambda n: source.site_index[n])),
                 "ranks": np.array(kept, np.uint16),
                 "codes": nibbles.pack(np.concatenate(codes)),
                 "scales": np.concatenate(scales),
@@ -97,7 +97,7 @@ def _code_head(source: Source) -> dict[str, flat.Array]:
             tensors[f"codes.{name}"] = nibbles.pack(codes)
             tensors[f"scale.{name}"] = scales
         else:
-            tensors[f"head.{name}"] = flat.half(value)
+            tensors[f"head.{name}"] = flat.fp16(value)
     return tensors
 
 

@@ -14,9 +14,9 @@ from safetensors.torch import load, save
 from osd_edge.exporters.compare.peers import flat
 from osd_edge.exporters.compare.peers.fitting import largest_within
 from osd_edge.exporters.compare.peers.peer import Compressed, Files, Restored
-from osd_edge.exporters.compare.peers.source import Source
 from osd_edge.exporters.methods.budget import Budget
 from osd_edge.exporters.methods.factorize import Factors
+from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.head_plan import head_modules
 
@@ -67,18 +67,19 @@ def adapter(
     rank: int,
 ) -> dict[str, bytes]:
     """The two files of a PEFT adapter of rank `rank`."""
-    prefix = f"{_ROOT}{source.model.module.base_model_prefix}."
+    assert source.model is not None
+    prefix = f"{_ROOT}{source.model.prefix}."
     tensors = {}
     for name, f in factors.items():
-        tensors[f"{prefix}{name}.lora_A.weight"] = _half(f.v[:rank])
-        tensors[f"{prefix}{name}.lora_B.weight"] = _half(f.u[:rank].T)
-    paths = {module.path for module in head_modules(source.pair.backbone)}
+        tensors[f"{prefix}{name}.lora_A.weight"] = _fp16(f.v[:rank])
+        tensors[f"{prefix}{name}.lora_B.weight"] = _fp16(f.u[:rank].T)
+    paths = {module.path for module in head_modules(source.models.backbone)}
     for name, value in head.items():
-        tensors[f"{_ROOT}{name}"] = _half(value)
+        tensors[f"{_ROOT}{name}"] = _fp16(value)
     config = {
         "peft_type": "LORA",
         "task_type": "SEQ_CLS",
-        "base_model_name_or_path": source.pair.backbone.checkpoint.folder.name,
+        "base_model_name_or_path": source.models.backbone.checkpoint.folder.name,
         "r": rank,
         "lora_alpha": rank,
         "lora_dropout": 0.0,
@@ -90,5 +91,5 @@ def adapter(
     return {_WEIGHTS: save(tensors), _CONFIG: json.dumps(config, indent=2).encode()}
 
 
-def _half(tensor: torch.Tensor) -> torch.Tensor:
-    return torch.from_numpy(flat.half(tensor)).contiguous()
+def _fp16(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(flat.fp16(tensor)).contiguous()

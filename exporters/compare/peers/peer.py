@@ -1,24 +1,22 @@
-"""What every method of the comparison is: a way from two models to files, and back."""
+"""The contract of a method in comparisons: a way from two models to files, and back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 
 from osd_edge.exporters.methods.budget import Budget
+from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.formats.heads import Head
-
-if TYPE_CHECKING:
-    from osd_edge.exporters.compare.peers.source import Source
 
 Files = Mapping[str, bytes]
 
 
 @dataclass(frozen=True)
 class Compressed:
-    """What one would ship: the content of each file by its name, and what the method chose."""
+    """The files that one would ship, by name, and what the method chose."""
 
     files: Files
     detail: Mapping[str, str | int | float] = field(default_factory=dict)
@@ -31,7 +29,7 @@ class Compressed:
 
 @dataclass(frozen=True)
 class Restored:
-    """What a receiver gets from the files: ΔW `[n, d]` by site, and the head's parameters.
+    """A task as a receiver has it from the files: ΔW `[n, d]` by site, and the head's parameters.
 
     Or `over_base`, a head with its own pooling over the base as it is, and nothing else.
     """
@@ -54,7 +52,7 @@ class Peer(Protocol):
         """Whether `compress` fits a budget; without, it has one size, and is given None."""
         ...
 
-    def compress(self, source: "Source", budget: Budget | None) -> Compressed:
+    def compress(self, source: Source, budget: Budget | None) -> Compressed:
         """The files within `budget`; raises BudgetError `budget.too-small`, DataError."""
         ...
 

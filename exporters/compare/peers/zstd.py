@@ -9,8 +9,8 @@ import torch
 
 from osd_edge.exporters.compare.peers import flat
 from osd_edge.exporters.compare.peers.peer import Compressed, Files, Restored
-from osd_edge.exporters.compare.peers.source import Source
 from osd_edge.exporters.methods.budget import Budget
+from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.models.backbone import Backbone
 
 LEVEL = 19
@@ -27,7 +27,7 @@ class ZstdDelta:
         """The one file there is."""
         import zstandard
 
-        values = [flat.half(source.delta(layer.name)).reshape(-1) for layer in source.layers]
+        values = [flat.fp16(source.delta(layer.name)).reshape(-1) for layer in source.layers]
         planes = np.concatenate(values).view(np.uint8).reshape(-1, 2)
         tensors = flat.fp16_head(source) | {
             "high": planes[:, 1],

@@ -43,7 +43,7 @@ def columns_at(columns: Columns, step: float, *, feedback: bool = True) -> Laten
 
 
 def head_columns_at(columns: Columns, step: float, *, feedback: bool = True) -> Latent:
-    """The same for a head's layer: a task cannot do without it, so that one column always stays."""
+    """A head's layer at the global step Δ; one column always stays, since a task needs its head."""
     finest = min(step, _FINER * coarsest_step({"": columns}))
     latent = columns_at(columns, finest, feedback=feedback)
     # The last column left may be rounded away with the errors of its neighbours, never for itself.

@@ -15,7 +15,7 @@ import torch
 from osd_edge.data.progress import Progress, silent
 from osd_edge.exporters.kinds import Kind
 from osd_edge.exporters.methods.osd_rd.student import Student
-from osd_edge.exporters.scoring.calibration import Batch
+from osd_edge.exporters.scoring.batches import Batch
 
 MOST_TEXTS = 256  # on which the factor is chosen
 MOST_TEXTS_STREAMED = 32  # of a large model, which takes a second a text for each factor

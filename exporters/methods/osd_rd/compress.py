@@ -5,9 +5,8 @@ What does not depend on the budget is computed once and kept.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -31,23 +30,23 @@ from osd_edge.exporters.methods.osd_rd.amplify import (
     MOST_TEXTS_STREAMED,
     best_amplification,
 )
-from osd_edge.exporters.methods.osd_rd.bfloat16 import lowered, training_dtype
 from osd_edge.exporters.methods.osd_rd.mixtures import training_texts
-from osd_edge.exporters.methods.osd_rd.refine import REFINEMENTS, Refinement, refine
+from osd_edge.exporters.methods.osd_rd.refine import REFINEMENTS, Refinement, Teacher, refine
 from osd_edge.exporters.methods.osd_rd.rescale import rescaled
 from osd_edge.exporters.methods.osd_rd.sites import columns_of, statistics_of
 from osd_edge.exporters.methods.osd_rd.statistics import Statistics, collect_statistics
 from osd_edge.exporters.methods.osd_rd.student import Student
 from osd_edge.exporters.methods.osd_rd.whitening import Columns, whitened_svd
 from osd_edge.exporters.methods.osd_rd.work_folder import WorkFolder
+from osd_edge.exporters.methods.osd_rd.work_key import work_key
+from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.methods.stored.head import BIG
-from osd_edge.exporters.methods.stored.integers import integer_layers, integer_sites
+from osd_edge.exporters.methods.stored.integers import Integers, integer_layers, integer_sites
 from osd_edge.exporters.methods.stored.latents import ROUNDING, Latent, Latents, shrunk
-from osd_edge.exporters.models.fine_tuned import FineTuned
 from osd_edge.exporters.models.head_plan import head_values
+from osd_edge.exporters.scoring.bfloat16 import lowered, training_dtype
 from osd_edge.exporters.scoring.calibrated_task import batches_of, evenly_spaced
-from osd_edge.exporters.scoring.task_model import TaskModel
-from osd_edge.formats.bundle.integers import IntegerLayer, IntegerSite
+from osd_edge.exporters.scoring.weight_sets import BASE, TUNED
 
 BATCH = 16  # texts of a step
 _STEP_TOKENS = 360  # of a step; where its texts are shorter there are more steps, up to twice
@@ -58,50 +57,29 @@ _OCTAVES = 0.75  # above the step of plain rounding, in which that with feedback
 _SHRINKINGS = 12  # of the interval in which the last fit to the budget is searched
 
 
-@dataclass(frozen=True)
-class Integers:
-    """What a bundle stores: sites in the order of the site table, and the head's layers."""
-
-    sites: tuple[IntegerSite, ...]
-    layers: tuple[IntegerLayer, ...]
-
-
 Fits = Callable[[Integers], bool]
 Change = Callable[[Latents], Latents]
 
 
 class RateDistortion:
-    """osd-rd for one fine-tuned model. Without calibration data `model` is None."""
+    """osd-rd for one source; without calibration rows the task's model is not needed."""
 
-    def __init__(
-        self,
-        models: FineTuned,
-        places: dict[str, int],
-        model: TaskModel | None,
-        examples: Sequence[Example],
-        seed: int = 0,
-        progress: Progress = silent,
-        *,
-        work: WorkFolder | None = None,
-        executor: Executor | None = None,
-    ) -> None:
-        """Collect statistics on `examples` and decompose the deltas of the sites in `places`.
+    def __init__(self, source: Source, examples: Sequence[Example], seed: int = 0) -> None:
+        """Collect statistics on `examples` and decompose the deltas of the source's layers.
 
-        What is finished stays in `work`; `executor` may decompose several layers at once.
+        What is finished stays in the source's work folder, if it has one.
         """
-        self._models = models
-        self._places = places
-        self._model = model
+        self._source, self._models, self._model = source, source.models, source.model
         self._examples = examples
         self._seed = seed
-        self._modules = models.head.modules
-        values = head_values(models.tuned, self._modules)
+        self._modules = self._models.head.modules
+        names = [layer.name for layer in source.layers]
+        work = None if source.work is None else self._open_work(names)
+        values = head_values(self._models.tuned, self._modules)
         heads = [module.path for module in self._modules]
-        known = statistics_of([*places, *heads], lambda: self._collect(progress), work)
-        self._statistics = {name: known[name] for name in places}
-        self._columns = columns_of(
-            models.backbone, models.tuned, self._statistics, work, executor, progress
-        )
+        known = statistics_of([*names, *heads], lambda: self._collect(source.progress), work)
+        self._statistics = {name: known[name] for name in names}
+        self._columns = columns_of(source, self._statistics, work)
         self._head = [
             self._head_layer(values[f"{path}.weight"], known[path].load()) for path in heads
         ]
@@ -174,9 +152,9 @@ class RateDistortion:
         how = replace(how, steps=steps_for(how.steps, self._usual_length))
         chosen = training_texts(self._examples, how.steps * BATCH, self._seed)
         batches = batches_of(self._models, chosen, BATCH)
-        head = self._models.head
-        with self._student(latents, quantized=quantized) as (student, teacher):
-            return refine(student, teacher, batches, how, head, seed=self._seed, progress=progress)
+        with self._student(latents, quantized=quantized) as (student, module):
+            teacher = Teacher(module, self._models.head)
+            return refine(student, teacher, batches, how, seed=self._seed, progress=progress)
 
     def amplified(self, latents: Latents, progress: Progress = silent) -> Latents:
         """`latents` times one factor; as they are without calibration data."""
@@ -213,12 +191,19 @@ class RateDistortion:
         return self.integers(latents)
 
     def integers(self, latents: Latents) -> Integers:
-        """What the bundle would store of `latents`."""
+        """The integers that a bundle would store of `latents`."""
         activations = [module.activation for module in self._modules]
         return Integers(
-            tuple(integer_sites(latents, self._places)),
+            tuple(integer_sites(latents, self._source.site_index)),
             tuple(integer_layers(latents, activations)),
         )
+
+    def _open_work(self, names: Sequence[str]) -> WorkFolder:
+        """The source's work folder, for these layers."""
+        work = self._source.shared(_open_work)
+        progress = self._source.progress
+        work.key = work_key(self._models, names, self._examples, self._seed, progress)
+        return work
 
     @contextmanager
     def _student(
@@ -227,29 +212,26 @@ class RateDistortion:
         """A student with these latents, and the fine-tuned model, as fast as the processor can."""
         assert self._model is not None
         model = self._model
-        model.set_delta(())
         paths = {name: model.path(name) for name in latents.sites}
         dtype = training_dtype()
         heads = tuple(m.path for m in self._modules)
-        student = Student(model.module, latents, paths, heads, quantized=quantized, dtype=dtype)
-        model.set_tuned()
-        with lowered(student.module, dtype), lowered(model.module, dtype):
-            yield student, model.module
+        with model.at(BASE) as module:
+            student = Student(module, latents, paths, heads, quantized=quantized, dtype=dtype)
+        with model.at(TUNED) as module, lowered(student.module, dtype), lowered(module, dtype):
+            yield student, module
 
     def _collect(self, progress: Progress) -> dict[str, Statistics]:
         if self._model is None:
             return {}
-        self._model.set_tuned()
-        module = self._model.module
-        layers = {name: module.get_submodule(self._model.path(name)) for name in self._places}
-        layers |= {m.path: module.get_submodule(m.path) for m in self._modules}
+        model, names = self._model, [layer.name for layer in self._source.layers]
         texts = evenly_spaced(self._examples, _STATISTICS_TEXTS)
-        if not self._model.streamed:
-            batches = batches_of(self._models, texts)
-            return collect_statistics(module, layers, batches, self._seed, progress)
-        batches = batches_of(self._models, texts, _STREAMED_BATCH)
-        with lowered(module, training_dtype()):
-            return collect_statistics(module, layers, batches, self._seed, progress)
+        size = _STREAMED_BATCH if model.streamed else BATCH
+        batches = batches_of(self._models, texts, size)
+        with model.at(TUNED) as module:
+            layers = {name: module.get_submodule(model.path(name)) for name in names}
+            layers |= {m.path: module.get_submodule(m.path) for m in self._modules}
+            with lowered(module, training_dtype(), only_streamed=not model.streamed):
+                return collect_statistics(module, layers, batches, self._seed, progress)
 
     def _head_layer(
         self, weight: torch.Tensor, statistics: Statistics | None
@@ -304,6 +286,14 @@ class RateDistortion:
         some = batches_of(self._models, evenly_spaced(self._examples, _STATISTICS_TEXTS))
         tokens = sum(int(batch.mask.sum()) for batch in some if batch.mask is not None)
         return tokens / sum(len(batch.rows) for batch in some)
+
+
+def _open_work(source: Source) -> WorkFolder:
+    """The source's work folder, which is let go when its exports are over."""
+    assert source.work is not None
+    work = WorkFolder(source.work)
+    source.at_close(lambda done: work.remove() if done else work.release())
+    return work
 
 
 def steps_for(usual: int, length: float) -> int:

@@ -1,4 +1,4 @@
-"""How far a student is from the fine-tuned model on a batch: in its answers and on the way there.
+"""The loss of a student against the fine-tuned model: in its answers and on the way there.
 
 L = T² D(teacher ‖ student; both at temperature T) + 4 H. H is the mean over layers of the squared
 difference of hidden states, divided by their variance over many texts (over those of one batch it
@@ -16,7 +16,7 @@ import torch
 
 from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.models.head_plan import HeadPlan
-from osd_edge.exporters.scoring.calibration import mask_of
+from osd_edge.exporters.scoring.batches import mask_of
 
 TEMPERATURE = 2.0
 HIDDEN_WEIGHT = 4.0
@@ -64,7 +64,7 @@ def _states(output: Any, mask: torch.Tensor, pooling: str) -> list[torch.Tensor]
 
 
 def _read_tokens(mask: torch.Tensor, pooling: str) -> torch.Tensor:
-    """Which tokens `[batch, tokens]` a head with this pooling reads."""
+    """The tokens `[batch, tokens]` that a head with this pooling reads."""
     tokens = mask.bool()
     if pooling in ("mean", "none"):
         return tokens

@@ -45,7 +45,7 @@ class Metric:
     mean: float
 
     def load(self) -> "Metric":
-        """Itself: the metric is in memory."""
+        """Gives itself, since the metric is in memory."""
         return self
 
 

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import BudgetError, Code
+from osd_edge.exporters.methods.gain import CurvePoint
 
 _SMALLEST, _LARGEST = 4096, 1 << 20  # bytes
 _BISECTIONS = 2  # once a size is known that keeps enough, and half of it does not
@@ -14,41 +14,10 @@ _BISECTIONS = 2  # once a size is known that keeps enough, and half of it does n
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class CurvePoint:
-    """A size that was tried: bytes, accuracy on held-back rows, and the share of the gain."""
-
-    size: int
-    accuracy: float
-    share: float
-
-
-@dataclass(frozen=True)
-class Gain:
-    """What fine-tuning gained on `rows` held-back rows: accuracies of the floor and the ceiling."""
-
-    floor: float
-    ceiling: float
-    rows: int
-
-    def share(self, accuracy: float) -> float:
-        """The share of the gain that this accuracy keeps; below 0 where it is under the floor."""
-        return (accuracy - self.floor) / (self.ceiling - self.floor)
-
-    def error(self, accuracy: float) -> float:
-        """Standard error of the share that this accuracy keeps, from its binomial one.
-
-        Never less than that of one row in `rows`. Floor and ceiling are on the same rows, which
-        makes the truth somewhat smaller.
-        """
-        p = min(max(accuracy, 1 / self.rows), 1 - 1 / self.rows)
-        return math.sqrt(p * (1 - p) / self.rows) / (self.ceiling - self.floor)
-
-
 def smallest_that_keeps(
     keep: float, attempt: Callable[[int], tuple[T, CurvePoint] | None], progress: Progress = silent
 ) -> tuple[T, list[CurvePoint]]:
-    """What `attempt` makes at the smallest size that keeps `keep`, and all that was tried.
+    """Searches the smallest size that keeps `keep`; gives what was made, and all that was tried.
 
     Sizes double from 4 KiB until one keeps enough, then the last interval is to_fp16 twice.
     `attempt(size)` is None where nothing fits. Raises BudgetError `budget.keep` where not even

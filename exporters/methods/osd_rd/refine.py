@@ -20,7 +20,7 @@ from osd_edge.exporters.methods.osd_rd.student import LatentLinear, Student
 from osd_edge.exporters.methods.stored.integers import approximate_bits
 from osd_edge.exporters.methods.stored.latents import Latents
 from osd_edge.exporters.models.head_plan import HeadPlan
-from osd_edge.exporters.scoring.calibration import Batch, mask_of
+from osd_edge.exporters.scoring.batches import Batch, mask_of
 
 LATENT_RATE = 0.025  # in steps of the quantiser
 SCALE_RATE = 0.02  # as a share of the scale
@@ -37,7 +37,7 @@ _FIRST_STRENGTH, _LEAST_STRENGTH, _MOST_STRENGTH = 0.05, 1e-3, 1.0  # of L1, in 
 
 @dataclass(frozen=True)
 class Refinement:
-    """How long is trained, and whether codes are or scales and head alone."""
+    """A length of training, and whether codes are trained or scales and head alone."""
 
     steps: int
     codes: bool
@@ -50,21 +50,28 @@ REFINEMENTS = {
 }
 
 
+@dataclass(frozen=True)
+class Teacher:
+    """The fine-tuned torch `module` that a student follows, and what its head is."""
+
+    module: Any
+    head: HeadPlan
+
+
 def refine(
     student: Student,
-    teacher: Any,
+    teacher: Teacher,
     batches: Sequence[Batch],
     refinement: Refinement,
-    head: HeadPlan,
     *,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Latents:
     """The student's latents after training on `batches` (one a step, in a seeded order).
 
-    `teacher` is the fine-tuned model, `head` what its head is. Where codes are trained their
-    coded size ends near what it was at the start.
+    Where codes are trained their coded size ends near what it was at the start.
     """
+    head = teacher.head
     layers = [*student.sites.values(), *student.head]
     groups = _parameter_groups(student, refinement)
     optimizer = torch.optim.Adam(groups, betas=BETAS)
@@ -74,14 +81,14 @@ def refine(
     strength = _FIRST_STRENGTH
     order = random.Random(seed).sample(range(len(batches)), len(batches))
     sample = [batches[i].tokens for i in order[:_SPREAD_BATCHES]]
-    spread = hidden_spread(teacher, sample, head.pooling)
+    spread = hidden_spread(teacher.module, sample, head.pooling)
     for step in progress(range(refinement.steps), f"Refining {_what(refinement)}"):
         tokens = dict(batches[order[step % len(order)]].tokens)
         pace = min(1.0, (step + 1) / WARM_UP) * (1 - step / refinement.steps) ** DECAY
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * pace
         with torch.no_grad():
-            theirs = teacher(**tokens, output_hidden_states=True)
+            theirs = teacher.module(**tokens, output_hidden_states=True)
         ours = student.module(**tokens, output_hidden_states=True)
         mask = mask_of(tokens, theirs.hidden_states[-1])
         loss = distillation_loss(ours, theirs, mask, head, spread)

@@ -5,17 +5,16 @@ threads or processes. What is finished may stay in a work folder.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 
-from osd_edge.data.progress import Progress, silent
 from osd_edge.exporters.methods.factorize import site_delta
 from osd_edge.exporters.methods.osd_rd.statistics import Statistics
 from osd_edge.exporters.methods.osd_rd.whitening import Columns, whitened_svd
 from osd_edge.exporters.methods.osd_rd.work_folder import WorkFolder
+from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.checkpoint import Checkpoint
 
@@ -60,18 +59,15 @@ def statistics_of(
 
 
 def columns_of(
-    backbone: Backbone,
-    tuned: Checkpoint,
-    known: Mapping[str, Known],
-    work: WorkFolder | None = None,
-    executor: Executor | None = None,
-    progress: Progress = silent,
+    source: Source, known: Mapping[str, Known], work: WorkFolder | None = None
 ) -> dict[str, Columns]:
     """Whitened columns of the deltas of the layers in `known`, by name."""
-    threads = torch.get_num_threads()
-    jobs = [_Job(backbone, tuned, name, own, work, threads) for name, own in known.items()]
+    models, executor, threads = source.models, source.executor, torch.get_num_threads()
+    jobs = [
+        _Job(models.backbone, models.tuned, name, own, work, threads) for name, own in known.items()
+    ]
     results = map(_decomposed, jobs) if executor is None else executor.map(_decomposed, jobs)
-    return dict(zip(known, progress(results, "Whitened SVD", len(jobs)), strict=True))
+    return dict(zip(known, source.progress(results, "Whitened SVD", len(jobs)), strict=True))
 
 
 def _decomposed(job: _Job) -> Columns:

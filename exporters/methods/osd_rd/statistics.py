@@ -1,4 +1,4 @@
-"""How much each direction of a layer's inputs and outputs matters to the model's answers.
+"""Second moments of a layer's inputs and gradients: how much each direction matters to answers.
 
 For a layer with inputs x and output gradients g, over the tokens of the calibration set:
 A = E[x xᵀ] `[d, d]` and G = E[g gᵀ] `[n, n]`. g is the gradient of ⟨v, logits⟩ with v ~ N(0, I),
@@ -16,7 +16,7 @@ import torch
 
 from osd_edge.data.progress import Progress, silent
 from osd_edge.exporters.methods.osd_rd.moments import Moment, RunningMoment
-from osd_edge.exporters.scoring.calibration import Batch
+from osd_edge.exporters.scoring.batches import Batch
 
 DAMPING = 0.03  # of the mean diagonal, added to it: directions the set never showed count a little
 
@@ -34,7 +34,7 @@ class Statistics:
     weight: float = 1.0
 
     def load(self) -> "Statistics":
-        """Itself: the statistics are in memory."""
+        """Gives itself, since the statistics are in memory."""
         return self
 
 

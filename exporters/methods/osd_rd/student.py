@@ -121,7 +121,7 @@ class Student:
         ]
 
     def latents(self) -> Latents:
-        """What the layers hold now."""
+        """The latents that the layers hold now."""
         biases = tuple(None if x.bias is None else x.bias.detach().clone() for x in self.head)
         return Latents(
             {name: layer.latent() for name, layer in self.sites.items()},

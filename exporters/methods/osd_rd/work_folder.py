@@ -1,4 +1,4 @@
-"""What an export has finished, kept in files beside its output until that is written.
+"""A folder of finished work, kept beside an export's output until that is written.
 
 An export that was broken off takes up from there. The files are also where a large model's
 statistics and metrics wait until they are needed, which together may be more than fits in memory.
@@ -113,7 +113,7 @@ class WorkFolder:
         self.release()
 
     def statistics(self, name: str) -> StoredStatistics | None:
-        """Those of the layer `name`, where they are finished."""
+        """The statistics of the layer `name`, where they are finished."""
         path = self._path("statistics", name)
         return StoredStatistics(path) if self._holds(path) else None
 
@@ -131,7 +131,7 @@ class WorkFolder:
         return StoredStatistics(path)
 
     def columns(self, name: str) -> Columns | None:
-        """Those of the layer `name`, where they are finished."""
+        """The columns of the layer `name`, where they are finished."""
         path = self._path("columns", name)
         return self._columns(path) if self._holds(path) else None
 

@@ -1,4 +1,4 @@
-"""What a finished layer depends on, as one key: another one, and it is computed again."""
+"""The key of all that a finished layer depends on: under another key it is computed again."""
 
 import hashlib
 import json
@@ -9,10 +9,10 @@ from osd_edge import __version__
 from osd_edge.data.examples import Example
 from osd_edge.data.progress import Progress, silent
 from osd_edge.exporters.methods.osd_rd import leading, moments, whitening
-from osd_edge.exporters.methods.osd_rd.bfloat16 import training_dtype
 from osd_edge.exporters.models.compatibility import used_parameters
 from osd_edge.exporters.models.fine_tuned import FineTuned
 from osd_edge.exporters.models.fingerprint import fingerprint
+from osd_edge.exporters.scoring.bfloat16 import training_dtype
 
 _DESCRIBE = ("*.json", "*.txt", "*.model")  # what says how a model computes and reads texts
 

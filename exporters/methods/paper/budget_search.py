@@ -17,10 +17,10 @@ from osd_edge.exporters.methods.budget import (
     element_bits,
 )
 from osd_edge.exporters.methods.factorize import Factors, Spectrum
-from osd_edge.exporters.methods.paper import selection as methods
+from osd_edge.exporters.methods.paper import selection
 from osd_edge.exporters.methods.stored.values import stored_site
 from osd_edge.exporters.models.backbone import LinearLayer
-from osd_edge.formats.bundle.model import PlainSite
+from osd_edge.formats.bundle.plain import PlainSite
 
 _HALVINGS = 12  # of the range in which a size in bytes is searched: to about a thousandth
 _BITMAP_SAVING = 4.0  # a file's positions take less than the paper counts: it may hold more
@@ -30,9 +30,9 @@ Sites = list[PlainSite]
 
 @dataclass(frozen=True)
 class Problem:
-    """What is to be spent on what.
+    """A budget, and the factors that it is to be spent on.
 
-    `factors` and `scores` by site, `places` their places in the site table; `size_of` gives the
+    `factors` and `scores` by site, `site_index` their index in the site table; `size_of` gives the
     bytes of the whole file for some sites.
     """
 
@@ -40,29 +40,22 @@ class Problem:
     budget: Budget
     values: str
     factors: Mapping[str, Factors]
-    places: Mapping[str, int]
+    site_index: Mapping[str, int]
     size_of: Callable[[Sequence[PlainSite]], int]
-    scores: methods.Scores = field(default_factory=dict)
+    scores: selection.Scores = field(default_factory=dict)
 
 
 def columns_needed(
-    method: str,
-    budget: Budget,
-    values: str,
-    extra_rank: int | None,
-    layers: Sequence[LinearLayer],
+    budget: Budget, values: str, extra: int, layers: Sequence[LinearLayer]
 ) -> dict[str, int]:
-    """Columns of each layer that the search will ask for; `layers` are those with a delta.
+    """Columns of each layer that a search with c up to `extra` will ask for.
 
-    For truncsvd and a budget in bytes it is `columns_within` that tells.
+    `layers` are those with a delta. For truncsvd and a budget in bytes `columns_within` tells.
     """
     rank = budget.rank
     if rank is None:
         rank = rank_of_bytes(budget, sum(layer.n + layer.d for layer in layers))
-    extra = 0
-    if method != "truncsvd":
-        extra = max(methods.EXTRA_RANKS) if extra_rank is None else extra_rank
-    most = methods.nominal_rank(rank, values) + extra
+    most = selection.nominal_rank(rank, values) + extra
     return {layer.name: min(most, layer.n, layer.d) for layer in layers}
 
 
@@ -71,7 +64,7 @@ def columns_within(budget: Budget, values: str, spectra: Mapping[str, Spectrum])
     assert budget.size is not None
     needed = dict.fromkeys(spectra, 0)
     bits = 8 * budget.size
-    for name in methods.columns_by_worth(spectra, values):
+    for name in selection.columns_by_worth(spectra, values):
         bits -= column_bits(spectra[name].n, spectra[name].d, values)
         needed[name] += 1
         if bits < 0:
@@ -84,15 +77,15 @@ def search_truncated(problem: Problem) -> Sites:
     """truncsvd within the budget; raises BudgetError `budget.too-small`."""
     p = problem
     if p.budget.rank is not None:
-        sites = methods.truncate_by_rank(p.factors, p.places, p.budget.rank, p.values)
+        sites = selection.truncate_by_rank(p.factors, p.site_index, p.budget.rank, p.values)
         if not sites:
             raise _too_small(p, f"column of {p.values}", VALUE_BITS[p.values] / 32)
         return sites
-    columns = methods.columns_by_worth(p.factors, p.values)
+    columns = selection.columns_by_worth(p.factors, p.values)
     fits, fails = 0, len(columns) + 1
     while fails - fits > 1:
         middle = (fits + fails) // 2
-        sites = methods.truncate_by_columns(p.factors, p.places, columns[:middle], p.values)
+        sites = selection.truncate_by_columns(p.factors, p.site_index, columns[:middle], p.values)
         if _fits(p, sites):
             fits = middle
         else:
@@ -100,10 +93,11 @@ def search_truncated(problem: Problem) -> Sites:
     if fits == 0:
         # The most worthy column may be too wide where a narrower one fits.
         singles = [
-            methods.truncate_by_columns(p.factors, p.places, [name], p.values) for name in p.factors
+            selection.truncate_by_columns(p.factors, p.site_index, [name], p.values)
+            for name in p.factors
         ]
         return _if_it_fits(p, min(singles, key=p.size_of))
-    return methods.truncate_by_columns(p.factors, p.places, columns[:fits], p.values)
+    return selection.truncate_by_columns(p.factors, p.site_index, columns[:fits], p.values)
 
 
 def search_sparse(problem: Problem, extra: int, progress: Progress = silent) -> Sites:
@@ -114,10 +108,12 @@ def search_sparse(problem: Problem, extra: int, progress: Progress = silent) -> 
     """
     p = problem
     rank = p.budget.rank or _nominal_rank(p)
-    k = methods.nominal_rank(rank, p.values) + extra
+    k = selection.nominal_rank(rank, p.values) + extra
 
     def attempt(share: float) -> Sites:
-        return methods.sparsify_by_rank(p.factors, p.scores, p.places, share * rank, k, p.values)
+        return selection.sparsify_by_rank(
+            p.factors, p.scores, p.site_index, share * rank, k, p.values
+        )
 
     if p.budget.rank is not None:
         sites = attempt(1)
@@ -178,9 +174,9 @@ def _smallest_rank(problem: Problem, extra: int) -> float:
 
 def _smallest_sites(problem: Problem) -> Sites:
     """One site with one element of each factor: the least that a bundle can hold."""
-    name = min(problem.factors, key=lambda name: problem.places[name])
+    name = min(problem.factors, key=lambda name: problem.site_index[name])
     u, v = (_peak(factor[:1]) for factor in (problem.factors[name].u, problem.factors[name].v))
-    site = stored_site(problem.places[name], u, v, problem.values)
+    site = stored_site(problem.site_index[name], u, v, problem.values)
     return [site] if site else []
 
 

@@ -22,6 +22,7 @@ from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.streamed import weight_of
 from osd_edge.exporters.scoring.calibration import Calibration
 from osd_edge.exporters.scoring.task_model import TaskModel
+from osd_edge.exporters.scoring.weight_sets import Midpoint
 
 Scores = dict[str, tuple[torch.Tensor, torch.Tensor]]
 
@@ -35,20 +36,23 @@ def importance_scores(
 ) -> Scores:
     """Scores of every element of U `[k, n]` and V `[k, d]`, by site.
 
-    Leaves `model` at the midpoint. |∂L/∂W| is taken batch by batch and added up, so that
+    |∂L/∂W| is taken batch by batch and added up, so that
     gradients of opposite batches do not cancel. Both sums over Z are linear in it, so they are
     taken as each layer's gradient appears, which is freed at once: no more than one layer's
     gradient and Z are in memory.
     """
     totals = {name: (torch.zeros_like(f.u), torch.zeros_like(f.v)) for name, f in factors.items()}
-    model.set_midpoint(factors)
-    takers = {name: _adder(name, backbone, model, factors[name], totals[name]) for name in factors}
-    with model.gradients_to(takers):
-        for batch in progress(calibration.batches, "Importance"):
-            assert batch.labels is not None
-            logits = model.module(**batch.tokens).logits
-            loss = functional.cross_entropy(logits, batch.labels, reduction="sum")
-            torch.autograd.backward(loss)
+    with model.at(Midpoint(list(factors))) as module:
+        takers = {
+            name: _adder(name, backbone, module.get_submodule(model.path(name)), f, totals[name])
+            for name, f in factors.items()
+        }
+        with model.gradients_to(takers):
+            for batch in progress(calibration.batches, "Importance"):
+                assert batch.labels is not None
+                logits = module(**batch.tokens).logits
+                loss = functional.cross_entropy(logits, batch.labels, reduction="sum")
+                torch.autograd.backward(loss)
     return {
         name: (factors[name].u.abs() * u, factors[name].v.abs() * v)
         for name, (u, v) in totals.items()
@@ -58,12 +62,11 @@ def importance_scores(
 def _adder(
     name: str,
     backbone: Backbone,
-    model: TaskModel,
+    layer: torch.nn.Module,
     factors: Factors,
     totals: tuple[torch.Tensor, torch.Tensor],
 ) -> Callable[[torch.Tensor], None]:
     abs_u, abs_v = factors.u.abs(), factors.v.abs()
-    layer = model.module.get_submodule(model.path(name))
 
     def add(gradient: torch.Tensor) -> None:
         with torch.no_grad():

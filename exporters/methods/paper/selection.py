@@ -14,11 +14,8 @@ from osd_edge.exporters.methods.budget import VALUE_BITS, column_bits, layer_bit
 from osd_edge.exporters.methods.factorize import Factors, Spectrum
 from osd_edge.exporters.methods.paper.sparsify import sparsify
 from osd_edge.exporters.methods.stored.values import stored_site
-from osd_edge.formats.bundle.model import PlainSite
+from osd_edge.formats.bundle.plain import PlainSite
 
-OSD_RD, HEAD = "osd-rd", "head"  # see exporters/rd
-PAPER_METHODS = ("truncsvd", "magtruncsvd", "osd")
-METHODS = (OSD_RD, *PAPER_METHODS, HEAD)
 EXTRA_RANKS = (1, 2, 3, 5)  # the grid for c in k = r + c
 DEFAULT_EXTRA = 2  # where no calibration set says which c is best
 
@@ -26,14 +23,14 @@ Scores = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
 
 
 def truncate_by_rank(
-    factors: Mapping[str, Factors], places: Mapping[str, int], rank: float, values: str
+    factors: Mapping[str, Factors], site_index: Mapping[str, int], rank: float, values: str
 ) -> list[PlainSite]:
     """truncsvd at budget r: as many dense columns a layer as 32 r (n + d) bits hold."""
     ranks = {
         name: layer_bits(rank, f.n, f.d) // column_bits(f.n, f.d, values)
         for name, f in factors.items()
     }
-    return _truncate(factors, places, ranks, values)
+    return _truncate(factors, site_index, ranks, values)
 
 
 def columns_by_worth(
@@ -49,19 +46,22 @@ def columns_by_worth(
 
 
 def truncate_by_columns(
-    factors: Mapping[str, Factors], places: Mapping[str, int], columns: Sequence[str], values: str
+    factors: Mapping[str, Factors],
+    site_index: Mapping[str, int],
+    columns: Sequence[str],
+    values: str,
 ) -> list[PlainSite]:
     """truncsvd with one column for each time that a site is named in `columns`."""
     ranks = dict.fromkeys(factors, 0)
     for name in columns:
         ranks[name] += 1
-    return _truncate(factors, places, ranks, values)
+    return _truncate(factors, site_index, ranks, values)
 
 
 def sparsify_by_rank(
     factors: Mapping[str, Factors],
     scores: Scores,
-    places: Mapping[str, int],
+    site_index: Mapping[str, int],
     rank: float,
     k: int,
     values: str,
@@ -70,7 +70,7 @@ def sparsify_by_rank(
     deltas = []
     for name, f in factors.items():
         u, v = sparsify(f, scores[name], k, layer_bits(rank, f.n, f.d), values)
-        deltas.append(stored_site(places[name], u, v, values))
+        deltas.append(stored_site(site_index[name], u, v, values))
     return _in_order(deltas)
 
 
@@ -79,22 +79,25 @@ def nominal_rank(rank: float, values: str) -> int:
     return math.ceil(rank * 32 / VALUE_BITS[values])
 
 
-def total_paper_bits(method: str, sites: Sequence[PlainSite], values: str) -> int:
-    """The paper's bit count over all sites: μ, or for truncsvd that of dense columns."""
-    if method == "truncsvd":
-        return sum(s.k * column_bits(s.n, s.d, values) for s in sites)
+def dense_bits(sites: Sequence[PlainSite], values: str) -> int:
+    """The paper's bits of dense columns over all sites."""
+    return sum(s.k * column_bits(s.n, s.d, values) for s in sites)
+
+
+def sparse_bits(sites: Sequence[PlainSite], values: str) -> int:
+    """The paper's count μ of kept elements over all sites."""
     return sum(paper_bits(s.n, s.d, s.k, s.u.count, s.v.count, values) for s in sites)
 
 
 def _truncate(
     factors: Mapping[str, Factors],
-    places: Mapping[str, int],
+    site_index: Mapping[str, int],
     ranks: Mapping[str, int],
     values: str,
 ) -> list[PlainSite]:
     return _in_order(
         [
-            stored_site(places[name], f.u[: ranks[name]], f.v[: ranks[name]], values)
+            stored_site(site_index[name], f.u[: ranks[name]], f.v[: ranks[name]], values)
             for name, f in factors.items()
             if ranks[name] > 0
         ]

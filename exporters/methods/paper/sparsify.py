@@ -1,4 +1,4 @@
-"""Which elements of both factors are kept: the best by score, within a bit budget."""
+"""Sparsification of both factors: the best elements by score are kept, within a bit budget."""
 
 import torch
 

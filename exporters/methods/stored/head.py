@@ -1,31 +1,17 @@
 """The head of a fine-tuned model as the bundle stores it."""
 
-from dataclasses import dataclass
-
 import torch
 
 from osd_edge.exporters.methods.factorize import truncated_svd
+from osd_edge.exporters.methods.head_options import HeadOptions
 from osd_edge.exporters.methods.stored.values import stored_matrix, stored_product
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.head_plan import HeadPlan, head_values
-from osd_edge.formats.bundle.model import PlainLayer, StoredHead
+from osd_edge.formats.bundle.model import StoredHead
+from osd_edge.formats.bundle.plain import PlainLayer
 
 BIG = 128  # a dense layer with both sides at least this wide may be stored as factors
 KEPT_ENERGY = 0.99  # share of a big layer's squared norm that its factors keep
-
-
-@dataclass(frozen=True)
-class HeadOptions:
-    """How a head is stored: `values` fp32, fp16 or int8; `rank` of big dense layers.
-
-    Without a rank a big layer gets the smallest one that keeps 99 % of its squared norm, and
-    stays a full matrix where factors of that rank would be no smaller. `max_bytes` bounds the
-    matrices of big layers, by a smaller rank where it must be.
-    """
-
-    values: str = "fp16"
-    rank: int | None = None
-    max_bytes: int | None = None
 
 
 def stored_head(tuned: Checkpoint, plan: HeadPlan, options: HeadOptions) -> StoredHead:

@@ -1,6 +1,7 @@
 """From latents to what the bundle stores: integers with scales of the grid."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,9 +15,17 @@ from osd_edge.formats.coding.scales import snap_scales
 _BIAS_LEVELS = 16  # integers on either side of zero for a head's bias
 
 
-def integer_sites(latents: Latents, places: Mapping[str, int]) -> list[IntegerSite]:
+@dataclass(frozen=True)
+class Integers:
+    """The integers of a bundle: sites in the order of the site table, and the head's layers."""
+
+    sites: tuple[IntegerSite, ...]
+    layers: tuple[IntegerLayer, ...]
+
+
+def integer_sites(latents: Latents, site_index: Mapping[str, int]) -> list[IntegerSite]:
     """The sites in the order of the site table, scales snapped together and signs in U."""
-    names = sorted(latents.sites, key=lambda name: places[name])
+    names = sorted(latents.sites, key=lambda name: site_index[name])
     sites = [latents.sites[name] for name in names]
     if not sites:
         return []
@@ -28,7 +37,9 @@ def integer_sites(latents: Latents, places: Mapping[str, int]) -> list[IntegerSi
     for name, site, scale in zip(names, sites, snapped, strict=True):
         assert site.v is not None
         u = quantize(site.u) * torch.where(site.scale < 0, -1.0, 1.0)[:, None]
-        result.append(IntegerSite(places[name], _integers(u), _integers(quantize(site.v)), scale))
+        result.append(
+            IntegerSite(site_index[name], _integers(u), _integers(quantize(site.v)), scale)
+        )
     return result
 
 

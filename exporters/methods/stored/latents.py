@@ -1,4 +1,4 @@
-"""What is quantised: factors and head layers as real numbers in units of their quantiser's step."""
+"""Latents: factors and head layers as real numbers in units of their quantiser's step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -32,7 +32,7 @@ class Latent:
         return (self.u,) if self.v is None else (self.u, self.v)
 
     def map(self, *rows: torch.Tensor) -> "Latent":
-        """The same with other matrices."""
+        """A latent with other matrices and these scales."""
         return replace(self, u=rows[0], v=rows[1] if len(rows) > 1 else None)
 
     def dense(self) -> torch.Tensor:

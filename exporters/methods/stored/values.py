@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from osd_edge.errors import Code, ModelError
-from osd_edge.formats.bundle.model import Matrix, PlainSite
+from osd_edge.exporters.models.rounding import to_fp16
+from osd_edge.formats.bundle.plain import Matrix, PlainSite
 from osd_edge.formats.bundle.plain_factor import PlainFactor
 
 
@@ -45,13 +45,8 @@ def _matrix(tensor: torch.Tensor, values: str) -> Matrix:
     if values == "fp32":
         return Matrix(array)
     if values == "fp16":
-        with np.errstate(over="ignore"):
-            half = array.astype(np.float16)
-        if not np.isfinite(half).all():
-            raise ModelError(
-                Code.MODEL_RANGE, "a value is too large for fp16: use int8 or, for a delta, fp32"
-            )
-        return Matrix(half)
+        refusal = "a value is too large for fp16: use int8 or, for a delta, fp32"
+        return Matrix(to_fp16(array, refusal))
     peak = np.abs(array).max(axis=1)
     scale = np.where(peak > 0, peak / 127, 1).astype(np.float32)
     return Matrix(np.rint(array / scale[:, None]).astype(np.int8), scale)

@@ -9,12 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from transformers import PretrainedConfig
 
 from osd_edge.errors import Code, ModelError
 from osd_edge.exporters.kinds import KINDS
+
+FOLDERS: list[Traversable] = [files(__name__)]  # where the files are
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class HeadShape:
 
 @dataclass(frozen=True)
 class Family:
-    """What the exporter knows of a family beyond its module tree.
+    """The facts of a family that its module tree does not show.
 
     `heads` are by the task class: `sequence`, `tokens`, `spans`. `pooler` is the backbone's own
     pooler layer. `inputs` are the tensors that the backbone takes. `fusion` is the model type
@@ -73,7 +76,7 @@ class Family:
 
 def known_families() -> tuple[str, ...]:
     """Model types that can be exported, sorted."""
-    names = (entry.name for entry in files(__name__).iterdir())
+    names = (entry.name for folder in FOLDERS for entry in folder.iterdir())
     return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
 
 
@@ -91,7 +94,8 @@ def family_of(config: PretrainedConfig) -> Family:
 @cache
 def load_family(model_type: str) -> Family:
     """The family in the file `model_type`.toml, which must be one of `known_families`."""
-    text = (files(__name__) / f"{model_type}.toml").read_text("utf-8")
+    found = (folder / f"{model_type}.toml" for folder in FOLDERS)
+    text = next(file for file in found if file.is_file()).read_text("utf-8")
     return parse_family(model_type, tomllib.loads(text))
 
 

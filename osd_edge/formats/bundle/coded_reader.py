@@ -1,4 +1,4 @@
-"""Reading the tensor `osd.coded`, which may be damaged or hostile."""
+"""Reads the tensor `osd.coded`, which may be damaged or hostile."""
 
 from dataclasses import replace
 
@@ -11,10 +11,9 @@ from osd_edge.formats.bundle.coded import (
     CodedLayer,
     CodedPart,
     CodedSite,
-    LayerFacts,
-    SiteFacts,
     decoded_part,
 )
+from osd_edge.formats.bundle.facts import LayerFacts, SiteFacts
 from osd_edge.formats.bundle.integers import Floats
 from osd_edge.formats.bundle.model import CODED
 from osd_edge.formats.coding.scales import DEEPEST, LARGEST, scale_values
@@ -28,7 +27,7 @@ class CodedReader:
     values = CODED
 
     def __init__(self, tensor: Bytes, site_count: int) -> None:
-        """Read the sites.
+        """Reads the sites.
 
         Raises BundleError `bundle.coded-table`, `bundle.site-order`, `bundle.site-rank`.
         """
@@ -38,11 +37,11 @@ class CodedReader:
         self._layers: list[LayerFacts] = []
 
     def add_layer(self, facts: LayerFacts) -> None:
-        """Take the description of the head's next layer; its numbers come last."""
+        """Takes the description of the head's next layer; its scales are read at the end."""
         self._layers.append(facts)
 
     def finish(self) -> tuple[tuple[CodedSite, ...], tuple[CodedLayer, ...]]:
-        """Read what the head needs, then decode all rows to see that they are well-formed.
+        """Reads the head's scales, then decodes all rows to see that they are well-formed.
 
         Raises BundleError `bundle.coded-table`, `bundle.coded-size`, `bundle.coded-stream`,
         `bundle.coded-zero`.
@@ -73,21 +72,21 @@ class CodedReader:
         if count == 0:
             return ()
         shapes = self._shapes(self._varint())
-        rows, place, used = [], -1, 0
+        rows, site, used = [], -1, 0
         for _ in range(count):
-            place += 1 + self._varint()
+            site += 1 + self._varint()
             rank, shape = divmod(self._varint(), len(shapes))
-            if place >= site_count:
-                raise BundleError(Code.BUNDLE_SITE_ORDER, f"site {place} of {site_count}")
+            if site >= site_count:
+                raise BundleError(Code.BUNDLE_SITE_ORDER, f"site {site} of {site_count}")
             if rank >= min(shapes[shape]):
                 n, d = shapes[shape]
                 raise BundleError(
-                    Code.BUNDLE_SITE_RANK, f"site {place} has rank {rank + 1} for [{n}, {d}]"
+                    Code.BUNDLE_SITE_RANK, f"site {site} has rank {rank + 1} for [{n}, {d}]"
                 )
             if shape > used:
                 raise _malformed("a shape before its turn")
             used = max(used, shape + 1)
-            rows.append((place, *shapes[shape], rank + 1))
+            rows.append((site, *shapes[shape], rank + 1))
         if used != len(shapes):
             raise _malformed("a shape of no site")
         scales = self._scales(self._top(), sum(row[3] for row in rows))

@@ -1,4 +1,4 @@
-"""Factors and head layers as small integers with scales: what `osd.coded` of a bundle holds.
+"""Factors and head layers as small integers with scales, which a coded bundle holds.
 
 Scales are those that `osd_edge.formats.coding.scales.snap_scales` gives; the writer refuses others.
 """
@@ -17,13 +17,13 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class IntegerMatrix:
-    """Integers `codes` `[rows, width]`, each row with its `scale` `[rows]`."""
+    """A matrix of integers `codes` `[rows, width]`, each row with its `scale` `[rows]`."""
 
     codes: Integers
     scale: Floats
 
     def decoded(self) -> Floats:
-        """float32(codes) · scale, `[rows, width]`."""
+        """Gives float32(codes) · scale, `[rows, width]`."""
         values: Floats = self.codes.astype(np.float32)
         values *= self.scale[:, None]
         return values
@@ -33,7 +33,7 @@ class IntegerMatrix:
 class IntegerSite:
     """Factors of one site: ΔW = Σⱼ scaleⱼ uⱼ vⱼᵀ, `[n, d]`, of integers `u` `[k, n]`, `v` `[k, d]`.
 
-    `site` is the place in the base's site table. No row of `u` or `v` is all zeros.
+    `site` is the index in the base's site table. No row of `u` or `v` is all zeros.
     """
 
     site: int
@@ -57,15 +57,15 @@ class IntegerSite:
         return int(self.u.shape[0])
 
     def integers(self) -> "IntegerSite":
-        """Itself: the counterpart of a site that is still coded."""
+        """Gives itself, as a site that is still coded gives its integers."""
         return self
 
     def decode(self) -> tuple[Floats, Floats]:
-        """U as `[k, n]`, scales applied, and V as `[k, d]`."""
+        """Gives U as `[k, n]`, scales applied, and V as `[k, d]`, both float32."""
         return IntegerMatrix(self.u, self.scale).decoded(), self.v.astype(np.float32)
 
     def write(self, u: Floats, v: Floats) -> None:
-        """Decode to `u` `[k, n]` and, transposed, to `v` `[d, k]`."""
+        """Writes U to `u` `[k, n]`, scales applied, and V, transposed, to `v` `[d, k]`."""
         u[:] = self.u
         u *= self.scale[:, None]
         v[:] = self.v.T
@@ -108,11 +108,11 @@ class IntegerLayer:
         return (*parts,) if self.bias is None else (*parts, self.bias.codes)
 
     def integers(self) -> "IntegerLayer":
-        """Itself: the counterpart of a layer that is still coded."""
+        """Gives itself, as a layer that is still coded gives its integers."""
         return self
 
     def decode(self) -> HeadLayer:
-        """The layer with float32 values."""
+        """Gives the layer with float32 values."""
         n, d = self.shape
         bias = None if self.bias is None else self.bias.decoded()[0]
         if self.weight is not None:

@@ -1,4 +1,4 @@
-"""One factor of a site as the bundle stores it: coded positions, and the non-zero values."""
+"""One factor of a site as a plain bundle stores it: positions and values of the non-zeros."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,7 @@ class PlainFactor:
 
     @classmethod
     def of(cls, dense: NDArray[Any]) -> "PlainFactor":
-        """Code a factor `[k, width]`; what is zero is not stored."""
+        """Makes one of a dense factor `[k, width]`, whose zeros are not stored."""
         flat = dense.reshape(-1)
         mask = flat != 0
         where = np.frombuffer(positions.encode(mask), np.uint8)
@@ -41,13 +41,13 @@ class PlainFactor:
         return int(self.values.size)
 
     def check(self) -> None:
-        """Raise BundleError unless positions and values are canonical; allocates no factor."""
+        """Raises BundleError unless positions and values are canonical; allocates no factor."""
         positions.decode(self.where, self.slots, self.count)
         if not self.values.all():
             raise BundleError(Code.BUNDLE_VALUE_ZERO, "a zero is stored as a non-zero value")
 
     def decode(self, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """The factor `[k, width]` as float32, written to `out` (zeros) where it is given."""
+        """Decodes the factor `[k, width]` as float32, to `out` (zeros) where it is given."""
         if out is None:
             out = np.zeros((self.k, self.width), np.float32)
         where = positions.decode(self.where, self.slots, self.count)

@@ -1,10 +1,16 @@
-"""Sites and head layers of a bundle that is not coded: values, counts, positions and scales."""
+"""Reads the sites and head layers of a plain bundle: values, counts, positions and scales."""
 
 import numpy as np
 
 from osd_edge.errors import BundleError, Code
-from osd_edge.formats.bundle.coded import LayerFacts
-from osd_edge.formats.bundle.model import VALUE_TYPES, Array, Matrix, PlainLayer, PlainSite
+from osd_edge.formats.bundle.facts import LayerFacts
+from osd_edge.formats.bundle.plain import (
+    VALUE_TYPES,
+    Array,
+    Matrix,
+    PlainLayer,
+    PlainSite,
+)
 from osd_edge.formats.bundle.plain_factor import PlainFactor
 from osd_edge.formats.coding import positions
 
@@ -16,22 +22,22 @@ class PlainReader:
     """Reads the tensors of a plain bundle in the order of its checks: sites, then head layers."""
 
     def __init__(self, tensors: dict[str, Array], site_count: int) -> None:
-        """Read the sites; what is read leaves `tensors`. Raises BundleError."""
+        """Reads the sites; each tensor that is read leaves `tensors`. Raises BundleError."""
         self._tensors = tensors
         self.values, self._sites = _read_sites(tensors, site_count)
         self._layers: list[PlainLayer] = []
 
     def add_layer(self, facts: LayerFacts) -> None:
-        """Read the head's next layer, of this description. Raises BundleError."""
+        """Reads the head's next layer, of this description. Raises BundleError."""
         self._layers.append(_read_layer(len(self._layers), facts, self._tensors))
 
     def finish(self) -> tuple[tuple[PlainSite, ...], tuple[PlainLayer, ...]]:
-        """All sites and layers."""
+        """Gives all sites and layers that were read."""
         return self._sites, tuple(self._layers)
 
 
 def take(tensors: dict[str, Array], name: str, dtypes: tuple[str, ...], ndim: int) -> Array:
-    """Remove and return tensor `name`; what is left in `tensors` at the end is unknown.
+    """Removes and returns tensor `name`; what is left in `tensors` at the end is unknown.
 
     Raises BundleError `bundle.tensor-missing`, `bundle.tensor-type`.
     """
@@ -66,7 +72,7 @@ def _read_sites(tensors: dict[str, Array], site_count: int) -> tuple[str, tuple[
                 Code.BUNDLE_COUNTS, "osd.counts does not fit the ranks and shapes in osd.sites"
             )
     sizes = [
-        [positions.coded_bytes(int(s), int(c)) for s, c in zip(*pair, strict=True)]
+        [positions.byte_count(int(s), int(c)) for s, c in zip(*pair, strict=True)]
         for pair in zip(slots, counts, strict=True)
     ]
     if sum(map(sum, sizes)) != stream.size or int(counts.sum()) != values.size:
@@ -112,7 +118,7 @@ def _split(
     for (site, n, d, k), pair in zip(rows, counts, strict=True):
         factors = []
         for width, count in zip((n, d), (int(c) for c in pair), strict=True):
-            size = positions.coded_bytes(k * width, count)
+            size = positions.byte_count(k * width, count)
             where, part = stream[at : at + size], values[value : value + count]
             factors.append(PlainFactor(k, width, where, part))
             factors[-1].check()

@@ -1,4 +1,4 @@
-"""Reading a task bundle that may be damaged or hostile.
+"""Reads a task bundle that may be damaged or hostile.
 
 Every number in the file is checked against the file's own size before anything is allocated
 from it. The order of the checks is part of the format, so that every reader gives the same
@@ -15,8 +15,8 @@ from typing import Any
 from osd_edge.data.bounded_read import read_bounded
 from osd_edge.errors import BundleError, Code
 from osd_edge.formats import heads
-from osd_edge.formats.bundle.coded import LayerFacts
 from osd_edge.formats.bundle.coded_reader import CodedReader
+from osd_edge.formats.bundle.facts import LayerFacts
 from osd_edge.formats.bundle.model import FINGERPRINT, FORMAT_VERSION, TASK_NAME, Bundle, StoredHead
 from osd_edge.formats.bundle.plain_reader import PlainReader, take
 from osd_edge.formats.container import (
@@ -44,9 +44,23 @@ _IGNORABLE = "info."  # keys and tensors so named may be unknown; any other must
 
 
 def read_bundle_file(path: Path) -> Bundle:
-    """The checked bundle in the file `path`.
+    """Reads and checks the task bundle in the file `path`.
 
-    Raises BundleError: `bundle.missing` where it cannot be read, else as `read_bundle`.
+    Args:
+        path: A regular file of up to 2 GiB.
+
+    Returns:
+        The bundle, checked as `read_bundle` does. It holds the file's bytes in memory.
+
+    Raises:
+        BundleError: `bundle.missing` where the file cannot be read, else as `read_bundle`; the
+            message names the file.
+
+    >>> from pathlib import Path
+    >>> from osd_edge import read_bundle_file
+    >>> bundle = read_bundle_file(Path("colours.osd.safetensors"))
+    >>> bundle.labels
+    ('red', 'green', 'blue')
     """
     data = read_bundle_bytes(path)
     with refusals_of(path):
@@ -54,7 +68,7 @@ def read_bundle_file(path: Path) -> Bundle:
 
 
 def read_bundle_bytes(path: Path) -> bytes:
-    """The bytes of the file `path`, unchecked.
+    """Reads the bytes of the file `path`, unchecked.
 
     Raises BundleError `bundle.missing`, or `bundle.header-length` above 2 GiB.
     """
@@ -71,7 +85,7 @@ def read_bundle_bytes(path: Path) -> bytes:
 
 @contextmanager
 def refusals_of(path: Path) -> Iterator[None]:
-    """Within this, refusals of a bundle name the file `path`."""
+    """Makes refusals of a bundle that are raised inside this context name the file `path`."""
     try:
         yield
     except BundleError as error:
@@ -79,22 +93,42 @@ def refusals_of(path: Path) -> Iterator[None]:
 
 
 def stored_labels(data: bytes) -> tuple[str, ...]:
-    """The labels in `data`, which `read_bundle` has read before."""
+    """Reads the labels alone from `data`, which `read_bundle` has read before."""
     return _read_labels(read_header(data)[0]["osd.labels"])
 
 
 def stored_kind(data: bytes) -> str:
-    """The kind of the head in `data`, which `read_bundle` has read before."""
+    """Reads the head's kind alone from `data`, which `read_bundle` has read before."""
     kind: str = parse_json(read_header(data)[0]["osd.head"])["kind"]
     return kind
 
 
 def read_bundle(data: bytes) -> Bundle:
-    """The bundle in `data`, wholly checked but for its base; factors stay coded.
+    """Reads and checks the task bundle in `data`; what it is to fit, `check_fits` checks.
 
-    Arrays are views of `data`.
+    `data` may come from anywhere: memory is bounded by its size before anything is allocated, and
+    every rule of the format is checked, the digest and all coded integers too.
 
-    Raises BundleError with the code that `docs/bundle-format.md` lists.
+    Args:
+        data: The bytes of a whole file.
+
+    Returns:
+        The bundle. Its arrays are read-only views of `data`; factors are decoded on demand.
+
+    Raises:
+        BundleError: The data breaks a rule. `docs/bundle-format.md` lists the codes in the order
+            of the checks.
+
+    >>> from pathlib import Path
+    >>> from osd_edge import BundleError, read_bundle
+    >>> data = Path("colours.osd.safetensors").read_bytes()
+    >>> read_bundle(data).task
+    'coded'
+    >>> try:
+    ...     read_bundle(data[:-1])
+    ... except BundleError as error:
+    ...     print(error.code)
+    bundle.truncated
     """
     metadata, entries, start = read_header(data)
     _check_version(metadata)
@@ -179,7 +213,7 @@ def _read_labels(text: str) -> tuple[str, ...]:
 def _read_head(
     text: str, labels: Sequence[str], add_layer: Callable[[LayerFacts], None]
 ) -> StoredHead:
-    """The head without its layers, of which each goes to `add_layer` as soon as it is checked."""
+    """Reads the head without its layers: each goes to `add_layer` as soon as it is checked."""
     description = _parse(text, "osd.head")
     problem = BundleError(Code.BUNDLE_HEAD, "osd.head does not describe a head")
     fields = {"kind", "pooling", "layers"}
@@ -246,7 +280,7 @@ def _parse(text: str, key: str) -> Any:
 
 
 def _info(metadata: Mapping[str, str], key: str) -> dict[str, Any]:
-    """What is only for people: unreadable is as good as absent."""
+    """Reads a field that is only for people: where it is unreadable, it counts as absent."""
     try:
         value = parse_json(metadata.get(key, "{}"))
     except ValueError:

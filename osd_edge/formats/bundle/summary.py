@@ -1,4 +1,4 @@
-"""What a bundle holds, as plain data for people and programs."""
+"""Summarizes a task bundle for people and programs: `osd-edge inspect` shows it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,18 +9,17 @@ from numpy.typing import NDArray
 from osd_edge.formats.bundle.coded import CodedSite
 from osd_edge.formats.bundle.integers import IntegerSite
 from osd_edge.formats.bundle.model import (
-    VALUE_TYPES,
     Bundle,
-    PlainLayer,
     StoredHead,
     StoredLayer,
     StoredSite,
 )
+from osd_edge.formats.bundle.plain import VALUE_TYPES, PlainLayer
 from osd_edge.formats.coding.rows import row_bits
 
 
 def summarize(bundle: Bundle, file_bytes: int) -> dict[str, Any]:
-    """Ranks and densities by site, bits per value and bytes by part; sizes in bytes.
+    """Gives ranks and densities by site, bits per value and bytes by part, all sizes in bytes.
 
     Coded rows share one stream: what each takes is what its integers take in their class.
     """
@@ -92,7 +91,7 @@ def _layer_bytes(layer: StoredLayer) -> float:
 
 
 def _describe_head(head: StoredHead) -> str:
-    """For example `pooler → linear [6, 384] → labels`."""
+    """Describes a head in a line, for example `pooler → linear [6, 384] → labels`."""
     parts = [head.pooling]
     for layer in head.layers:
         n, d = layer.shape

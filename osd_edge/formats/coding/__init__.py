@@ -1,1 +1,1 @@
-"""Coding of small integers and positions as bytes near their entropy."""
+"""Codes small integers and positions as bytes near their entropy, and decodes them."""

@@ -1,4 +1,4 @@
-"""Where the non-zeros of a factor stand: dense, bitmap or fixed-width indices.
+"""Codes the positions of a factor's non-zeros: dense, as a bitmap or as fixed-width indices.
 
 A factor is a matrix `[k, m]`, one row for each of its k columns (m = n for U, d for V),
 flattened row by row into slots 0 … k·m - 1. Of the three codings a factor uses the one with the
@@ -27,14 +27,14 @@ def index_bits(slots: int) -> int:
 
 
 def coding(slots: int, count: int) -> str:
-    """`dense`, `bitmap` or `indices`: the coding that `count` non-zeros of `slots` have."""
+    """Tells the coding of `count` non-zeros among `slots`: `dense`, `bitmap` or `indices`."""
     if count == slots:
         return "dense"
     return "bitmap" if -(-slots // 8) <= index_bits(slots) * -(-count // 8) else "indices"
 
 
-def coded_bytes(slots: int, count: int) -> int:
-    """Bytes that the positions of `count` non-zeros among `slots` take."""
+def byte_count(slots: int, count: int) -> int:
+    """Counts the bytes that the positions of `count` non-zeros among `slots` take."""
     return {
         "dense": 0,
         "bitmap": -(-slots // 8),
@@ -43,7 +43,7 @@ def coded_bytes(slots: int, count: int) -> int:
 
 
 def encode(mask: NDArray[np.bool_]) -> bytes:
-    """Code a flat mask of slots; the inverse of `decode`.
+    """Codes a flat mask of slots; the inverse of `decode`.
 
     >>> encode(np.array([1, 0, 0, 1, 0, 0, 0, 0, 1, 1], bool)).hex()
     '0903'
@@ -62,9 +62,9 @@ def encode(mask: NDArray[np.bool_]) -> bytes:
 
 
 def decode(data: NDArray[np.uint8], slots: int, count: int) -> NDArray[np.int64] | None:
-    """Ascending slot numbers `[count]` of the non-zeros, None where all slots are.
+    """Decodes the ascending slot numbers `[count]` of the non-zeros; None where all slots are.
 
-    `data` holds exactly `coded_bytes(slots, count)` bytes. Raises BundleError
+    `data` holds exactly `byte_count(slots, count)` bytes. Raises BundleError
     `bundle.positions` where they are not a canonical code.
     """
     kind = coding(slots, count)
@@ -73,7 +73,7 @@ def decode(data: NDArray[np.uint8], slots: int, count: int) -> NDArray[np.int64]
     if count == 0:
         return np.zeros(0, np.int64)
     if kind == "bitmap":
-        # Counted first: places are only listed when there are as many as there are values.
+        # Counted first: slots are only listed when there are as many as there are values.
         good = int(_BITS[data].sum()) == count
         bits = np.unpackbits(data, bitorder="little")
         indices = np.flatnonzero(bits) if good else np.zeros(count, np.int64)
@@ -84,8 +84,8 @@ def decode(data: NDArray[np.uint8], slots: int, count: int) -> NDArray[np.int64]
         # Packed the other way: as numbers of 64 bits, the planes would take 64 times the file.
         packed = np.packbits(bits[:, :count], axis=0, bitorder="little")
         indices = np.zeros(count, np.int64)
-        for place, eight in enumerate(packed):
-            indices |= eight.astype(np.int64) << 8 * place
+        for byte, eight in enumerate(packed):
+            indices |= eight.astype(np.int64) << 8 * byte
         good = not bits[:, count:].any() and bool((np.diff(indices) > 0).all())
         good = good and int(indices[-1]) < slots
     if not good:

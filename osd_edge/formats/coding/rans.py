@@ -1,4 +1,4 @@
-"""Range coding of symbols in many lanes at once (rANS: Duda, arXiv 1311.2540).
+"""A range coder of symbols that works in many lanes at once (rANS: Duda, arXiv 1311.2540).
 
 Each lane is a coder of its own, with a state in [2¹⁶, 2³²); all take their 16-bit words from one
 stream. Symbol i is in lane i mod L, so a step decodes L symbols with a few numpy calls, whatever
@@ -20,23 +20,23 @@ LOWEST = 1 << 16  # of a state
 MAX_LANES_LOG2 = 12
 
 # As arrays of no dimensions: a Python number would be looked at anew in every call.
-_PLACE, _LOWEST = np.array(TOTAL - 1, np.uint32), np.array(LOWEST, np.uint32)
+_QUANTILE, _LOWEST = np.array(TOTAL - 1, np.uint32), np.array(LOWEST, np.uint32)
 _BITS, _WORD, _FREQUENCY = (np.array(bits, np.uint32) for bits in (12, 16, 20))
 
 Words = NDArray[np.uint32]
 
 
 class LaneDecoder:
-    """Decodes from `states` `[L]` and `words`; `at` counts the words it has taken."""
+    """Decodes symbols from `states` `[L]` and `words`; `at` counts the words it has taken."""
 
     def __init__(self, states: NDArray[np.uint32], words: Words) -> None:
-        """Begin; both arrays are uint32, the words below 2¹⁶."""
+        """Begins with both arrays as uint32, the words below 2¹⁶."""
         self.states = states.copy()
         self.at = 0
         self._words = words
 
     def take(self, table: NDArray[np.uint32], base: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        """The next symbols as entries of `table`; symbol i has its table at `base[i]`.
+        """Takes the next symbols, as entries of `table`; symbol i has its table at `base[i]`.
 
         Raises BundleError `bundle.coded-stream` where the words do not suffice.
         """
@@ -45,20 +45,21 @@ class LaneDecoder:
         scratch, frequency = np.empty((2, lanes), np.uint32)
         below = np.empty(lanes, np.bool_)
         words, at, most = self._words, self.at, self._words.size
-        x, place, f = self.states, scratch, frequency
+        x, quantile, f = self.states, scratch, frequency
         for begin in range(0, base.size, lanes):
             entry = entries[begin : begin + lanes]
             if entry.size < lanes:  # the last step
                 count = entry.size
-                x, place, f, below = x[:count], place[:count], f[:count], below[:count]
-            np.bitwise_and(x, _PLACE, out=place)
-            np.add(place, base[begin : begin + lanes], out=place)
-            table.take(place, out=entry, mode="clip")
+                x, quantile, f = x[:count], quantile[:count], f[:count]
+                below = below[:count]
+            np.bitwise_and(x, _QUANTILE, out=quantile)
+            np.add(quantile, base[begin : begin + lanes], out=quantile)
+            table.take(quantile, out=entry, mode="clip")
             np.right_shift(entry, _FREQUENCY, out=f)
-            np.bitwise_and(entry, _PLACE, out=place)
+            np.bitwise_and(entry, _QUANTILE, out=quantile)
             np.right_shift(x, _BITS, out=x)
             np.multiply(x, f, out=x)
-            np.add(x, place, out=x)
+            np.add(x, quantile, out=x)
             # Lanes below 2¹⁶ take a word each, in ascending order.
             low = np.less(x, _LOWEST, out=below).nonzero()[0]
             end = at + low.size
@@ -74,7 +75,7 @@ class LaneDecoder:
 def encode_lanes(
     states: NDArray[np.uint64], parts: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """States for the decoder to begin with, and words, for symbols given as start and frequency.
+    """Codes symbols, each given as start and frequency: the decoder's first states, and words.
 
     `states` is what the decoder ends with. Each of `parts` begins at a fresh step.
     """

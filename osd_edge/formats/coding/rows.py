@@ -1,8 +1,8 @@
-"""Rows of small integers as bytes, near their entropy; `docs/bundle-format.md` has the layout.
+"""Codes rows of small integers near their entropy; `docs/bundle-format.md` has the layout.
 
 A row is one column of a factor, or one row of a head's matrix. Each is cut into groups of four
 slots, the last one filled up with zeros, and has a class that says how dense it is
-(`code_classes`). The stream is: a class byte for each row; log₂ of the number of lanes; the
+(`tables`). The stream is: a class byte for each row; log₂ of the number of lanes; the
 lanes' states; their words (`rans`); then what is left of the raw bits (signs, then escapes)
 after the lanes' last states have given theirs.
 """
@@ -46,7 +46,7 @@ _SLOTS = _SLOTS_OF.view(np.uint32).reshape(-1)  # the four slots of a pattern as
 
 
 def encode_rows(blocks: Sequence[Integers]) -> bytes:
-    """Code blocks of rows `[rows, width]`, |q| ≤ 65,552; the inverse of `decode_rows`.
+    """Codes blocks of rows `[rows, width]`, |q| ≤ 65,552; the inverse of `decode_rows`.
 
     Every row gets the class in which it takes the fewest bits.
     """
@@ -85,7 +85,7 @@ def encode_rows(blocks: Sequence[Integers]) -> bytes:
 
 
 def decode_rows(data: NDArray[np.uint8], shapes: Sequence[tuple[int, int]]) -> list[Integers]:
-    """The blocks of rows, of `shapes` (rows, width), that `data` holds.
+    """Decodes the blocks of rows, of `shapes` (rows, width), that `data` holds.
 
     They are int8 where all fit, else int32, and views of one array. Raises BundleError:
     `bundle.coded-size` where `data` cannot hold so many slots, `bundle.coded-stream` where it is
@@ -119,7 +119,7 @@ def decode_rows(data: NDArray[np.uint8], shapes: Sequence[tuple[int, int]]) -> l
 
 
 def row_bits(rows: Integers) -> NDArray[np.float64]:
-    """Bits that each of `rows` `[rows, width]` takes in its best class, its class byte included.
+    """Counts the bits of each of `rows` `[rows, width]` in its best class, class byte included.
 
     What lanes add is left out: about a bit for each 128 symbols.
     """
@@ -241,7 +241,7 @@ def _take_tails(
 
 
 def _apply_raw(integers: Integers, states: NDArray[np.uint32], rest: NDArray[np.uint8]) -> None:
-    """Put signs and escapes, from the lanes' last states and then `rest`, into `integers`."""
+    """Puts signs and escapes, from the lanes' last states and then `rest`, into `integers`."""
     nonzero = np.flatnonzero(integers != 0)
     values = integers[nonzero]
     escaped = (values == 2 + ESCAPE).nonzero()[0]

@@ -17,7 +17,7 @@ _STEPS_OF_OCTAVE = (2.0 ** (np.arange(STEPS) / STEPS)).astype(np.float32)
 
 
 def scale_indices(scales: NDArray[Any]) -> NDArray[np.int64]:
-    """Places of positive `scales` on the grid, the nearest where they are between two."""
+    """Finds the grid indices of positive `scales`, the nearest where one is between two."""
     indices = np.rint(STEPS * np.log2(scales.astype(np.float64))).astype(np.int64)
     indices = np.clip(indices, DEEPEST - LARGEST, LARGEST)
     lowest = indices.max(initial=DEEPEST - LARGEST) - DEEPEST
@@ -26,14 +26,14 @@ def scale_indices(scales: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def scale_values(indices: NDArray[Any]) -> NDArray[np.float32]:
-    """The float32 scales at these places of the grid; exact."""
+    """Gives the float32 scales of these grid indices; exact."""
     octave, step = np.divmod(indices, STEPS)
     values: NDArray[np.float32] = np.ldexp(_STEPS_OF_OCTAVE[step], octave.astype(np.int32))
     return values
 
 
 def snap_scales(scales: NDArray[Any]) -> NDArray[np.float32]:
-    """What positive `scales` will be when they are read: the nearest of the grid, as float32.
+    """Rounds positive `scales` to the nearest of the grid, float32, which is what a reader gives.
 
     All scales of one group are needed, since those more than 15.9 octaves below the largest are
     raised. Raises ValueError where a scale is not a positive number.

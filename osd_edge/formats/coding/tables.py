@@ -5,9 +5,10 @@ A row of integers is cut into groups of four slots. Of each slot the *pattern* s
 is more, a *tail* t = min(|q| - 2, 15) follows. A row's class is one byte, 8·z + g: z sets how many
 slots are non-zero, g how many of those are more than 1, and how far they go; 0 means none are.
 
-All frequencies are out of 4096; those of patterns that a class has at all are at least 1. No
-symbol has more than 4017, so that one takes at least 0.026 bits and a stream cannot claim slots
-without end.
+All frequencies are out of 4096: the 4096 values of a state's lowest 12 bits, its *quantile*, are
+dealt out to the symbols, of which each has a range from its *start* on. A pattern that a class has
+at all has at least 1 of them. No symbol has more than 4017, so that one takes at least 0.026 bits
+and a stream cannot claim slots without end.
 """
 
 from functools import cache
@@ -51,7 +52,7 @@ DIGITS: NDArray[np.uint8] = (np.arange(PATTERNS)[:, None] // 3 ** np.arange(GROU
 
 @cache
 def pattern_starts() -> NDArray[np.int64]:
-    """First of the 4096 places of each pattern, `[256, 82]`, the last column being 4096.
+    """The first quantile of each pattern by class, `[256, 82]`, the last column being 4096.
 
     With P(0), P(±1), P(more) in 1024ths, a pattern weighs the product of its slots', and all
     weigh 2⁴⁰. Where A patterns weigh anything, and a(i) of those before i do, start(i) =
@@ -70,16 +71,16 @@ def pattern_starts() -> NDArray[np.int64]:
 
 @cache
 def tail_starts() -> NDArray[np.int64]:
-    """First of the 4096 places of each tail for g - 1, `[7, 17]`, the last column being 4096."""
+    """The first quantile of each tail for g - 1, `[7, 17]`, the last column being 4096."""
     before = np.zeros((len(TAIL_FREQUENCIES), TAILS + 1), np.int64)
     before[:, 1:] = TAIL_FREQUENCIES.cumsum(axis=1)
     return before
 
 
 def decode_table(starts: NDArray[np.int64]) -> NDArray[np.uint32]:
-    """What each place decodes to, flat, 4096 for each row of `starts` `[classes, symbols + 1]`.
+    """Makes the table to decode by, flat, 4096 entries for each row of `starts` `[classes, s + 1]`.
 
-    An entry is frequency · 2²⁰ + symbol · 2¹² + place - start of the symbol.
+    The entry of a quantile is frequency · 2²⁰ + symbol · 2¹² + quantile - start of its symbol.
     """
     frequency = np.diff(starts, axis=1)
     symbols = np.arange(frequency.shape[1])
@@ -91,7 +92,7 @@ def decode_table(starts: NDArray[np.int64]) -> NDArray[np.uint32]:
 
 @cache
 def tail_table() -> NDArray[np.uint32]:
-    """`decode_table` of all tails: 112 KiB, the same for every stream."""
+    """The table to decode all tails by: 112 KiB, the same for every stream."""
     return decode_table(tail_starts())
 
 
@@ -110,7 +111,7 @@ def tail_bits() -> NDArray[np.float64]:
 
 
 def symbol_bits(frequencies: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Bits of symbols of these frequencies, in 65536ths, so that sums are exact in any order."""
+    """Gives the bits of symbols by frequency, in 65536ths, so that sums are exact in any order."""
     bits = np.rint(65536 * np.log2(TOTAL / np.maximum(frequencies, 1))) / 65536
     result: NDArray[np.float64] = np.where(frequencies > 0, bits, 1e6)
     return result

@@ -1,1 +1,1 @@
-"""A base package: its manifest, and what fits it."""
+"""A base package: its manifest, which bundles fit it, and the inputs of its graph."""

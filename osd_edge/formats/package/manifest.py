@@ -1,4 +1,4 @@
-"""The manifest of a base package: what a device must know about the base, and checks of it.
+"""The manifest of a base package: the facts that a device needs of the base, and checks of it.
 
 A base package is a folder with `manifest.json`, `model.onnx`, `model.onnx.data` and, for text,
 `tokenizer.json`. `docs/base-package.md` describes every field.
@@ -15,8 +15,7 @@ from typing import Any, TypeVar
 
 from osd_edge.data.bounded_read import read_bounded
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import BaseError, BundleError, Code
-from osd_edge.formats.bundle.model import Bundle
+from osd_edge.errors import BaseError, Code
 from osd_edge.formats.container import parse_json
 
 MANIFEST = "manifest.json"
@@ -53,7 +52,7 @@ class Site:
 
 @dataclass(frozen=True)
 class TextSettings:
-    """How text becomes tokens: the longest sequence, and the padding token's id."""
+    """The settings of a tokenizer: the longest sequence, in tokens, and the padding token's id."""
 
     max_length: int
     pad_id: int
@@ -61,7 +60,7 @@ class TextSettings:
 
 @dataclass(frozen=True)
 class ImageSettings:
-    """How a picture becomes pixel values: (value · `scale` − `mean`) / `std`, by channel."""
+    """The settings of pictures: a pixel value is (value · `scale` − `mean`) / `std`, by channel."""
 
     height: int
     width: int
@@ -73,10 +72,31 @@ class ImageSettings:
 
 @dataclass(frozen=True)
 class BaseManifest:
-    """A base package's facts; `fingerprint` is that of the original weights.
+    """The facts of a base package, as its `manifest.json` states them.
 
-    `factors` is the type in which the graph takes factors: `fp32`, or `fp16`. Without `mixed_rows`,
-    the rows of one pass must be of one task.
+    Attributes:
+        family: The model's family, such as `bert`.
+        fingerprint: Digest of the original weights, 64 hex digits, which bundles name.
+        hidden_size: Features of each hidden state.
+        inputs: Names of the graph's inputs other than factors: tokens, or `pixel_values`.
+        hidden_output: Name of the output with hidden states `[batch, tokens, hidden]`.
+        pooler_output: Name of the output with the pooler's states `[batch, hidden]`, or None.
+        sites: The backbone's linear layers, in the order that bundles count them.
+        files: Each file of the package with its `bytes` and `sha256`.
+        text: How text becomes tokens, None for a base without a tokenizer.
+        image: How a picture becomes pixel values, None for a base of text.
+        made: How the package was made, for people.
+        factors: Type in which the graph takes factors: `fp32` or `fp16`.
+        mixed_rows: Whether the rows of one pass may be of several tasks.
+
+    >>> from pathlib import Path
+    >>> from osd_edge import read_manifest
+    >>> manifest = read_manifest(Path("base"))
+    >>> manifest.family, manifest.hidden_size, len(manifest.sites), manifest.factors
+    ('bert', 32, 13, 'fp32')
+    >>> site = manifest.sites[0]
+    >>> site.name, site.n, site.d
+    ('encoder.layer.0.attention.self.query', 32, 32)
     """
 
     family: str
@@ -94,14 +114,29 @@ class BaseManifest:
     mixed_rows: bool = True
 
     def to_json(self) -> str:
-        """The manifest as it stands in the package."""
+        """Gives the text of `manifest.json`."""
         return json.dumps({"format": FORMAT_VERSION} | asdict(self), indent=1) + "\n"
 
 
 def read_manifest(folder: Path) -> BaseManifest:
-    """The manifest of the package in `folder`, its files present and of the right size.
+    """Reads the manifest of the base package in `folder`; its files must be there, of right size.
 
-    Raises BaseError. Digests are not checked here: see `check_digests`.
+    Args:
+        folder: The package: `manifest.json`, the graph, its weights and, for text, the tokenizer.
+
+    Returns:
+        The manifest, every field of the right type and range. Digests are not checked, since that
+        reads all weights: see `check_digests`.
+
+    Raises:
+        BaseError: `base.missing` for no package, `base.manifest` for a malformed manifest,
+            `base.version` for one of another format, `base.file` for a file that is missing or
+            has another size.
+
+    >>> from pathlib import Path
+    >>> from osd_edge import read_manifest
+    >>> read_manifest(Path("base")).inputs
+    ('input_ids', 'attention_mask', 'token_type_ids')
     """
     path = folder / MANIFEST
     try:
@@ -143,7 +178,7 @@ def _size(file: Path) -> int | None:
 
 
 def parse_manifest(text: str, path: str = MANIFEST) -> BaseManifest:
-    """The manifest in `text`, every field of the right type and range; raises BaseError."""
+    """Reads the manifest in `text`, every field of the right type and range; raises BaseError."""
     try:
         fields = parse_json(text)
     except (ValueError, RecursionError) as error:
@@ -259,7 +294,21 @@ def _matching(pattern: re.Pattern[str], value: object) -> str:
 
 
 def check_digests(folder: Path, manifest: BaseManifest, progress: Progress = silent) -> None:
-    """Refuse (`base.digest`) a package whose files differ from those that were exported."""
+    """Refuses a base package whose files differ from those that were exported, byte for byte.
+
+    Args:
+        folder: The package.
+        manifest: Its manifest, as `read_manifest` gives it.
+        progress: Told of each file.
+
+    Raises:
+        BaseError: `base.digest` for a file with other bytes, `base.file` for one that cannot be
+            read.
+
+    >>> from pathlib import Path
+    >>> from osd_edge import check_digests, read_manifest
+    >>> check_digests(Path("base"), read_manifest(Path("base")))
+    """
     for name, entry in progress(list(manifest.files.items()), "Digests of the base package"):
         try:
             with (folder / name).open("rb") as file:
@@ -270,41 +319,3 @@ def check_digests(folder: Path, manifest: BaseManifest, progress: Progress = sil
             raise BaseError(
                 Code.BASE_DIGEST, f"{folder / name} is damaged: copy the base package again"
             )
-
-
-def check_fits(bundle: Bundle, manifest: BaseManifest) -> None:
-    """Refuse a bundle that was not made for this base: fingerprint, shapes, branches, head."""
-    if bundle.base != manifest.fingerprint:
-        raise BundleError(
-            Code.BUNDLE_BASE,
-            f"task {bundle.task!r} was made for base {bundle.base[:12]}…, this base is "
-            f"{manifest.fingerprint[:12]}…: export the task for this base",
-        )
-    if bundle.site_count != len(manifest.sites):
-        raise BundleError(
-            Code.BUNDLE_SITE_MISMATCH,
-            f"task {bundle.task!r} counts {bundle.site_count} sites, the base has "
-            f"{len(manifest.sites)}: export the base and the task with one release",
-        )
-    for delta in bundle.sites:
-        site = manifest.sites[delta.site]
-        if (delta.n, delta.d) != (site.n, site.d):
-            raise BundleError(
-                Code.BUNDLE_SITE_MISMATCH,
-                f"task {bundle.task!r} has [{delta.n}, {delta.d}] for {site.name}, "
-                f"the base has [{site.n}, {site.d}]",
-            )
-        if site.u is None:
-            raise BundleError(
-                Code.BUNDLE_SITE_BRANCH,
-                f"task {bundle.task!r} changes {site.name}, for which this base package has no "
-                "branch: export the base with that site",
-            )
-    if bundle.head.pooling == "pooler" and manifest.pooler_output is None:
-        raise BundleError(Code.BUNDLE_HEAD_BASE, "the head needs a pooler, which this base lacks")
-    if bundle.head.layers and bundle.head.layers[0].shape[1] != manifest.hidden_size:
-        raise BundleError(
-            Code.BUNDLE_HEAD_BASE,
-            f"the head takes {bundle.head.layers[0].shape[1]} features, the base gives "
-            f"{manifest.hidden_size}",
-        )

@@ -1,4 +1,4 @@
-"""Pixel values, as a base that takes pictures takes them: one formula for both sides."""
+"""Turns pictures into the pixel values that a base takes: one formula for both sides."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from osd_edge.formats.package.manifest import ImageSettings
 
 
 def pixel_values(images: NDArray[Any], settings: ImageSettings) -> NDArray[np.float32]:
-    """`[batch, channels, height, width]` of pictures `[batch, height, width, channels]`, 0 to 255.
+    """Turns pictures `[batch, height, width, channels]`, 0 to 255, into pixel values.
 
-    (value · scale − mean) / std, by channel.
+    They are `[batch, channels, height, width]`: (value · scale − mean) / std, by channel.
     """
     scaled = images.astype(np.float32) * np.float32(settings.scale)
     mean, std = (np.array(x, np.float32) for x in (settings.mean, settings.std))

@@ -1,0 +1,1 @@
+"""Programs of their own, run with `python -m` on a device, that count what no plan asks for."""

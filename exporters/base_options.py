@@ -1,0 +1,79 @@
+"""The options of a base package: one frozen dataclass, checked when it is made."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from osd_edge.errors import Code, InputError, shown
+from osd_edge.exporters.methods.fields import flag
+from osd_edge.exporters.methods.options import check_base_weights
+from osd_edge.exporters.models.rounding import WEIGHTS
+from osd_edge.formats.package.manifest import FACTOR_TYPES
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseOptions:
+    """The options of `export base`: how a base package is made. Frozen, checked and picklable.
+
+    Args:
+        sites: globs over module paths of the linear layers that get a delta branch.
+        fuse: whether operators are fused where the family has fused ones.
+        weights: how the base's weights are stored: fp32, fp16, int8 (products in int8, inputs
+            rounded as they come) or int4 (weights alone). The same bundles run over all.
+        factors: the type in which tasks' factors are fed, fp32 or fp16.
+        overwrite: whether an earlier base package in the folder is replaced.
+
+    Raises:
+        InputError: `input.factors`, `input.weights`.
+
+    Example:
+        >>> BaseOptions(weights="int8").factors
+        'fp32'
+    """
+
+    sites: Sequence[str] = field(
+        default=("*",),
+        metadata=flag(
+            "--sites",
+            metavar="GLOB",
+            multiple=True,
+            help="Linear layers that take part, e.g. '*.attention.*'; may be repeated. "
+            "Default: all.",
+        ),
+    )
+    fuse: bool = field(
+        default=True,
+        metadata=flag(
+            "--fuse/--no-fuse", switch=True, help="Fused operators where the family has them."
+        ),
+    )
+    weights: str = field(
+        default="fp32",
+        metadata=flag(
+            "--weights",
+            choices=WEIGHTS,
+            shown=True,
+            help="How the base's weights are stored; the same bundles run over all.",
+        ),
+    )
+    factors: str = field(
+        default="fp32",
+        metadata=flag(
+            "--factors",
+            choices=FACTOR_TYPES,
+            shown=True,
+            help="In what tasks' factors are fed; fp16 halves the memory of decoded tasks.",
+        ),
+    )
+    overwrite: bool = field(
+        default=False,
+        metadata=flag("--overwrite", switch=True, help="Replace an earlier base package in DIR."),
+    )
+
+    def __post_init__(self) -> None:
+        """Check each option."""
+        if self.factors not in FACTOR_TYPES:
+            raise InputError(
+                Code.INPUT_FACTORS,
+                f"expected one of {', '.join(FACTOR_TYPES)}, found {shown(self.factors, 40)!r}",
+            )
+        check_base_weights(self.weights)

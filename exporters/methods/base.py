@@ -1,0 +1,39 @@
+"""The contract of a compression method: from a source and options to a bundle and a report.
+
+A method computes and returns; the caller writes the file. What a method may look at is its Source:
+two models and calibration rows, never a test row.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from osd_edge.data.progress import Progress
+from osd_edge.exporters.methods.options import TaskOptions
+from osd_edge.exporters.methods.report import TaskReport
+from osd_edge.exporters.methods.source import Source
+from osd_edge.formats.bundle.model import Bundle
+
+
+@dataclass(frozen=True)
+class Made:
+    """The result of a method: a task bundle, and the report of it without the file's path."""
+
+    bundle: Bundle
+    report: TaskReport
+
+
+class Method(ABC):
+    """A compression method that makes task bundles. Its line in `registry` gives its name."""
+
+    delta: bool = True  # without, it takes a model whose linear layers are the base's own
+
+    def check(self, options: TaskOptions) -> None:  # noqa: B027  (nothing to refuse is usual)
+        """Refuse options that cannot be met, before anything is loaded: DataError, InputError."""
+
+    @abstractmethod
+    def make(self, source: Source, task: str, options: TaskOptions, progress: Progress) -> Made:
+        """Compress the task of `source` as `options` say; `task` is its name.
+
+        Raises BudgetError where the budget cannot be met, DataError where the calibration set does
+        not do, ModelError where the model does not.
+        """

@@ -1,0 +1,115 @@
+"""Bundles of small integers: their content, their scores in the file, and the report of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from osd_edge.errors import Code, DataError
+from osd_edge.exporters.methods.floor import Floor
+from osd_edge.exporters.methods.gain import CurvePoint
+from osd_edge.exporters.methods.options import TaskOptions
+from osd_edge.exporters.methods.report import TaskReport
+from osd_edge.exporters.methods.source import Source
+from osd_edge.exporters.methods.stored.integers import Integers
+from osd_edge.exporters.scoring.calibrated_task import CalibratedTask
+from osd_edge.exporters.scoring.score import Score
+from osd_edge.formats.bundle.model import CODED, Bundle, StoredHead
+from osd_edge.formats.bundle.writer import write_bundle
+
+NOTHING = Integers((), ())
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A bundle and its score on held-back rows, with the curve of sizes that `keep` has tried."""
+
+    bundle: Bundle
+    score: Score | None
+    curve: Sequence[CurvePoint] = ()
+
+
+def integer_bundle(
+    source: Source, task: str, method: Mapping[str, Any], integers: Integers = NOTHING
+) -> Bundle:
+    """The bundle of these integers; `method` is what the file says of the method."""
+    models = source.models
+    plan = models.head
+    described = dict(method)
+    if source.model is not None and source.model.weights != "fp32":
+        described["base_weights"] = source.model.weights  # what it was tuned for
+    return Bundle(
+        task=task,
+        task_version="1",
+        labels=models.labels,
+        base=models.fingerprint,
+        site_count=len(models.backbone.layers),
+        values=CODED,
+        sites=integers.sites,
+        head=StoredHead(plan.kind, plan.pooling, integers.layers, plan.normalize),
+        method=described,
+    )
+
+
+def with_score(bundle: Bundle, calibrated: CalibratedTask | None, score: Score | None) -> Bundle:
+    """The bundle with its score on held-back rows in it; as it is where there is none."""
+    if score is None or calibrated is None:
+        return bundle
+    scores = {
+        "rows": calibrated.calibration.examples,
+        "labelled": calibrated.calibration.labelled,
+        "fine_tuned": round(calibrated.fine_tuned.accuracy, 4),
+        "compressed": round(score.accuracy, 4),
+    }
+    return replace(bundle, scores=scores)
+
+
+def integer_report(
+    source: Source,
+    options: TaskOptions,
+    made: Scored,
+    floor: Floor,
+    *,
+    quick: bool,
+) -> TaskReport:
+    """The report of a bundle; `quick` is the head it is compared with, as `Floor` has it."""
+    bundle, score = made.bundle, made.score
+    size = len(write_bundle(bundle))
+    head_size = len(write_bundle(replace(bundle, sites=())))
+    calibrated, gain = floor.calibrated, floor.gain(quick=quick)
+    useful = gain is not None and gain.ceiling > gain.floor and score is not None
+    return TaskReport(
+        path="",
+        task=bundle.task,
+        method=options.method,
+        budget=str(options.limit) if options.entry.budget and options.keep is None else "",
+        values=bundle.values,
+        extra_rank=None,
+        size=size,
+        head_size=head_size,
+        delta_size=size - head_size,
+        paper_bits=None,
+        paper_bits_allowed=None,
+        sites=len(bundle.sites),
+        calibration_examples=len(source.examples),
+        labelled=bool(calibrated and calibrated.calibration.labelled),
+        fine_tuned=calibrated.fine_tuned if calibrated else None,
+        linear_only=calibrated.linear_only if calibrated else None,
+        compressed=score,
+        refine=bundle.method.get("refine"),
+        keep=options.keep,
+        held_back=calibrated.calibration.examples if calibrated else 0,
+        frozen_head=floor.score(quick=quick),
+        share=gain.share(score.accuracy) if useful and gain and score else None,
+        share_error=gain.error(score.accuracy) if useful and gain and score else None,
+        curve=made.curve,
+        base_weights=options.base_weights,
+    )
+
+
+def calibration_needed(what: str, instead: str = "use --refine none") -> DataError:
+    """The refusal of what cannot be done without a calibration set."""
+    return DataError(
+        Code.DATA_CALIBRATION_NEEDED,
+        f"{what} needs a calibration set: give --calibration FILE (.tsv or .txt, labels are "
+        f"not needed), or {instead}",
+    )

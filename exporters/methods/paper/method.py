@@ -1,0 +1,272 @@
+"""The paper's methods: truncsvd, magtruncsvd and osd, each as a task bundle of dense values.
+
+The data's way: truncated SVD of each site's delta → what the method keeps of it within the
+budget → values in their type → a bundle, with its score on the calibration set.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from osd_edge.data.progress import Progress, silent
+from osd_edge.errors import Code, DataError, ModelError
+from osd_edge.exporters.kinds import KINDS
+from osd_edge.exporters.methods.base import Made, Method
+from osd_edge.exporters.methods.budget import layer_bits
+from osd_edge.exporters.methods.factorize import Factors
+from osd_edge.exporters.methods.head_options import HeadOptions
+from osd_edge.exporters.methods.options import TaskOptions
+from osd_edge.exporters.methods.paper import selection
+from osd_edge.exporters.methods.paper.budget_search import (
+    Problem,
+    columns_needed,
+    columns_within,
+    search_sparse,
+    search_truncated,
+)
+from osd_edge.exporters.methods.paper.shared import PaperSource
+from osd_edge.exporters.methods.paper.sparsify import magnitude_scores
+from osd_edge.exporters.methods.report import TaskReport
+from osd_edge.exporters.methods.source import Source
+from osd_edge.exporters.methods.stored.head import stored_head
+from osd_edge.exporters.scoring.score import Score
+from osd_edge.formats.bundle.model import Bundle
+from osd_edge.formats.bundle.plain import PlainSite
+from osd_edge.formats.bundle.writer import write_bundle
+
+_HEAD_SHARE = 4  # big head layers may take a quarter of a budget in bytes
+_WIDEST = Score(99.9999, 0.9999)  # takes a score's place in the file until it is measured
+_WIDEST_EXTRA = 99  # and this that of c
+
+
+@dataclass(frozen=True)
+class Export:
+    """One export: what its steps share. `bundle` is what it will be, but for sites and scores."""
+
+    paper: PaperSource
+    options: TaskOptions
+    bundle: Bundle
+    progress: Progress
+
+    @property
+    def values(self) -> str:
+        """The type of the delta's values."""
+        return self.bundle.values
+
+    def score(self, sites: Sequence[PlainSite], progress: Progress) -> Score | None:
+        """The score of these sites on the calibration rows; None without any."""
+        calibrated = self.paper.calibrated
+        return None if calibrated is None else calibrated.score(sites, self.bundle.head, progress)
+
+
+class PaperMethod(Method):
+    """The steps that the three methods share; each says which columns it needs and keeps."""
+
+    name: str
+    has_extra = True  # a relaxed rank k = r + c
+
+    def make(self, source: Source, task: str, options: TaskOptions, progress: Progress) -> Made:
+        """Spend the budget; raises BudgetError `budget.too-small`."""
+        paper = source.shared(PaperSource)
+        self.check_source(paper)
+        export = Export(paper, options, self._empty(source, task, options), progress)
+        factors = paper.factors(self.columns(export), progress)
+        problem = Problem(
+            self.name,
+            options.limit,
+            export.values,
+            factors,
+            source.site_index,
+            size_of=lambda sites: len(
+                write_bundle(self._complete(export, sites, _WIDEST_EXTRA, _WIDEST))
+            ),
+            scores=self.element_scores(export, factors),
+        )
+        sites, extra = self.keep(export, problem)
+        score = export.score(sites, progress)
+        bundle = self._complete(export, sites, extra, score)
+        return Made(bundle, _report(export, bundle, extra, score))
+
+    def check_source(self, paper: PaperSource) -> None:
+        """Refuse a task that the method cannot compress: ModelError, DataError."""
+
+    @abstractmethod
+    def columns(self, export: Export) -> dict[str, int]:
+        """The number of columns of each site's SVD that the search may ask for."""
+
+    def element_scores(self, export: Export, factors: Mapping[str, Factors]) -> selection.Scores:
+        """Scores of the elements of the factors; nothing where columns are kept whole."""
+        return {}
+
+    @abstractmethod
+    def keep(self, export: Export, problem: Problem) -> tuple[list[PlainSite], int | None]:
+        """The sites within the budget, and the c that they have, None where there is no c."""
+
+    @abstractmethod
+    def bits(self, sites: Sequence[PlainSite], values: str) -> int:
+        """The paper's count of bits over all sites."""
+
+    def _empty(self, source: Source, task: str, options: TaskOptions) -> Bundle:
+        budget, head = options.limit, options.head or HeadOptions()
+        if budget.size is not None and head.max_bytes is None:
+            head = replace(head, max_bytes=budget.size // _HEAD_SHARE)
+        models = source.models
+        return Bundle(
+            task=task,
+            task_version="1",
+            labels=models.labels,
+            base=models.fingerprint,
+            site_count=len(models.backbone.layers),
+            values=options.values or "fp32",
+            sites=(),
+            head=stored_head(models.tuned, models.head, head),
+            method={"name": self.name} | ({"budget": str(budget)} if budget.rank else {}),
+        )
+
+    def _complete(
+        self, export: Export, sites: Sequence[PlainSite], extra: int | None, score: Score | None
+    ) -> Bundle:
+        """The bundle with its sites, and what people will want to know of it."""
+        bundle, calibrated = export.bundle, export.paper.calibrated
+        method = dict(bundle.method) | {"paper_bits": self.bits(sites, bundle.values)}
+        if extra is not None and self.has_extra:
+            method["c"] = extra
+        scores: dict[str, Any] = {}
+        if calibrated is not None and score is not None:
+            scores = {
+                "examples": calibrated.calibration.examples,
+                "labelled": calibrated.calibration.labelled,
+                "fine_tuned": _rounded(calibrated.fine_tuned),
+                "linear_only": _rounded(calibrated.linear_only),
+                "compressed": _rounded(score),
+            }
+        return replace(bundle, sites=tuple(sites), method=method, scores=scores)
+
+
+class TruncSvd(PaperMethod):
+    """Leading columns, dense."""
+
+    name = "truncsvd"
+    has_extra = False
+
+    def columns(self, export: Export) -> dict[str, int]:
+        """The number of columns of each layer that the budget could hold."""
+        budget = export.options.limit
+        if budget.size is not None:
+            spectra = export.paper.spectra(export.progress)
+            return columns_within(budget, export.values, spectra)
+        return columns_needed(budget, export.values, 0, export.paper.source.layers)
+
+    def keep(self, export: Export, problem: Problem) -> tuple[list[PlainSite], int | None]:
+        """Whole columns, best first."""
+        return search_truncated(problem), None
+
+    def bits(self, sites: Sequence[PlainSite], values: str) -> int:
+        """The bits of dense columns."""
+        return selection.dense_bits(sites, values)
+
+
+class MagTruncSvd(PaperMethod):
+    """k = r + c columns, and of both factors the elements of largest magnitude."""
+
+    name = "magtruncsvd"
+
+    def columns(self, export: Export) -> dict[str, int]:
+        """k of each layer, for the largest c that is tried."""
+        options, layers = export.options, export.paper.source.layers
+        extra = max(selection.EXTRA_RANKS) if options.extra_rank is None else options.extra_rank
+        return columns_needed(options.limit, export.values, extra, layers)
+
+    def element_scores(self, export: Export, factors: Mapping[str, Factors]) -> selection.Scores:
+        """Magnitudes."""
+        return {name: magnitude_scores(f) for name, f in factors.items()}
+
+    def keep(self, export: Export, problem: Problem) -> tuple[list[PlainSite], int | None]:
+        """The best elements; of several c the best by calibration loss."""
+        extra = export.options.extra_rank
+        if extra is None and export.paper.calibrated is None:
+            extra = selection.DEFAULT_EXTRA
+        if extra is not None:
+            return search_sparse(problem, extra, export.progress), extra
+        candidates = []
+        for extra in export.progress(selection.EXTRA_RANKS, f"Choosing c for {self.name}"):
+            sites = search_sparse(problem, extra)
+            score = export.score(sites, silent)
+            assert score is not None
+            candidates.append((score.loss, extra, sites))
+        _, extra, sites = min(candidates, key=lambda candidate: candidate[:2])
+        return sites, extra
+
+    def bits(self, sites: Sequence[PlainSite], values: str) -> int:
+        """μ, the values and the indices of the elements that are kept."""
+        return selection.sparse_bits(sites, values)
+
+
+class Osd(MagTruncSvd):
+    """k = r + c columns, and the elements that matter most to the loss on labelled rows."""
+
+    name = "osd"
+
+    def check(self, options: TaskOptions) -> None:
+        """Refuse (DataError `data.labels-needed`) an export without calibration rows."""
+        if options.calibration is None:
+            raise labels_needed()
+
+    def check_source(self, paper: PaperSource) -> None:
+        """Refuse another kind than a classifier of one label, and rows without labels."""
+        kind = paper.source.models.head.kind
+        if not KINDS[kind].labelled:
+            raise ModelError(
+                Code.MODEL_HEAD,
+                f"osd ranks by gradients of a classifier's loss on one label, and this task is "
+                f"{kind}: use osd-rd, truncsvd or magtruncsvd",
+            )
+        if not paper.labelled:
+            raise labels_needed()
+
+    def element_scores(self, export: Export, factors: Mapping[str, Factors]) -> selection.Scores:
+        """Importance by gradients."""
+        return export.paper.importance(export.progress)
+
+
+def labels_needed() -> DataError:
+    """The refusal of osd without labels."""
+    return DataError(
+        Code.DATA_LABELS_NEEDED,
+        "osd ranks by gradients of the loss and needs a labelled calibration set "
+        "(--calibration FILE.tsv); osd-rd needs no labels",
+    )
+
+
+def _report(export: Export, bundle: Bundle, extra: int | None, score: Score | None) -> TaskReport:
+    calibrated, budget = export.paper.calibrated, export.options.limit
+    size = len(write_bundle(bundle))
+    head_size = len(write_bundle(replace(bundle, sites=())))
+    allowed = None
+    if budget.rank is not None:
+        layers = export.paper.source.layers
+        allowed = sum(layer_bits(budget.rank, layer.n, layer.d) for layer in layers)
+    return TaskReport(
+        path="",
+        task=bundle.task,
+        method=bundle.method["name"],
+        budget=str(budget),
+        values=bundle.values,
+        extra_rank=extra,
+        size=size,
+        head_size=head_size,
+        delta_size=size - head_size,
+        paper_bits=bundle.method["paper_bits"],
+        paper_bits_allowed=allowed,
+        sites=len(bundle.sites),
+        calibration_examples=calibrated.calibration.examples if calibrated else 0,
+        labelled=bool(calibrated and calibrated.calibration.labelled),
+        fine_tuned=calibrated.fine_tuned if calibrated else None,
+        linear_only=calibrated.linear_only if calibrated else None,
+        compressed=score,
+    )
+
+
+def _rounded(score: Score) -> dict[str, float]:
+    return {"loss": round(min(score.loss, _WIDEST.loss), 4), "accuracy": round(score.accuracy, 4)}

@@ -1,0 +1,147 @@
+"""Every compression method by its name: the one table for exports, comparisons and commands.
+
+To add a method, write its class (see `base`) in a file or folder of this room, and put a line into
+METHODS. The table names where a class is, so that a command line can list the methods without
+importing torch; a method is imported when it is used. Methods of others and controls, which make
+files of their own for comparisons, keep the contract in `compare.peers.peer`.
+"""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from osd_edge.errors import Code, InputError, shown
+from osd_edge.exporters.methods.budget import VALUE_BITS
+from osd_edge.exporters.methods.head_options import HeadOptions
+
+_HERE = "osd_edge.exporters.methods"
+_PEERS = "osd_edge.exporters.compare.peers"
+_DENSE = frozenset({"values", "head", "sites"})
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """A line of the table.
+
+    `where` is the class, as MODULE:CLASS. `takes` are the fields of TaskOptions that only some
+    methods take; a method with a default `budget` takes that too. A method that `exports` makes
+    task bundles and is offered by `export task`. In comparisons a method stands under the names in
+    `variants`, each with the options that it sets; a `control` tells compression from retraining.
+    """
+
+    name: str
+    where: str
+    takes: frozenset[str] = frozenset()
+    budget: str | None = None
+    exports: bool = False
+    control: bool = False
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def accepts(self, field: str) -> bool:
+        """Whether the method takes an option that only some do."""
+        return field in self.takes or (field == "budget" and self.budget is not None)
+
+    def load(self) -> Any:
+        """Makes the object of the class, importing its module: a Method where it exports."""
+        module, _, name = self.where.partition(":")
+        return getattr(importlib.import_module(module), name)()
+
+
+def bundle_name(method: str, values: str) -> str:
+    """Name in comparisons of a method: `osd` has the paper's fp32 values, `osd-int8` says so."""
+    return method if values == "fp32" else f"{method}-{values}"
+
+
+def _by_values(method: str) -> dict[str, Mapping[str, Any]]:
+    return {
+        bundle_name(method, values): {
+            "values": values,
+            "head": HeadOptions("int8" if values == "int8" else "fp16"),
+        }
+        for values in VALUE_BITS
+    }
+
+
+METHODS: dict[str, MethodEntry] = {
+    entry.name: entry
+    for entry in (
+        MethodEntry(
+            "osd-rd",
+            f"{_HERE}.osd_rd.method:OsdRd",
+            takes=frozenset(("keep", "refine", "base_weights", "sites", "seed", "executor")),
+            budget="16KiB",
+            exports=True,
+            variants={
+                "osd-rd": {},
+                "osd-rd-none": {"refine": "none"},
+                "osd-rd-codes": {"refine": "codes"},
+            },
+        ),
+        MethodEntry(
+            "truncsvd",
+            f"{_HERE}.paper.method:TruncSvd",
+            takes=_DENSE,
+            budget="r=1",
+            exports=True,
+            variants=_by_values("truncsvd"),
+        ),
+        MethodEntry(
+            "magtruncsvd",
+            f"{_HERE}.paper.method:MagTruncSvd",
+            takes=_DENSE | {"extra_rank"},
+            budget="r=1",
+            exports=True,
+            variants=_by_values("magtruncsvd"),
+        ),
+        MethodEntry(
+            "osd",
+            f"{_HERE}.paper.method:Osd",
+            takes=_DENSE | {"extra_rank"},
+            budget="r=1",
+            exports=True,
+            variants=_by_values("osd"),
+        ),
+        MethodEntry(
+            "head",
+            f"{_HERE}.head.method:HeadOnly",
+            takes=frozenset(("base_weights", "seed")),
+            exports=True,
+        ),
+        MethodEntry("truncsvd-int4", f"{_PEERS}.int4:TruncSvdInt4"),
+        MethodEntry("lora", f"{_PEERS}.lora:LoraExtraction"),
+        MethodEntry("bitdelta", f"{_PEERS}.bitdelta:BitDelta"),
+        MethodEntry("axis-sign", f"{_PEERS}.axis_sign:AxisSign"),
+        MethodEntry("compeft", f"{_PEERS}.compeft:ComPeft"),
+        MethodEntry("zstd", f"{_PEERS}.zstd:ZstdDelta"),
+        MethodEntry("control-zero", f"{_PEERS}.controls:ZeroDelta", control=True),
+        MethodEntry("control-random", f"{_PEERS}.controls:PermutedCodes", control=True),
+        MethodEntry("control-truncsvd", f"{_PEERS}.controls:RefinedTruncSvd", control=True),
+        MethodEntry("control-lora", f"{_PEERS}.controls:RefinedLora", control=True),
+    )
+}
+
+
+def exported() -> tuple[str, ...]:
+    """Names of the methods that make task bundles, in the order of the table."""
+    return tuple(name for name, entry in METHODS.items() if entry.exports)
+
+
+def compared() -> dict[str, tuple[MethodEntry, Mapping[str, Any]]]:
+    """Every name that comparisons know, with its method and the options that it sets."""
+    return {
+        name: (entry, options)
+        for entry in METHODS.values()
+        for name, options in (entry.variants or {entry.name: {}}).items()
+    }
+
+
+def check_compared(names: Sequence[str]) -> None:
+    """Raises InputError `input.method` where comparisons do not know one of `names`."""
+    known = compared()
+    for name in names:
+        if name not in known:
+            raise InputError(
+                Code.INPUT_METHOD,
+                f"expected methods among {', '.join(known)}, found {shown(name, 40)!r}",
+            )

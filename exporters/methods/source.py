@@ -1,0 +1,131 @@
+"""The source of a compression: two models and calibration rows, never a test row."""
+
+from collections.abc import Callable, Hashable
+from concurrent.futures import Executor
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from osd_edge.data.examples import Example
+from osd_edge.data.progress import Progress, silent
+from osd_edge.exporters.kinds import KINDS
+from osd_edge.exporters.methods.factorize import (
+    Factors,
+    changed_layers,
+    factorize_sites,
+    site_delta,
+)
+from osd_edge.exporters.methods.options import TaskOptions
+from osd_edge.exporters.models.fine_tuned import open_fine_tuned
+from osd_edge.exporters.models.head_plan import head_values
+from osd_edge.exporters.models.large import is_large
+from osd_edge.exporters.models.sites import choose_sites
+from osd_edge.exporters.scoring.calibrated_task import read_calibration
+from osd_edge.exporters.scoring.task_model import TaskModel
+
+T = TypeVar("T")
+
+MAX_RANK = 64  # columns of a site in `factors`
+
+
+class Source:
+    """A base, a model fine-tuned from it and its calibration rows; what several exports share.
+
+    `options` are those it was opened with. `layers` are the sites that may carry a delta, in the
+    base's order. What is finished of a large model may be kept in the folder `work`, where there
+    is one; `executor` (threads or processes) may do several layers at once, to the same bytes.
+    """
+
+    def __init__(
+        self,
+        options: TaskOptions,
+        *,
+        work: Path | None = None,
+        executor: Executor | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        """Open both models and the calibration set. Raises ModelError, DataError, InputError."""
+        self.options, self.executor, self.progress = options, executor, progress
+        self.models = open_fine_tuned(
+            options.base,
+            options.tuned,
+            progress,
+            kind=options.kind,
+            adapters=options.adapters,
+            labels=options.labels,
+        )
+        backbone, head = self.models.backbone, self.models.head
+        self.examples: tuple[Example, ...] = ()
+        if options.calibration is not None:
+            # Only a classifier of one label has labels that a row of a file could hold.
+            labels = self.models.labels if KINDS[head.kind].labelled else ()
+            self.examples = read_calibration(options.calibration, labels)
+        chosen = choose_sites(backbone, options.sites)
+        pooler = backbone.family.pooler
+        if pooler is not None and head.pooling != "pooler":
+            chosen -= {pooler.path}  # nothing reads it
+        self.layers = changed_layers(backbone, self.models.tuned, chosen)
+        self.large = is_large(backbone)
+        self.work = work if self.large else None
+        self._shared: dict[Hashable, Any] = {}
+        self._closers: list[Callable[[bool], None]] = []
+
+    @property
+    def task(self) -> str:
+        """The task's name where no file names it."""
+        return self.options.name or "task"
+
+    @cached_property
+    def model(self) -> TaskModel | None:
+        """The task's torch model; None without calibration rows, which alone need it."""
+        if not self.examples:
+            return None
+        models = self.models
+        return TaskModel(
+            models.backbone,
+            models.tuned,
+            models.head,
+            self.options.base_weights,
+            streamed=self.large,
+        )
+
+    @cached_property
+    def site_index(self) -> dict[str, int]:
+        """The index in the base's site table of each layer that may carry a delta."""
+        order = {layer.name: i for i, layer in enumerate(self.models.backbone.layers)}
+        return {layer.name: order[layer.name] for layer in self.layers}
+
+    @cached_property
+    def factors(self) -> dict[str, Factors]:
+        """Leading columns of each site's delta, `MAX_RANK` at most."""
+        ranks = {layer.name: min(MAX_RANK, layer.n, layer.d) for layer in self.layers}
+        return factorize_sites(self.models.backbone, self.models.tuned, ranks)
+
+    def delta(self, site: str) -> torch.Tensor:
+        """ΔW `[n, d]` of one of `layers`."""
+        delta = site_delta(self.models.backbone, self.models.tuned, site)
+        assert delta is not None
+        return delta
+
+    def head(self) -> dict[str, torch.Tensor]:
+        """The fine-tuned head's parameters."""
+        return head_values(self.models.tuned, self.models.head.modules)
+
+    def shared(self, make: Callable[..., T], *arguments: Hashable) -> T:
+        """Gives `make(source, *arguments)`, made once and kept for every later export."""
+        key = (make, *arguments)
+        if key not in self._shared:
+            self._shared[key] = make(self, *arguments)
+        kept: T = self._shared[key]
+        return kept
+
+    def at_close(self, closer: Callable[[bool], None]) -> None:
+        """Have `closer` called when the exports are over, with whether their work is done with."""
+        self._closers.append(closer)
+
+    def close(self, *, done: bool) -> None:
+        """End the exports: what was kept on the way is removed if it is `done` with, else left."""
+        while self._closers:
+            self._closers.pop()(done)

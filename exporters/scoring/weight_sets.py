@@ -1,0 +1,53 @@
+"""The sets of weights that a task's torch model can be given with `TaskModel.at`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+
+from osd_edge.formats.bundle.model import StoredHead, StoredSite
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The fine-tuned weights, as they came."""
+
+
+@dataclass(frozen=True)
+class LinearOnly:
+    """Fine-tuned linear layers and head; embeddings, biases and LayerNorms of the base.
+
+    What is lost by leaving those out of bundles is this model's loss against the fine-tuned one.
+    """
+
+
+@dataclass(frozen=True, eq=False)
+class Midpoint:
+    """Fine-tuned weights, but the linear layers `layers` halfway to the base's."""
+
+    layers: Sequence[str]
+
+
+@dataclass(frozen=True, eq=False)
+class WithDelta:
+    """Base weights plus the decoded delta of `sites`, with `head` (None: as fine-tuned)."""
+
+    sites: Sequence[StoredSite] = ()
+    head: StoredHead | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """Base weights plus dense `deltas` `[n, d]` by site, and every parameter of the head."""
+
+    deltas: Mapping[str, torch.Tensor]
+    head: Mapping[str, torch.Tensor]
+
+
+WeightSet: TypeAlias = Tuned | LinearOnly | Midpoint | WithDelta | Dense
+
+TUNED = Tuned()
+LINEAR_ONLY = LinearOnly()
+BASE = WithDelta()
+NAMED = (TUNED, LINEAR_ONLY, BASE)

@@ -1,0 +1,46 @@
+"""`osd-edge export base`: a model becomes a base package."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from osd_edge.cli.fields import options_of, values_of
+from osd_edge.cli.options import json_option
+from osd_edge.cli.output import bar, print_json
+from osd_edge.data.sizes import format_size
+from osd_edge.exporters.base_options import BaseOptions
+
+
+@click.command("base")
+@click.argument("model")
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, metavar="DIR")
+@options_of(BaseOptions)
+@json_option
+def export_base(model: str, out: Path, as_json: bool, **given: Any) -> None:
+    """Write the base package of MODEL, a folder or hub id in Hugging Face format, to DIR."""
+    from osd_edge.exporters import export_base as run
+    from osd_edge.exporters.quiet import quiet_libraries
+
+    quiet_libraries()
+    manifest = run(model, out, progress=bar, **values_of(BaseOptions, given))
+    size = sum(entry["bytes"] for entry in manifest.files.values())
+    branches = sum(site.u is not None for site in manifest.sites)
+    if as_json:
+        print_json(
+            {
+                "path": str(out),
+                "family": manifest.family,
+                "fingerprint": manifest.fingerprint,
+                "sites": len(manifest.sites),
+                "branches": branches,
+                "weights": manifest.made["weights"],
+                "factors": manifest.factors,
+                "bytes": size,
+            }
+        )
+        return
+    click.echo(
+        f"{out}: {manifest.family} base {manifest.fingerprint[:12]}…, {format_size(size)}, "
+        f"delta branches at {branches} of {len(manifest.sites)} linear layers"
+    )

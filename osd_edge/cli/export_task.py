@@ -1,0 +1,146 @@
+"""`osd-edge export task`: a fine-tuned model, or adapters, become a task bundle."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from osd_edge.cli.fields import options_of, values_of
+from osd_edge.cli.options import json_option
+from osd_edge.cli.output import bar, percent, print_json
+from osd_edge.data.sizes import format_size
+from osd_edge.exporters.methods.options import TaskOptions, foreign
+from osd_edge.exporters.methods.registry import METHODS
+
+if TYPE_CHECKING:
+    from osd_edge.exporters import TaskReport
+    from osd_edge.exporters.scoring.score import Score
+
+
+@click.command("task")
+@options_of(TaskOptions)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="osd-rd: layers decomposed at once. The bundle is the same whatever their number. "
+    "Default: 1.",
+)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="The bundle, by custom NAME.osd.safetensors.",
+)
+@json_option
+def export_task(jobs: int | None, out: Path, as_json: bool, **given: Any) -> None:
+    """Compress what a model learned over its base into a task bundle."""
+    from osd_edge.exporters import export_task as run
+    from osd_edge.exporters.quiet import quiet_libraries
+
+    if (given["tuned"] is None) == (not given["adapters"]):
+        raise click.UsageError("Give --tuned MODEL, or --adapter DIR: one of the two.")
+    quiet_libraries()
+    entry = METHODS[given["method"]]
+    for option, value, name in (("--jobs", jobs, "executor"), ("--seed", given["seed"], "seed")):
+        if value is not None and not entry.accepts(name):
+            raise foreign(given["method"], option)
+    options = values_of(TaskOptions, given)
+    base, tuned = options.pop("base"), options.pop("tuned", None)
+    if "adapters" in options:
+        options["adapters"] = [_weighted(adapter) for adapter in options["adapters"]]
+    if "labels" in options:
+        options["labels"] = [label.strip() for label in options["labels"].split(",")]
+    # Idle workers keep threads of torch's own, and those slow everything after by a sixth.
+    several = jobs is not None and jobs > 1
+    with ThreadPoolExecutor(jobs) if several else nullcontext() as executor:
+        report = run(base, tuned, out, executor=executor, progress=bar, **options)
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        click.echo(_describe(report))
+
+
+def _weighted(adapter: str) -> tuple[str, float]:
+    """Folder and weight of DIR or DIR:WEIGHT."""
+    folder, colon, weight = adapter.rpartition(":")
+    try:
+        return (folder, float(weight)) if colon else (adapter, 1.0)
+    except ValueError:
+        return adapter, 1.0  # a colon of the path's own
+
+
+def _describe(report: "TaskReport") -> str:
+    lines = [
+        f"{report.path}: task {report.task!r}, {format_size(report.size)} ({report.size} bytes)",
+        f"  {report.method}"
+        + (f", budget {report.budget}" if report.budget else "")
+        + (f", keep {report.keep:g}" if report.keep else "")
+        + (f", refined: {report.refine}" if report.refine else "")
+        + (f", for {report.base_weights} weights" if report.base_weights != "fp32" else "")
+        + (f", {report.values} values at {report.sites} sites" if report.sites else "")
+        + (f", k = r + {report.extra_rank}" if report.extra_rank is not None else ""),
+        f"  delta {report.delta_size} bytes, head and header {report.head_size} bytes"
+        if report.method != "head"
+        else "  no delta: a head over the unchanged base",
+    ]
+    if report.adapter_size is not None:
+        saved = 1 - report.size / report.adapter_size
+        lines.append(
+            f"  the adapter's weights take {report.adapter_size} bytes: "
+            + (f"{percent(saved)} % saved" if saved > 0 else "less than this bundle")
+        )
+    if report.paper_bits is not None:
+        lines.append(
+            f"  the paper's count μ: {report.paper_bits} bits ({report.paper_bits / 8:.0f} bytes)"
+            + (f" of {report.paper_bits_allowed} allowed" if report.paper_bits_allowed else "")
+        )
+    lines += _curve(report) + _scores(report)
+    if report.method == "osd-rd" and report.needs_no_delta:
+        lines.append(
+            "  a head on the frozen base is as good within the noise of these rows: "
+            "--method head makes a bundle of it alone"
+        )
+    return "\n".join(lines)
+
+
+def _scores(report: "TaskReport") -> list[str]:
+    if not (report.fine_tuned and report.linear_only and report.compressed):
+        few = f"{report.calibration_examples} calibration rows are too few to hold any back"
+        none = "give --calibration to see what the compression costs"
+        return [f"  not measured: {few if report.calibration_examples else none}"]
+    rows = f"{report.held_back} held-back" if report.held_back else str(report.calibration_examples)
+    lines = [
+        f"  on {rows} calibration examples "
+        + ("(accuracy, loss):" if report.labelled else "(agreement, divergence):"),
+        f"    fine-tuned       {_score(report.fine_tuned)}",
+        f"    linear layers    {_score(report.linear_only)}   "
+        "(embedding, bias and LayerNorm deltas left out)",
+        f"    this bundle      {_score(report.compressed)}",
+    ]
+    if report.method == "head":  # it is the frozen head
+        return lines
+    if report.frozen_head:
+        lines.append(f"    frozen head      {_score(report.frozen_head)}   (the base as it is)")
+    if report.share is not None and report.share_error is not None:
+        lines.append(
+            f"  keeps {percent(report.share)} ± {percent(report.share_error)} % of the gain over "
+            "the frozen head"
+        )
+    return lines
+
+
+def _curve(report: "TaskReport") -> list[str]:
+    if not report.curve:
+        return []
+    return ["  tried (bytes, accuracy, share of the gain):"] + [
+        f"    {point.size:>8}  {percent(point.accuracy):>5} %  {percent(point.share):>6} %"
+        for point in report.curve
+    ]
+
+
+def _score(score: "Score") -> str:
+    return f"{percent(score.accuracy):>5} %  {score.loss:.4f}"

@@ -1,0 +1,63 @@
+"""`osd-edge inspect`: shows what is in a task bundle."""
+
+from pathlib import Path
+
+import click
+
+from osd_edge.cli.options import json_option
+from osd_edge.cli.output import print_json, table
+from osd_edge.data.sizes import format_size
+from osd_edge.errors import shown
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def inspect(file: Path, as_json: bool) -> None:
+    """Show what is in the task bundle FILE: sites, ranks, densities, bytes by part, scores."""
+    from osd_edge.formats.bundle.reader import read_bundle_file
+    from osd_edge.formats.bundle.summary import summarize
+
+    summary = summarize(read_bundle_file(file), file.stat().st_size)
+    if as_json:
+        print_json(summary)
+        return
+    version, tool = shown(summary["task_version"]), shown(summary["tool"])
+    click.echo(f"task {summary['task']!r} version {version}, ", nl=False)
+    click.echo(f"{format_size(summary['bytes']['file'])}, made by {tool}")
+    click.echo(f"base    {summary['base']}")
+    click.echo(f"labels  {shown(', '.join(summary['labels']), 400)}")
+    click.echo(f"head    {summary['head']}")
+    click.echo(f"method  {_pairs(summary['method'])}")
+    for name, score in summary["scores"].items():
+        value = _pairs(score) if isinstance(score, dict) else shown(str(score))
+        click.echo(f"score   {shown(name)}: {value}")
+    if not summary["sites"]:
+        click.echo("values  no delta: a head over the unchanged base")
+        click.echo(f"bytes   {_pairs(summary['bytes'])}")
+        return
+    click.echo(
+        f"values  {summary['values']}, {summary['nonzeros']} stored at "
+        f"{summary['bits_per_nonzero']:.2f} bits each, positions included"
+    )
+    click.echo(f"bytes   {_pairs(summary['bytes'])}")
+    click.echo()
+    header = ("site", "n", "d", "rank", "density U", "density V", "bytes")
+    rows = [
+        (
+            str(site["site"]),
+            str(site["n"]),
+            str(site["d"]),
+            str(site["rank"]),
+            f"{site['density_u']:.3f}",
+            f"{site['density_v']:.3f}",
+            str(site["bytes"]),
+        )
+        for site in summary["sites"]
+    ]
+    click.echo(table(header, rows))
+
+
+def _pairs(values: dict[str, object]) -> str:
+    pairs = ", ".join(f"{key} {value}" for key, value in values.items())
+    return shown(pairs, 200) or "not stated"

@@ -1,0 +1,83 @@
+"""Turns a task's factors into the inputs of a base package's graph, in fp32 or fp16.
+
+The session, its batches of mixed tasks and the adapters for other programs all feed the graph what
+this module gives.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from osd_edge.errors import Code, TaskError
+from osd_edge.formats.bundle.model import Bundle
+from osd_edge.formats.package.manifest import BaseManifest
+
+Array = NDArray[Any]
+
+
+def factor_feeds(name: str, bundle: Bundle, manifest: BaseManifest) -> dict[str, Array]:
+    """Decodes the factors of `bundle` into graph inputs by name: U `[1, k, n]`, V `[1, d, k]`.
+
+    They have the type that the package takes and are views of one arena, in which they lie one
+    after the other. `bundle` must have been checked to fit `manifest`. Raises TaskError
+    `task.range`, which calls the task `name`, where fp16 cannot hold a factor.
+    """
+    bundle = bundle.decoded()
+    arena = np.zeros(sum(s.k * (s.n + s.d) for s in bundle.sites), np.float32)
+    factors: dict[str, Array] = {}
+    at = 0
+    for delta in bundle.sites:
+        site = manifest.sites[delta.site]
+        assert site.u is not None and site.v is not None
+        middle, end = at + delta.k * delta.n, at + delta.k * (delta.n + delta.d)
+        u = arena[at:middle].reshape(delta.k, delta.n)
+        v = arena[middle:end].reshape(delta.d, delta.k)
+        delta.write(u, v)
+        if manifest.factors == "fp16":
+            balance(u, v)
+        factors[site.u], factors[site.v] = u, v
+        at = end
+    if manifest.factors == "fp16":
+        factors = _split(to_fp16(name, arena), factors)
+    return {key: factor[None] for key, factor in factors.items()}
+
+
+def balance(u: Array, v: Array) -> None:
+    """Makes each column's u and v of like size, in place: `u` `[k, n]`, `v` `[d, k]`, fp32.
+
+    A column's u is often some 10⁻⁴ and its v some hundreds, both near an end of what fp16 can
+    tell apart. A power of two moves from one to the other, which loses nothing.
+    """
+    # frexp: the exponents of the largest magnitudes of column j in u and v
+    above, below = (np.frexp(np.abs(x).max(axis=axis))[1] for x, axis in ((u, 1), (v, 0)))
+    shift = (below - above) // 2
+    u[:] = np.ldexp(u, shift[:, None])
+    v[:] = np.ldexp(v, -shift[None, :])
+
+
+def to_fp16(task: str, factors: Array) -> Array:
+    """Rounds `factors` of `task` to fp16; raises TaskError `task.range` where it cannot hold them.
+
+    >>> to_fp16("reviews", np.array([0.1, 2.0], np.float32)).tolist()
+    [0.0999755859375, 2.0]
+    """
+    with np.errstate(over="ignore"):
+        rounded: Array = factors.astype(np.float16)
+    if not np.isfinite(rounded).all():
+        raise TaskError(
+            Code.TASK_RANGE,
+            f"task {task!r} has factors beyond what fp16 holds: use a base package with fp32 "
+            "factors ('osd-edge export base --factors fp32')",
+        )
+    return rounded
+
+
+def _split(arena: Array, like: dict[str, Array]) -> dict[str, Array]:
+    """Views of `arena`, one after the other, of the names and shapes of `like`."""
+    views = {}
+    at = 0
+    for key, factor in like.items():
+        views[key] = arena[at : at + factor.size].reshape(factor.shape)
+        at += factor.size
+    return views

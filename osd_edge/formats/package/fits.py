@@ -1,0 +1,65 @@
+"""Checks that a task bundle was made for a base package."""
+
+from osd_edge.errors import BundleError, Code
+from osd_edge.formats.bundle.model import Bundle
+from osd_edge.formats.package.manifest import BaseManifest
+
+
+def check_fits(bundle: Bundle, manifest: BaseManifest) -> None:
+    """Refuses a task bundle that was not made for this base: fingerprint, shapes, branches, head.
+
+    Args:
+        bundle: A bundle, as `read_bundle` gives it.
+        manifest: The manifest of the base package that is to run it.
+
+    Raises:
+        BundleError: `bundle.base` for another base; `bundle.site-mismatch` for a site table of
+            other shapes; `bundle.site-branch` for a layer that this package's graph cannot
+            change; `bundle.head-base` for a head that the base's outputs do not fit.
+
+    >>> from dataclasses import replace
+    >>> from pathlib import Path
+    >>> from osd_edge import BundleError, check_fits, read_bundle_file, read_manifest
+    >>> manifest = read_manifest(Path("base"))
+    >>> bundle = read_bundle_file(Path("colours.osd.safetensors"))
+    >>> check_fits(bundle, manifest)
+    >>> try:
+    ...     check_fits(replace(bundle, base="0" * 64), manifest)
+    ... except BundleError as error:
+    ...     print(error.code)
+    bundle.base
+    """
+    if bundle.base != manifest.fingerprint:
+        raise BundleError(
+            Code.BUNDLE_BASE,
+            f"task {bundle.task!r} was made for base {bundle.base[:12]}…, this base is "
+            f"{manifest.fingerprint[:12]}…: export the task for this base",
+        )
+    if bundle.site_count != len(manifest.sites):
+        raise BundleError(
+            Code.BUNDLE_SITE_MISMATCH,
+            f"task {bundle.task!r} counts {bundle.site_count} sites, the base has "
+            f"{len(manifest.sites)}: export the base and the task with one release",
+        )
+    for delta in bundle.sites:
+        site = manifest.sites[delta.site]
+        if (delta.n, delta.d) != (site.n, site.d):
+            raise BundleError(
+                Code.BUNDLE_SITE_MISMATCH,
+                f"task {bundle.task!r} has [{delta.n}, {delta.d}] for {site.name}, "
+                f"the base has [{site.n}, {site.d}]",
+            )
+        if site.u is None:
+            raise BundleError(
+                Code.BUNDLE_SITE_BRANCH,
+                f"task {bundle.task!r} changes {site.name}, for which this base package has no "
+                "branch: export the base with that site",
+            )
+    if bundle.head.pooling == "pooler" and manifest.pooler_output is None:
+        raise BundleError(Code.BUNDLE_HEAD_BASE, "the head needs a pooler, which this base lacks")
+    if bundle.head.layers and bundle.head.layers[0].shape[1] != manifest.hidden_size:
+        raise BundleError(
+            Code.BUNDLE_HEAD_BASE,
+            f"the head takes {bundle.head.layers[0].shape[1]} features, the base gives "
+            f"{manifest.hidden_size}",
+        )

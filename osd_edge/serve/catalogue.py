@@ -1,0 +1,97 @@
+"""Makes the table of all that a browser gets: the page, a base, its tasks and a catalogue.
+
+The catalogue, `/catalogue.json`, tells the page which base and which tasks there are. Base and
+tasks have the start of their digest in their address, so that a browser may keep them for ever.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from osd_edge import __version__
+from osd_edge.errors import Code, InputError
+from osd_edge.formats.bundle.model import Bundle
+from osd_edge.formats.bundle.reader import read_bundle, read_bundle_bytes, refusals_of
+from osd_edge.formats.package.fits import check_fits
+from osd_edge.formats.package.manifest import (
+    MANIFEST,
+    TOKENIZER,
+    WEIGHTS,
+    BaseManifest,
+    check_digests,
+    read_manifest,
+)
+from osd_edge.formats.package.manifest import MODEL as GRAPH
+from osd_edge.serve.entry import Entry, entry_of
+from osd_edge.serve.page import page_entries
+
+CATALOGUE_VERSION = 1
+
+
+def served_entries(page: Path, base: Path, bundles: Sequence[Path]) -> dict[str, Entry]:
+    """Lists every address: of the built page in folder `page`, `base`, `bundles`, the catalogue.
+
+    Raises BaseError, BundleError where a package or a bundle is damaged, or they do not fit;
+    InputError `input.task-name` where two bundles have one task's name, `input.page` where a file
+    of the page cannot be read.
+    """
+    manifest = read_manifest(base)
+    check_digests(base, manifest)  # else every phone would find it out, after all its bytes
+    entries = page_entries(page)
+    base_fields = _add_base(entries, base, manifest)
+    tasks: dict[str, dict[str, Any]] = {}
+    for path in bundles:
+        data = read_bundle_bytes(path)
+        with refusals_of(path):
+            bundle = read_bundle(data)
+        check_fits(bundle, manifest)
+        if bundle.task in tasks:
+            raise InputError(
+                Code.INPUT_TASK_NAME, f"{path}: a task {bundle.task!r} is among the bundles already"
+            )
+        tasks[bundle.task] = _add_task(entries, bundle, data)
+    catalogue = {
+        "format": CATALOGUE_VERSION,
+        "tool": f"osd-edge {__version__}",
+        "base": base_fields,
+        "tasks": list(tasks.values()),
+    }
+    text = json.dumps(catalogue, indent=1, ensure_ascii=False) + "\n"
+    entries["/catalogue.json"] = entry_of(text.encode())
+    return entries
+
+
+def _add_base(entries: dict[str, Entry], base: Path, manifest: BaseManifest) -> dict[str, Any]:
+    """Adds the files that a browser needs of `base`, and gives the base's part of the catalogue."""
+    manifest_entry = entry_of(base / MANIFEST, fixed=True)
+    folder = f"base/{manifest_entry.tag[:16]}/"
+    entries[f"/{folder}{MANIFEST}"] = manifest_entry
+    wanted = [GRAPH, WEIGHTS] + ([] if manifest.text is None else [TOKENIZER])
+    for name in wanted:
+        digest = str(manifest.files[name]["sha256"])
+        entries[f"/{folder}{name}"] = entry_of(base / name, digest, fixed=True)
+    return {
+        "name": os.fsencode(base.resolve().name).decode("utf-8", "replace"),
+        "fingerprint": manifest.fingerprint,
+        "url": folder,
+        "sha256": manifest_entry.tag,
+        "bytes": sum(entries[f"/{folder}{name}"].size for name in (MANIFEST, *wanted)),
+    }
+
+
+def _add_task(entries: dict[str, Entry], bundle: Bundle, data: bytes) -> dict[str, Any]:
+    """Adds `bundle`, whose file is `data`, and gives its part of the catalogue."""
+    entry = entry_of(data, fixed=True)
+    url = f"tasks/{entry.tag[:16]}/{bundle.task}.osd.safetensors"
+    entries[f"/{url}"] = entry
+    return {
+        "task": bundle.task,
+        "kind": bundle.head.kind,
+        "labels": list(bundle.labels),
+        "base": bundle.base,
+        "url": url,
+        "bytes": entry.size,
+        "sha256": entry.tag,
+    }

@@ -1,0 +1,47 @@
+"""The built phone page: where it is, and the addresses of its files."""
+
+import importlib.util
+from pathlib import Path
+
+from osd_edge.errors import Code, InputError
+from osd_edge.serve.entry import Entry, entry_of
+
+BUILD_COMMAND = "make web-page"
+
+
+def page_folder(given: Path | None) -> Path:
+    """Finds the folder of the built page: `given`, or the one inside the package.
+
+    Raises InputError `input.page` where it has not been built.
+    """
+    folder = given
+    if folder is None:
+        spec = importlib.util.find_spec("osd_edge.runtime")  # found, not imported
+        folders = [] if spec is None else list(spec.submodule_search_locations or [])
+        folder = Path(folders[0], "web", "page") if folders else Path("page")
+    if not (folder / "index.html").is_file():
+        raise InputError(
+            Code.INPUT_PAGE,
+            f"the page is not built: expected it in {folder}; run '{BUILD_COMMAND}' in the "
+            "source, which needs Node 20, and install again, or name its folder "
+            "runtime/web/page with --page",
+        )
+    return folder
+
+
+def page_entries(page: Path) -> dict[str, Entry]:
+    """Lists the addresses of all files in folder `page` but hidden ones; `/` is its index.html.
+
+    Raises InputError `input.page` where a file cannot be read.
+    """
+    depth = len(page.parts)
+    try:
+        entries = {
+            f"/{path.relative_to(page).as_posix()}": entry_of(path)
+            for path in sorted(page.rglob("*"))
+            if path.is_file() and not any(part.startswith(".") for part in path.parts[depth:])
+        }
+    except OSError as error:
+        raise InputError(Code.INPUT_PAGE, f"cannot read the page: {error}") from error
+    entries["/"] = entries["/index.html"]
+    return entries

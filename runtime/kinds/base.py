@@ -1,0 +1,94 @@
+"""The contract of a kind of task on the device: how it answers, and what its answers are.
+
+A kind is asked by `EdgeSession.ask`, shown by `osd-edge run` and scored by `evaluate`, none of
+which knows its name.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from osd_edge.errors import Code, InputError, TaskError
+from osd_edge.runtime.text import TextEncoder
+from osd_edge.runtime.windows import Run
+
+Entry = dict[str, Any]  # of a list of answers: plain values by name
+
+
+@dataclass(frozen=True)
+class AskedTask:
+    """A task while it is asked: its labels, the base's tokenizer, and a run of the base with it.
+
+    `logits` takes token inputs `[batch, tokens]` and gives `[batch, labels]`, or
+    `[batch, tokens, labels]` for kinds with logits for every token.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    encoder: TextEncoder
+    logits: Run
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a task is asked: texts, and what goes with them.
+
+    `pairs` holds a second text for each, `question` is what is looked for in all of them, and
+    `max_length` is in tokens, None for as many as the base takes.
+    """
+
+    texts: Sequence[str]
+    pairs: Sequence[str] | None = None
+    question: str | None = None
+    max_length: int | None = None
+
+
+class Kind(ABC):
+    """One kind of task: how it answers, how its answers are listed, and which of them are right.
+
+    `verb` names the method of the session that asks tasks of the kind. `takes_pairs` and
+    `takes_question` say what it has a use for beside texts. Where the kind is `labelled`, the
+    right answer to a text may be given as one label.
+    """
+
+    name: str
+    verb: str = "ask"
+    takes_pairs: bool = False
+    takes_question: bool = False
+    labelled: bool = False
+
+    @abstractmethod
+    def answers(self, task: AskedTask, request: Request) -> list[Any]:
+        """Asks `task`, of this kind, and gives one answer for each text."""
+
+    @abstractmethod
+    def entries(self, text: str, answer: Any) -> list[Entry]:
+        """Lists the answer to `text` as plain values, for JSON and tables.
+
+        Every entry has `text`, `label` and `score` (None where there is none); one about a part of
+        the text has that as `part`.
+        """
+
+    def check_request(self, task: str, request: Request) -> None:
+        """Refuses a request without the question that the kind needs, or with pairs it cannot take.
+
+        Raises InputError `input.question`, `input.texts`.
+        """
+        if self.takes_question and request.question is None:
+            raise InputError(Code.INPUT_QUESTION, f"task {task!r} finds answers: give --question")
+        if request.pairs is not None and not self.takes_pairs:
+            raise InputError(
+                Code.INPUT_TEXTS, f"task {task!r} is {self.name}: expected no second texts"
+            )
+
+    def check_labelled(self, task: str) -> None:
+        """Refuses a task of a kind whose right answer is not one label: TaskError `task.kind`."""
+        if not self.labelled:
+            raise TaskError(
+                Code.TASK_KIND, f"accuracy is for tasks of one label; {task!r} is {self.name}"
+            )
+
+    def is_right(self, answer: Any, label: str) -> bool:
+        """Whether an answer is the one that an example's `label` asks for."""
+        return bool(answer.label == label)

@@ -1,0 +1,100 @@
+"""Kinds with a score for each label: `labels`, `multi-label` and `regression`."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from osd_edge.formats.heads import Floats, sigmoid, softmax
+from osd_edge.runtime.kinds.base import AskedTask, Entry, Kind, Request
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The likeliest label of one text or picture, as `EdgeSession.classify` gives it.
+
+    Attributes:
+        label: the label of the highest score.
+        score: its score.
+        scores: the scores of all labels, in the order of the logits. They add up to 1 where one
+            label applies; in a multi-label task each stands for itself, 0 to 1; in a regression
+            they are the numbers themselves.
+
+    Example:
+        >>> answer = Answer("positive", 0.75, {"negative": 0.25, "positive": 0.75})
+        >>> answer.score == answer.scores[answer.label]
+        True
+    """
+
+    label: str
+    score: float
+    scores: dict[str, float]
+
+    def chosen(self, least: float = 0.5) -> tuple[str, ...]:
+        """Names the labels that apply in a multi-label task.
+
+        Args:
+            least: the lowest score of a label that applies.
+
+        Returns:
+            The labels of that score or more, in the order of the logits.
+
+        Example:
+            >>> Answer("joy", 0.9, {"joy": 0.9, "anger": 0.1, "surprise": 0.6}).chosen()
+            ('joy', 'surprise')
+        """
+        return tuple(label for label, score in self.scores.items() if score >= least)
+
+
+class Classifier(Kind):
+    """A kind whose answer is the label of the highest score."""
+
+    verb = "classify"
+    takes_pairs = True
+
+    def scores(self, logits: Floats) -> Floats:
+        """The scores that logits `[batch, labels]` stand for; here the logits themselves."""
+        return logits
+
+    def scored(self, labels: Sequence[str], logits: Floats) -> list[Answer]:
+        """Makes one answer of each row of `logits` `[batch, labels]`."""
+        result = []
+        for row in self.scores(logits):
+            best = int(row.argmax())
+            scores = dict(zip(labels, map(float, row), strict=True))
+            result.append(Answer(labels[best], float(row[best]), scores))
+        return result
+
+    def answers(self, task: AskedTask, request: Request) -> list[Answer]:
+        """Asks about all texts, or pairs of texts, in one batch."""
+        inputs = task.encoder(request.texts, request.pairs, max_length=request.max_length)
+        return self.scored(task.labels, task.logits(inputs))
+
+    def entries(self, text: str, answer: Answer) -> list[Entry]:
+        """One entry, with the scores of all labels beside the answer."""
+        return [{"text": text} | asdict(answer)]
+
+
+class Labels(Classifier):
+    """One label of several."""
+
+    name = "labels"
+    labelled = True
+
+    def scores(self, logits: Floats) -> Floats:
+        """The chance of each label; they add up to 1."""
+        return softmax(logits)
+
+
+class MultiLabel(Classifier):
+    """Any labels of several, each for itself."""
+
+    name = "multi-label"
+
+    def scores(self, logits: Floats) -> Floats:
+        """The chance that each label applies."""
+        return sigmoid(logits)
+
+
+class Regression(Classifier):
+    """Numbers, which are the logits themselves."""
+
+    name = "regression"

@@ -1,0 +1,56 @@
+"""A base package opened for a session: its manifest, and its graph in onnxruntime."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from osd_edge.errors import Code, InputError, shown
+from osd_edge.formats.heads import Floats
+from osd_edge.formats.package.manifest import MODEL, BaseManifest, read_manifest
+from osd_edge.runtime.graph import Memory, check_graph, check_results, open_graph
+from osd_edge.runtime.inputs import base_inputs
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class OpenBase:
+    """One onnxruntime session over a base package, which is never rebuilt.
+
+    Safe to use from many threads: a run changes nothing.
+    """
+
+    def __init__(self, folder: Path, threads: int, memory: Memory) -> None:
+        """Opens the package in `folder`. Raises BaseError, InputError `input.memory`."""
+        self.manifest: BaseManifest = read_manifest(folder)
+        self._ort = open_graph(
+            folder / MODEL, threads, memory, str(self.manifest.made.get("weights", "fp32"))
+        )
+        check_graph(self._ort, self.manifest, folder)
+
+    def checked(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """Checks inputs and fills in defaults, as the graph takes them. Raises InputError."""
+        return base_inputs(self.manifest, inputs)
+
+    def batch(self, feeds: Arrays) -> int:
+        """The number of rows of checked inputs."""
+        return len(feeds[self.manifest.inputs[0]])
+
+    def forward(self, feeds: Arrays, factors: Arrays) -> tuple[Floats, Floats | None]:
+        """Runs checked inputs with a task's factors, or with none.
+
+        Gives hidden states `[batch, tokens, hidden]` and, where the base has a pooler, its output
+        `[batch, hidden]`.
+        """
+        names = [self.manifest.hidden_output]
+        if self.manifest.pooler_output is not None:
+            names.append(self.manifest.pooler_output)
+        try:
+            results = self._ort.run(names, {**feeds, **factors})
+        except Exception as error:  # onnxruntime's exceptions have no common base
+            reason = shown(str(error), 200)
+            raise InputError(Code.INPUT_RUN, f"onnxruntime refused the inputs: {reason}") from error
+        hidden, pooled = results[0], results[1] if len(results) > 1 else None
+        check_results(self.manifest, feeds[self.manifest.inputs[0]].shape, hidden, pooled)
+        return hidden, pooled
