@@ -266,6 +266,7 @@ def test_activations_are_rounded_as_onnxruntime_rounds_them() -> None:
         assert np.abs(rounded(values).numpy() - expected).max() <= 1e-5 * step
 
 
+@pytest.mark.slow(reason="trains codes twice, for as long as it takes to learn")
 @pytest.mark.usefixtures("short_training")
 @pytest.mark.parametrize("kind", ["int8", "int4"])
 def test_a_bundle_can_be_tuned_for_rounded_weights(

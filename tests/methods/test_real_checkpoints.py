@@ -18,6 +18,8 @@ from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.runtime import EdgeSession, evaluate
 from tests.support.shared import CHECKPOINTS, require_shared
 
+pytestmark = pytest.mark.slow(reason="runs MiniLM, in two cases on a whole test set")
+
 TEXTS = (
     ["How far is it from here?"],
     ["a film of real charm", "no", "it never comes to life , and the jokes fall flat one by one"],
@@ -34,7 +36,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def session(package: Path) -> EdgeSession:
-    return EdgeSession(package)
+    return EdgeSession(package, threads=1)
 
 
 def assert_close(ours: np.ndarray, theirs: np.ndarray) -> None:
@@ -92,7 +94,6 @@ def test_a_task_equals_torch_with_the_decoded_delta(
 
 
 @pytest.mark.parametrize("name", ["trec", "mr"])
-@pytest.mark.slow(reason="answers a test set of 1,200 or 2,000 rows twice")
 def test_full_rank_scores_as_the_fine_tuned_model(
     session: EdgeSession, tmp_path: Path, name: str
 ) -> None:
