@@ -11,6 +11,13 @@ WEB := runtime/web
 WEB_INSTALLED := $(WEB)/node_modules/.installed
 EMULATED := measurements-out/emulated.json
 CHROMIUM ?= /usr/bin/chromium
+# Tests: of the folder tests/ROOM alone where it is named, and then without the slow ones unless
+# SLOW=1. Each of the WORKERS runs the tests of one file at a time, with one thread of torch's.
+ROOM ?=
+SLOW ?=
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile \
+	--no-loadscope-reorder
 # As a variable, since it then holds for what packages are built with, too.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
@@ -20,8 +27,8 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 demo: $(INSTALLED)  ## fine-tune three tasks, compress them, swap them over one base
 	$(BIN)/osd-edge demo -o demo-out --overwrite
 
-test: $(INSTALLED)  ## all tests
-	$(BIN)/python -m pytest
+test: $(INSTALLED)  ## all tests; make test ROOM=formats: the quick ones of one room, SLOW=1: all of it
+	$(PYTEST) tests$(if $(ROOM),/$(ROOM)$(if $(SLOW),, -m "not slow"))
 
 test-emulated: $(INSTALLED)  ## tests on an emulated arm64 machine, and over ssh; installs packages as root
 	tests_emulated/install_packages.sh

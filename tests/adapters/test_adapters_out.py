@@ -13,24 +13,28 @@ from peft import PeftModel
 from safetensors.numpy import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from osd_edge.exporters import export_base, export_task
+from osd_edge.exporters import export_task
 from osd_edge.exporters.adapters.onnx_adapter import export_onnx_adapter
 from osd_edge.runtime import EdgeSession
 from tests.support import tiny
 from tests.support.command_line import run_cli
+from tests.support.families import Families
 
 FAMILIES = ("bert", "roberta", "distilbert", "modernbert", "deberta-v2", "albert", "gpt2")
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
-def task(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def task(
+    request: pytest.FixtureRequest, families: Families, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A folder with a base, its package and a bundle."""
+    changes = {"pooler": False} if request.param == "bert" else {}
+    family = families(request.param, **changes)
     folder = tmp_path_factory.mktemp(request.param)
-    tiny.make_base(request.param, folder / "base", pooler=request.param != "bert")
-    tiny.make_tuned(folder / "base", folder / "tuned")
-    export_base(folder / "base", folder / "package")
+    for name in ("base", "package"):
+        (folder / name).symlink_to(family / name)
     out = folder / "mr.osd.safetensors"
-    export_task(folder / "base", folder / "tuned", out, method="truncsvd", budget="r=3")
+    export_task(family / "base", family / "tuned", out, method="truncsvd", budget="r=3")
     return folder
 
 
@@ -92,10 +96,9 @@ def test_stock_onnxruntime_gives_the_same_hidden_states(
 
 
 def test_a_package_with_fp16_factors_takes_the_adapter_made_for_it(
-    tiny_models: Path, tmp_path: Path
+    families: Families, tiny_models: Path, tmp_path: Path
 ) -> None:
-    package = tmp_path / "package"
-    export_base(tiny_models / "base", package, factors="fp16")
+    package = families.package("bert", factors="fp16")
     export_task(
         tiny_models / "base",
         tiny_models / "first",

@@ -93,6 +93,17 @@ def test_budgets_hold_and_are_used(
     assert 0.75 * report.paper_bits_allowed < report.paper_bits <= report.paper_bits_allowed
 
 
+_SHORT = """
+from osd_edge.cli.main import main
+from osd_edge.exporters.methods.osd_rd.refine import REFINEMENTS
+from tests.support.training import in_few_steps
+
+REFINEMENTS.update(in_few_steps())
+main()
+"""
+
+
+@pytest.mark.slow(reason="trains a task twice, each time in a process of its own")
 def test_equal_inputs_give_equal_bytes(tiny_models: Path, tmp_path: Path) -> None:
     """In two processes, since hash order and thread timing differ between processes."""
     files = []
@@ -101,13 +112,14 @@ def test_equal_inputs_give_equal_bytes(tiny_models: Path, tmp_path: Path) -> Non
         files[-1].parent.mkdir()
         subprocess.run(
             [
-                *(sys.executable, "-m", "osd_edge.cli.main", "export", "task"),
+                *(sys.executable, "-c", _SHORT, "export", "task"),
                 *("--base", tiny_models / "base", "--tuned", tiny_models / "first"),
                 *("--calibration", tiny_models / "examples.tsv", "--budget", "12KiB"),
                 *("-o", files[-1]),
             ],
             check=True,
             capture_output=True,
+            cwd=Path(__file__).parents[2],
         )
     assert files[0].read_bytes() == files[1].read_bytes()
 

@@ -25,7 +25,7 @@ from osd_edge.exporters.scoring.text_set import TextSet
 from osd_edge.exporters.scoring.weight_sets import LINEAR_ONLY, TUNED, Dense
 from tests.support import tiny
 
-pytestmark = pytest.mark.usefixtures("short_training")
+pytestmark = pytest.mark.usefixtures("few_steps")
 
 
 METHODS = {name: find_peer(name) for name in compared()}

@@ -10,8 +10,10 @@ from tests.support import tiny
 from tests.support.command_line import run_cli
 
 Capture = pytest.CaptureFixture[str]
+pytestmark = pytest.mark.usefixtures("few_steps")
 
 
+@pytest.mark.slow(reason="exports eight bundles and measures them")
 def test_the_demo_on_own_models(tiny_models: Path, tmp_path: Path, capsys: Capture) -> None:
     calibration = tiny.write_tsv(tmp_path / "calibration.tsv", 24)
     test = tiny.write_tsv(tmp_path / "test.tsv", 2, seed=3)
@@ -63,6 +65,7 @@ def test_an_earlier_demo_is_not_replaced_unasked(
     assert file.read_text() == "mine" and not (tmp_path / "out" / "base").exists()
 
 
+@pytest.mark.slow(reason="exports four bundles and measures them")
 def test_a_budget_that_is_too_small_is_a_dash_of_the_demo(
     tiny_models: Path, tmp_path: Path, capsys: Capture
 ) -> None:

@@ -92,6 +92,7 @@ def test_a_reader_that_takes_what_it_must_refuse_is_found(tmp_path: Path) -> Non
     assert invalid["code"] in found["failures"][0]["expected"]
 
 
+@pytest.mark.slow(reason="exports a model in a process of its own")
 def test_the_small_model_can_be_made_again(tmp_path: Path) -> None:
     """By the script that made it: with the same shape, and conforming to what it recorded."""
     code = (

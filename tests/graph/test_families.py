@@ -18,6 +18,7 @@ from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.formats.package.manifest import WEIGHTS
 from osd_edge.runtime import EdgeSession
 from tests.support import tiny
+from tests.support.families import Families
 
 # The family, and changes to its configuration.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -42,15 +43,10 @@ EVERY_METHOD = ("bert", "bert-no-pooler", "roberta", "distilbert", "opt", "gpt2"
 
 
 @pytest.fixture(scope="module", params=VARIANTS)
-def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def family(request: pytest.FixtureRequest, families: Families) -> Path:
     """A folder with a base, a classifier, a base package and labelled examples."""
-    folder = tmp_path_factory.mktemp(request.param)
     name, changes = VARIANTS[request.param]
-    tiny.make_base(name, folder / "base", **changes)
-    tiny.make_tuned(folder / "base", folder / "tuned")
-    tiny.write_tsv(folder / "examples.tsv")
-    export_base(folder / "base", folder / "package")
-    return folder
+    return families(name, **changes)
 
 
 def batches() -> list[list[str]]:

@@ -33,21 +33,20 @@ from osd_edge.formats.package.manifest import MANIFEST, MODEL, PLAIN_MODEL, WEIG
 from osd_edge.runtime import EdgeSession
 from osd_edge.runtime.task import decode_task
 from tests.support import tiny
+from tests.support.families import Families
 
 FEWER_BITS = ("fp16", "int8", "int4")
 TEXTS = tiny.sentences(4, seed=8)
 
 
 @pytest.fixture(scope="module")
-def packages(tiny_models: Path, tiny_base: Path) -> dict[str, Path]:
+def packages(families: Families) -> dict[str, Path]:
     """Packages of the tiny BERT by kind of weights, and one with fp16 factors."""
-    made = {"fp32": tiny_base}
-    for kind in FEWER_BITS:
-        made[kind] = tiny_models / f"package-{kind}"
-        export_base(tiny_models / "base", made[kind], weights=kind)
-    made["fp16 factors"] = tiny_models / "package-factors"
-    export_base(tiny_models / "base", made["fp16 factors"], factors="fp16")
-    return made
+    return {
+        "fp32": families.package("bert"),
+        **{kind: families.package("bert", weights=kind) for kind in FEWER_BITS},
+        "fp16 factors": families.package("bert", factors="fp16"),
+    }
 
 
 def plain_hidden(package: Path, session: EdgeSession) -> np.ndarray:
@@ -170,14 +169,12 @@ def test_a_manifest_that_names_other_factors_is_refused(
 @pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "opt", "albert", "gpt2"])
 @pytest.mark.parametrize("kind", ["int8", "int4"])
 def test_a_package_holds_the_weights_that_torch_is_given(
-    family: str, kind: str, tmp_path: Path
+    families: Families, family: str, kind: str, tmp_path: Path
 ) -> None:
     """Every family's layers, bias inside or beside, give what rounded weights give in torch."""
-    base = tiny.make_base(family, tmp_path / "base")
-    tuned = tiny.make_tuned(base, tmp_path / "tuned")
-    export_base(base, tmp_path / "package", weights=kind)
+    base, tuned = (families(family) / name for name in ("base", "tuned"))
     export_task(base, tuned, tmp_path / "t.osd.safetensors", method="truncsvd", budget="r=4")
-    session = EdgeSession(tmp_path / "package")
+    session = EdgeSession(families.package(family, weights=kind))
     session.load(tmp_path / "t.osd.safetensors")
     inputs = session.encode(TEXTS[:1])
     pair = open_fine_tuned(base, tuned)

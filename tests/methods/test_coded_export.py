@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification
 
 from osd_edge.data.examples import Example, read_examples
 from osd_edge.errors import BudgetError, DataError, InputError
-from osd_edge.exporters import TaskExporter, export_base, export_task
+from osd_edge.exporters import TaskExporter, export_task
 from osd_edge.exporters.methods.floor import Floor
 from osd_edge.exporters.methods.osd_rd.bundles import RateDistortionBundles
 from osd_edge.exporters.scoring.task_model import TaskModel
@@ -21,16 +21,18 @@ from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.runtime import EdgeSession
 from tests.support import tiny
 from tests.support.command_line import run_cli
+from tests.support.families import Families
 
 pytestmark = pytest.mark.usefixtures("short_training")
 
 
 @pytest.fixture(scope="module")
-def exporter(tiny_models: Path) -> TaskExporter:
-    rows = read_examples(tiny.write_tsv(tiny_models / "many.tsv", 240))
+def exporter(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> TaskExporter:
+    rows = read_examples(tiny.write_tsv(tmp_path_factory.mktemp("rows") / "many.tsv", 240))
     return TaskExporter(tiny_models / "base", tiny_models / "first", calibration=rows)
 
 
+@pytest.mark.usefixtures("few_steps")
 @pytest.mark.parametrize("budget", ["1200", "2KiB", "6KiB", "r=0.5", "r=2"])
 @pytest.mark.parametrize("refine", ["none", "scales", "codes"])
 def test_a_bundle_is_within_its_budget_and_uses_it(
@@ -49,6 +51,7 @@ def test_a_bundle_is_within_its_budget_and_uses_it(
     assert read_bundle_file(path).method == {"name": "osd-rd", "refine": refine}
 
 
+@pytest.mark.slow(reason="trains codes for as long as it takes to learn")
 def test_refinement_comes_nearer_to_the_fine_tuned_model(
     exporter: TaskExporter, tmp_path: Path
 ) -> None:
@@ -98,6 +101,7 @@ def _divergence_of(
     )
 
 
+@pytest.mark.usefixtures("few_steps")
 def test_equal_inputs_give_equal_bytes(tiny_models: Path, tmp_path: Path) -> None:
     calibration = tiny_models / "examples.tsv"
     files = []
@@ -116,14 +120,13 @@ def test_equal_inputs_give_equal_bytes(tiny_models: Path, tmp_path: Path) -> Non
     assert files[0] == files[1]
 
 
+@pytest.mark.usefixtures("few_steps")
 @pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "opt"])
-def test_every_family_runs_as_torch_does(family: str, tmp_path: Path) -> None:
-    base = tiny.make_base(family, tmp_path / "base")
-    tuned = tiny.make_tuned(base, tmp_path / "tuned")
+def test_every_family_runs_as_torch_does(families: Families, family: str, tmp_path: Path) -> None:
+    made = families(family)
     rows = read_examples(tiny.write_tsv(tmp_path / "rows.tsv", 40))
-    exporter = TaskExporter(base, tuned, calibration=rows)
-    export_base(base, tmp_path / "package")
-    session = EdgeSession(tmp_path / "package")
+    exporter = TaskExporter(made / "base", made / "tuned", calibration=rows)
+    session = EdgeSession(made / "package")
     model = TaskModel(exporter.source.models.backbone, exporter.source.models.tuned)
     for method, refine in (("osd-rd", "codes"), ("osd-rd", "none"), ("head", None)):
         path = tmp_path / f"{method}.osd.safetensors"

@@ -9,18 +9,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
-from osd_edge.errors import InputError, OutputError
+from osd_edge.errors import OutputError
 from osd_edge.exporters import export_base, export_task
-from osd_edge.exporters.adapters.onnx_adapter import export_onnx_adapter
-from osd_edge.exporters.adapters.peft_folder import export_peft
 from osd_edge.exporters.methods.floor import Floor
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.runtime import EdgeSession
-from tests.runtime.test_kinds import make_embedding
 from tests.support import tiny
-from tests.support.command_line import run_cli
+from tests.support.kinds import make_embedding
 
-Capture = pytest.CaptureFixture[str]
+pytestmark = pytest.mark.usefixtures("few_steps")
 
 
 def test_a_file_of_a_model_that_is_read_is_not_replaced(tiny_models: Path, tmp_path: Path) -> None:
@@ -34,51 +31,6 @@ def test_a_file_of_a_model_that_is_read_is_not_replaced(tiny_models: Path, tmp_p
     bundle = tuned / "mr.osd.safetensors"
     for _ in range(2):  # a bundle beside the weights is as good a place as any
         export_task(tiny_models / "base", tuned, bundle)
-
-
-def test_an_adapter_does_not_replace_its_bundle(
-    tiny_base: Path, tiny_bundles: tuple[Path, Path], tmp_path: Path
-) -> None:
-    bundle = Path(shutil.copy(tiny_bundles[0], tmp_path / "z.head.safetensors"))
-    with pytest.raises(OutputError) as refusal:
-        export_onnx_adapter(bundle, tiny_base, tmp_path / "z.onnx_adapter")
-    assert refusal.value.code == "output.same"
-    assert bundle.read_bytes() == tiny_bundles[0].read_bytes()
-
-
-def test_an_adapter_is_written_whole_or_not_at_all(
-    tiny_base: Path, tiny_bundles: tuple[Path, Path], tmp_path: Path
-) -> None:
-    (tmp_path / "e.head.json").mkdir()
-    with pytest.raises(OutputError):
-        export_onnx_adapter(tiny_bundles[0], tiny_base, tmp_path / "e.onnx_adapter")
-    assert [path.name for path in tmp_path.iterdir()] == ["e.head.json"]
-
-
-def test_a_head_alone_is_no_task_for_peft(
-    tiny_models: Path, tiny_base: Path, tmp_path: Path, capsys: Capture
-) -> None:
-    bundle = tmp_path / "head.osd.safetensors"
-    rows = tiny_models / "examples.tsv"
-    export_task(
-        tiny_models / "base", tiny_models / "first", bundle, method="head", calibration=rows
-    )
-    with pytest.raises(InputError) as refusal:
-        export_peft(bundle, tiny_base, tmp_path / "out")
-    assert refusal.value.code == "input.adapter" and "--to onnx" in str(refusal.value)
-    assert not (tmp_path / "out").exists()
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "mine").touch()
-    options = ("--base", tiny_base, "--to", "peft", "-o", tmp_path / "out")
-    done = run_cli(capsys, "export", "adapter", tiny_bundles_of(tiny_models), *options)
-    assert done.code == 1 and "[output.exists]" in done.err and "--overwrite" not in done.err
-
-
-def tiny_bundles_of(tiny_models: Path) -> Path:
-    """A bundle with sites."""
-    out = tiny_models / "sites.osd.safetensors"
-    export_task(tiny_models / "base", tiny_models / "first", out, method="truncsvd", budget="r=2")
-    return out
 
 
 def test_a_pipe_by_number_takes_a_bundle(tiny_models: Path) -> None:
@@ -152,25 +104,4 @@ def test_a_file_is_written_when_all_else_is_done(
             calibration=tiny_models / "examples.tsv",
             refine="none",
         )
-    assert not any(tmp_path.iterdir())
-
-
-def test_names_that_are_too_long_for_a_file(
-    tiny_models: Path,
-    tiny_base: Path,
-    tiny_bundles: tuple[Path, Path],
-    tmp_path: Path,
-    capsys: Capture,
-) -> None:
-    long = tmp_path / ("x" * 300)
-    pair = ("--base", tiny_models / "base", "--tuned", tiny_models / "first")
-    rows = ("--calibration", tiny_models / "examples.tsv", "--test", tiny_models / "examples.tsv")
-    for command in (
-        ("export", "task", *pair, "--name", "t", "-o", long),
-        ("export", "base", tiny_models / "base", "-o", long),
-        ("compare", *pair, *rows, "--methods", "osd-rd-none", "--budgets", "4KiB", "-o", long),
-        ("export", "adapter", tiny_bundles[0], "--base", tiny_base, "--to", "peft", "-o", long),
-    ):
-        done = run_cli(capsys, *command)
-        assert done.code == 1 and "[output.unwritable]" in done.err, done.err
     assert not any(tmp_path.iterdir())

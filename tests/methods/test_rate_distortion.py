@@ -32,24 +32,10 @@ from osd_edge.exporters.models.head_plan import HeadPlan
 from osd_edge.exporters.scoring.batches import Batch
 from osd_edge.exporters.scoring.calibrated_task import evenly_spaced
 from osd_edge.exporters.scoring.held_back import split
+from tests.support.matrices import damage, random, some_statistics
 
 sizes = st.integers(2, 10)
 seeds = st.integers(0, 2**31)
-
-
-def random(seed: int, *shape: int) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def some_statistics(n: int, d: int, seed: int) -> Statistics:
-    x, g = random(seed, 3 * d, d), random(seed + 1, 3 * n, n)
-    return Statistics(x.T @ x / len(x) + torch.eye(d), g.T @ g / len(g) + torch.eye(n), 0.5)
-
-
-def damage(error: torch.Tensor, statistics: Statistics) -> float:
-    """tr(G E A Eᵀ), the long way."""
-    assert isinstance(statistics.a, torch.Tensor) and isinstance(statistics.g, torch.Tensor)
-    return float(torch.trace(statistics.g @ error @ statistics.a @ error.T))
 
 
 @given(st.floats(-50, 50))

@@ -1,90 +1,21 @@
-"""Checkpoints and adapters that are damaged, hostile or merely odd: refused by their cause."""
+"""Checkpoints that are damaged, hostile or merely odd: refused by their cause."""
 
 import json
 import os
-import re
-import shutil
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
-from osd_edge.errors import InputError, ModelError, OsdEdgeError
 from osd_edge.exporters import export_base
 from osd_edge.exporters.models.checkpoint import Checkpoint, find_model
 from osd_edge.exporters.models.fine_tuned import open_fine_tuned
-from osd_edge.exporters.models.peft_adapter import pattern_matches
 from tests.support import tiny
+from tests.support.checkpoints import QUERY, adapting, opening, refusal
 from tests.support.command_line import run_cli
+from tests.support.spoiled import edit, spoil
 
-Tensors = dict[str, torch.Tensor]
-QUERY = "encoder.layer.0.attention.self.query"
 CODE = "from pathlib import Path\nPath({!r}).touch()\nclass Own: pass\n"
-
-
-@pytest.fixture
-def models(tiny_models: Path, tmp_path: Path) -> Path:
-    """A copy of base and fine-tuned model, and an adapter, that a test may spoil."""
-    for name in ("base", "first"):
-        shutil.copytree(tiny_models / name, tmp_path / name)
-    write_adapter(tmp_path / "adapter")
-    return tmp_path
-
-
-def write_adapter(folder: Path, *, head: bool = True, seed: int = 0, **settings: Any) -> Path:
-    """A LoRA adapter of the base's first query layer as PEFT writes it, with a head of 3 labels."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def random(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, generator=generator) * 0.2
-
-    tensors = {
-        f"bert.{QUERY}.lora_A.weight": random(2, 32),
-        f"bert.{QUERY}.lora_B.weight": random(32, 2),
-    }
-    if head:
-        tensors |= {"classifier.weight": random(3, 32), "classifier.bias": random(3)}
-    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "task_type": "SEQ_CLS"} | settings
-    folder.mkdir()
-    (folder / "adapter_config.json").write_text(json.dumps(config))
-    save_file(
-        {f"base_model.model.{name}": tensor for name, tensor in tensors.items()},
-        folder / "adapter_model.safetensors",
-    )
-    return folder
-
-
-def spoil(path: Path, change: Callable[[Tensors], object]) -> None:
-    tensors = load_file(path)
-    change(tensors)
-    save_file(tensors, path, metadata={"format": "pt"})
-
-
-def edit(path: Path, **changes: object) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
-def refusal(action: Callable[[], object]) -> tuple[str, str]:
-    """Code and message with which `action` is refused."""
-    with pytest.raises(OsdEdgeError) as caught:
-        action()
-    message = str(caught.value)
-    assert "\n" not in message and len(message) < 500
-    return caught.value.code, message
-
-
-def opening(models: Path) -> Callable[[], object]:
-    return lambda: open_fine_tuned(models / "base", models / "first")
-
-
-def adapting(
-    models: Path, names: Iterable[str] = ("adapter",), labels: list[str] | None = None
-) -> Callable[[], Any]:
-    adapters: list[tuple[str | Path, float]] = [(models / name, 1.0) for name in names]
-    return lambda: open_fine_tuned(models / "base", None, adapters=adapters, labels=labels)
 
 
 def test_the_untouched_ones_are_taken(models: Path) -> None:
@@ -174,13 +105,6 @@ def test_labels_that_no_bundle_can_have(models: Path, labels: dict[str, str], wo
     edit(models / "first" / "config.json", id2label=labels)
     code, message = refusal(opening(models))
     assert code == "model.head" and "id2label" in message and words in message
-
-
-def test_an_adapters_labels_are_named_for_where_they_came_from(models: Path) -> None:
-    for labels in (["a", "a", "b"], ["a", "", "b"], ["a", "b", "\udcff"]):
-        with pytest.raises(InputError, match="--labels") as caught:
-            adapting(models, labels=labels)()
-        assert caught.value.code == "input.labels"
 
 
 @pytest.mark.parametrize("names", [[3], "BertForSequenceClassification"])
@@ -312,151 +236,3 @@ def test_tokenizers_that_cannot_be_read(models: Path, name: str, text: str | Non
     path = models / "first" / name
     path.unlink() if text is None else path.write_text(text)
     assert refusal(opening(models))[0] == "model.tokenizer"
-
-
-# Adapters
-
-
-def adapter_tensors(models: Path, change: Callable[[Tensors], object]) -> tuple[str, str]:
-    """How an adapter whose tensors are changed is refused; names are without PEFT's prefix."""
-    path, prefix = models / "adapter" / "adapter_model.safetensors", "base_model.model."
-    tensors = {name.removeprefix(prefix): tensor for name, tensor in load_file(path).items()}
-    change(tensors)
-    save_file({prefix + name: tensor.contiguous() for name, tensor in tensors.items()}, path)
-    return refusal(adapting(models))
-
-
-A, B, M = (
-    f"bert.{QUERY}.{part}" for part in ("lora_A.weight", "lora_B.weight", "lora_magnitude_vector")
-)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "classifier.scale",
-        "foo.bar",
-        "bert.encoder.layer.0.foo.weight",
-        "bert.encoder.layer.9.output.dense.bias",
-    ],
-)
-def test_tensors_that_an_adapter_of_this_base_has_not(models: Path, name: str) -> None:
-    code, message = adapter_tensors(models, lambda t: t.update({name: torch.ones(2)}))
-    assert code == "model.adapter-method" and name.removeprefix("bert.") in message
-
-
-def test_a_bias_for_a_layer_without_one(tmp_path: Path) -> None:
-    base = tiny.make_base("modernbert", tmp_path / "base")
-    adapter = write_adapter(tmp_path / "adapter", head=False)
-    layer = "base_model.model.model.layers.0.attn.Wo"
-    save_file(
-        {
-            f"{layer}.lora_A.weight": torch.ones(2, 32),
-            f"{layer}.lora_B.weight": torch.ones(32, 2),
-            f"{layer}.lora_B.bias": torch.ones(32),
-            "base_model.model.classifier.weight": torch.ones(3, 32),
-        },
-        adapter / "adapter_model.safetensors",
-    )
-    code, message = refusal(lambda: open_fine_tuned(base, None, adapters=[(adapter, 1.0)]))
-    assert code == "model.adapter-method" and "layers.0.attn.Wo" in message
-
-
-@pytest.mark.parametrize("name", [A, "classifier.weight", M])
-@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.float8_e4m3fn])
-def test_parts_that_are_no_floats(models: Path, name: str, dtype: torch.dtype) -> None:
-    code, message = adapter_tensors(
-        models, lambda t: t.update({name: t.get(name, torch.ones(32)).to(dtype)})
-    )
-    assert code == "model.quantised" and str(dtype) in message
-
-
-@pytest.mark.parametrize(
-    "parts",
-    [
-        {M: (1,)},
-        {M: (3,)},
-        {A: (0, 32), B: (32, 0)},
-        {A: (3, 32)},
-        {A: (32,)},
-        {B: (32, 32)},  # as if it were the difference itself
-        {f"bert.{QUERY}.lora_B.bias": (1,)},
-    ],
-)
-def test_parts_of_shapes_that_do_not_fit(models: Path, parts: dict[str, tuple[int, ...]]) -> None:
-    code, message = adapter_tensors(
-        models, lambda t: t.update({name: torch.ones(shape) for name, shape in parts.items()})
-    )
-    assert code == "model.adapter" and QUERY in message
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"task_type": []},
-        {"task_type": {}},
-        {"lora_alpha": float("nan")},
-        {"alpha_pattern": {"query": float("inf")}},
-        {"alpha_pattern": {"([a-z.0-9]+)+!": 2}},
-        {"alpha_pattern": {"(e|e.|.)" * 40 + "!": 2}},
-        {"alpha_pattern": {"a?" * 40 + "!": 2}},
-        {"alpha_pattern": {"quer(y": 2}},
-    ],
-)
-def test_settings_that_are_malformed(models: Path, changes: dict[str, object]) -> None:
-    edit(models / "adapter" / "adapter_config.json", **changes)
-    assert refusal(adapting(models))[0] == "model.adapter"
-
-
-def test_an_adapters_settings_nested_without_end(models: Path) -> None:
-    (models / "adapter" / "adapter_config.json").write_text("[" * 100_000)
-    assert refusal(adapting(models))[0] == "model.adapter"
-
-
-@pytest.mark.parametrize(
-    ("pattern", "matches"),
-    [
-        ("query", True),
-        ("self.query", True),
-        ("elf.query", False),
-        ("uery", False),
-        (f"^bert.{QUERY}", True),
-        (f"^{QUERY}", False),
-        (r".*\.layer\.[0-3]\..*\.(query|key)", True),
-        (r"layer\.(?:1|2\d*)\.attention.*", False),
-        (r"layer\.\d+\.attention\.self\.[^k]\w{3,5}$", True),
-        ("quer[x-z]?y{0,1}", True),
-        ("value|query", True),
-    ],
-)
-def test_patterns_match_as_pefts_do(pattern: str, matches: bool) -> None:
-    module = f"bert.{QUERY}"
-    assert bool(re.match(rf"(.*\.)?({pattern})$", module)) is matches
-    assert pattern_matches(pattern, module) is matches
-
-
-def test_the_head_is_the_first_adapters_that_has_one(models: Path) -> None:
-    write_adapter(models / "domain", head=False, seed=1, task_type="FEATURE_EXTRACTION")
-    write_adapter(models / "other", seed=2)
-    weights = load_file(models / "adapter" / "adapter_model.safetensors")
-    pair = adapting(models, ["domain", "adapter", "other"])()
-    assert pair.head.kind == "labels" and len(pair.labels) == 3
-    assert pair.tuned.folder == models / "adapter"
-    for name in ("classifier.weight", "classifier.bias"):
-        assert torch.equal(pair.tuned.float32(name), weights[f"base_model.model.{name}"])
-
-
-def test_no_head_is_mixed_from_several(models: Path) -> None:
-    write_adapter(models / "other", seed=2)
-    spoil(
-        models / "adapter" / "adapter_model.safetensors",
-        lambda t: t.pop("base_model.model.classifier.bias"),
-    )
-    assert "classifier.bias" not in adapting(models, ["adapter", "other"])().tuned
-
-
-def test_adapters_without_any_head(models: Path) -> None:
-    write_adapter(models / "one", head=False)
-    write_adapter(models / "two", head=False, task_type="FEATURE_EXTRACTION")
-    with pytest.raises(ModelError, match="came without a head"):
-        adapting(models, ["one", "two"])()

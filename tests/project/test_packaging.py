@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow(reason="installs the wheel into a new virtual environment")
+
 PROJECT = Path(__file__).parents[2]
 SUB_PACKAGES = sorted(
     {"osd_edge"}
@@ -27,9 +29,15 @@ SUB_PACKAGES = sorted(
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new virtual environment with the wheel and what a device installs, nothing else."""
     folder = tmp_path_factory.mktemp("wheel")
+    # Built away from the sources, which other tests read at the same time.
+    setup = folder / "setup.cfg"
+    setup.write_text(f"[build]\nbuild_base = {folder}\n[egg_info]\negg_base = {folder}\n")
     pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
     subprocess.run(
-        [*pip, "wheel", "--no-deps", "--wheel-dir", folder, PROJECT], check=True, cwd=folder
+        [*pip, "wheel", "--no-deps", "--wheel-dir", folder, PROJECT],
+        check=True,
+        cwd=folder,
+        env=os.environ | {"DIST_EXTRA_CONFIG": str(setup)},
     )
     (wheel,) = folder.glob("osd_edge-*.whl")
     venv.create(folder / "venv", with_pip=True)

@@ -16,9 +16,8 @@ from transformers import (
 
 from osd_edge import runtime
 from osd_edge.exporters import export_base, export_task
-from tests.runtime.test_kinds import make_embedding
 from tests.support import tiny
-from tests.support.kinds import KINDS
+from tests.support.kinds import KINDS, make_embedding
 
 # The task models that the examples name, over MiniLM: a class, and settings to make one with.
 MODELS: dict[str, tuple[Any, dict[str, Any]]] = {

@@ -22,7 +22,7 @@ from osd_edge.exporters import HeadOptions, export_base, export_task
 from osd_edge.runtime import EdgeSession, evaluate
 from tests.support import tiny
 from tests.support.command_line import run_cli
-from tests.support.kinds import KINDS
+from tests.support.kinds import KINDS, make_embedding
 
 QUESTION = "a cat on the mat"
 LENGTH, STRIDE = 32, 8  # so that a text of a hundred words is several windows
@@ -53,23 +53,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             head=HeadOptions(values="fp32"),
         )
     return folder
-
-
-def make_embedding(base: Path, folder: Path) -> None:
-    """A sentence-transformers model over `base`: the mean of the tokens, at length 1."""
-    tiny.make_tuned(base, folder, size=0.2, linear_only=True)
-    model = AutoModel.from_pretrained(folder, add_pooling_layer=False)
-    model.save_pretrained(folder)
-    stages = [
-        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{name}"}
-        for i, (path, name) in enumerate(
-            [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
-        )
-    ]
-    (folder / "modules.json").write_text(json.dumps(stages), "utf-8")
-    (folder / "1_Pooling").mkdir()
-    settings = {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True}
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps(settings), "utf-8")
 
 
 @pytest.fixture(scope="module")

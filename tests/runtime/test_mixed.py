@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from osd_edge.errors import InputError, TaskError
-from osd_edge.exporters import export_base, export_task
+from osd_edge.exporters import export_task
 from osd_edge.runtime import EdgeSession
 from tests.support import tiny
+from tests.support.families import Families
 
 Names = Sequence[str | None]
 
@@ -28,13 +29,11 @@ def export_tasks(folder: Path, base: Path) -> list[Path]:
 
 @pytest.fixture(scope="module", params=["bert", "roberta", "opt", "albert", "deberta-v2", "gpt2"])
 def session(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, families: Families, tmp_path_factory: pytest.TempPathFactory
 ) -> EdgeSession:
-    folder = tmp_path_factory.mktemp(request.param)
-    base = tiny.make_base(request.param, folder / "base")
-    export_base(base, folder / "package")
-    session = EdgeSession(folder / "package", threads=1)
-    for path in export_tasks(folder, base):
+    family = families(request.param)
+    session = EdgeSession(family / "package", threads=1)
+    for path in export_tasks(tmp_path_factory.mktemp(request.param), family / "base"):
         session.load(path)
     return session
 

@@ -100,6 +100,7 @@ def bundle(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.alone(reason="pages shared with other processes count by their number")
 def test_idle_tasks_take_little_more_than_their_files(package: Path, bundle: Path) -> None:
     pss, uss, decoded = in_fresh_process(IDLE, package, bundle, TASKS)
     allowed = 1.5 * TASKS * bundle.stat().st_size + decoded

@@ -23,6 +23,10 @@ from transformers import (
     XLMRobertaConfig,
 )
 
+from osd_edge.exporters.quiet import quiet_libraries
+
+quiet_libraries()
+
 WORDS = ("the", "a", "cat", "dog", "bird", "sat", "ran", "flew", "on", "over", "under", "mat")
 LABELS = ("red", "green", "blue")
 

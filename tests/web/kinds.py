@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from transformers import (
-    AutoModel,
     AutoModelForImageClassification,
     ViTImageProcessor,
 )
@@ -19,7 +18,7 @@ from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.runtime import EdgeSession
 from osd_edge.runtime.task import decode_task
 from tests.support import tiny
-from tests.support.kinds import KINDS
+from tests.support.kinds import KINDS, make_embedding
 from tests.web.texts import in_units
 
 _QUESTION = "a cat on the mat"
@@ -37,7 +36,7 @@ def write_kinds(folder: Path, model: Path, prepare: Callable[[Path], None]) -> N
             model, models / kind, task=task, seed=seed, size=0.05, linear_only=True, **settings
         )
         prepare(tuned)
-    _make_embedding(model, models / "embedding", prepare)
+    prepare(make_embedding(model, models / "embedding", size=0.05, seed=19))
     session = EdgeSession(folder / "base", threads=1)
     for kind in (*KINDS, "embedding"):
         bundle = folder / f"kind-{kind}.osd.safetensors"
@@ -154,21 +153,3 @@ def write_pictures(folder: Path) -> None:
 def _placed(text: str, found: dict[str, Any]) -> dict[str, Any]:
     """A tag or a span with its place as JavaScript counts."""
     return found | {key: in_units(text, found[key]) for key in ("start", "end")}
-
-
-def _make_embedding(base: Path, folder: Path, prepare: Callable[[Path], None]) -> None:
-    """A sentence-transformers model over `base`: the mean of the tokens, at length 1."""
-    tiny.make_tuned(base, folder, size=0.05, linear_only=True, seed=19)
-    model = AutoModel.from_pretrained(folder, add_pooling_layer=False)
-    model.save_pretrained(folder)
-    prepare(folder)
-    names = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
-    stages = [
-        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{name}"}
-        for i, (path, name) in enumerate(names.items())
-    ]
-    (folder / "modules.json").write_text(json.dumps(stages), "utf-8")
-    (folder / "1_Pooling").mkdir()
-    width = model.config.hidden_size
-    settings = {"word_embedding_dimension": width, "pooling_mode_mean_tokens": True}
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps(settings), "utf-8")

@@ -92,6 +92,7 @@ def test_a_task_equals_torch_with_the_decoded_delta(
 
 
 @pytest.mark.parametrize("name", ["trec", "mr"])
+@pytest.mark.slow(reason="answers a test set of 1,200 or 2,000 rows twice")
 def test_full_rank_scores_as_the_fine_tuned_model(
     session: EdgeSession, tmp_path: Path, name: str
 ) -> None:
