@@ -81,7 +81,7 @@ class Code(StrEnum):
     )
     BUNDLE_SITE_ORDER = (
         "bundle.site-order",
-        "places in `osd.sites` do not ascend, or reach `osd.site_count`",
+        "site indices in `osd.sites` do not ascend, or reach `osd.site_count`",
     )
     BUNDLE_SITE_RANK = "bundle.site-rank", "k is 0 or above min(n, d)"
     BUNDLE_COUNTS = (
@@ -289,7 +289,7 @@ class Code(StrEnum):
     INPUT_SCRATCH = "input.scratch", "`bench`: a folder for copies that cannot be written to"
     # Files to be written
     OUTPUT_EXISTS = "output.exists", "something is there already"
-    OUTPUT_UNWRITABLE = "output.unwritable", "the place cannot be written"
+    OUTPUT_UNWRITABLE = "output.unwritable", "the file or folder cannot be written"
     OUTPUT_DISK_FULL = "output.disk-full", "the disk is full"
     OUTPUT_BUSY = "output.busy", "another export keeps its work beside this output"
     OUTPUT_SAME = "output.same", "two outputs of one name, or one that would replace what is read"

@@ -92,4 +92,8 @@ def test_a_name_is_imported_when_it_is_asked_for() -> None:
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert result.stdout.splitlines() == ["[]", "['osd_edge.errors', 'osd_edge.errors.codes']"]
+    alone = ["osd_edge.on_demand"]
+    assert result.stdout.splitlines() == [
+        str(alone),
+        str(["osd_edge.errors", "osd_edge.errors.codes", *alone]),
+    ]

@@ -1,4 +1,4 @@
-"""A flat safetensors file: few tensors, sites by their place in the base's table, fp16 heads."""
+"""A flat safetensors file: few tensors, sites by their index in the base's table, fp16 heads."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -36,7 +36,7 @@ def site_table(source: Source, sites: Iterable[str] | None = None) -> Array:
 
 def listed_layers(tensors: Mapping[str, Array], backbone: Backbone) -> list[LinearLayer]:
     """The layers that the tensor `sites` names."""
-    return [backbone.layers[place] for place in tensors["sites"].tolist()]
+    return [backbone.layers[index] for index in tensors["sites"].tolist()]
 
 
 def fp16_head(source: Source) -> dict[str, Array]:

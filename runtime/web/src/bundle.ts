@@ -9,7 +9,7 @@ export interface Factors {
   readonly v: Float32Array;
 }
 
-/** A linear layer's delta ΔW = Σⱼ uⱼ vⱼᵀ, `[n, d]`; `site` is its place in the base's table. */
+/** A linear layer's delta ΔW = Σⱼ uⱼ vⱼᵀ, `[n, d]`; `site` is its index in the base's site table. */
 export interface SiteFacts {
   readonly site: number;
   readonly n: number;
@@ -24,7 +24,7 @@ export function checkCount(count: number, siteCount: number): void {
   }
 }
 
-/** Refuse a site whose place is not between `previous` and the last, or whose rank is too large. */
+/** Refuse a site whose index is not between `previous` and the last, or whose rank is too large. */
 export function checkSite(facts: SiteFacts, previous: number, siteCount: number): void {
   const { site, n, d, k } = facts;
   if (site <= previous || site >= siteCount) {

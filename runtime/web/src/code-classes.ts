@@ -5,7 +5,7 @@
  * docs/bundle-format.md, "Classes", has the lists and the formula.
  */
 
-export const TOTAL = 4096; // places, which frequencies add up to
+export const TOTAL = 4096; // quantiles, which frequencies add up to
 export const PATTERNS = 81; // of four slots that are 0, ±1 or more
 export const TAILS = 16;
 export const ESCAPE = 15; // the tail that is followed by 16 raw bits
@@ -61,15 +61,15 @@ export function tailFrequencies(code: number): number[] {
 }
 
 /**
- * What each of 4096 places decodes to: frequency · 2²⁰ + symbol · 2¹² + place − first place of the
- * symbol.
+ * What each of 4096 quantiles decodes to: frequency · 2²⁰ + symbol · 2¹² + quantile − the symbol's
+ * first quantile.
  */
 export function decodingTable(frequencies: readonly number[]): Uint32Array {
   const table = new Uint32Array(TOTAL);
-  let place = 0;
+  let quantile = 0;
   frequencies.forEach((frequency, symbol) => {
     const entry = frequency * 2 ** 20 + symbol * 2 ** 12;
-    for (let i = 0; i < frequency; i++) table[place++] = entry + i;
+    for (let i = 0; i < frequency; i++) table[quantile++] = entry + i;
   });
   return table;
 }

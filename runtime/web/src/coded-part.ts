@@ -106,15 +106,15 @@ export class CodedPart implements Part {
     if (count === 0) return [];
     const shapes = this.#shapes(this.#varint());
     const facts: SiteFacts[] = [];
-    let place = -1;
+    let index = -1;
     let used = 0;
     for (let i = 0; i < count; i++) {
-      place += 1 + this.#varint();
+      index += 1 + this.#varint();
       const both = this.#varint();
       const shape = both % shapes.length;
       const k = Math.floor(both / shapes.length) + 1;
       const [n, d] = shapes[shape] as [number, number];
-      const site = { site: place, n, d, k };
+      const site = { site: index, n, d, k };
       checkSite(site, -1, siteCount);
       if (shape > used) throw malformed("shape order");
       used = Math.max(used, shape + 1);

@@ -159,8 +159,8 @@ export function checkFits(bundle: Bundle, manifest: BaseManifest): void {
       `${task} counts ${bundle.siteCount} sites, the base has ${manifest.sites.length}`,
     );
   }
-  for (const { site: place, n, d } of bundle.sites) {
-    const site = manifest.sites[place] as Site;
+  for (const { site: index, n, d } of bundle.sites) {
+    const site = manifest.sites[index] as Site;
     if (n !== site.n || d !== site.d) {
       throw bundleError(
         "site-mismatch",
