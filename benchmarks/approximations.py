@@ -88,12 +88,12 @@ def divergences(
     unlabelled = [Example(e.text, text_pair=e.text_pair) for e in scored]
     exporter = TaskExporter(minilm_folder(), tuned, calibration=tuning, progress=bar)
     source = exporter.source
-    measured = calibrated(source.models, unlabelled, model=source.model)
+    calibrated_task = calibrated(source.models, unlabelled, model=source.model)
     found = {}
     for budget in budgets:
         bundles = source.shared(RateDistortionBundles, 0)
-        coded = bundles.within(Wanted("t", "none"), parse_budget(budget))
-        score = measured.score(coded.bundle.sites, coded.bundle.head)
+        made = bundles.within(Wanted("t", "none"), parse_budget(budget))
+        score = calibrated_task.score(made.bundle.sites, made.bundle.head)
         found[budget] = round(score.loss, 4)
     return found
 

@@ -50,7 +50,7 @@ class ComPeft:
         return _with_alpha(fitted, alpha)
 
     def restore(self, files: Files, backbone: Backbone) -> Restored:
-        """The sparse signs at their places, and the head."""
+        """The sparse signs at their slots, and the head."""
         (data,) = files.values()
         tensors = flat.unpack(data)
         layers = flat.listed_layers(tensors, backbone)
@@ -105,26 +105,26 @@ def _most(budget: Budget, source: Source) -> int:
 
 
 def _by_magnitude(deltas: list[flat.Array], most: int, *, each_layer: bool) -> flat.Array:
-    """Places in the flat delta of the `most` first to be kept, the first first.
+    """Slots in the flat delta of the `most` first to be kept, the first first.
 
     By |ΔW|, or by its rank within its layer as a share of the layer.
     """
     if not each_layer:
         return _largest(np.concatenate(deltas), most)
     total, start = sum(delta.size for delta in deltas), 0
-    places, ranks = [], []
+    slots, ranks = [], []
     for delta in deltas:
         count = min(delta.size, most * delta.size // total + 1)
-        places.append(_largest(delta, count) + start)
+        slots.append(_largest(delta, count) + start)
         ranks.append(np.arange(count) / delta.size)
         start += delta.size
     first = np.argsort(np.concatenate(ranks), kind="stable")[:most]
-    kept: flat.Array = np.concatenate(places)[first]
+    kept: flat.Array = np.concatenate(slots)[first]
     return kept
 
 
 def _largest(values: flat.Array, count: int) -> flat.Array:
-    """Places of the `count` values of largest magnitude, the largest first."""
+    """Slots of the `count` values of largest magnitude, the largest first."""
     magnitude = np.abs(values)
     chosen = np.argpartition(-magnitude, count - 1)[:count]
     ordered: flat.Array = chosen[np.lexsort((chosen, -magnitude[chosen]))]

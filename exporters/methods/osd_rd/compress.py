@@ -58,7 +58,7 @@ _SHRINKINGS = 12  # of the interval in which the last fit to the budget is searc
 
 
 Fits = Callable[[Integers], bool]
-Change = Callable[[Latents], Latents]
+LatentsChange = Callable[[Latents], Latents]
 
 
 class RateDistortion:
@@ -90,7 +90,7 @@ class RateDistortion:
         fits: Fits,
         refinement: str | Refinement,
         progress: Progress = silent,
-        change: Change | None = None,
+        change: LatentsChange | None = None,
         most: float = math.inf,
     ) -> Integers | None:
         """The best integers that `fits` accepts; None where nothing does.

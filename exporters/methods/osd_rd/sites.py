@@ -19,7 +19,7 @@ from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.checkpoint import Checkpoint
 
 
-class Known(Protocol):
+class LayerStatistics(Protocol):
     """Statistics, in memory or in a file."""
 
     def load(self) -> Statistics:
@@ -34,7 +34,7 @@ class _Job:
     backbone: Backbone
     tuned: Checkpoint
     name: str
-    known: Known
+    known: LayerStatistics
     work: WorkFolder | None
     threads: int
 
@@ -43,7 +43,7 @@ def statistics_of(
     names: Sequence[str],
     collect: Callable[[], Mapping[str, Statistics]],
     work: WorkFolder | None = None,
-) -> dict[str, Known]:
+) -> dict[str, LayerStatistics]:
     """Statistics by layer name; `collect` gives them where `work` does not hold them all."""
     if work is not None:
         held = {name: work.statistics(name) for name in names}
@@ -51,7 +51,7 @@ def statistics_of(
         if len(finished) == len(held):
             return dict(finished)
     found = dict(collect())
-    known: dict[str, Known] = {}
+    known: dict[str, LayerStatistics] = {}
     for name in names:
         own = found.pop(name, None) or Statistics()
         known[name] = own if work is None or own.a is None else work.put_statistics(name, own)
@@ -59,7 +59,7 @@ def statistics_of(
 
 
 def columns_of(
-    source: Source, known: Mapping[str, Known], work: WorkFolder | None = None
+    source: Source, known: Mapping[str, LayerStatistics], work: WorkFolder | None = None
 ) -> dict[str, Columns]:
     """Whitened columns of the deltas of the layers in `known`, by name."""
     models, executor, threads = source.models, source.executor, torch.get_num_threads()

@@ -26,7 +26,7 @@ from osd_edge.errors import Code, OutputError
 from osd_edge.exporters.methods.osd_rd.feedback import Metric, Part
 from osd_edge.exporters.methods.osd_rd.moments import Moment, Sketch
 from osd_edge.exporters.methods.osd_rd.statistics import Statistics
-from osd_edge.exporters.methods.osd_rd.whitening import Columns, Shaping
+from osd_edge.exporters.methods.osd_rd.whitening import Columns, LayerMetric
 
 _MARK = "osd-edge-work"  # a file that says that the folder is ours to empty
 _LOCK = "lock"
@@ -118,7 +118,7 @@ class WorkFolder:
         return StoredStatistics(path) if self._holds(path) else None
 
     def put_statistics(self, name: str, statistics: Statistics) -> StoredStatistics:
-        """Keep those of the layer `name`."""
+        """Keep the statistics of the layer `name`."""
         path = self._path("statistics", name)
         tensors: Tensors = {}
         facts: dict[str, Any] = {"weight": statistics.weight}
@@ -136,7 +136,7 @@ class WorkFolder:
         return self._columns(path) if self._holds(path) else None
 
     def put_columns(self, name: str, columns: Columns) -> Columns:
-        """Keep those of the layer `name`; the same, with metrics that stay in the file."""
+        """Keep the columns of the layer `name`; gives them with metrics that stay in the file."""
         path = self._path("columns", name)
         tensors = {"u": columns.u, "v": columns.v, "singular": columns.singular}
         facts: dict[str, Any] = {"weight": columns.weight, "parts": {}, "means": {}}
@@ -153,7 +153,7 @@ class WorkFolder:
     def _columns(self, path: Path) -> Columns:
         tensors, facts = _read(path, only=("u", "v", "singular"))
 
-        def metric(side: str) -> Shaping | None:
+        def metric(side: str) -> LayerMetric | None:
             mean = facts["means"].get(side)
             return None if mean is None else StoredMetric(path, side, mean)
 
