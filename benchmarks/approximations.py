@@ -1,4 +1,4 @@
-"""What the shortcuts for wide layers cost, where the exact way is known: on all-MiniLM-L6-v2.
+"""Measures the cost of the shortcuts for wide layers against the exact way, on all-MiniLM-L6-v2.
 
 Exports a fine-tuned checkpoint of SHARED without training, first exactly, then with each shortcut
 forced on layers that are far too small to need it, and prints the divergence from the fine-tuned

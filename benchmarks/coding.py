@@ -1,4 +1,4 @@
-"""How near the entropy coded rows are, and how fast they decode.
+"""Measures how near coded rows are to their entropy, and how fast they decode.
 
 `python -m benchmarks.coding [FILE.npz …] [--json]`. Without files, integers are drawn like the
 columns of compressed deltas: MiniLM at 10, 20, 40 and 160 KB, RoBERTa-large at 1 MB. A file
@@ -61,12 +61,12 @@ def synthetic(shapes: Sequence[tuple[int, int]], slots: int) -> list[IntegerArra
 
 def adaptive_bytes(rows: IntegerArray) -> float:
     """The adaptive ideal of rows `[rows, width]`."""
-    return sum(float(_krichevsky_trofimov(*pair).sum()) for pair in _decisions(rows)) / 8
+    return sum(float(_krichevsky_trofimov(*counts).sum()) for counts in _decisions(rows)) / 8
 
 
 def static_bytes(rows: IntegerArray) -> float:
     """The entropy of the same decisions by each row's frequencies, which cost nothing."""
-    return sum(float(_entropy(*pair).sum()) for pair in _decisions(rows)) / 8
+    return sum(float(_entropy(*counts).sum()) for counts in _decisions(rows)) / 8
 
 
 def _decisions(rows: IntegerArray) -> Iterator[tuple[IntegerArray, IntegerArray]]:

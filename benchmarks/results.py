@@ -136,7 +136,7 @@ def main(
     os.environ["OMP_NUM_THREADS"] = "1"
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
         deadline = time.time() + 60 * minutes
-        found = [pool.submit(_measured, shared, out, *part, deadline) for part in plan]
+        found = [pool.submit(_compared, shared, out, *part, deadline) for part in plan]
         for (name, draw, settings), future in zip(plan, found, strict=True):
             outcome = future.result()
             click.echo(f"{name}, draw {draw}: {len(settings)} results", err=True)
@@ -154,7 +154,7 @@ def main(
     click.echo(f"{(time.monotonic() - start) / 60:.0f} minutes", err=True)
 
 
-def _measured(
+def _compared(
     shared: Path, out: Path, name: str, draw: int, settings: tuple[Setting, ...], deadline: float
 ) -> Outcome | None:
     """One draw of one task, in a process of its own; None after the deadline (a Unix time)."""

@@ -1,4 +1,4 @@
-"""What `make results` found, and its means over tasks and calibration draws."""
+"""The results of `make results`, and their means over tasks and calibration draws."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

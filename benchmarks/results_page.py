@@ -121,7 +121,7 @@ def _summary(results: Results) -> list[str]:
 
 
 def _equal_accuracy(results: Results) -> list[str]:
-    """How much smaller ours are where they are at least as good."""
+    """The ratio of sizes where ours are at least as good as a peer."""
     if not results.ours:
         return []
     lines = [
@@ -145,7 +145,7 @@ def _equal_accuracy(results: Results) -> list[str]:
 
 
 def _refined(results: Results) -> list[str]:
-    """The same against peers that got the refinement of our codes."""
+    """The ratio of sizes against peers that got the refinement of our codes."""
     rows = []
     for name, known in _curves(results):
         ours = {key: spread for key, spread in known.items() if key[0] in results.ours}
@@ -168,7 +168,7 @@ def _refined(results: Results) -> list[str]:
 
 
 def _curves(results: Results) -> Iterable[tuple[str, dict[Setting, DrawSpread]]]:
-    """What has been measured, by the mean share of the gain and by each task's accuracy."""
+    """All results as curves, by the mean share of the gain and by each task's accuracy."""
     curves = {"mean gain": {key: results.mean_gain(key) for key in results.keys}}
     for task in results.outcomes:
         curves[task] = {key: results.of_task(task, key) for key in results.keys}
@@ -177,7 +177,7 @@ def _curves(results: Results) -> Iterable[tuple[str, dict[Setting, DrawSpread]]]
 
 
 def _is_peer(key: Setting, results: Results) -> bool:
-    """Whether it is a method that one could pick in place of ours."""
+    """Says whether it is a method that one could pick in place of ours."""
     return key[0] not in results.ours and not key[0].startswith("control-")
 
 
@@ -202,7 +202,7 @@ def _side(key: Setting | None, curve: Mapping[Setting, DrawSpread]) -> str:
 
 
 def _controls(results: Results) -> list[str]:
-    """What the same refinement makes of other starts, beside the real codes."""
+    """The controls: other starts with the same refinement, beside the real codes."""
     rows = []
     for task in results.outcomes:
         keys = [

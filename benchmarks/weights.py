@@ -1,4 +1,4 @@
-"""What is left of four real tasks over a base whose weights are stored in fewer bits.
+"""Measures the accuracy of four real tasks over a base whose weights are stored in fewer bits.
 
 `python -m benchmarks.weights --shared ../shared -o DIR [--rounded int8 …] [--rows N]`.
 Packages of all-MiniLM-L6-v2 with each kind of weights; of each checkpoint one bundle in 16 KiB

@@ -221,11 +221,11 @@ class _Work:
         value = self._kept.get(name, inputs)
         if value is not None and self._files_are_there(value):
             return Point(**value | {"budget": budget, "files": tuple(value["files"])})
-        point = self._measure(find_peer(method), budget, Path("files") / result_name(name, inputs))
+        point = self._result(find_peer(method), budget, Path("files") / result_name(name, inputs))
         self._kept.put(name, inputs, asdict(point))
         return point
 
-    def _measure(self, method: Peer, budget: str | None, folder: Path) -> Point:
+    def _result(self, method: Peer, budget: str | None, folder: Path) -> Point:
         source, test = self._open()
         start = time.process_time()
         try:
@@ -305,7 +305,7 @@ class _Work:
         return tuple(str(folder / file) for file in compressed.files)
 
     def _files_are_there(self, value: Mapping[str, Any]) -> bool:
-        """Whether what was measured still lies beside the results, by its size."""
+        """Says whether the files of a result are still there, by their size."""
         try:
             size = sum((self._out / file).stat().st_size for file in value["files"])
         except OSError:

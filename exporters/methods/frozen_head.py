@@ -104,7 +104,7 @@ def frozen_features(
         for batch in batches:
             states = module.base_model(**batch.tokens).last_hidden_state
             mask = mask_of(batch.tokens, states).float()
-            places = (torch.arange(mask.shape[1]) * mask).argmax(1)
+            last = (torch.arange(mask.shape[1]) * mask).argmax(1)
             for name, parts in pooled.items():
                 if name == "none":
                     parts.append(states[mask.bool()])
@@ -113,7 +113,7 @@ def frozen_features(
                 elif name == "cls":
                     parts.append(states[:, 0])
                 else:
-                    parts.append(states[torch.arange(len(states)), places])
+                    parts.append(states[torch.arange(len(states)), last])
     return {name: torch.cat(parts).clone() for name, parts in pooled.items()}
 
 

@@ -97,8 +97,8 @@ class PeftAdapter:
         """Refuse (`model.adapter`) tensors of `module` that fit no base weight of this shape."""
         a, b, embedded = self._factors(module)
         found = [list(a.shape), list(b.shape)]
-        fit = a.ndim == b.ndim == 2 and a.shape[0] == b.shape[1] > 0
-        made: tuple[int, ...] = (b.shape[0], a.shape[1]) if fit else ()
+        multiply = a.ndim == b.ndim == 2 and a.shape[0] == b.shape[1] > 0
+        made: tuple[int, ...] = (b.shape[0], a.shape[1]) if multiply else ()
         if (made[::-1] if embedded else made) != shape:
             raise ModelError(
                 Code.MODEL_ADAPTER,
@@ -240,7 +240,7 @@ def _sorted(
 
 
 def pattern_matches(pattern: str, module: str) -> bool:
-    r"""Whether the key `pattern` of alpha_pattern is for `module`: PEFT's `(.*\.)?(pattern)$`.
+    r"""Says whether the key `pattern` of alpha_pattern is for `module`: PEFT's `(.*\.)?(pattern)$`.
 
     Raises ValueError for a key that might take years to match, re.error for a malformed one.
     """

@@ -293,7 +293,7 @@ def _with_bundles(result: "Outcome") -> "list[Point]":
 
 
 def _session_name(point: "Point") -> str:
-    """What its bundle is called in the session."""
+    """The name of a point's bundle in the session."""
     return point.files[0].removesuffix(".osd.safetensors")
 
 

@@ -100,7 +100,7 @@ def test_an_interrupted_comparison_goes_on(job: MethodComparison, tmp_path: Path
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut", "changed", "measured file gone"])
-def test_only_a_damaged_cell_is_computed_again(
+def test_only_a_damaged_result_is_computed_again(
     job: MethodComparison, tmp_path: Path, damage: str
 ) -> None:
     expected = compare(job, tmp_path)
@@ -268,7 +268,7 @@ def test_rows_and_numbers_that_do_not_fit(
     assert not any(tmp_path.iterdir())
 
 
-def test_a_cell_is_found_by_all_of_its_inputs(tmp_path: Path) -> None:
+def test_a_result_is_found_by_all_of_its_inputs(tmp_path: Path) -> None:
     results = KeptResults(tmp_path)
     results.put("osd", {"seed": 0}, {"size": 1})
     assert results.get("osd", {"seed": 0}) == {"size": 1}

@@ -195,7 +195,7 @@ def test_an_unknown_method_is_answered_with_the_list() -> None:
 
 
 def golomb_bits(gaps: np.ndarray, m: int) -> int:
-    """Bits of `golomb.encode(gaps, m)`, before padding: g // m and a stop, then what g % m takes."""
+    """Bits of `golomb.encode(gaps, m)`, before padding: unary quotients, then remainders."""
     width = (m - 1).bit_length()
     long = int((gaps % m >= (1 << width) - m).sum()) if m > 1 else 0
     return int((gaps // m).sum()) + gaps.size * (1 + max(0, width - 1)) + long

@@ -37,17 +37,17 @@ class ComPeft:
         sample = source.shared(Sample)
         candidates: list[tuple[float, int, Compressed, float]] = []
         for each_layer in (False, True):
-            fitted = _fit(source, budget, each_layer=each_layer)
-            unit = self.restore(fitted.files, source.models.backbone)
+            largest = _within(source, budget, each_layer=each_layer)
+            unit = self.restore(largest.files, source.models.backbone)
             losses: list[float] = []
             for alpha in ALPHAS:
                 deltas = {name: alpha * delta for name, delta in unit.deltas.items()}
                 losses.append(sample.divergence(Restored(deltas, unit.head)))
-                candidates.append((losses[-1], len(candidates), fitted, alpha))
+                candidates.append((losses[-1], len(candidates), largest, alpha))
                 if len(losses) - losses.index(min(losses)) > _PATIENCE:
                     break
-        _, _, fitted, alpha = min(candidates)
-        return _with_alpha(fitted, alpha)
+        _, _, largest, alpha = min(candidates)
+        return _with_alpha(largest, alpha)
 
     def restore(self, files: Files, backbone: Backbone) -> Restored:
         """The sparse signs at their slots, and the head."""
@@ -69,7 +69,7 @@ class ComPeft:
         return Restored(deltas, flat.read_head(tensors))
 
 
-def _fit(source: Source, budget: Budget, *, each_layer: bool) -> Compressed:
+def _within(source: Source, budget: Budget, *, each_layer: bool) -> Compressed:
     """The file with α = 1 and as many weights as `budget` holds."""
     deltas = [source.delta(layer.name).reshape(-1).numpy() for layer in source.layers]
     values = np.concatenate(deltas)

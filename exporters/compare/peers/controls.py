@@ -30,7 +30,7 @@ from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.bundle.reader import read_bundle
 from osd_edge.formats.bundle.writer import write_bundle
 
-FactorPair = tuple[torch.Tensor, torch.Tensor]  # U `[k, n]` and V `[k, d]`
+SiteFactors = tuple[torch.Tensor, torch.Tensor]  # U `[k, n]` and V `[k, d]`
 
 
 def without_delta(latents: Latents, seed: int) -> Latents:
@@ -142,7 +142,7 @@ class RefinedTruncSvd:
 
 
 def _within(
-    source: Source, bundle: Bundle, factors: dict[str, FactorPair], budget: Budget
+    source: Source, bundle: Bundle, factors: dict[str, SiteFactors], budget: Budget
 ) -> bytes:
     """The bundle with these columns in int8; the smallest ones go if it grew over the budget.
 
@@ -166,8 +166,8 @@ def _within(
 
 
 def _refined(
-    source: Source, start: Mapping[str, FactorPair]
-) -> tuple[dict[str, FactorPair], dict[str, torch.Tensor]]:
+    source: Source, start: Mapping[str, SiteFactors]
+) -> tuple[dict[str, SiteFactors], dict[str, torch.Tensor]]:
     """Factors U `[k, n]`, V `[k, d]` by site and the head's parameters, refined as real numbers.
 
     Rows have root mean square 1 in training, near that of codes, so that rates mean the same.

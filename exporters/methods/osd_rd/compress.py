@@ -157,7 +157,7 @@ class RateDistortion:
             return refine(student, teacher, batches, how, seed=self._seed, progress=progress)
 
     def amplified(self, latents: Latents, progress: Progress = silent) -> Latents:
-        """`latents` times one factor; as they are without calibration data."""
+        """Multiplies all deltas by the best factor; without calibration data by none."""
         if self._model is None or not latents.sites:
             return latents
         most = MOST_TEXTS_STREAMED if self._model.streamed else MOST_TEXTS

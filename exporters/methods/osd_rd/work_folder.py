@@ -164,7 +164,7 @@ class WorkFolder:
         return self.path / f"{kind}-{name}.safetensors"
 
     def _holds(self, path: Path) -> bool:
-        """Whether the file is there and is what was written to it, for this key."""
+        """Says whether the file is there and is what was written to it, for this key."""
         if path in self._verified:
             return True
         try:

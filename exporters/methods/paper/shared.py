@@ -40,7 +40,7 @@ class PaperSource:
 
     @property
     def labelled(self) -> bool:
-        """Whether there are calibration rows, and each has a label."""
+        """Says whether there are calibration rows, and each has a label."""
         return bool(self.examples) and all(e.label is not None for e in self.examples)
 
     def spectra(self, progress: Progress) -> Mapping[str, Spectrum]:
