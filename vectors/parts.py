@@ -55,7 +55,7 @@ class Delta:
 
 
 def random_array(seed: int, shape: tuple[int, ...], values: str = "fp32", count: int = -1) -> Array:
-    """An array with `count` non-zeros (all, unless told) at random places."""
+    """An array with `count` non-zeros (all, unless told) in random slots."""
     random = np.random.RandomState(seed)  # its stream is frozen for good
     size = math.prod(shape)
     count = size if count < 0 else count

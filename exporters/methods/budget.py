@@ -64,7 +64,7 @@ def column_bits(n: int, d: int, values: str) -> int:
 def element_bits(n: int, d: int, k: int, values: str) -> tuple[int, int]:
     """Bits of one kept element of U `[n, k]` and of V `[d, k]` in the paper's count.
 
-    The value, and the index of its place: ⌈log₂ nk⌉ and ⌈log₂ dk⌉ bits (arXiv 2511.02681).
+    The value, and its slot: ⌈log₂ nk⌉ and ⌈log₂ dk⌉ bits (arXiv 2511.02681).
     """
     value = VALUE_BITS[values]
     return value + index_bits(n * k), value + index_bits(d * k)

@@ -120,8 +120,8 @@ def _activate(name: str | None, x: Floats) -> Floats:
         return np.maximum(x, 0)
     if name == "gelu":
         erf = np.frompyfunc(math.erf, 1, 1)
-        halves: Floats = 0.5 * x * (1 + erf(x / math.sqrt(2)).astype(np.float32))
-        return halves
+        gelu: Floats = 0.5 * x * (1 + erf(x / math.sqrt(2)).astype(np.float32))
+        return gelu
     if name == "gelu-norm":
         y = _activate("gelu", x)
         centred = y - y.mean(axis=-1, keepdims=True)
