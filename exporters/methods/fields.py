@@ -6,7 +6,8 @@ from typing import Any
 def flag(name: str, *, help: str, metavar: str | None = None, **more: Any) -> dict[str, Any]:
     """The metadata of such a field.
 
-    `more` are `choices` (names, or a function that gives them), `least` and `most` of a number,
-    `shown` where the help tells the default, `multiple` and `required`.
+    `more` are `choices` (names, or a function that gives them), `least` and `most` of a whole
+    number, `type` of what is no text, `shown` where the help tells the default, `multiple` and
+    `required`.
     """
     return {"flag": name, "help": help, "metavar": metavar} | more
