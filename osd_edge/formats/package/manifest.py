@@ -69,6 +69,7 @@ class TextSettings:
         max_length: The longest sequence, in tokens.
         pad_id: The padding token's id.
 
+    >>> from osd_edge import TextSettings
     >>> TextSettings(max_length=512, pad_id=0).max_length
     512
     """
@@ -89,6 +90,7 @@ class ImageSettings:
         mean: By channel, what is taken off.
         std: By channel, what the rest is divided by.
 
+    >>> from osd_edge import ImageSettings
     >>> ImageSettings(224, 224, 3, 1 / 255, (0.5,) * 3, (0.5,) * 3).channels
     3
     """
