@@ -1,4 +1,4 @@
-"""What the shortcuts for wide layers cost, where the exact way is known: on all-MiniLM-L6-v2.
+"""Measures the cost of the shortcuts for wide layers against the exact way, on all-MiniLM-L6-v2.
 
 Exports a fine-tuned checkpoint of SHARED without training, first exactly, then with each shortcut
 forced on layers that are far too small to need it, and prints the divergence from the fine-tuned
@@ -88,12 +88,12 @@ def divergences(
     unlabelled = [Example(e.text, text_pair=e.text_pair) for e in scored]
     exporter = TaskExporter(minilm_folder(), tuned, calibration=tuning, progress=bar)
     source = exporter.source
-    measured = calibrated(source.models, unlabelled, model=source.model)
+    calibrated_task = calibrated(source.models, unlabelled, model=source.model)
     found = {}
     for budget in budgets:
         bundles = source.shared(RateDistortionBundles, 0)
-        coded = bundles.within(Wanted("t", "none"), parse_budget(budget))
-        score = measured.score(coded.bundle.sites, coded.bundle.head)
+        made = bundles.within(Wanted("t", "none"), parse_budget(budget))
+        score = calibrated_task.score(made.bundle.sites, made.bundle.head)
         found[budget] = round(score.loss, 4)
     return found
 

@@ -1,4 +1,4 @@
-"""What exporting models of the sizes that people ship takes: time and peak memory by stage.
+"""Measures time and peak memory, by stage, of exporting models of the sizes that people ship.
 
 Makes a base of random weights from the real configuration of RoBERTa-large or OPT-1.3b, in the
 files that these models come in, and a classifier "fine-tuned" from it; exports the base and the
@@ -79,7 +79,7 @@ def main(
 
 
 def in_process(stage: str, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """What `stage` took, run in a fresh process."""
+    """Runs `stage` in a fresh process and gives what it took."""
     command = [sys.executable, "-m", "benchmarks.at_size", "--stage", stage, "--work", str(folder)]
     for name, value in options.items():
         if value is not None:

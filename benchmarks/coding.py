@@ -1,4 +1,4 @@
-"""How near the entropy coded rows are, and how fast they decode.
+"""Measures how near coded rows are to their entropy, and how fast they decode.
 
 `python -m benchmarks.coding [FILE.npz …] [--json]`. Without files, integers are drawn like the
 columns of compressed deltas: MiniLM at 10, 20, 40 and 160 KB, RoBERTa-large at 1 MB. A file
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from osd_edge.formats.bundle.integers import IntegerSite
 from osd_edge.formats.coding.rows import decode_rows, encode_rows
 
-Integers = NDArray[Any]
+IntegerArray = NDArray[Any]
 
 MINILM = [(384, 384)] * 4 + [(1536, 384), (384, 1536)]
 ROBERTA_LARGE = [(1024, 1024)] * 4 + [(4096, 1024), (1024, 4096)]
@@ -40,14 +40,14 @@ CASES = (
 REPEATS = 15
 
 
-def synthetic(shapes: Sequence[tuple[int, int]], slots: int) -> list[Integers]:
+def synthetic(shapes: Sequence[tuple[int, int]], slots: int) -> list[IntegerArray]:
     """U and V in turn, three columns a site, about `slots` in all.
 
     A fifth to a third of the slots is non-zero, by column from 0.5 to 80 %, of which about
     .72, .16 and .12 are 1, 2 and more.
     """
     random = np.random.default_rng(0)
-    made: list[Integers] = []
+    made: list[IntegerArray] = []
     while sum(matrix.size for matrix in made) < slots:
         for width in shapes[len(made) // 2 % len(shapes)]:
             density = 1 / (1 + np.exp(-random.normal(-1.3, 1.0, (3, 1))))
@@ -59,17 +59,17 @@ def synthetic(shapes: Sequence[tuple[int, int]], slots: int) -> list[Integers]:
     return made
 
 
-def adaptive_bytes(rows: Integers) -> float:
+def adaptive_bytes(rows: IntegerArray) -> float:
     """The adaptive ideal of rows `[rows, width]`."""
-    return sum(float(_krichevsky_trofimov(*pair).sum()) for pair in _decisions(rows)) / 8
+    return sum(float(_krichevsky_trofimov(*counts).sum()) for counts in _decisions(rows)) / 8
 
 
-def static_bytes(rows: Integers) -> float:
+def static_bytes(rows: IntegerArray) -> float:
     """The entropy of the same decisions by each row's frequencies, which cost nothing."""
-    return sum(float(_entropy(*pair).sum()) for pair in _decisions(rows)) / 8
+    return sum(float(_entropy(*counts).sum()) for counts in _decisions(rows)) / 8
 
 
-def _decisions(rows: Integers) -> Iterator[tuple[Integers, Integers]]:
+def _decisions(rows: IntegerArray) -> Iterator[tuple[IntegerArray, IntegerArray]]:
     """Counts of no and yes `[rows]` of every decision but the raw bits, which come as halves."""
     size = np.abs(rows)
     raw = np.count_nonzero(rows) + 16 * np.count_nonzero(size > 16)
@@ -80,7 +80,7 @@ def _decisions(rows: Integers) -> Iterator[tuple[Integers, Integers]]:
     yield np.array([-1]), np.array([raw])
 
 
-def _krichevsky_trofimov(no: Integers, yes: Integers) -> NDArray[np.float64]:
+def _krichevsky_trofimov(no: IntegerArray, yes: IntegerArray) -> NDArray[np.float64]:
     if no[0] < 0:
         return yes.astype(np.float64)
     lgamma: Any = np.frompyfunc(math.lgamma, 1, 1)
@@ -89,7 +89,7 @@ def _krichevsky_trofimov(no: Integers, yes: Integers) -> NDArray[np.float64]:
     return bits
 
 
-def _entropy(no: Integers, yes: Integers) -> NDArray[np.float64]:
+def _entropy(no: IntegerArray, yes: IntegerArray) -> NDArray[np.float64]:
     if no[0] < 0:
         return yes.astype(np.float64)
     total = np.maximum(no + yes, 1)
@@ -99,7 +99,7 @@ def _entropy(no: Integers, yes: Integers) -> NDArray[np.float64]:
     return bits
 
 
-def measure(name: str, matrices: Sequence[Integers]) -> dict[str, Any]:
+def measure(name: str, matrices: Sequence[IntegerArray]) -> dict[str, Any]:
     """Sizes in bytes and times in ms of one case."""
     begun = time.perf_counter()
     data = np.frombuffer(encode_rows(matrices), np.uint8)
@@ -134,7 +134,7 @@ def measure(name: str, matrices: Sequence[Integers]) -> dict[str, Any]:
     }
 
 
-def _factors(matrices: Sequence[Integers]) -> NDArray[np.float32]:
+def _factors(matrices: Sequence[IntegerArray]) -> NDArray[np.float32]:
     """Rows in pairs as U and V of a site, as the runtime keeps them."""
     arena = np.zeros(sum(matrix.size for matrix in matrices), np.float32)
     at = 0
@@ -167,7 +167,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     results = []
-    cases: Iterator[tuple[str, list[Integers]]]
+    cases: Iterator[tuple[str, list[IntegerArray]]]
     if arguments.files:
         cases = ((path.name, list(np.load(path).values())) for path in arguments.files)
     else:

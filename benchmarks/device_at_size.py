@@ -1,4 +1,4 @@
-"""What a device pays for tasks over a base of the size that people ship: `osd-edge bench` at size.
+"""Runs `osd-edge bench` over a base of the size that people ship, with tasks of that size.
 
 Makes the models of `benchmarks.at_size`, base packages with fp32 and int4 weights and a task (all
 of which are used again where they are in the work folder), measures each package with one thread,

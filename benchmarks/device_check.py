@@ -1,4 +1,4 @@
-"""Whether the device runtime answers as torch does with the weights that were scored."""
+"""Checks that the device runtime answers as torch does with the weights that were scored."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,11 +41,11 @@ def check_device(
     `what` names the bundle in the report.
     """
     chosen = examples[:ROWS]
-    pair = open_fine_tuned(base, tuned)
-    model = TaskModel(pair.backbone, pair.tuned)
-    restored = restore_bundle(bundle.read_bytes(), pair.backbone)
+    models = open_fine_tuned(base, tuned)
+    model = TaskModel(models.backbone, models.tuned)
+    restored = restore_bundle(bundle.read_bytes(), models.backbone)
     with model.at(Dense(restored.deltas, restored.head)) as module:
-        expected = TextSet(pair, chosen).logits(module).numpy()
+        expected = TextSet(models, chosen).logits(module).numpy()
     session = EdgeSession(package)
     task = session.load(bundle)
     found = []

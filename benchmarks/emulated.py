@@ -101,7 +101,7 @@ def models_until_killed(machine: EmulatedMachine, base: Path, count: int, tokens
 def instructions(
     machine: EmulatedMachine, base: Path, bundles: Sequence[Path], tokens: int
 ) -> Scenario:
-    """What runs and swaps cost, on one processor whose clock counts instructions."""
+    """Counts the instructions of runs and swaps, on one processor whose clock counts them."""
     with tempfile.TemporaryDirectory(prefix="osd-edge-count-") as name:
         folder, into = Path(name, "job"), Path(name, "back")
         into.mkdir()

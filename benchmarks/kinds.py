@@ -33,7 +33,7 @@ _EPOCHS = 3
 
 
 @dataclass(frozen=True)
-class Kind:
+class TaskOfKind:
     """A task: its model, what calibrates it, its test, and its answers before and after."""
 
     name: str
@@ -45,13 +45,13 @@ class Kind:
     ask: Callable[[EdgeSession, Any], Any]
 
 
-def _classifier(base: Path, out: Path, train: int, test: int) -> Kind:
+def _classifier(base: Path, out: Path, train: int, test: int) -> TaskOfKind:
     task = demo_tasks()[1]
     data = generate(task)
     if not (out / "model.safetensors").is_file():
         finetune(base, task.labels, data.train[:train], out, Training(epochs=_EPOCHS), bar)
     classify = pipeline("text-classification", model=str(out))
-    return Kind(
+    return TaskOfKind(
         "classifier",
         out,
         data.train[:train],
@@ -62,7 +62,7 @@ def _classifier(base: Path, out: Path, train: int, test: int) -> Kind:
     )
 
 
-def _tagger(base: Path, out: Path, train: int, test: int) -> Kind:
+def _tagger(base: Path, out: Path, train: int, test: int) -> TaskOfKind:
     if not (out / "model.safetensors").is_file():
         train_tagger(base, tagged(train, 0), out, _EPOCHS, bar)
     find = pipeline("token-classification", model=str(out), aggregation_strategy="simple")
@@ -74,7 +74,7 @@ def _tagger(base: Path, out: Path, train: int, test: int) -> Kind:
         (tags,) = session.tag([example.text], task="tagger")
         return [(tag.start, tag.end, tag.label) for tag in tags]
 
-    return Kind(
+    return TaskOfKind(
         "tagger",
         out,
         [Example(x.text) for x in tagged(train, 0)],
@@ -85,7 +85,7 @@ def _tagger(base: Path, out: Path, train: int, test: int) -> Kind:
     )
 
 
-def _finder(base: Path, out: Path, train: int, test: int) -> Kind:
+def _finder(base: Path, out: Path, train: int, test: int) -> TaskOfKind:
     if not (out / "model.safetensors").is_file():
         train_finder(base, asked(train, 0), out, _EPOCHS, bar)
     find = pipeline("question-answering", model=str(out))
@@ -97,7 +97,7 @@ def _finder(base: Path, out: Path, train: int, test: int) -> Kind:
         found = session.answer(example.question, example.context, task="finder")
         return found[0].text
 
-    return Kind(
+    return TaskOfKind(
         "finder",
         out,
         [Example(x.question, None, x.context) for x in asked(train, 0)],
@@ -137,7 +137,7 @@ def run(out: Path, budget: str, refine: str, train: int, test: int) -> dict[str,
     return results
 
 
-def _swapped(session: EdgeSession, kinds: Sequence[Kind]) -> dict[str, Any]:
+def _swapped(session: EdgeSession, kinds: Sequence[TaskOfKind]) -> dict[str, Any]:
     """Requests in random order: whether each is answered as when its task had the session."""
     rng = random.Random(0)
     requests = [(kind, example) for kind in kinds for example in kind.test[:30]]

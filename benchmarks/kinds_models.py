@@ -68,8 +68,8 @@ def train_finder(
         )
         starts = [tokens.char_to_token(i, x.start, 1) for i, x in enumerate(batch)]
         ends = [tokens.char_to_token(i, x.end - 1, 1) for i, x in enumerate(batch)]
-        places = {"start_positions": torch.tensor(starts), "end_positions": torch.tensor(ends)}
-        return dict(tokens) | places
+        answers = {"start_positions": torch.tensor(starts), "end_positions": torch.tensor(ends)}
+        return dict(tokens) | answers
 
     tokenizer.save_pretrained(out)
     return _train(model, examples, targets, out, epochs, progress)

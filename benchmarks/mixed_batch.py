@@ -1,4 +1,4 @@
-"""What it costs that every row of a batch has its own task.
+"""Measures the cost of a batch in which every row has its own task.
 
 `python -m benchmarks.mixed_batch --base DIR --bundle FILE … [--rows 8] [--tokens 128] [--json]`.
 Measured in one process, in shuffled rounds; every figure is a ratio to the batch with one task

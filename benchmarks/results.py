@@ -25,7 +25,7 @@ from osd_edge.cli.plot import plot_outcomes
 from osd_edge.data.examples import read_examples
 from osd_edge.data.files import write_file
 from osd_edge.exporters import export_base
-from osd_edge.exporters.compare.comparison import Cell, Comparison, Outcome, compare
+from osd_edge.exporters.compare.comparison import MethodComparison, Outcome, Setting, compare
 from osd_edge.exporters.demo.minilm import minilm_folder
 from osd_edge.exporters.quiet import quiet_libraries
 
@@ -33,16 +33,16 @@ CHECKPOINTS = ("trec", "mr", "goemotions", "banking77")
 # Or as many as the training set has. Our methods do not look at their labels; the paper's take 512.
 CALIBRATION_ROWS = 8000
 
-Plan = Mapping[str, tuple[str | None, ...]]  # budgets by method
+BudgetsByMethod = Mapping[str, tuple[str | None, ...]]  # budgets by method
 
 _OWN_SIZE: tuple[str | None, ...] = (None,)
-OURS: Plan = {
+OURS: BudgetsByMethod = {
     "osd-rd-none": ("16KiB", "32KiB", "64KiB"),
     "osd-rd": ("8KiB", "16KiB", "48KiB"),
     "osd-rd-codes": ("8KiB", "16KiB", "48KiB"),
     "head": _OWN_SIZE,
 }
-PEERS: Plan = {
+PEERS: BudgetsByMethod = {
     "truncsvd": ("r=1", "r=2"),
     "truncsvd-int8": ("r=1", "r=2"),
     "truncsvd-int4": ("32KiB", "64KiB", "r=1", "r=2"),
@@ -56,11 +56,11 @@ PEERS: Plan = {
     "zstd": _OWN_SIZE,
 }
 # Peers with the refinement that ours get.
-REFINED: Plan = {"control-truncsvd": ("64KiB",), "control-lora": ("r=0.5",)}
+REFINED: BudgetsByMethod = {"control-truncsvd": ("64KiB",), "control-lora": ("r=0.5",)}
 # The same refinement without the delta: it would do as well if it retrained the task.
-CONTROLS: Plan = {"control-random": ("16KiB",), "control-zero": ("16KiB",)}
+CONTROLS: BudgetsByMethod = {"control-random": ("16KiB",), "control-zero": ("16KiB",)}
 # A hard task of many classes needs larger files, and has the largest test set: fewer peers.
-INSTEAD: Mapping[str, Plan] = {
+INSTEAD: Mapping[str, BudgetsByMethod] = {
     "banking77": {
         "osd-rd-none": ("64KiB",),
         "osd-rd": ("64KiB",),
@@ -79,8 +79,8 @@ INSTEAD: Mapping[str, Plan] = {
     "goemotions": CONTROLS,
     "trec": CONTROLS,
 }
-AGAIN: Plan = {"osd-rd-codes": ("16KiB", "48KiB")}  # in the other draws
-AGAIN_INSTEAD: Mapping[str, Plan] = {"banking77": {"osd-rd-codes": ("64KiB",)}}
+AGAIN: BudgetsByMethod = {"osd-rd-codes": ("16KiB", "48KiB")}  # in the other draws
+AGAIN_INSTEAD: Mapping[str, BudgetsByMethod] = {"banking77": {"osd-rd-codes": ("64KiB",)}}
 
 
 @click.command()
@@ -125,10 +125,10 @@ def main(
     start = time.monotonic()
     chosen = None if methods == "all" else methods.split(",")
     plan = [
-        (name, draw, cells)
+        (name, draw, settings)
         for draw in range(draws)
         for name in listed
-        if (cells := planned(name, draw, chosen))
+        if (settings := planned(name, draw, chosen))
     ]
     outcomes: dict[str, list[Outcome]] = {}
     left_out = []
@@ -136,10 +136,10 @@ def main(
     os.environ["OMP_NUM_THREADS"] = "1"
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
         deadline = time.time() + 60 * minutes
-        found = [pool.submit(_measured, shared, out, *part, deadline) for part in plan]
-        for (name, draw, cells), future in zip(plan, found, strict=True):
+        found = [pool.submit(_compared, shared, out, *part, deadline) for part in plan]
+        for (name, draw, settings), future in zip(plan, found, strict=True):
             outcome = future.result()
-            click.echo(f"{name}, draw {draw}: {len(cells)} results", err=True)
+            click.echo(f"{name}, draw {draw}: {len(settings)} results", err=True)
             if outcome is None:
                 left_out.append(f"{name}, draw {draw}")
             else:
@@ -154,18 +154,18 @@ def main(
     click.echo(f"{(time.monotonic() - start) / 60:.0f} minutes", err=True)
 
 
-def _measured(
-    shared: Path, out: Path, name: str, draw: int, cells: tuple[Cell, ...], deadline: float
+def _compared(
+    shared: Path, out: Path, name: str, draw: int, settings: tuple[Setting, ...], deadline: float
 ) -> Outcome | None:
     """One draw of one task, in a process of its own; None after the deadline (a Unix time)."""
     if time.time() > deadline:
         return None
     quiet_libraries()
-    return compare(_job(minilm_folder(), shared, name, draw, cells), out / name, bar)
+    return compare(_job(minilm_folder(), shared, name, draw, settings), out / name, bar)
 
 
-def planned(task: str, draw: int, chosen: list[str] | None) -> tuple[Cell, ...]:
-    """The cells of one draw: the first has all, the others what is spread by the draw most."""
+def planned(task: str, draw: int, chosen: list[str] | None) -> tuple[Setting, ...]:
+    """The settings of one draw: the first has all, the others what is spread by the draw most."""
     plan = AGAIN_INSTEAD.get(task, AGAIN)
     if draw == 0:
         plan = {**OURS, **PEERS, **REFINED, **INSTEAD.get(task, {})}
@@ -177,19 +177,21 @@ def planned(task: str, draw: int, chosen: list[str] | None) -> tuple[Cell, ...]:
     )
 
 
-def _job(base: Path, shared: Path, name: str, draw: int, cells: tuple[Cell, ...]) -> Comparison:
+def _job(
+    base: Path, shared: Path, name: str, draw: int, settings: tuple[Setting, ...]
+) -> MethodComparison:
     train = read_examples(shared / "data" / name / "train.tsv")
     test = read_examples(shared / "data" / name / "test.tsv")
     tuned = shared / "checkpoints" / name
     training = json.loads((tuned / "training.json").read_text("utf-8"))
     rows = min(CALIBRATION_ROWS, len(train))
     calibration = tuple(random.Random(draw).sample(train, rows))
-    return Comparison(
+    return MethodComparison(
         base,
         tuned,
         calibration,
         test,
-        cells,
+        settings,
         task=name,
         seed=draw,
         probe=training["frozen_probe_accuracy"],

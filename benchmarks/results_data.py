@@ -1,4 +1,4 @@
-"""What `make results` found, and its means over tasks and calibration draws."""
+"""The results of `make results`, and their means over tasks and calibration draws."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,16 +7,14 @@ from statistics import mean
 
 from benchmarks.device_check import DeviceCheck
 from osd_edge.cli.output import percent
-from osd_edge.exporters.compare.comparison import Outcome, Point
+from osd_edge.exporters.compare.comparison import Outcome, Point, Setting
 
 GAIN_TASKS = ("trec", "mr", "goemotions")  # where fine-tuning gains over the frozen probe
 
-Key = tuple[str, str | None]  # a method and its budget
-
 
 @dataclass(frozen=True)
-class Spread:
-    """Results of one cell over the calibration draws: mean bytes, and accuracies or shares."""
+class DrawSpread:
+    """Results of one setting over the calibration draws: mean bytes, and accuracies or shares."""
 
     size: float
     mean: float
@@ -31,13 +29,13 @@ class Spread:
         return f"{text} ({percent(self.low)}–{percent(self.high)})"
 
 
-def spread_of(points: Iterable[tuple[int | None, float | None]]) -> Spread | None:
+def spread_of(points: Iterable[tuple[int | None, float | None]]) -> DrawSpread | None:
     """The spread of (bytes, value) over draws, without those that have no value."""
     known = [(size or 0, value) for size, value in points if value is not None]
     if not known:
         return None
     values = [value for _, value in known]
-    return Spread(mean(size for size, _ in known), mean(values), min(values), max(values))
+    return DrawSpread(mean(size for size, _ in known), mean(values), min(values), max(values))
 
 
 @dataclass(frozen=True)
@@ -59,22 +57,22 @@ class Results:
         return tuple(task for task in GAIN_TASKS if task in self.outcomes)
 
     @cached_property
-    def keys(self) -> tuple[Key, ...]:
-        """All cells, in order."""
+    def keys(self) -> tuple[Setting, ...]:
+        """All settings, in order."""
         points = (p for draws in self.outcomes.values() for o in draws for p in o.points)
         return tuple(dict.fromkeys((p.method, p.budget) for p in points))
 
-    def of_task(self, task: str, key: Key) -> Spread | None:
+    def of_task(self, task: str, key: Setting) -> DrawSpread | None:
         """Accuracies of one task over the draws."""
         return spread_of((point.size, point.accuracy) for _, point in self._points(task, key))
 
-    def gain_of_task(self, task: str, key: Key) -> Spread | None:
+    def gain_of_task(self, task: str, key: Setting) -> DrawSpread | None:
         """Shares of the gain of one task over the draws."""
         return spread_of(
             (point.size, outcome.gain(point.accuracy)) for outcome, point in self._points(task, key)
         )
 
-    def mean_gain(self, key: Key) -> Spread | None:
+    def mean_gain(self, key: Setting) -> DrawSpread | None:
         """Mean over `gain_tasks` of each task's mean share, its lowest and its highest.
 
         None where a task has no result. So all draws count, and the bounds are wider than those
@@ -84,14 +82,14 @@ class Results:
         known = [spread for spread in found if spread is not None]
         if not known or len(known) < len(found):
             return None
-        return Spread(
+        return DrawSpread(
             mean(spread.size for spread in known),
             mean(spread.mean for spread in known),
             mean(spread.low for spread in known),
             mean(spread.high for spread in known),
         )
 
-    def _points(self, task: str, key: Key) -> Iterable[tuple[Outcome, Point]]:
+    def _points(self, task: str, key: Setting) -> Iterable[tuple[Outcome, Point]]:
         for outcome in self.outcomes[task]:
             for point in outcome.points:
                 if (point.method, point.budget) == key:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.results_data import Key, Results, Spread
+from benchmarks.results_data import DrawSpread, Results
 from osd_edge.cli.output import percent
+from osd_edge.exporters.compare.comparison import Setting
 
 LORA_8 = ("lora", "r=4")  # rank 8 in fp16 is as many bytes as rank 4 in fp32
 _VERSIONS = ("osd-edge", "torch", "transformers", "onnxruntime", "numpy", "zstandard")
@@ -120,7 +121,7 @@ def _summary(results: Results) -> list[str]:
 
 
 def _equal_accuracy(results: Results) -> list[str]:
-    """How much smaller ours are where they are at least as good."""
+    """The ratio of sizes where ours are at least as good as a peer."""
     if not results.ours:
         return []
     lines = [
@@ -135,7 +136,7 @@ def _equal_accuracy(results: Results) -> list[str]:
     for name, known in _curves(results):
         ours = {key: spread for key, spread in known.items() if key[0] in results.ours}
         peers = {key: spread for key, spread in known.items() if _is_peer(key, results)}
-        pairs: list[tuple[Key | None, Key | None]] = []
+        pairs: list[tuple[Setting | None, Setting | None]] = []
         if LORA_8 in peers:
             pairs.append((_smallest(ours, peers[LORA_8].mean), LORA_8))
         pairs += [(key, _smallest(peers, ours[key].mean)) for key in ours]
@@ -144,7 +145,7 @@ def _equal_accuracy(results: Results) -> list[str]:
 
 
 def _refined(results: Results) -> list[str]:
-    """The same against peers that got the refinement of our codes."""
+    """The ratio of sizes against peers that got the refinement of our codes."""
     rows = []
     for name, known in _curves(results):
         ours = {key: spread for key, spread in known.items() if key[0] in results.ours}
@@ -166,8 +167,8 @@ def _refined(results: Results) -> list[str]:
     ]
 
 
-def _curves(results: Results) -> Iterable[tuple[str, dict[Key, Spread]]]:
-    """What has been measured, by the mean share of the gain and by each task's accuracy."""
+def _curves(results: Results) -> Iterable[tuple[str, dict[Setting, DrawSpread]]]:
+    """All results as curves, by the mean share of the gain and by each task's accuracy."""
     curves = {"mean gain": {key: results.mean_gain(key) for key in results.keys}}
     for task in results.outcomes:
         curves[task] = {key: results.of_task(task, key) for key in results.keys}
@@ -175,23 +176,25 @@ def _curves(results: Results) -> Iterable[tuple[str, dict[Key, Spread]]]:
         yield name, {key: spread for key, spread in curve.items() if spread is not None}
 
 
-def _is_peer(key: Key, results: Results) -> bool:
-    """Whether it is a method that one could pick in place of ours."""
+def _is_peer(key: Setting, results: Results) -> bool:
+    """Says whether it is a method that one could pick in place of ours."""
     return key[0] not in results.ours and not key[0].startswith("control-")
 
 
-def _equal(name: str, our: Key | None, peer: Key | None, known: Mapping[Key, Spread]) -> str:
+def _equal(
+    name: str, our: Setting | None, peer: Setting | None, known: Mapping[Setting, DrawSpread]
+) -> str:
     factor = f" {known[peer].size / known[our].size:.1f} ×" if our and peer else ""
     return f"| {name} | {_side(our, known)} | {_side(peer, known)} |{factor} |"
 
 
-def _smallest(curve: Mapping[Key, Spread], value: float) -> Key | None:
+def _smallest(curve: Mapping[Setting, DrawSpread], value: float) -> Setting | None:
     """The smallest with at least this value."""
     enough = [key for key, spread in curve.items() if spread.mean >= value]
     return min(enough, key=lambda key: curve[key].size, default=None)
 
 
-def _side(key: Key | None, curve: Mapping[Key, Spread]) -> str:
+def _side(key: Setting | None, curve: Mapping[Setting, DrawSpread]) -> str:
     if key is None:
         return "none | – | –"
     spread = curve[key]
@@ -199,7 +202,7 @@ def _side(key: Key | None, curve: Mapping[Key, Spread]) -> str:
 
 
 def _controls(results: Results) -> list[str]:
-    """What the same refinement makes of other starts, beside the real codes."""
+    """The controls: other starts with the same refinement, beside the real codes."""
     rows = []
     for task in results.outcomes:
         keys = [
@@ -211,7 +214,7 @@ def _controls(results: Results) -> list[str]:
         if not any(found.values()):
             continue
         budgets = {budget for (_, budget), spread in found.items() if spread is not None}
-        real: list[Key] = [("osd-rd-codes", budget) for budget in sorted(map(str, budgets))]
+        real: list[Setting] = [("osd-rd-codes", budget) for budget in sorted(map(str, budgets))]
         fine_tuned = results.outcomes[task][0].fine_tuned
         for key in [*real, *keys]:
             spread, gain = results.of_task(task, key), results.gain_of_task(task, key)

@@ -1,4 +1,4 @@
-"""What each of onnxruntime's session options costs and gives on a base package.
+"""Measures the memory and time of each of onnxruntime's session options on a base package.
 
 `python -m benchmarks.session_memory --base DIR … [--tokens 128] [--rows 16] [--json]`. A fresh
 process for each package and each set of options opens the graph, runs one row over and over, then

@@ -1,4 +1,4 @@
-"""What is left of four real tasks over a base whose weights are stored in fewer bits.
+"""Measures the accuracy of four real tasks over a base whose weights are stored in fewer bits.
 
 `python -m benchmarks.weights --shared ../shared -o DIR [--rounded int8 …] [--rows N]`.
 Packages of all-MiniLM-L6-v2 with each kind of weights; of each checkpoint one bundle in 16 KiB
@@ -22,7 +22,7 @@ from osd_edge.data.examples import Example, read_examples
 from osd_edge.data.files import write_file
 from osd_edge.exporters import export_base, export_task
 from osd_edge.exporters.demo.minilm import minilm_folder
-from osd_edge.exporters.models.rounding import WEIGHTS
+from osd_edge.exporters.models.rounding import WEIGHT_KINDS
 from osd_edge.exporters.quiet import quiet_libraries
 from osd_edge.runtime import EdgeSession
 
@@ -32,7 +32,7 @@ ROWS = 4000
 BATCH = 32
 MAX_LENGTH = 128
 
-Results = dict[str, dict[str, list[str]]]  # labels given, by package / tuned for, then by task
+GivenLabels = dict[str, dict[str, list[str]]]  # labels given, by package / tuned for, then by task
 
 
 def package(out: Path, kind: str) -> Path:
@@ -83,10 +83,10 @@ def test_rows(shared: Path, task: str, rows: int | None) -> Sequence[Example]:
     return examples if rows is None else examples[:: max(1, len(examples) // rows)]
 
 
-def measure(shared: Path, out: Path, rounded: Sequence[str], rows: int | None) -> Results:
+def measure(shared: Path, out: Path, rounded: Sequence[str], rows: int | None) -> GivenLabels:
     """Labels given over each package by the bundles made for fp32, and by those made for it."""
-    results: Results = {}
-    for kind in WEIGHTS:
+    results: GivenLabels = {}
+    for kind in WEIGHT_KINDS:
         session = EdgeSession(package(out, kind), threads=1)
         for tuned_for in ("fp32", *({kind} & set(rounded))):
             own = results[f"{kind}/{tuned_for}"] = {}
@@ -101,7 +101,7 @@ def measure(shared: Path, out: Path, rounded: Sequence[str], rows: int | None) -
     return results
 
 
-def table(shared: Path, out: Path, results: Results, rows: int | None) -> str:
+def table(shared: Path, out: Path, results: GivenLabels, rows: int | None) -> str:
     """The figures as a Markdown table."""
     lines = [
         "| weights | bundle tuned for | package, MB | "
@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, required=True, metavar="DIR")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--rows", type=int, metavar="N")
-    parser.add_argument("--rounded", nargs="*", choices=WEIGHTS[1:], default=["int8", "int4"])
+    parser.add_argument("--rounded", nargs="*", choices=WEIGHT_KINDS[1:], default=["int8", "int4"])
     arguments = parser.parse_args()
     quiet_libraries()
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from osd_edge.errors import Code, InputError, shown
 from osd_edge.exporters.methods.fields import flag
 from osd_edge.exporters.methods.options import check_base_weights
-from osd_edge.exporters.models.rounding import WEIGHTS
+from osd_edge.exporters.models.rounding import WEIGHT_KINDS
 from osd_edge.formats.package.manifest import FACTOR_TYPES
 
 
@@ -50,7 +50,7 @@ class BaseOptions:
         default="fp32",
         metadata=flag(
             "--weights",
-            choices=WEIGHTS,
+            choices=WEIGHT_KINDS,
             shown=True,
             help="How the base's weights are stored; the same bundles run over all.",
         ),

@@ -14,7 +14,7 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How many of a set of examples a task answers right.
+    """The share of examples that a task answers right.
 
     Attributes:
         task: the task.

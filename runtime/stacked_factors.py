@@ -27,7 +27,7 @@ class Stack:
     nbytes: int
 
     def serves(self, rows: Rows) -> bool:
-        """Whether these are the very rows it was made for."""
+        """Says whether these are the very rows it was made for."""
         return len(rows) == len(self.rows) and all(
             ours is theirs for ours, theirs in zip(self.rows, rows, strict=True)
         )

@@ -85,7 +85,7 @@ def write_model(folder: Path) -> None:
 
 
 def expected_of(folder: Path) -> dict[str, Any]:
-    """What the base and the bundles in `folder` give on this machine."""
+    """The answers of the base and the bundles in `folder` on this machine."""
     session = EdgeSession(folder, threads=1)
     random = np.random.RandomState(1)
     ids = random.randint(2, _SIZES["vocab_size"], (2, _TOKENS))

@@ -387,11 +387,11 @@ def _broken_streams(drafts: Mapping[str, Draft]) -> _Broken:
     wide = tiny.with_numbers("osd.sites", "U16", [1, 4], 0, 60, 4, 1)
     made = coded(wide, one * 6 + four)
     yield "positions-index-range", code, "index 63 in 60 slots", "indices", made
-    pair = tiny.with_numbers("osd.counts", "U32", [1, 2], 2, 1)
-    pair = pair.with_numbers("osd.values", "F16", [3], 1, 2, 3)
-    made = coded(pair, b"\x01\0\x01\0\0\x01" + four)
+    two = tiny.with_numbers("osd.counts", "U32", [1, 2], 2, 1)
+    two = two.with_numbers("osd.values", "F16", [3], 1, 2, 3)
+    made = coded(two, b"\x01\0\x01\0\0\x01" + four)
     yield "positions-index-falling", code, "index 37, then 0", "indices", made
-    made = coded(pair, b"\x03\0\x03\0\0\x03" + four)
+    made = coded(two, b"\x03\0\x03\0\0\x03" + four)
     yield "positions-index-twice", code, "index 37 twice", "indices", made
     code = "bundle.value-zero"
     yield "value-zero", code, "0 as a non-zero value", "fp16", valued(tiny, "F16", 0, 1)

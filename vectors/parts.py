@@ -1,4 +1,4 @@
-"""What the vectors are made of: a base, and seeded factors, layers and bundles."""
+"""The parts of the vectors: a base, and seeded factors, layers and bundles."""
 
 import hashlib
 import math

@@ -37,32 +37,32 @@ class Draft:
         return cls(meta, tensors)
 
     def with_meta(self, changed: dict[str, Any]) -> "Draft":
-        """The same with these metadata values."""
+        """A draft with these metadata values."""
         return replace(self, meta=self.meta | changed)
 
     def without_meta(self, key: str) -> "Draft":
-        """The same without one metadata key."""
+        """A draft without one metadata key."""
         return replace(self, meta={k: v for k, v in self.meta.items() if k != key})
 
     def with_tensor(self, name: str, dtype: str, shape: list[Any], data: bytes) -> "Draft":
-        """The same with a tensor added or replaced."""
+        """A draft with a tensor added or replaced."""
         return replace(self, tensors=self.tensors | {name: Tensor(dtype, shape, data)})
 
     def with_numbers(self, name: str, dtype: str, shape: list[Any], *numbers: float) -> "Draft":
-        """The same with a tensor of these numbers."""
+        """A draft with a tensor of these numbers."""
         code = {"F32": "f", "F16": "e", "I8": "b", "U8": "B", "U16": "H", "U32": "I"}[dtype]
         return self.with_tensor(name, dtype, shape, struct.pack(f"<{len(numbers)}{code}", *numbers))
 
     def without_tensor(self, name: str) -> "Draft":
-        """The same without one tensor."""
+        """A draft without one tensor."""
         return replace(self, tensors={k: v for k, v in self.tensors.items() if k != name})
 
     def with_head(self, **changed: Any) -> "Draft":
-        """The same with fields of `osd.head` changed."""
+        """A draft with fields of `osd.head` changed."""
         return self.with_meta({"osd.head": json.dumps(json.loads(self.meta["osd.head"]) | changed)})
 
     def with_layer(self, **changed: Any) -> "Draft":
-        """The same with fields of the only layer in `osd.head` changed."""
+        """A draft with fields of the only layer in `osd.head` changed."""
         (layer,) = json.loads(self.meta["osd.head"])["layers"]
         return self.with_head(layers=[layer | changed])
 

@@ -6,7 +6,14 @@ from pathlib import Path
 
 from osd_edge.data.progress import Progress
 from osd_edge.device_tests.devices.payload import REPORT, files_for, finished, module_arguments
-from osd_edge.device_tests.emulated.boot import EMULATOR, OUT, PROGRAM_FOLDER, Outcome, Program, run
+from osd_edge.device_tests.emulated.boot import (
+    EMULATOR,
+    OUT,
+    PROGRAM_FOLDER,
+    Program,
+    ProgramEnd,
+    run,
+)
 from osd_edge.device_tests.emulated.build import build
 from osd_edge.device_tests.measure import Keep
 from osd_edge.device_tests.plan import Plan
@@ -68,7 +75,7 @@ def _space(plan: Plan) -> int:
     return max(plan.tasks, len(plan.bundles)) * size + _SPARE_BYTES
 
 
-def _how_it_ended(ran: Outcome) -> str:
+def _how_it_ended(ran: ProgramEnd) -> str:
     if ran.timed_out:
         return "the emulated machine was stopped at its time limit"
     last = next((line for line in reversed(ran.console) if line and "reboot:" not in line), "")

@@ -55,7 +55,7 @@ class Program:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ProgramEnd:
     """The end of a program: `status` is its exit code, None where the machine stopped before.
 
     `out` is a copy of `/job/out`, with `stdout` in it; `console` the last lines of the
@@ -74,7 +74,7 @@ def run(
     into: Path,
     *,
     say: Callable[[str], None] = lambda line: None,
-) -> Outcome:
+) -> ProgramEnd:
     """Boots `machine`, runs `program`, and copies what it wrote to `into`.
 
     `say` gets the lines of the console as they come. Raises DeviceError: `device.tool` without
@@ -96,7 +96,7 @@ def run(
         last = console[-1] if console else "it said nothing"
         raise DeviceError(Code.DEVICE_EMULATOR, f"the emulated machine did not start: {last}")
     ended = status.exists() and status.read_text().strip().isdigit()
-    return Outcome(int(status.read_text()) if ended else None, out, console, timed_out)
+    return ProgramEnd(int(status.read_text()) if ended else None, out, console, timed_out)
 
 
 def _make_program_disk(program: Program, disk: Path, work: Path) -> None:

@@ -7,9 +7,9 @@ from typing import Any, Literal
 from osd_edge.device_tests.plan.scenarios import SCENARIOS
 from osd_edge.errors import Code, InputError
 
-Kind = Literal["whole", "number", "text", "path", "processors", "scenarios"]
+OptionKind = Literal["whole", "number", "text", "path", "processors", "scenarios"]
 
-_METAVARS: dict[Kind, str] = {
+_METAVARS: dict[OptionKind, str] = {
     "whole": "N",
     "number": "N",
     "text": "TEXT",
@@ -32,7 +32,7 @@ class Option:
     """
 
     help: str
-    kind: Kind
+    kind: OptionKind
     metavar: str
     role: Literal["subject", "setting", "machine", "driver"] = "setting"
     flag: str = ""
@@ -79,7 +79,7 @@ class Option:
         return [self.flag, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
 
 
-def option(text: str, kind: Kind, **more: Any) -> dict[str, Option]:
+def option(text: str, kind: OptionKind, **more: Any) -> dict[str, Option]:
     """Makes the metadata of a field of `Plan` that is an option with the help `text`."""
     return {"option": Option(text, kind, **{"metavar": _METAVARS[kind], **more})}
 

@@ -17,7 +17,7 @@ from osd_edge.exporters.adapters.onnx_adapter import WrittenAdapter, open_task
 from osd_edge.exporters.kinds import KINDS, SEQUENCE
 from osd_edge.exporters.models.checkpoint import base_prefix
 from osd_edge.exporters.models.families import Family, HeadModule, load_family
-from osd_edge.exporters.models.peft_adapter import CONFIG, WEIGHTS
+from osd_edge.exporters.models.peft_adapter import ADAPTER_WEIGHTS, CONFIG
 from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.heads import Floats
 
@@ -52,10 +52,10 @@ def export_peft(bundle: Path, base: Path, out: Path, model: str | None = None) -
     saved = _head(task, family, inside, tensors)
     config = _config(task, family, ranks, saved, model)
     with staged_folder(out) as folder:
-        (folder / WEIGHTS).write_bytes(save(tensors, {"format": "pt"}))
+        (folder / ADAPTER_WEIGHTS).write_bytes(save(tensors, {"format": "pt"}))
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
         (folder / TASK).write_text(json.dumps(_described(task), indent=2) + "\n", "utf-8")
-    paths = tuple(out / name for name in (WEIGHTS, CONFIG, TASK))
+    paths = tuple(out / name for name in (ADAPTER_WEIGHTS, CONFIG, TASK))
     return WrittenAdapter(paths, tuple(p.stat().st_size for p in paths), len(task.sites))
 
 

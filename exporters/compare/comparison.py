@@ -34,15 +34,14 @@ from osd_edge.formats.bundle.model import task_name
 
 LEAST_GAIN = 0.02  # of full fine-tuning over the probe; a share of less says nothing
 
-
-Cell = tuple[str, str | None]
+Setting = tuple[str, str | None]  # a method, and a budget or None
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A comparison to be made. `calibration` may lack labels; `test` is labelled.
+class MethodComparison:
+    """A comparison of methods to be made. `calibration` may lack labels; `test` is labelled.
 
-    A cell is a method's name and a budget, None for a method that has one size; see `grid`.
+    A setting is a method's name and a budget, None for a method that has one size; see `grid`.
     The frozen probe's accuracy is `probe` where given, else it is trained on `probe_train`, or
     on the calibration set.
     """
@@ -51,7 +50,7 @@ class Comparison:
     tuned: str | Path
     calibration: tuple[Example, ...]
     test: tuple[Example, ...]
-    cells: tuple[Cell, ...] = ()
+    settings: tuple[Setting, ...] = ()
     task: str = "task"
     seed: int = 0
     probe: float | None = None
@@ -114,7 +113,7 @@ class Outcome:
         return asdict(self) | {"points": points}
 
 
-def grid(methods: Sequence[str], budgets: Sequence[str]) -> tuple[Cell, ...]:
+def grid(methods: Sequence[str], budgets: Sequence[str]) -> tuple[Setting, ...]:
     """Every method at every budget, and those that have one size once.
 
     Raises InputError `input.method`, BudgetError `budget.malformed`.
@@ -129,14 +128,14 @@ def grid(methods: Sequence[str], budgets: Sequence[str]) -> tuple[Cell, ...]:
     )
 
 
-def compare(job: Comparison, out: Path, progress: Progress = silent) -> Outcome:
-    """Compare, with files in `out`/files and a cell for each result in `out`/cells.
+def compare(job: MethodComparison, out: Path, progress: Progress = silent) -> Outcome:
+    """Compare, with files in `out`/files and each result kept in `out`/cells.
 
-    Cells that are there already are not computed again. Raises InputError, BudgetError,
+    Results that are there already are not computed again. Raises InputError, BudgetError,
     ModelError, DataError and OutputError; a budget that a method cannot meet is a point without
     a size.
     """
-    check_compared([method for method, _ in job.cells])
+    check_compared([method for method, _ in job.settings])
     task_name(job.task)
     check_seed(job.seed)
     if job.probe is not None and job.probe_train:
@@ -154,8 +153,8 @@ def compare(job: Comparison, out: Path, progress: Progress = silent) -> Outcome:
     work = _Work(job, models, out, progress)
     references = work.references()
     # The largest first: factors and scores that it needs serve the others too.
-    order = sorted(job.cells, key=_largest_first)
-    done = {cell: work.point(*cell) for cell in progress(order, "Methods and budgets")}
+    order = sorted(job.settings, key=_largest_first)
+    done = {setting: work.point(*setting) for setting in progress(order, "Methods and budgets")}
     tested = {(e.text, e.text_pair) for e in job.test}
     return Outcome(
         task=job.task,
@@ -166,21 +165,23 @@ def compare(job: Comparison, out: Path, progress: Progress = silent) -> Outcome:
         shared_rows=sum((e.text, e.text_pair) in tested for e in job.calibration),
         fp32_bytes=fp32_bytes(job.tuned),
         **references,
-        points=tuple(done[cell] for cell in job.cells),
+        points=tuple(done[setting] for setting in job.settings),
     )
 
 
-def _largest_first(cell: Cell) -> float:
-    if cell[1] is None:
+def _largest_first(setting: Setting) -> float:
+    if setting[1] is None:
         return 0
-    budget = parse_budget(cell[1])
+    budget = parse_budget(setting[1])
     return -(budget.rank or budget.size or 0)
 
 
 class _Work:
-    """Models and test set of one comparison, opened only where a cell is missing."""
+    """Models and test set of one comparison, opened only where a result is missing."""
 
-    def __init__(self, job: Comparison, models: FineTuned, out: Path, progress: Progress) -> None:
+    def __init__(
+        self, job: MethodComparison, models: FineTuned, out: Path, progress: Progress
+    ) -> None:
         self._job, self._models, self._out, self._progress = job, models, out, progress
         self._kept = KeptResults(out / "cells")
         self._opened: tuple[Source, TextSet] | None = None
@@ -209,7 +210,7 @@ class _Work:
         return bounds | probe
 
     def point(self, method: str, budget: str | None) -> Point:
-        """The point of one cell, from its file or computed now."""
+        """The point of one setting, from its result on disk or computed now."""
         name = method if budget is None else f"{method}-{_plain(budget)}"
         inputs = self._identity | {
             "calibration": examples_digest(self._job.calibration),
@@ -220,11 +221,11 @@ class _Work:
         value = self._kept.get(name, inputs)
         if value is not None and self._files_are_there(value):
             return Point(**value | {"budget": budget, "files": tuple(value["files"])})
-        point = self._measure(find_peer(method), budget, Path("files") / result_name(name, inputs))
+        point = self._result(find_peer(method), budget, Path("files") / result_name(name, inputs))
         self._kept.put(name, inputs, asdict(point))
         return point
 
-    def _measure(self, method: Peer, budget: str | None, folder: Path) -> Point:
+    def _result(self, method: Peer, budget: str | None, folder: Path) -> Point:
         source, test = self._open()
         start = time.process_time()
         try:
@@ -304,7 +305,7 @@ class _Work:
         return tuple(str(folder / file) for file in compressed.files)
 
     def _files_are_there(self, value: Mapping[str, Any]) -> bool:
-        """Whether what was measured still lies beside the cells, by its size."""
+        """Says whether the files of a result are still there, by their size."""
         try:
             size = sum((self._out / file).stat().st_size for file in value["files"])
         except OSError:

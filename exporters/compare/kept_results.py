@@ -1,6 +1,6 @@
 """Results kept on disk one by one, so that an interrupted comparison goes on where it stopped.
 
-A cell is a JSON file named for what it holds and for a hash of everything the result depends
+A result is a JSON file named for what it holds and for a hash of everything that it depends
 on, the code included: other inputs, or changed code, look for another file. It is written
 atomically; a file that is damaged is computed anew.
 """
@@ -20,7 +20,7 @@ from osd_edge.data.files import make_folder, write_file
 
 
 class KeptResults:
-    """The folder of cells."""
+    """Results in a folder, each in a file of its own."""
 
     def __init__(self, folder: Path) -> None:
         """Make the folder; raises OutputError."""
@@ -30,9 +30,9 @@ class KeptResults:
     def get(self, name: str, inputs: Mapping[str, Any]) -> dict[str, Any] | None:
         """The result of `inputs`, None where it is not there or its file is damaged."""
         try:
-            cell = json.loads(self._path(name, inputs).read_text("utf-8"))
-            value = cell["value"]
-            if cell["sha256"] == _digest(value) and isinstance(value, dict):
+            kept = json.loads(self._path(name, inputs).read_text("utf-8"))
+            value = kept["value"]
+            if kept["sha256"] == _digest(value) and isinstance(value, dict):
                 return value
         except (OSError, ValueError, KeyError, TypeError):
             pass
@@ -40,8 +40,8 @@ class KeptResults:
 
     def put(self, name: str, inputs: Mapping[str, Any], value: Mapping[str, Any]) -> None:
         """Keep the result of `inputs`; raises OutputError."""
-        cell = {"tool": _tool(), "inputs": inputs, "value": value, "sha256": _digest(value)}
-        text = json.dumps(cell, indent=1, sort_keys=True)
+        kept = {"tool": _tool(), "inputs": inputs, "value": value, "sha256": _digest(value)}
+        text = json.dumps(kept, indent=1, sort_keys=True)
         write_file(self._path(name, inputs), (text + "\n").encode())
 
     def _path(self, name: str, inputs: Mapping[str, Any]) -> Path:

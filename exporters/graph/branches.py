@@ -75,7 +75,7 @@ def find_layers(
                     Code.MODEL_GRAPH, f"node {node.name} does not hold the weights of {layer.name}"
                 )
             proved.add(held)
-    return {name: tuple(_places(name, found)) for name, found in nodes.items()}
+    return {name: tuple(_uses_of(name, found)) for name, found in nodes.items()}
 
 
 def insert_branches(
@@ -162,7 +162,7 @@ def _add_factor_inputs(graph: onnx.GraphProto, site: Site, kind: int) -> None:
         graph.initializer.append(helper.make_tensor(name, kind, empty, b"", raw=True))
 
 
-def _places(layer: str, nodes: Sequence[onnx.NodeProto]) -> Iterator[LayerUse]:
+def _uses_of(layer: str, nodes: Sequence[onnx.NodeProto]) -> Iterator[LayerUse]:
     for i, node in enumerate(nodes):
         use = f"{layer}/{i}" if i else layer
         yield LayerUse(use, node.name, node.input[0], node.output[0], node.op_type == "Gemm")

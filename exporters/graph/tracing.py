@@ -1,8 +1,8 @@
 """The backbone's graph, traced without weights and filled in from the checkpoint.
 
 A tracer that holds a model's weights, and then the file's, takes twice the model. Here the traced
-model is hollow: the exporter leaves parameters out, as inputs of the graph by their names, and
-each is read from the checkpoint when its place in the data file is written.
+model is weightless: the exporter leaves parameters out, as inputs of the graph by their names, and
+each is read from the checkpoint when it is written to the data file.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ _TURNED = "/transposed"  # a weight [n, d] as a MatMul takes it, [d, n]
 
 
 def trace(model: Any, config: Any, path: Path, opset: int) -> onnx.ModelProto:
-    """The graph of the hollow `model`, whose parameters are inputs; `config` is optimum's.
+    """The graph of the weightless `model`, whose parameters are inputs; `config` is optimum's.
 
     `path` is where the exporter may write it.
     """

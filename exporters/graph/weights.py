@@ -1,13 +1,13 @@
 """Storing a graph's weights in fewer bits: layers and embeddings, after they were proved.
 
-Tensors keep their names, so that branches find the place of a layer as before: they read the same
+Tensors keep their names, so that branches find a layer as before: they read the same
 fp32 x, and are added to what the layer gives. onnxruntime's own quantisers write whole models,
 rename layers with a bias and leave embeddings as they are; the operators here are theirs.
 
-* `fp16`: Cast of a half. onnxruntime undoes it at opening: a small file, fp32 in memory.
+* `fp16`: Cast of fp16. onnxruntime undoes it at opening: a small file, fp32 in memory.
 * `int8`: dynamic. DynamicQuantizeLinear of x (once for all layers that read it), MatMulInteger.
 * `int4`: weights alone. MatMulNBits, which takes x as it is.
-* embeddings: Gather of halves, or of int8 rows and their scales.
+* embeddings: Gather of fp16, or of int8 rows and their scales.
 """
 
 from collections.abc import Mapping, Sequence
@@ -130,11 +130,11 @@ class _Writer:
             take = helper.make_node("Gather", [stored, ids], [rows], f"{node.name}/codes")
             return [take, self._cast(rows, result)]
 
-        def coded(weight: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        def int8_table(weight: NDArray[Any]) -> dict[str, NDArray[Any]]:
             rounded = int8_rows(weight)
             return {f"{name}.int8": rounded.codes[:, 0], f"{name}.scales": rounded.scales}
 
-        codes, scales = self._table(name, coded)
+        codes, scales = self._table(name, int8_table)
         wide, scale = f"{result}/wide", f"{result}/scale"
         return [
             helper.make_node("Gather", [codes, ids], [rows], f"{node.name}/codes"),
@@ -184,11 +184,11 @@ class _Writer:
             accuracy_level=_INT8_ACTIVATIONS,
         )
 
-    def _table(self, name: str, coded: Any) -> list[str]:
+    def _table(self, name: str, rounded: Any) -> list[str]:
         """Initializers that hold the table `name`, made once."""
         if name not in self._tables:
             weight = numpy_helper.to_array(self._initializers[name], str(self._folder))
-            self._tables[name] = [self._put(key, part) for key, part in coded(weight).items()]
+            self._tables[name] = [self._put(key, part) for key, part in rounded(weight).items()]
         return self._tables[name]
 
     def _put(self, name: str, array: NDArray[Any]) -> str:

@@ -43,7 +43,7 @@ class Kind(ABC):
 
     @abstractmethod
     def is_of(self, architecture: str, config: Any) -> bool:
-        """Whether a model of the class `architecture` with this configuration is of the kind."""
+        """Says whether a model of this class and configuration is of the kind."""
 
     @abstractmethod
     def loss(
@@ -98,5 +98,5 @@ def divergence(given: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
 
 
 def is_sequence_class(architecture: str) -> bool:
-    """Whether a model class gives one answer for a whole text or picture."""
+    """Says whether a model class gives one answer for a whole text or picture."""
     return architecture.endswith(("ForSequenceClassification", "ForImageClassification"))

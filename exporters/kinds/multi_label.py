@@ -27,7 +27,7 @@ class MultiLabel(Kind):
         return functional.kl_div(ours, theirs, reduction="sum", log_target=True) / len(given)
 
     def answers(self, logits: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """Whether each label applies."""
+        """Truths `[rows, labels]`, one for each label that applies."""
         return logits > 0
 
     def targets(self, logits: torch.Tensor) -> torch.Tensor:

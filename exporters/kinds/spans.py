@@ -36,7 +36,7 @@ class Spans(Kind):
     def same(
         self, ours: torch.Tensor, theirs: torch.Tensor, mask: torch.Tensor | None
     ) -> torch.Tensor:
-        """Whether both start and end are the reference's."""
+        """Says whether both start and end are the reference's."""
         return super().same(ours, theirs, mask).all(-1)
 
     def answers(self, logits: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:

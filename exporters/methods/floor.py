@@ -36,7 +36,7 @@ class Floor:
 
     @property
     def scores_rows(self) -> bool:
-        """Whether there are rows held back to score on."""
+        """Says whether there are rows held back to score on."""
         return bool(self._held)
 
     @property

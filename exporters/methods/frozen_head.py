@@ -41,7 +41,7 @@ class FrozenHead:
     weight: torch.Tensor
     bias: torch.Tensor
 
-    def coded(self) -> StoredHead:
+    def stored(self) -> StoredHead:
         """The head as a bundle stores it."""
         step = float(self.weight.square().mean().sqrt()) / _LEVELS or 1.0
         latent = Latent(self.weight / step, None, self.weight.new_full((len(self.weight),), step))
@@ -74,7 +74,7 @@ def fit_frozen_head(model: TaskModel, batches: Sequence[Batch], decoder: bool) -
 
     tried = [(p, d) for p in poolings for d in _DECAYS]
     pooling, decay = min(tried, key=lambda pair: loss(*pair)) if chooses.any() else tried[-1]
-    return fit_to(kind, pooling, features[pooling], targets, decay).coded()
+    return fit_to(kind, pooling, features[pooling], targets, decay).stored()
 
 
 class HeadOverBase:
@@ -104,7 +104,7 @@ def frozen_features(
         for batch in batches:
             states = module.base_model(**batch.tokens).last_hidden_state
             mask = mask_of(batch.tokens, states).float()
-            places = (torch.arange(mask.shape[1]) * mask).argmax(1)
+            last = (torch.arange(mask.shape[1]) * mask).argmax(1)
             for name, parts in pooled.items():
                 if name == "none":
                     parts.append(states[mask.bool()])
@@ -113,7 +113,7 @@ def frozen_features(
                 elif name == "cls":
                     parts.append(states[:, 0])
                 else:
-                    parts.append(states[torch.arange(len(states)), places])
+                    parts.append(states[torch.arange(len(states)), last])
     return {name: torch.cat(parts).clone() for name, parts in pooled.items()}
 
 

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from osd_edge.data.examples import Example
+from osd_edge.data.seed import MOST_SEED
 from osd_edge.errors import BudgetError, Code, InputError, shown
 from osd_edge.exporters.methods.budget import VALUE_BITS, Budget, parse_budget
 from osd_edge.exporters.methods.fields import flag
 from osd_edge.exporters.methods.head_options import HeadOptions
 from osd_edge.exporters.methods.registry import METHODS, MethodEntry, exported
-from osd_edge.exporters.models.rounding import WEIGHTS
+from osd_edge.exporters.models.rounding import WEIGHT_KINDS
 from osd_edge.formats.bundle.model import task_name
 from osd_edge.formats.kinds import KINDS
 
 REFINE_NAMES = ("none", "scales", "codes")
-MOST_SEED = 2**63 - 1  # what every generator of random numbers takes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +163,7 @@ class TaskOptions:
         default="fp32",
         metadata=flag(
             "--base-weights",
-            choices=WEIGHTS,
+            choices=WEIGHT_KINDS,
             shown=True,
             help="osd-rd, head: tune for a package with these weights. The bundle runs over any.",
         ),
@@ -287,8 +287,8 @@ def not_taken(method: str, option: str) -> InputError:
 
 def check_base_weights(kind: str) -> None:
     """Raises InputError `input.weights` where `kind` is not one of the kinds of weights."""
-    if kind not in WEIGHTS:
-        raise _expected_one_of(Code.INPUT_WEIGHTS, WEIGHTS, kind)
+    if kind not in WEIGHT_KINDS:
+        raise _expected_one_of(Code.INPUT_WEIGHTS, WEIGHT_KINDS, kind)
 
 
 def check_seed(seed: int) -> None:

@@ -41,7 +41,7 @@ class MethodEntry:
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def accepts(self, field: str) -> bool:
-        """Whether the method takes an option that only some do."""
+        """Says whether the method takes an option that only some do."""
         return field in self.takes or (field == "budget" and self.budget is not None)
 
     def load(self) -> Any:

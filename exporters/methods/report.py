@@ -83,7 +83,7 @@ class TaskReport:
 
     @property
     def needs_no_delta(self) -> bool:
-        """Whether a frozen head is as good as the fine-tuned model, within the rows' noise.
+        """Says whether a frozen head is as good as the fine-tuned model, within the rows' noise.
 
         Returns:
             False where it cannot be told: with fewer than 50 held-back rows.

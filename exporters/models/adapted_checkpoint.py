@@ -81,7 +81,7 @@ class AdaptedCheckpoint(Checkpoint):
         return self.float32(name)
 
     def is_transposed(self, name: str) -> bool:
-        """Whether the base stores `name`, a linear layer's weight, as [d, n]."""
+        """Says whether the base stores `name`, a linear layer's weight, as [d, n]."""
         return self._base.is_transposed(self._plain(name))
 
     def __contains__(self, name: str) -> bool:

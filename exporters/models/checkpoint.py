@@ -137,7 +137,7 @@ class Checkpoint:
         return base_prefix(self.config)
 
     def is_transposed(self, name: str) -> bool:
-        """Whether `name` is the weight of a linear layer that is stored as [d, n]."""
+        """Says whether `name` is the weight of a linear layer that is stored as [d, n]."""
         return self._backbone.get(name, name) in self._transposed
 
     def values(self, name: str) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Whether a fine-tuned checkpoint really is a version of the base: else its delta means nothing."""
+"""Refuses a fine-tuned model that is no version of the base, as its delta would mean nothing."""
 
 import json
 from typing import Any

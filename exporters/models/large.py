@@ -8,5 +8,5 @@ LARGE = 200_000_000  # parameters: from here on a second copy in float32 takes a
 
 
 def is_large(backbone: Backbone) -> bool:
-    """Whether weights are read when they are used, and finished layers are kept in files."""
+    """Says whether weights are read when they are used, and finished layers are kept in files."""
     return sum(math.prod(shape) for shape in backbone.parameters.values()) >= LARGE

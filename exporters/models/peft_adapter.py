@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from osd_edge.errors import Code, ModelError, shown
 from osd_edge.exporters.models.checkpoint import BUFFERS, FLOATS, is_quantised, why_unreadable
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PARTS = ("lora_A.weight", "lora_B.weight", "lora_B.bias", "lora_magnitude_vector")
 _EMBEDDING_PARTS = ("lora_embedding_A", "lora_embedding_B")
 # Settings under which the adapter is something else than a difference from the base's weights.
@@ -97,8 +97,8 @@ class PeftAdapter:
         """Refuse (`model.adapter`) tensors of `module` that fit no base weight of this shape."""
         a, b, embedded = self._factors(module)
         found = [list(a.shape), list(b.shape)]
-        fit = a.ndim == b.ndim == 2 and a.shape[0] == b.shape[1] > 0
-        made: tuple[int, ...] = (b.shape[0], a.shape[1]) if fit else ()
+        multiply = a.ndim == b.ndim == 2 and a.shape[0] == b.shape[1] > 0
+        made: tuple[int, ...] = (b.shape[0], a.shape[1]) if multiply else ()
         if (made[::-1] if embedded else made) != shape:
             raise ModelError(
                 Code.MODEL_ADAPTER,
@@ -149,11 +149,11 @@ def read_adapter(folder: Path) -> PeftAdapter:
             f"{folder} started by {start}, which changes the base itself: save it again with "
             "save_pretrained(..., path_initial_model_for_weight_conversion=...)",
         )
-    path = folder / WEIGHTS
+    path = folder / ADAPTER_WEIGHTS
     if not path.is_file():
         raise ModelError(
             Code.MODEL_ADAPTER,
-            f"{folder} has no {WEIGHTS}: save the adapter with safe_serialization=True",
+            f"{folder} has no {ADAPTER_WEIGHTS}: save the adapter with safe_serialization=True",
         )
     try:
         tensors = load_file(path)
@@ -240,7 +240,7 @@ def _sorted(
 
 
 def pattern_matches(pattern: str, module: str) -> bool:
-    r"""Whether the key `pattern` of alpha_pattern is for `module`: PEFT's `(.*\.)?(pattern)$`.
+    r"""Says whether the key `pattern` of alpha_pattern is for `module`: PEFT's `(.*\.)?(pattern)$`.
 
     Raises ValueError for a key that might take years to match, re.error for a malformed one.
     """

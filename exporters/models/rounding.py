@@ -1,6 +1,6 @@
 """Rounding of base weights for storage, the same for numpy and for torch.
 
-* `fp16`: every weight to the nearest half.
+* `fp16`: every weight to the nearest fp16.
 * `int8`: symmetric, one scale for each output of a layer (row of `[n, d]`): max |w| / 127.
 * `int4`: symmetric, one scale for each 32 inputs of an output: the weight w of largest magnitude
   becomes -8, so the scale is -w / 8 and the codes go from -8 to 7.
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from osd_edge.errors import Code, ModelError
 
-WEIGHTS = ("fp32", "fp16", "int8", "int4")
+WEIGHT_KINDS = ("fp32", "fp16", "int8", "int4")
 BLOCK = 32  # inputs that share a scale in int4
 SMALL_TABLE = 1024  # elements: an embedding of fewer (token types) stays fp32
 Floats = NDArray[np.float32]

@@ -34,7 +34,7 @@ class Calibration:
 
     @property
     def labelled(self) -> bool:
-        """Whether scores are against labels."""
+        """Says whether scores are against labels."""
         return self.batches[0].labels is not None
 
     def reference_score(self) -> Score:

@@ -90,8 +90,8 @@ class HeadedModel(torch.nn.Module):
         if pooling == "cls":
             return states[:, 0]
         if pooling == "last":
-            places = (torch.arange(mask.shape[1]) * mask.bool()).argmax(1)
-            return states[torch.arange(len(states)), places]
+            last = (torch.arange(mask.shape[1]) * mask.bool()).argmax(1)
+            return states[torch.arange(len(states)), last]
         weights = mask.bool().float()[..., None]
         return (states * weights).sum(1) / weights.sum(1).clamp_min(1)
 

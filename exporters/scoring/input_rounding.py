@@ -29,7 +29,7 @@ def round_inputs(layer: torch.nn.Module, on: bool = True) -> None:
 
 
 def rounds_inputs(layer: torch.nn.Module) -> bool:
-    """Whether `layer` rounds what it takes."""
+    """Says whether `layer` rounds what it takes."""
     return bool(getattr(layer, _FLAG, False))
 
 

@@ -56,9 +56,9 @@ def _found(folder: Path) -> Iterator[Path]:
     def fail(error: OSError) -> NoReturn:
         raise error
 
-    for place, folders, names in os.walk(folder, onerror=fail):
+    for inside, folders, names in os.walk(folder, onerror=fail):
         folders[:] = [name for name in folders if not name.startswith(".")]  # not gone into
-        for file in (Path(place, name) for name in names if not name.startswith(".")):
+        for file in (Path(inside, name) for name in names if not name.startswith(".")):
             if file.suffix.lower() in ENDINGS and file.is_file():
                 yield file
 

@@ -97,7 +97,7 @@ class TaskModel:
 
     @property
     def streamed(self) -> bool:
-        """Whether weights of layers are read when they are used."""
+        """Says whether weights of layers are read when they are used."""
         return bool(self._streamed)
 
     @property
@@ -114,7 +114,7 @@ class TaskModel:
         return self._parameters[name]
 
     def has(self, name: str) -> bool:
-        """Whether the task's model has this backbone parameter (its head may not use a pooler)."""
+        """Says whether the model has this backbone parameter: its head may use no pooler."""
         return name in self._parameters or name in self._streamed
 
     @contextmanager

@@ -11,7 +11,6 @@ import torch
 from osd_edge.data.examples import Example
 from osd_edge.data.progress import Progress, silent
 from osd_edge.exporters.kinds import KINDS
-from osd_edge.exporters.kinds.base import divergence as mean_divergence
 from osd_edge.exporters.models.fine_tuned import FineTuned
 from osd_edge.exporters.models.tokenizer import max_tokens, tokenizer_for
 from osd_edge.exporters.scoring.batches import make_batches
@@ -53,8 +52,3 @@ class TextSet:
     def accuracy(self, logits: torch.Tensor) -> float:
         """Share of rows, 0 to 1, whose answer is their label."""
         return int(torch.eq(self._kind.answers(logits, None), self.labels).sum()) / len(self)
-
-
-def divergence(reference: torch.Tensor, logits: torch.Tensor) -> float:
-    """Mean KL(reference ‖ model) in nats over rows, from logits `[rows, labels]`."""
-    return float(mean_divergence(logits, reference))

@@ -104,20 +104,20 @@ def compare(
     from osd_edge.cli.plot import plot_outcomes
     from osd_edge.data.examples import read_examples
     from osd_edge.data.files import kind_at, make_folder, write_file
-    from osd_edge.exporters.compare.comparison import Comparison, grid
+    from osd_edge.exporters.compare.comparison import MethodComparison, grid
     from osd_edge.exporters.compare.comparison import compare as run
     from osd_edge.exporters.methods.registry import compared
     from osd_edge.exporters.quiet import quiet_libraries
     from osd_edge.formats.bundle.model import task_name
 
     quiet_libraries()
-    cells = grid(tuple(compared()) if methods == "all" else _listed(methods), _listed(budgets))
-    job = Comparison(
+    settings = grid(tuple(compared()) if methods == "all" else _listed(methods), _listed(budgets))
+    job = MethodComparison(
         base=base,
         tuned=tuned,
         calibration=read_examples(calibration),
         test=read_examples(test),
-        cells=cells,
+        settings=settings,
         task=task_name(plain_name(tuned)),
         seed=seed,
         probe=probe,

@@ -18,7 +18,7 @@ from osd_edge.errors import Code, InputError, OutputError
 from osd_edge.exporters.methods.budget import VALUE_BITS
 
 if TYPE_CHECKING:
-    from osd_edge.exporters.compare.comparison import Comparison, Outcome, Point
+    from osd_edge.exporters.compare.comparison import MethodComparison, Outcome, Point
     from osd_edge.runtime import EdgeSession
 
 _SMALL, _LARGE = ("16KiB", "48KiB"), ("160KiB",)  # budgets of osd-rd, and of the paper's methods
@@ -120,14 +120,14 @@ def demo(
         folder, tasks = _generated_tasks(out, seed)
     paper = [name for name, entry in METHODS.items() if "values" in entry.takes]
     methods = tuple(bundle_name(method, values) for method in paper)
-    cells = grid(("osd-rd",), small) + grid(methods, large)
-    tasks = [replace(task, cells=cells, seed=seed) for task in tasks]
+    settings = grid(("osd-rd",), small) + grid(methods, large)
+    tasks = [replace(task, settings=settings, seed=seed) for task in tasks]
     click.echo(f"Base package in {package}", err=True)
     export_base(folder, package, overwrite=overwrite, progress=bar)
     session = EdgeSession(package, cache_bytes=_CACHE_BYTES)
     results = []
     for task in tasks:
-        click.echo(f"Task {task.task!r}: {len(cells)} bundles", err=True)
+        click.echo(f"Task {task.task!r}: {len(settings)} bundles", err=True)
         results.append(_compared(task, bundles))
     costs = _swap_and_latency(session, results, bundles, tasks[0].test[0].text)
     document = {
@@ -165,7 +165,7 @@ def _check_free(out: Path) -> None:
         )
 
 
-def _compared(task: "Comparison", bundles: Path) -> "Outcome":
+def _compared(task: "MethodComparison", bundles: Path) -> "Outcome":
     """The comparison of one task, made anew; its bundles are kept in `bundles`."""
     from osd_edge.data.files import write_file
     from osd_edge.exporters.compare.comparison import compare
@@ -185,10 +185,10 @@ def _compared(task: "Comparison", bundles: Path) -> "Outcome":
     return replace(outcome, points=tuple(points))
 
 
-def _generated_tasks(out: Path, seed: int) -> "tuple[Path, list[Comparison]]":
+def _generated_tasks(out: Path, seed: int) -> "tuple[Path, list[MethodComparison]]":
     """The base in the demo package, and three models fine-tuned from it now."""
     from osd_edge.data.examples import write_tsv
-    from osd_edge.exporters.compare.comparison import Comparison
+    from osd_edge.exporters.compare.comparison import MethodComparison
     from osd_edge.exporters.demo.finetune import Training, finetune
     from osd_edge.exporters.demo.minilm import minilm_folder
     from osd_edge.exporters.demo.tasks import demo_tasks, generate
@@ -207,17 +207,17 @@ def _generated_tasks(out: Path, seed: int) -> "tuple[Path, list[Comparison]]":
         )
         probe = frozen_probe_accuracy(base, data.train, data.test, progress=bar)
         tasks.append(
-            Comparison(base, tuned, data.calibration, data.test, task=task.name, probe=probe)
+            MethodComparison(base, tuned, data.calibration, data.test, task=task.name, probe=probe)
         )
     return base, tasks
 
 
 def _own_tasks(
     base: Path, tuned: Sequence[str], calibrations: Sequence[Path], tests: Sequence[Path]
-) -> "list[Comparison]":
+) -> "list[MethodComparison]":
     from osd_edge.cli.compare import plain_name
     from osd_edge.data.examples import check_labels, check_pairs, read_examples
-    from osd_edge.exporters.compare.comparison import Comparison
+    from osd_edge.exporters.compare.comparison import MethodComparison
     from osd_edge.exporters.models.checkpoint import Checkpoint, find_model
     from osd_edge.exporters.models.head_plan import classification_labels
     from osd_edge.formats.bundle.model import task_name
@@ -241,13 +241,13 @@ def _own_tasks(
             parts.append(examples)
         seen, unseen = parts
         check_pairs({str(calibration): seen, str(test): unseen})
-        tasks.append(Comparison(base, folder, seen, unseen, task=task_name(name)))
+        tasks.append(MethodComparison(base, folder, seen, unseen, task=task_name(name)))
     return tasks
 
 
 @dataclass(frozen=True)
 class _Cost:
-    """Of one bundle: swaps in ms, and latency over the session without a task."""
+    """The swaps of one bundle in ms, and latency over the session without a task."""
 
     task: str
     swap_warm_ms: float
@@ -267,7 +267,7 @@ def _swap_and_latency(
     inputs = session.encode([example])
     files = {}
     for result in results:
-        for point in _measured(result):
+        for point in _with_bundles(result):
             path = bundles / point.files[0]
             files[session.load(path, _session_name(point))] = path
     names = list(files)
@@ -287,24 +287,24 @@ def _swap_and_latency(
     return costs
 
 
-def _measured(result: "Outcome") -> "list[Point]":
+def _with_bundles(result: "Outcome") -> "list[Point]":
     """The points that have a bundle."""
     return [point for point in result.points if point.size is not None]
 
 
 def _session_name(point: "Point") -> str:
-    """What its bundle is called in the session."""
+    """The name of a point's bundle in the session."""
     return point.files[0].removesuffix(".osd.safetensors")
 
 
 def _alternate(
-    session: "EdgeSession", tasks: "Sequence[Comparison]", results: "Sequence[Outcome]"
+    session: "EdgeSession", tasks: "Sequence[MethodComparison]", results: "Sequence[Outcome]"
 ) -> str:
     """Test sentences answered in turn by one task after the other, over the one session."""
     rows = []
     for i in range(min(_SHOWN, *(len(task.test) for task in tasks))):
         for task, result in zip(tasks, results, strict=True):
-            points = _measured(result)
+            points = _with_bundles(result)
             ours = [point for point in points if point.method == "osd-rd"] or points
             if not ours:
                 continue
@@ -320,7 +320,7 @@ def _alternate(
 
 def _report(
     session: "EdgeSession",
-    tasks: "Sequence[Comparison]",
+    tasks: "Sequence[MethodComparison]",
     results: "Sequence[Outcome]",
     costs: Sequence[_Cost],
 ) -> str:

@@ -40,7 +40,7 @@ def run(
     memory: "Memory",
     as_json: bool,
 ) -> None:
-    """What each task in turn says of texts, over one session."""
+    """Answer texts with each task in turn, over one session."""
     from osd_edge.cli.answers import answer_entries, table_row
     from osd_edge.runtime import EdgeSession
     from osd_edge.runtime.kinds import KINDS

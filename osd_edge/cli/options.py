@@ -7,9 +7,11 @@ from typing import Any
 
 import click
 
-Option = Callable[[Callable[..., Any]], Callable[..., Any]]
+from osd_edge.data.seed import MOST_SEED
 
-SEED = click.IntRange(0, 2**63 - 1)  # what every generator of random numbers takes
+OptionDecorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+SEED = click.IntRange(0, MOST_SEED)
 THREADS = click.IntRange(0, 1024)  # 0: all cores; onnxruntime would try to make any number
 
 
@@ -26,13 +28,13 @@ class FiniteRange(click.FloatRange):
         return number
 
 
-json_option: Option = click.option(
+json_option: OptionDecorator = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON for programs."
 )
-base_option: Option = click.option(
+base_option: OptionDecorator = click.option(
     "--base", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Base package."
 )
-bundles_option: Option = click.option(
+bundles_option: OptionDecorator = click.option(
     "--bundle",
     "bundles",
     type=click.Path(path_type=Path),
@@ -41,7 +43,7 @@ bundles_option: Option = click.option(
     metavar="FILE",
     help="A task bundle; may be repeated.",
 )
-memory_option: Option = click.option(
+memory_option: OptionDecorator = click.option(
     "--memory",
     type=click.Choice(["default", "low"]),
     default="default",

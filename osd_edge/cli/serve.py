@@ -50,14 +50,14 @@ def serve(
 ) -> None:
     """Serve a page that runs BASE and its tasks in a phone's browser, offline after a visit."""
     from osd_edge.serve.addresses import page_address
-    from osd_edge.serve.catalogue import served_entries
+    from osd_edge.serve.catalogue import served_files
     from osd_edge.serve.page import page_folder
     from osd_edge.serve.server import PageServer
 
     if (cert is None) != (key is None):
         raise click.UsageError("--cert and --key go together")
     certificate = None if cert is None or key is None else (cert, key)
-    entries = served_entries(page_folder(page), base, bundles)
+    entries = served_files(page_folder(page), base, bundles)
     with PageServer(entries, host, port, certificate) as server:
         scheme = "http" if certificate is None else "https"
         address = page_address(scheme, host, server.server_address[1])

@@ -24,13 +24,13 @@ from osd_edge.formats.package.manifest import (
     read_manifest,
 )
 from osd_edge.formats.package.manifest import MODEL as GRAPH
-from osd_edge.serve.entry import Entry, entry_of
-from osd_edge.serve.page import page_entries
+from osd_edge.serve.page import page_files
+from osd_edge.serve.served_file import ServedFile, served_file
 
 CATALOGUE_VERSION = 1
 
 
-def served_entries(page: Path, base: Path, bundles: Sequence[Path]) -> dict[str, Entry]:
+def served_files(page: Path, base: Path, bundles: Sequence[Path]) -> dict[str, ServedFile]:
     """Lists every address: of the built page in folder `page`, `base`, `bundles`, the catalogue.
 
     Raises BaseError, BundleError where a package or a bundle is damaged, or they do not fit;
@@ -39,7 +39,7 @@ def served_entries(page: Path, base: Path, bundles: Sequence[Path]) -> dict[str,
     """
     manifest = read_manifest(base)
     check_digests(base, manifest)  # else every phone would find it out, after all its bytes
-    entries = page_entries(page)
+    entries = page_files(page)
     base_fields = _add_base(entries, base, manifest)
     tasks: dict[str, dict[str, Any]] = {}
     for path in bundles:
@@ -59,19 +59,19 @@ def served_entries(page: Path, base: Path, bundles: Sequence[Path]) -> dict[str,
         "tasks": list(tasks.values()),
     }
     text = json.dumps(catalogue, indent=1, ensure_ascii=False) + "\n"
-    entries["/catalogue.json"] = entry_of(text.encode())
+    entries["/catalogue.json"] = served_file(text.encode())
     return entries
 
 
-def _add_base(entries: dict[str, Entry], base: Path, manifest: BaseManifest) -> dict[str, Any]:
+def _add_base(entries: dict[str, ServedFile], base: Path, manifest: BaseManifest) -> dict[str, Any]:
     """Adds the files that a browser needs of `base`, and gives the base's part of the catalogue."""
-    manifest_entry = entry_of(base / MANIFEST, fixed=True)
+    manifest_entry = served_file(base / MANIFEST, fixed=True)
     folder = f"base/{manifest_entry.tag[:16]}/"
     entries[f"/{folder}{MANIFEST}"] = manifest_entry
     wanted = [GRAPH, WEIGHTS] + ([] if manifest.text is None else [TOKENIZER])
     for name in wanted:
         digest = str(manifest.files[name]["sha256"])
-        entries[f"/{folder}{name}"] = entry_of(base / name, digest, fixed=True)
+        entries[f"/{folder}{name}"] = served_file(base / name, digest, fixed=True)
     return {
         "name": os.fsencode(base.resolve().name).decode("utf-8", "replace"),
         "fingerprint": manifest.fingerprint,
@@ -81,9 +81,9 @@ def _add_base(entries: dict[str, Entry], base: Path, manifest: BaseManifest) -> 
     }
 
 
-def _add_task(entries: dict[str, Entry], bundle: Bundle, data: bytes) -> dict[str, Any]:
+def _add_task(entries: dict[str, ServedFile], bundle: Bundle, data: bytes) -> dict[str, Any]:
     """Adds `bundle`, whose file is `data`, and gives its part of the catalogue."""
-    entry = entry_of(data, fixed=True)
+    entry = served_file(data, fixed=True)
     url = f"tasks/{entry.tag[:16]}/{bundle.task}.osd.safetensors"
     entries[f"/{url}"] = entry
     return {

@@ -4,7 +4,7 @@ import importlib.util
 from pathlib import Path
 
 from osd_edge.errors import Code, InputError
-from osd_edge.serve.entry import Entry, entry_of
+from osd_edge.serve.served_file import ServedFile, served_file
 
 BUILD_COMMAND = "make web-page"
 
@@ -29,7 +29,7 @@ def page_folder(given: Path | None) -> Path:
     return folder
 
 
-def page_entries(page: Path) -> dict[str, Entry]:
+def page_files(page: Path) -> dict[str, ServedFile]:
     """Lists the addresses of all files in folder `page` but hidden ones; `/` is its index.html.
 
     Raises InputError `input.page` where a file cannot be read.
@@ -37,7 +37,7 @@ def page_entries(page: Path) -> dict[str, Entry]:
     depth = len(page.parts)
     try:
         entries = {
-            f"/{path.relative_to(page).as_posix()}": entry_of(path)
+            f"/{path.relative_to(page).as_posix()}": served_file(path)
             for path in sorted(page.rglob("*"))
             if path.is_file() and not any(part.startswith(".") for part in path.parts[depth:])
         }

@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 from osd_edge import __version__
 from osd_edge.errors import Code, InputError
 from osd_edge.serve.addresses import is_loopback
-from osd_edge.serve.entry import Entry
+from osd_edge.serve.served_file import ServedFile
 
 _CHUNK = 1 << 18
 _TYPES = {
@@ -59,7 +59,7 @@ class PageServer(http.server.ThreadingHTTPServer):
 
     def __init__(
         self,
-        entries: Mapping[str, Entry],
+        entries: Mapping[str, ServedFile],
         host: str,
         port: int,
         certificate: tuple[Path, Path] | None = None,

@@ -32,7 +32,7 @@ class AskedTask:
 
 @dataclass(frozen=True)
 class Request:
-    """What a task is asked: texts, and what goes with them.
+    """A request to a task: texts, and what goes with them.
 
     `pairs` holds a second text for each, `question` is what is looked for in all of them, and
     `max_length` is in tokens, None for as many as the base takes.
@@ -90,5 +90,5 @@ class Kind(ABC):
             )
 
     def is_right(self, answer: Any, label: str) -> bool:
-        """Whether an answer is the one that an example's `label` asks for."""
+        """Says whether an answer is the one that an example's `label` asks for."""
         return bool(answer.label == label)

@@ -103,10 +103,10 @@ def _tokens(windows: Iterator[tuple[Any, Floats]]) -> list[_Token]:
         scores = softmax(logits)
         inside = [i for i, special in enumerate(window.special_tokens_mask) if not special]
         met: dict[tuple[int, int], int] = {}
-        for place, i in enumerate(inside):
+        for nth_token, i in enumerate(inside):
             start, end = window.offsets[i]
             nth = met[start, end] = met.get((start, end), -1) + 1  # tokens of the same characters
-            context = min(place, len(inside) - 1 - place)
+            context = min(nth_token, len(inside) - 1 - nth_token)
             token = _Token(start, end, window.word_ids[i], scores[i])
             if found.get((start, end, nth), (-1, token))[0] < context:
                 found[start, end, nth] = context, token

@@ -10,7 +10,7 @@ import pytest
 from osd_edge.cli.compare import describe
 from osd_edge.data.examples import Example, read_examples
 from osd_edge.errors import OsdEdgeError
-from osd_edge.exporters.compare.comparison import Comparison, Outcome, compare, grid
+from osd_edge.exporters.compare.comparison import MethodComparison, Outcome, compare, grid
 from osd_edge.exporters.compare.kept_results import KeptResults
 from osd_edge.exporters.compare.peers.bundles import restore_bundle
 from osd_edge.exporters.models.fine_tuned import open_fine_tuned
@@ -59,9 +59,9 @@ def test_the_files_of_a_comparison(tiny_models: Path, tmp_path: Path, capsys: Ca
 
 
 @pytest.fixture
-def job(tiny_models: Path) -> Comparison:
+def job(tiny_models: Path) -> MethodComparison:
     examples = read_examples(tiny_models / "examples.tsv")
-    return Comparison(
+    return MethodComparison(
         tiny_models / "base",
         tiny_models / "first",
         examples,
@@ -75,7 +75,7 @@ def stamps(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()}
 
 
-def test_an_interrupted_comparison_goes_on(job: Comparison, tmp_path: Path) -> None:
+def test_an_interrupted_comparison_goes_on(job: MethodComparison, tmp_path: Path) -> None:
     class StopError(Exception):
         pass
 
@@ -100,25 +100,25 @@ def test_an_interrupted_comparison_goes_on(job: Comparison, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut", "changed", "measured file gone"])
-def test_only_a_damaged_cell_is_computed_again(
-    job: Comparison, tmp_path: Path, damage: str
+def test_only_a_damaged_result_is_computed_again(
+    job: MethodComparison, tmp_path: Path, damage: str
 ) -> None:
     expected = compare(job, tmp_path)
-    (cell,) = (tmp_path / "cells").glob("lora-r2-*.json")
-    text = cell.read_text()
+    (result,) = (tmp_path / "cells").glob("lora-r2-*.json")
+    text = result.read_text()
     if damage == "gone":
-        cell.unlink()
+        result.unlink()
     elif damage == "cut":
-        cell.write_text(text[: len(text) // 2])
+        result.write_text(text[: len(text) // 2])
     elif damage == "changed":
-        cell.write_text(text.replace('"rank": 4', '"rank": 5'))
-        assert cell.read_text() != text
+        result.write_text(text.replace('"rank": 4', '"rank": 5'))
+        assert result.read_text() != text
     else:
-        (tmp_path / "files" / cell.stem / "adapter_config.json").unlink()
+        (tmp_path / "files" / result.stem / "adapter_config.json").unlink()
     before = stamps(tmp_path)
     outcome = compare(job, tmp_path)
     after = stamps(tmp_path)
-    assert {name for name in after if after[name] != before.get(name)} == {cell.name}
+    assert {name for name in after if after[name] != before.get(name)} == {result.name}
     assert without_times(outcome) == without_times(expected)
 
 
@@ -126,8 +126,8 @@ def without_times(outcome: Outcome) -> Outcome:
     return replace(outcome, points=tuple(replace(p, seconds=0) for p in outcome.points))
 
 
-def test_other_inputs_are_other_cells(job: Comparison, tmp_path: Path) -> None:
-    one = replace(job, cells=(("lora", "r=2"),))
+def test_other_inputs_are_other_results(job: MethodComparison, tmp_path: Path) -> None:
+    one = replace(job, settings=(("lora", "r=2"),))
     compare(one, tmp_path)
     count = len(stamps(tmp_path))
     compare(replace(one, seed=1), tmp_path)
@@ -136,8 +136,8 @@ def test_other_inputs_are_other_cells(job: Comparison, tmp_path: Path) -> None:
     assert len(stamps(tmp_path)) == count + 2
 
 
-def test_the_probe_and_why_there_is_none(job: Comparison, tmp_path: Path) -> None:
-    none = replace(job, cells=(), probe=None)
+def test_the_probe_and_why_there_is_none(job: MethodComparison, tmp_path: Path) -> None:
+    none = replace(job, settings=(), probe=None)
     outcome = compare(none, tmp_path)
     assert outcome.frozen_probe is not None and 0 <= outcome.frozen_probe <= 1
     few = compare(replace(none, probe_train=job.calibration[:2]), tmp_path)
@@ -148,9 +148,9 @@ def test_the_probe_and_why_there_is_none(job: Comparison, tmp_path: Path) -> Non
     assert unlabelled.gain(0.9) is None
 
 
-def test_a_method_that_needs_labels_is_a_dash(job: Comparison, tmp_path: Path) -> None:
+def test_a_method_that_needs_labels_is_a_dash(job: MethodComparison, tmp_path: Path) -> None:
     bare = tuple(replace(e, label=None) for e in job.calibration)
-    outcome = compare(replace(job, calibration=bare, cells=(("osd", "r=1"),)), tmp_path)
+    outcome = compare(replace(job, calibration=bare, settings=(("osd", "r=1"),)), tmp_path)
     assert "[data.labels-needed]" in (outcome.points[0].refused or "")
 
 
@@ -195,10 +195,10 @@ def test_the_device_gives_the_logits_that_were_scored(
 
 
 def test_a_head_alone_scores_as_it_does_on_the_device(
-    job: Comparison, tiny_base: Path, tmp_path: Path
+    job: MethodComparison, tiny_base: Path, tmp_path: Path
 ) -> None:
     """It may read other states than the fine-tuned model's own head, which has its place."""
-    (point,) = compare(replace(job, cells=grid(("head",), ("2KiB",))), tmp_path).points
+    (point,) = compare(replace(job, settings=grid(("head",), ("2KiB",))), tmp_path).points
     session = EdgeSession(tiny_base)
     task = session.load(tmp_path / point.files[0])
     answers = session.classify([e.text for e in job.test], task=task)
@@ -260,7 +260,7 @@ def test_numbers_out_of_range_are_wrong_usage(
     ],
 )
 def test_rows_and_numbers_that_do_not_fit(
-    job: Comparison, tmp_path: Path, changes: dict[str, object], code: str
+    job: MethodComparison, tmp_path: Path, changes: dict[str, object], code: str
 ) -> None:
     with pytest.raises(OsdEdgeError) as refused:
         compare(replace(job, **({"probe": None} | changes)), tmp_path)  # type: ignore[arg-type]
@@ -268,8 +268,8 @@ def test_rows_and_numbers_that_do_not_fit(
     assert not any(tmp_path.iterdir())
 
 
-def test_a_cell_is_found_by_all_of_its_inputs(tmp_path: Path) -> None:
-    cells = KeptResults(tmp_path)
-    cells.put("osd", {"seed": 0}, {"size": 1})
-    assert cells.get("osd", {"seed": 0}) == {"size": 1}
-    assert cells.get("osd", {"seed": 1}) is None and cells.get("lora", {"seed": 0}) is None
+def test_a_result_is_found_by_all_of_its_inputs(tmp_path: Path) -> None:
+    results = KeptResults(tmp_path)
+    results.put("osd", {"seed": 0}, {"size": 1})
+    assert results.get("osd", {"seed": 0}) == {"size": 1}
+    assert results.get("osd", {"seed": 1}) is None and results.get("lora", {"seed": 0}) is None

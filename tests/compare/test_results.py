@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.results_data import Results
 from benchmarks.results_page import page
-from osd_edge.exporters.compare import kept_results as cells
+from osd_edge.exporters.compare import kept_results
 from osd_edge.exporters.compare.comparison import Outcome, Point
 
 
@@ -58,8 +58,8 @@ def test_a_result_of_other_code_is_not_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Changed code gives other results: those of before are computed anew."""
-    kept = cells.KeptResults(tmp_path)
+    kept = kept_results.KeptResults(tmp_path)
     kept.put("bounds", {"task": "trec"}, {"fine_tuned": 0.9})
     assert kept.get("bounds", {"task": "trec"}) == {"fine_tuned": 0.9}
-    monkeypatch.setattr(cells, "_tool", lambda: "0.1.0 of another source")
+    monkeypatch.setattr(kept_results, "_tool", lambda: "0.1.0 of another source")
     assert kept.get("bounds", {"task": "trec"}) is None

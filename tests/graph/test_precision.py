@@ -288,10 +288,12 @@ def test_a_bundle_can_be_tuned_for_rounded_weights(
         assert report.base_weights == weights
         bundle = read_bundle_file(path)
         assert bundle.method.get("base_weights", "fp32") == weights
-        measured = exporter.source.shared(Floor, 0).calibrated
-        assert measured is not None
-        measured.model.weights = kind
-        divergences.append(divergence(measured.model, measured.calibration.batches, bundle))
+        calibrated_task = exporter.source.shared(Floor, 0).calibrated
+        assert calibrated_task is not None
+        calibrated_task.model.weights = kind
+        divergences.append(
+            divergence(calibrated_task.model, calibrated_task.calibration.batches, bundle)
+        )
     if kind == "int4":
         assert divergences[1] < divergences[0]
 

@@ -88,16 +88,16 @@ def _divergence_of(
     exporter: TaskExporter, sites: Sequence[StoredSite], head: StoredHead | None
 ) -> float:
     """On held-back rows, in nats."""
-    measured = exporter.source.shared(Floor, 0).calibrated
-    assert measured is not None
-    batches = measured.calibration.batches
-    with measured.model.at(TUNED) as module, torch.inference_mode():
+    calibrated_task = exporter.source.shared(Floor, 0).calibrated
+    assert calibrated_task is not None
+    batches = calibrated_task.calibration.batches
+    with calibrated_task.model.at(TUNED) as module, torch.inference_mode():
         expected = [module(**b.tokens).logits.log_softmax(-1) for b in batches]
-    with measured.model.at(WithDelta(sites, head)) as module, torch.inference_mode():
+    with calibrated_task.model.at(WithDelta(sites, head)) as module, torch.inference_mode():
         found = [module(**b.tokens).logits.log_softmax(-1) for b in batches]
     return (
         float(sum((e.exp() * (e - f)).sum() for e, f in zip(expected, found, strict=True)))
-        / measured.calibration.examples
+        / calibrated_task.calibration.examples
     )
 
 

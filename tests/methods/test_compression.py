@@ -112,20 +112,22 @@ def test_importance_is_the_damage_pushed_through_the_other_factor(tiny_models: P
     """Against Z formed whole, from gradients taken batch by batch at the midpoint."""
     pair = open_fine_tuned(tiny_models / "base", tiny_models / "first")
     examples = read_calibration(tiny_models / "examples.tsv", pair.labels)
-    measured = calibrated(pair, examples)
+    calibrated_task = calibrated(pair, examples)
     factors = factorize_sites(
         pair.backbone, pair.tuned, {layer.name: 3 for layer in pair.backbone.layers}
     )
-    scores = importance_scores(measured.model, pair.backbone, measured.calibration, factors)
+    scores = importance_scores(
+        calibrated_task.model, pair.backbone, calibrated_task.calibration, factors
+    )
     name = "encoder.layer.1.intermediate.dense"
-    weight = measured.model.parameter(f"{name}.weight")
+    weight = calibrated_task.model.parameter(f"{name}.weight")
     base = pair.backbone.checkpoint.float32(f"{name}.weight")
     delta = pair.tuned.float32(f"{name}.weight") - base
     z = torch.zeros_like(delta)
-    with measured.model.at(Midpoint(list(factors))) as module:
+    with calibrated_task.model.at(Midpoint(list(factors))) as module:
         assert torch.allclose(weight.detach(), base + delta / 2)
         weight.requires_grad_(True)
-        for batch in measured.calibration.batches:
+        for batch in calibrated_task.calibration.batches:
             assert batch.labels is not None
             logits = module(**batch.tokens).logits
             loss = torch.nn.functional.cross_entropy(logits, batch.labels, reduction="sum")

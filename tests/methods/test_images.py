@@ -15,8 +15,8 @@ from transformers import (
 
 from osd_edge.errors import BaseError, InputError
 from osd_edge.exporters import export_task
+from osd_edge.exporters.kinds.base import divergence
 from osd_edge.exporters.models.fine_tuned import open_fine_tuned
-from osd_edge.exporters.scoring.text_set import divergence
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.runtime import EdgeSession
 from tests.support import tiny
@@ -105,7 +105,7 @@ def test_pictures_calibrate_it(vit: Path, tmp_path: Path, refine: str) -> None:
     for name in ("with", "without"):
         session.activate(session.load(tmp_path / f"{name}.osd.safetensors"))
         logits = session.run({"pixel_values": pixels.numpy()}).logits
-        errors.append(divergence(expected, torch.from_numpy(logits)))
+        errors.append(float(divergence(torch.from_numpy(logits), expected)))
     assert errors[0] < errors[1]
 
 

@@ -254,7 +254,7 @@ def test_a_state_that_never_moves_costs_the_frozen_head_nothing() -> None:
     x = torch.randn(300, 16, generator=generator)
     x[:, 3] = 0.2 + 2e-9 * torch.randn(300, generator=generator)
     targets = (4 * x @ torch.randn(16, 5, generator=generator)).softmax(-1)
-    layer = fit_to(KINDS["labels"], "mean", x, targets, 1e-3).coded().decode().layers[0]
+    layer = fit_to(KINDS["labels"], "mean", x, targets, 1e-3).stored().decode().layers[0]
     assert layer.bias is not None
     given = x @ torch.from_numpy(layer.dense().copy()).T + torch.from_numpy(layer.bias.copy())
     assert (given.argmax(1) == targets.argmax(1)).float().mean() > 0.95

@@ -6,12 +6,13 @@ four packages is a room of its own. `python -m tests.project.rooms [FOLDER]` pri
 
 import ast
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
 ROOTS = ("osd_edge", "exporters", "runtime", "device_tests")
+BESIDE = ("benchmarks", "vectors", "tests/support")  # the four packages know nothing of them
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,10 @@ class Import:
     for_types: bool  # under `if TYPE_CHECKING:`, so never while the program runs
 
 
-def read_sources(project: Path = PROJECT) -> dict[str, Source]:
-    """Reads the Python files of the four packages, by the names of their modules."""
+def read_sources(project: Path = PROJECT, roots: Sequence[str] = ROOTS) -> dict[str, Source]:
+    """Reads the Python files of the four packages, or of other folders, by their modules."""
     found = {}
-    for root in ROOTS:
+    for root in roots:
         for path in sorted(project.joinpath(root).rglob("*.py")):
             relative = path.relative_to(project)
             if root == "osd_edge" and relative.parts[1] in ROOTS:
@@ -57,7 +58,7 @@ def module_name(path: Path) -> str:
     """Names the module of a file: `exporters/task.py` is osd_edge.exporters.task."""
     parts = path.with_suffix("").parts
     parts = parts[:-1] if parts[-1] == "__init__" else parts
-    return ".".join(parts if parts[0] == "osd_edge" else ("osd_edge", *parts))
+    return ".".join(("osd_edge", *parts) if parts[0] in ROOTS[1:] else parts)
 
 
 def read_imports(sources: dict[str, Source]) -> list[Import]:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.project.rooms import PROJECT, Source, read_sources
+from tests.project.rooms import BESIDE, PROJECT, Source, read_sources
 
 PAGE = PROJECT / "docs" / "glossary.md"
 
@@ -20,7 +20,7 @@ NAMES = {"AnyLayer", "AnySite", "CodedHeadLayer"}
 
 @dataclass(frozen=True)
 class Word:
-    """A word that no name may have as a part of it, but for rooms where it means something else."""
+    """A word that is part of no name, nor is its plural, but for rooms where it means more."""
 
     word: str
     but_in: tuple[str, ...] = ()
@@ -28,6 +28,25 @@ class Word:
 
 WORDS = (
     Word("brought"),
+    Word(
+        "cell",
+        (  # of a table
+            "benchmarks.device_at_size",
+            "benchmarks.emulated",
+            "benchmarks.measurements_page",
+            "benchmarks.results_page",
+            "osd_edge.cli.output",
+            "osd_edge.device_tests.render",
+        ),
+    ),
+    Word("coded", ("osd_edge.errors", "osd_edge.formats.bundle", "vectors")),  # `osd.coded`
+    Word(
+        "place",
+        (
+            "benchmarks.kinds_data",  # on a map
+            "osd_edge.device_tests",  # on a machine or a page
+        ),
+    ),
     Word("hollow"),
     Word("legible"),
     Word("skeleton"),
@@ -41,6 +60,7 @@ WORDS = (
     Word(
         "pair",
         (
+            "benchmarks.results_page",  # two files
             "osd_edge.cli",  # NAME=VALUE
             "osd_edge.data",  # two texts
             "osd_edge.errors",
@@ -55,6 +75,7 @@ WORDS = (
     Word(
         "measured",
         (
+            "benchmarks.measurements",  # of devices
             "osd_edge.cli",
             "osd_edge.device_tests",
             "osd_edge.exporters.methods.osd_rd.refine",  # an excess
@@ -62,9 +83,13 @@ WORDS = (
     ),
 )
 
+SIDES_OF_A_KIND = ("osd_edge.exporters.kinds.", "osd_edge.runtime.kinds.")
+
+ALL = read_sources() | read_sources(roots=BESIDE)
+
 
 def test_no_name_has_a_word_that_is_given_up() -> None:
-    assert sorted(one for source in read_sources().values() for one in _given_up(source)) == []
+    assert sorted(one for source in ALL.values() for one in _given_up(source)) == []
 
 
 def test_the_glossary_tells_what_is_given_up() -> None:
@@ -79,11 +104,26 @@ def test_every_word_stands_once() -> None:
     assert sorted({word for word in words if words.count(word) > 1}) == []
 
 
+def test_no_two_types_share_a_name() -> None:
+    assert sorted(_shared(ALL)) == []
+
+
+def test_a_shared_name_is_found() -> None:
+    texts = {
+        "a": "class Plan: ...\nArray = NDArray[Any]\nMOST = T = 1",
+        "b": "Plan = tuple[int]\nArray = NDArray[Any]\nclass _Plan: ...\nMOST = T = 2",
+        "osd_edge.exporters.kinds.c": "class Kind: ...",
+        "osd_edge.runtime.kinds.c": "class Kind: ...",
+    }
+    sources = {name: Source(name, PROJECT / "a.py", ast.parse(x)) for name, x in texts.items()}
+    assert list(_shared(sources)) == ["Plan: a, b"]
+
+
 def test_a_word_given_up_is_found() -> None:
-    text = "class AnySite: pass\ndef to_half(x): pass\nself.pair = halving = PairOfModels = 1\n"
+    text = "class AnySite: pass\ndef to_half(x): pass\nself.pairs = halving = PairOfModels = 1\n"
     source = Source("osd_edge.exporters.task", PROJECT / "task.py", ast.parse(text))
     found = [one.rpartition(": ")[2] for one in _given_up(source)]
-    assert found == ["AnySite", "to_half", "pair", "PairOfModels"]
+    assert found == ["AnySite", "to_half", "pairs", "PairOfModels"]
     there = Source("osd_edge.runtime.task", PROJECT / "task.py", ast.parse("pair = 1"))
     assert list(_given_up(there)) == []
     module = Source("osd_edge.exporters.hollow", PROJECT / "hollow.py", ast.parse(""))
@@ -96,8 +136,23 @@ def _given_up(source: Source) -> Iterator[str]:
     words = {one.word for one in WORDS if not f"{source.module}.".startswith(_rooms(one))}
     for name in dict.fromkeys(_names_in(source.tree)):
         parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)
-        if name in NAMES or words & {part.lower() for part in parts}:
+        if name in NAMES or words & {part.lower().removesuffix("s") for part in parts}:
             yield f"{source.module}: {name}"
+
+
+def _shared(sources: dict[str, Source]) -> Iterator[str]:
+    """Names of several public types, but for aliases of one type and for the sides of a kind."""
+    types: dict[str, dict[str, str]] = {}
+    for module, source in sources.items():
+        room = "kinds" if module.startswith(SIDES_OF_A_KIND) else module
+        for node in source.tree.body:
+            if isinstance(node, ast.ClassDef):
+                types.setdefault(node.name, {})[room] = module
+            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                types.setdefault(node.targets[0].id, {})[ast.unparse(node.value)] = module
+    for name, found in types.items():
+        if len(found) > 1 and re.match(r"[A-Z]\w*[a-z]", name):
+            yield f"{name}: {', '.join(sorted(found.values()))}"
 
 
 def _rooms(word: Word) -> tuple[str, ...]:

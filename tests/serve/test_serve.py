@@ -17,8 +17,8 @@ import pytest
 from osd_edge.cli.serve import how_to_reach, qr_code
 from osd_edge.errors import BaseError
 from osd_edge.serve.addresses import is_loopback, page_address
-from osd_edge.serve.catalogue import served_entries
-from osd_edge.serve.entry import Entry, entry_of
+from osd_edge.serve.catalogue import served_files
+from osd_edge.serve.served_file import ServedFile, served_file
 from osd_edge.serve.server import PageServer, parse_range
 from tests.support.command_line import run_cli
 
@@ -35,7 +35,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def running(
-    entries: dict[str, Entry],
+    entries: dict[str, ServedFile],
     host: str = "127.0.0.1",
     certificate: tuple[Path, Path] | None = None,
 ) -> Iterator[PageServer]:
@@ -47,7 +47,7 @@ def running(
 
 @pytest.fixture(scope="module")
 def server(page: Path, tiny_base: Path, tiny_bundles: tuple[Path, Path]) -> Iterator[PageServer]:
-    with running(served_entries(page, tiny_base, tiny_bundles)) as serving:
+    with running(served_files(page, tiny_base, tiny_bundles)) as serving:
         yield serving
 
 
@@ -134,7 +134,7 @@ def test_one_slow_reader_does_not_hold_up_another(
 ) -> None:
     own = shutil.copytree(page, tmp_path / "page")
     (own / "large").write_bytes(bytes(1 << 25))  # more than the buffers between both ends hold
-    with running(served_entries(own, tiny_base, [])) as server:
+    with running(served_files(own, tiny_base, [])) as server:
         slow = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=30)
         slow.request("GET", "/large")
         slow.getresponse()  # and its body is left unread
@@ -149,7 +149,7 @@ def test_on_loopback_it_has_no_other_name(server: PageServer, page: Path, tiny_b
         assert get(server, "/catalogue.json", Host=host)[0] == 200
     for host in (f"rebound.example:{port}", "127.0.0.1.example", ""):
         assert get(server, "/catalogue.json", Host=host)[::2] == (421, b"")
-    with running(served_entries(page, tiny_base, []), "0.0.0.0") as open_to_all:
+    with running(served_files(page, tiny_base, []), "0.0.0.0") as open_to_all:
         assert get(open_to_all, "/", Host="workstation.example")[0] == 200
 
 
@@ -158,14 +158,14 @@ def test_a_file_replaced_under_the_server_is_not_there(
 ) -> None:
     """Its address is that of other bytes, which a phone would keep for ever."""
     own = shutil.copytree(page, tmp_path / "page")
-    with running(served_entries(own, tiny_base, [])) as server:
+    with running(served_files(own, tiny_base, [])) as server:
         assert get(server, "/ort/ort.wasm")[0] == 200
         (own / "ort" / "ort.wasm").write_bytes(b"another build")
         assert get(server, "/ort/ort.wasm")[::2] == (404, b"")
 
 
 def test_the_server_needs_no_more_than_a_table() -> None:
-    with running({"/": entry_of(b"page"), "/data.json": entry_of(b"{}")}) as server:
+    with running({"/": served_file(b"page"), "/data.json": served_file(b"{}")}) as server:
         assert get(server, "/")[::2] == (200, b"page")
         assert get(server, "/data.json")[::2] == (200, b"{}")
         assert get(server, "/catalogue.json")[0] == 404
@@ -176,7 +176,7 @@ def test_a_damaged_base_is_not_served(page: Path, tiny_base: Path, tmp_path: Pat
     weights = base / "model.onnx.data"
     weights.write_bytes(bytes(weights.stat().st_size))
     with pytest.raises(BaseError) as refused:
-        served_entries(page, base, [])
+        served_files(page, base, [])
     assert refused.value.code == "base.digest"
 
 
@@ -188,7 +188,7 @@ def test_with_a_certificate_it_speaks_tls(page: Path, tiny_base: Path, tmp_path:
         subprocess.run([*command, "-keyout", key, "-out", cert], check=True, capture_output=True)
     except FileNotFoundError:
         pytest.skip("needs openssl to make a certificate")
-    with running(served_entries(page, tiny_base, []), certificate=(cert, key)) as server:
+    with running(served_files(page, tiny_base, []), certificate=(cert, key)) as server:
         context = ssl.create_default_context(cafile=str(cert))
         port = server.server_address[1]
         connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=30, context=context)
@@ -230,7 +230,7 @@ def test_the_address_and_its_code() -> None:
 def test_odd_requests(page: Path, tiny_base: Path, tiny_bundles: tuple[Path, Path]) -> None:
     (page / "a b.js").write_text("1", "utf-8")
     (page / ".hidden").write_text("1", "utf-8")
-    with running(served_entries(page, tiny_base, tiny_bundles)) as server:
+    with running(served_files(page, tiny_base, tiny_bundles)) as server:
         assert get(server, "/a%20b.js")[0] == 200
         assert get(server, "/.hidden")[0] == 404
         assert get(server, "http://localhost/index.html")[0] == 200

@@ -9,8 +9,8 @@ from osd_edge.device_tests.report.schema import SCHEMA, Report
 _MEMORY = ("rss_bytes", "pss_bytes", "uss_bytes", "anonymous_bytes", "peak_rss_bytes")
 
 
-def spread(p50: float, half: float = 0.02) -> dict[str, float]:
-    low, high = p50 * (1 - half), p50 * (1 + half)
+def spread(p50: float, spread_share: float = 0.02) -> dict[str, float]:
+    low, high = p50 * (1 - spread_share), p50 * (1 + spread_share)
     return {"n": 50, "min": low, "p10": low, "p50": p50, "p90": high, "p95": high, "p99": high} | {
         "trimmed_mean": p50
     }

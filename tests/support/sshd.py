@@ -28,7 +28,7 @@ class Sshd:
     process: "subprocess.Popen[bytes]"
 
     def spec(self, *options: str, user: str | None = None, port: int | None = None) -> str:
-        """What follows `ssh:` in `--device`."""
+        """The part after `ssh:` in `--device`."""
         address = f"{user or self.user}@127.0.0.1:{port or self.port}"
         return ",".join([address, f"config={self.config}", f"key={self.key}", *options])
 

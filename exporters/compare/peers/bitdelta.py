@@ -20,7 +20,7 @@ from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.scoring.calibrated_task import batches_of
 from osd_edge.exporters.scoring.weight_sets import TUNED, Dense
 
-STEPS = 200
+TRAINING_STEPS = 200
 _RATE = 0.02  # of Adam, on factors of the least-squares scales; falls to 0 linearly
 _FILE = "bitdelta.safetensors"
 
@@ -31,7 +31,7 @@ class BitDelta:
     name = "bitdelta"
     sized = False
 
-    def __init__(self, steps: int = STEPS) -> None:
+    def __init__(self, steps: int = TRAINING_STEPS) -> None:
         self._steps = steps
 
     def compress(self, source: Source, budget: Budget | None) -> Compressed:

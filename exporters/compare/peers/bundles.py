@@ -28,7 +28,7 @@ class BundleFiles:
 
     @property
     def sized(self) -> bool:
-        """Whether the method takes a budget."""
+        """Says whether the method takes a budget."""
         return self.entry.budget is not None
 
     def compress(self, source: Source, budget: Budget | None) -> Compressed:

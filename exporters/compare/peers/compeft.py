@@ -37,20 +37,20 @@ class ComPeft:
         sample = source.shared(Sample)
         candidates: list[tuple[float, int, Compressed, float]] = []
         for each_layer in (False, True):
-            fitted = _fit(source, budget, each_layer=each_layer)
-            unit = self.restore(fitted.files, source.models.backbone)
+            largest = _within(source, budget, each_layer=each_layer)
+            unit = self.restore(largest.files, source.models.backbone)
             losses: list[float] = []
             for alpha in ALPHAS:
                 deltas = {name: alpha * delta for name, delta in unit.deltas.items()}
                 losses.append(sample.divergence(Restored(deltas, unit.head)))
-                candidates.append((losses[-1], len(candidates), fitted, alpha))
+                candidates.append((losses[-1], len(candidates), largest, alpha))
                 if len(losses) - losses.index(min(losses)) > _PATIENCE:
                     break
-        _, _, fitted, alpha = min(candidates)
-        return _with_alpha(fitted, alpha)
+        _, _, largest, alpha = min(candidates)
+        return _with_alpha(largest, alpha)
 
     def restore(self, files: Files, backbone: Backbone) -> Restored:
-        """The sparse signs at their places, and the head."""
+        """The sparse signs at their slots, and the head."""
         (data,) = files.values()
         tensors = flat.unpack(data)
         layers = flat.listed_layers(tensors, backbone)
@@ -69,7 +69,7 @@ class ComPeft:
         return Restored(deltas, flat.read_head(tensors))
 
 
-def _fit(source: Source, budget: Budget, *, each_layer: bool) -> Compressed:
+def _within(source: Source, budget: Budget, *, each_layer: bool) -> Compressed:
     """The file with α = 1 and as many weights as `budget` holds."""
     deltas = [source.delta(layer.name).reshape(-1).numpy() for layer in source.layers]
     values = np.concatenate(deltas)
@@ -105,26 +105,26 @@ def _most(budget: Budget, source: Source) -> int:
 
 
 def _by_magnitude(deltas: list[flat.Array], most: int, *, each_layer: bool) -> flat.Array:
-    """Places in the flat delta of the `most` first to be kept, the first first.
+    """Slots in the flat delta of the `most` first to be kept, the first first.
 
     By |ΔW|, or by its rank within its layer as a share of the layer.
     """
     if not each_layer:
         return _largest(np.concatenate(deltas), most)
     total, start = sum(delta.size for delta in deltas), 0
-    places, ranks = [], []
+    slots, ranks = [], []
     for delta in deltas:
         count = min(delta.size, most * delta.size // total + 1)
-        places.append(_largest(delta, count) + start)
+        slots.append(_largest(delta, count) + start)
         ranks.append(np.arange(count) / delta.size)
         start += delta.size
     first = np.argsort(np.concatenate(ranks), kind="stable")[:most]
-    kept: flat.Array = np.concatenate(places)[first]
+    kept: flat.Array = np.concatenate(slots)[first]
     return kept
 
 
 def _largest(values: flat.Array, count: int) -> flat.Array:
-    """Places of the `count` values of largest magnitude, the largest first."""
+    """Slots of the `count` values of largest magnitude, the largest first."""
     magnitude = np.abs(values)
     chosen = np.argpartition(-magnitude, count - 1)[:count]
     ordered: flat.Array = chosen[np.lexsort((chosen, -magnitude[chosen]))]

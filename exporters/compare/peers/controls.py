@@ -4,7 +4,7 @@ Each gets the texts, steps and loss that osd-rd's codes get. If a zero delta, ra
 plain SVD came as far, the refinement would have retrained the task and not kept it.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.bundle.reader import read_bundle
 from osd_edge.formats.bundle.writer import write_bundle
 
-Columns = tuple[torch.Tensor, torch.Tensor]  # U `[k, n]` and V `[k, d]`
+SiteFactors = tuple[torch.Tensor, torch.Tensor]  # U `[k, n]` and V `[k, d]`
 
 
 def without_delta(latents: Latents, seed: int) -> Latents:
@@ -39,7 +39,7 @@ def without_delta(latents: Latents, seed: int) -> Latents:
 
 
 def shuffled(latents: Latents, seed: int) -> Latents:
-    """Permutes the rows of U and of V of each site, so that the codes stand in the wrong places."""
+    """Permutes the rows of U and of V of each site, so that the codes stand in the wrong slots."""
     generator = torch.Generator().manual_seed(seed)
 
     def shuffle(x: torch.Tensor) -> torch.Tensor:
@@ -49,7 +49,7 @@ def shuffled(latents: Latents, seed: int) -> Latents:
     return replace(latents, sites=sites)
 
 
-class ChangedCodes:
+class ChangedCodes(ABC):
     """osd-rd with refined codes, from a changed start."""
 
     name: str
@@ -82,7 +82,7 @@ class ZeroDelta(ChangedCodes):
 
 
 class PermutedCodes(ChangedCodes):
-    """Codes in the wrong places are refined as the right ones are."""
+    """Codes in the wrong slots are refined as the right ones are."""
 
     name = "control-random"
     change = staticmethod(shuffled)
@@ -141,14 +141,16 @@ class RefinedTruncSvd:
         return restore_bundle(data, backbone)
 
 
-def _within(source: Source, bundle: Bundle, factors: dict[str, Columns], budget: Budget) -> bytes:
+def _within(
+    source: Source, bundle: Bundle, factors: dict[str, SiteFactors], budget: Budget
+) -> bytes:
     """The bundle with these columns in int8; the smallest ones go if it grew over the budget.
 
     A value that training brought to zero takes its column out of the dense coding.
     """
     while True:
-        coded = (stored_site(source.site_index[n], u, v, "int8") for n, (u, v) in factors.items())
-        sites = tuple(sorted((s for s in coded if s is not None), key=lambda s: s.site))
+        stored = (stored_site(source.site_index[n], u, v, "int8") for n, (u, v) in factors.items())
+        sites = tuple(sorted((s for s in stored if s is not None), key=lambda s: s.site))
         data = write_bundle(replace(bundle, sites=sites))
         if budget.size is None or len(data) <= budget.size:
             return data
@@ -164,8 +166,8 @@ def _within(source: Source, bundle: Bundle, factors: dict[str, Columns], budget:
 
 
 def _refined(
-    source: Source, start: Mapping[str, Columns]
-) -> tuple[dict[str, Columns], dict[str, torch.Tensor]]:
+    source: Source, start: Mapping[str, SiteFactors]
+) -> tuple[dict[str, SiteFactors], dict[str, torch.Tensor]]:
     """Factors U `[k, n]`, V `[k, d]` by site and the head's parameters, refined as real numbers.
 
     Rows have root mean square 1 in training, near that of codes, so that rates mean the same.

@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 from osd_edge.data.sizes import format_size
 from osd_edge.errors import BudgetError, Code
 from osd_edge.exporters.compare.peers.peer import Compressed, Restored
+from osd_edge.exporters.kinds.base import divergence
 from osd_edge.exporters.methods.budget import Budget, layer_bits
 from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.models.backbone import LinearLayer
-from osd_edge.exporters.scoring.text_set import TextSet, divergence
+from osd_edge.exporters.scoring.text_set import TextSet
 from osd_edge.exporters.scoring.weight_sets import TUNED, Dense
 
 _SAMPLE = 64  # rows
@@ -65,4 +66,4 @@ class Sample:
     def divergence(self, restored: Restored) -> float:
         """KL in nats from the fine-tuned model."""
         with self._model.at(Dense(restored.deltas, restored.head)) as module:
-            return divergence(self._reference, self._texts.logits(module))
+            return float(divergence(self._texts.logits(module), self._reference))

@@ -29,7 +29,7 @@ def unpack(data: bytes) -> dict[str, Array]:
 
 
 def site_table(source: Source, sites: Iterable[str] | None = None) -> Array:
-    """Places of `sites` (default: all with a delta) in the base's site table, in 16 bits."""
+    """Site indices of `sites` (default: all with a delta), in 16 bits."""
     names = [layer.name for layer in source.layers] if sites is None else sites
     return np.array([source.site_index[name] for name in names], np.uint16)
 

@@ -11,11 +11,11 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-Integers = NDArray[np.int64]
+Int64Array = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 
 
-def best_parameter(gaps: Integers) -> int:
+def best_parameter(gaps: Int64Array) -> int:
     """The M for gaps of this mean: the smallest with ρ^M + ρ^(M+1) ≤ 1, ρ = mean / (mean + 1)."""
     mean = float(gaps.mean()) if gaps.size else 0.0
     if mean == 0:
@@ -24,14 +24,7 @@ def best_parameter(gaps: Integers) -> int:
     return max(1, math.ceil(-math.log1p(rho) / math.log(rho)))
 
 
-def encoded_bits(gaps: Integers, m: int) -> int:
-    """Bits of `encode(gaps, m)`, before padding."""
-    width, cutoff = _truncated(m)
-    long = int((gaps % m >= cutoff).sum()) if m > 1 else 0
-    return int((gaps // m).sum()) + gaps.size * (1 + max(0, width - 1)) + long
-
-
-def encode(gaps: Integers, m: int) -> Bytes:
+def encode(gaps: Int64Array, m: int) -> Bytes:
     """Code `gaps` (0 or more) with parameter `m`; high bits first, zero bits at the end."""
     quotients, rest = gaps // m, gaps % m
     unary = np.ones(int(quotients.sum()) + gaps.size, np.uint8)
@@ -46,7 +39,7 @@ def encode(gaps: Integers, m: int) -> Bytes:
     return np.packbits(np.concatenate([unary, prefix, last]))
 
 
-def decode(data: Bytes, count: int, m: int) -> Integers:
+def decode(data: Bytes, count: int, m: int) -> Int64Array:
     """The `count` gaps of `encode`; raises ValueError where there are fewer."""
     bits = np.unpackbits(data)
     zeros = np.flatnonzero(bits == 0)[:count]
@@ -74,14 +67,14 @@ def _truncated(m: int) -> tuple[int, int]:
     return width, 2**width - m
 
 
-def _to_bits(values: Integers, width: int) -> Bytes:
+def _to_bits(values: Int64Array, width: int) -> Bytes:
     shifts = np.arange(width - 1, -1, -1)
     return (values[:, None] >> shifts & 1).astype(np.uint8).reshape(-1)
 
 
-def _from_bits(bits: Bytes, count: int, width: int) -> Integers:
+def _from_bits(bits: Bytes, count: int, width: int) -> Int64Array:
     if bits.size < count * width:
         raise ValueError("the code ends early")
     weights = 1 << np.arange(width - 1, -1, -1)
-    values: Integers = bits.reshape(count, width).astype(np.int64) @ weights
+    values: Int64Array = bits.reshape(count, width).astype(np.int64) @ weights
     return values

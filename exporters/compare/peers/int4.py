@@ -31,7 +31,7 @@ class TruncSvdInt4:
         """Takes as many columns as `budget` holds, wherever they are worth most."""
         assert budget is not None
         head = _code_head(source)
-        coded = {
+        rounded = {
             name: (nibbles.code_rows(f.u.numpy()), nibbles.code_rows(f.v.numpy()))
             for name, f in source.factors.items()
         }
@@ -39,7 +39,7 @@ class TruncSvdInt4:
         def build(ranks: dict[str, int]) -> tuple[Compressed, int]:
             codes, scales, kept, bits = [], [], [], 0
             for name, rank in sorted(ranks.items(), key=lambda item: source.site_index[item[0]]):
-                (u, u_scale), (v, v_scale) = coded[name]
+                (u, u_scale), (v, v_scale) = rounded[name]
                 rank = min(rank, len(u))
                 codes += [u[:rank].reshape(-1), v[:rank].reshape(-1)]
                 scales.append((u_scale * v_scale)[:rank])

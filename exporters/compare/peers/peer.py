@@ -49,7 +49,7 @@ class Peer(Protocol):
 
     @property
     def sized(self) -> bool:
-        """Whether `compress` fits a budget; without, it has one size, and is given None."""
+        """Says whether `compress` takes a budget; where not, it has one size and is given None."""
         ...
 
     def compress(self, source: Source, budget: Budget | None) -> Compressed:

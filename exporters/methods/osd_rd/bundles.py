@@ -16,7 +16,7 @@ from osd_edge.exporters.methods.integer_bundle import (
     integer_bundle,
     with_score,
 )
-from osd_edge.exporters.methods.osd_rd.compress import Change, RateDistortion
+from osd_edge.exporters.methods.osd_rd.compress import LatentsChange, RateDistortion
 from osd_edge.exporters.methods.osd_rd.keep import smallest_that_keeps
 from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.methods.stored.integers import Integers
@@ -36,7 +36,7 @@ class Wanted:
     task: str
     refine: str
     progress: Progress = silent
-    change: Change | None = None
+    change: LatentsChange | None = None
 
 
 class RateDistortionBundles:

@@ -59,7 +59,7 @@ _SHRINKINGS = 12  # of the interval in which the last fit to the budget is searc
 
 
 Fits = Callable[[Integers], bool]
-Change = Callable[[Latents], Latents]
+LatentsChange = Callable[[Latents], Latents]
 
 
 class RateDistortion:
@@ -91,7 +91,7 @@ class RateDistortion:
         fits: Fits,
         refinement: str | Refinement,
         progress: Progress = silent,
-        change: Change | None = None,
+        change: LatentsChange | None = None,
         most: float = math.inf,
     ) -> Integers | None:
         """The best integers that `fits` accepts; None where nothing does.
@@ -158,7 +158,7 @@ class RateDistortion:
             return refine(student, teacher, batches, how, seed=self._seed, progress=progress)
 
     def amplified(self, latents: Latents, progress: Progress = silent) -> Latents:
-        """`latents` times one factor; as they are without calibration data."""
+        """Multiplies all deltas by the best factor; without calibration data by none."""
         if self._model is None or not latents.sites:
             return latents
         most = MOST_TEXTS_STREAMED if self._model.streamed else MOST_TEXTS

@@ -68,6 +68,6 @@ def _read_tokens(mask: torch.Tensor, pooling: str) -> torch.Tensor:
     tokens = mask.bool()
     if pooling in ("mean", "none"):
         return tokens
-    places = torch.arange(mask.shape[1])
-    last = (places * tokens).amax(1) if pooling == "last" else torch.zeros(len(mask))
-    return places[None] == last[:, None]
+    positions = torch.arange(mask.shape[1])
+    last = (positions * tokens).amax(1) if pooling == "last" else torch.zeros(len(mask))
+    return positions[None] == last[:, None]

@@ -26,8 +26,10 @@ _BLOCK = 64  # elements after which the rest of the row is corrected in one prod
 
 @dataclass(frozen=True)
 class Part:
-    """Elements that pass errors on to one another: their places, in the `order` they are taken
-    in, those that count most first; and `upper`, R in that order.
+    """Elements of a row that pass errors on to one another.
+
+    `order` has their slots as they are taken, those that count most first; `upper` is R in that
+    order.
     """
 
     order: torch.Tensor

@@ -23,7 +23,7 @@ from osd_edge.errors import Code, OutputError
 from osd_edge.exporters.methods.osd_rd.feedback import Metric, Part
 from osd_edge.exporters.methods.osd_rd.moments import Moment, Sketch
 from osd_edge.exporters.methods.osd_rd.statistics import Statistics
-from osd_edge.exporters.methods.osd_rd.whitening import Columns, Shaping
+from osd_edge.exporters.methods.osd_rd.whitening import Columns, LayerMetric
 
 Tensors = dict[str, torch.Tensor]
 
@@ -72,7 +72,7 @@ class FinishedWork:
         return StoredStatistics(path) if self._holds(path) else None
 
     def put_statistics(self, name: str, statistics: Statistics) -> StoredStatistics:
-        """Keeps the statistics of the layer `name`."""
+        """Keep the statistics of the layer `name`."""
         path = self._path("statistics", name)
         tensors: Tensors = {}
         facts: dict[str, Any] = {"weight": statistics.weight}
@@ -90,7 +90,7 @@ class FinishedWork:
         return self._columns(path) if self._holds(path) else None
 
     def put_columns(self, name: str, columns: Columns) -> Columns:
-        """Keeps the columns of the layer `name`; their metrics then stay in the file."""
+        """Keep the columns of the layer `name`; their metrics then stay in the file."""
         path = self._path("columns", name)
         tensors = {"u": columns.u, "v": columns.v, "singular": columns.singular}
         facts: dict[str, Any] = {"weight": columns.weight, "parts": {}, "means": {}}
@@ -107,7 +107,7 @@ class FinishedWork:
     def _columns(self, path: Path) -> Columns:
         tensors, facts = _read(path, only=("u", "v", "singular"))
 
-        def metric(side: str) -> Shaping | None:
+        def metric(side: str) -> LayerMetric | None:
             mean = facts["means"].get(side)
             return None if mean is None else StoredMetric(path, side, mean)
 
@@ -118,7 +118,7 @@ class FinishedWork:
         return self._folder / f"{kind}-{name}.safetensors"
 
     def _holds(self, path: Path) -> bool:
-        """Whether the file is there and is what was written to it, for this key."""
+        """Says whether the file is there and is what was written to it, for this key."""
         if path in self._verified:
             return True
         try:

@@ -19,7 +19,7 @@ def smallest_that_keeps(
 ) -> tuple[T, list[CurvePoint]]:
     """Searches the smallest size that keeps `keep`; gives what was made, and all that was tried.
 
-    Sizes double from 4 KiB until one keeps enough, then the last interval is to_fp16 twice.
+    Sizes double from 4 KiB until one keeps enough, then the last interval is halved twice.
     `attempt(size)` is None where nothing fits. Raises BudgetError `budget.keep` where not even
     1 MiB keeps enough.
     """

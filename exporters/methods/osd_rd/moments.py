@@ -65,8 +65,8 @@ class RunningMoment:
                 self._rows = x.new_zeros(ROWS, x.shape[1])
                 self._random = torch.Generator().manual_seed(self._seed)
             signs = torch.randint(2, (len(x), 1), generator=self._random).to(x.dtype) * 2 - 1
-            places = (self._tokens + torch.arange(len(x))) % ROWS
-            self._rows.index_add_(0, places, x * signs)
+            rows = (self._tokens + torch.arange(len(x))) % ROWS
+            self._rows.index_add_(0, rows, x * signs)
         self._tokens += len(x)
 
     def normalized(self, damping: float) -> "tuple[torch.Tensor | Sketch, float] | None":

@@ -19,7 +19,7 @@ from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.checkpoint import Checkpoint
 
 
-class Known(Protocol):
+class LayerStatistics(Protocol):
     """Statistics, in memory or in a file."""
 
     def load(self) -> Statistics:
@@ -34,7 +34,7 @@ class _Job:
     backbone: Backbone
     tuned: Checkpoint
     name: str
-    known: Known
+    statistics: LayerStatistics
     work: FinishedWork | None
     threads: int
 
@@ -43,31 +43,32 @@ def statistics_of(
     names: Sequence[str],
     collect: Callable[[], Mapping[str, Statistics]],
     work: FinishedWork | None = None,
-) -> dict[str, Known]:
+) -> dict[str, LayerStatistics]:
     """Statistics by layer name; `collect` gives them where `work` does not hold them all."""
     if work is not None:
         held = {name: work.statistics(name) for name in names}
-        finished = {name: known for name, known in held.items() if known is not None}
+        finished = {name: own for name, own in held.items() if own is not None}
         if len(finished) == len(held):
             return dict(finished)
     found = dict(collect())
-    known: dict[str, Known] = {}
+    statistics: dict[str, LayerStatistics] = {}
     for name in names:
         own = found.pop(name, None) or Statistics()
-        known[name] = own if work is None or own.a is None else work.put_statistics(name, own)
-    return known
+        statistics[name] = own if work is None or own.a is None else work.put_statistics(name, own)
+    return statistics
 
 
 def columns_of(
-    source: Source, known: Mapping[str, Known], work: FinishedWork | None = None
+    source: Source, statistics: Mapping[str, LayerStatistics], work: FinishedWork | None = None
 ) -> dict[str, Columns]:
-    """Whitened columns of the deltas of the layers in `known`, by name."""
+    """Whitened columns of the deltas of the layers in `statistics`, by name."""
     models, executor, threads = source.models, source.executor, torch.get_num_threads()
     jobs = [
-        _Job(models.backbone, models.tuned, name, own, work, threads) for name, own in known.items()
+        _Job(models.backbone, models.tuned, name, own, work, threads)
+        for name, own in statistics.items()
     ]
     results = map(_decomposed, jobs) if executor is None else executor.map(_decomposed, jobs)
-    return dict(zip(known, source.progress(results, "Whitened SVD", len(jobs)), strict=True))
+    return dict(zip(statistics, source.progress(results, "Whitened SVD", len(jobs)), strict=True))
 
 
 def _decomposed(job: _Job) -> Columns:
@@ -79,5 +80,5 @@ def _decomposed(job: _Job) -> Columns:
         torch.set_num_threads(job.threads)
     delta = site_delta(job.backbone, job.tuned, job.name)
     assert delta is not None
-    columns = whitened_svd(delta, job.known.load())
+    columns = whitened_svd(delta, job.statistics.load())
     return columns if job.work is None else job.work.put_columns(job.name, columns)

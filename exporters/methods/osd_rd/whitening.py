@@ -18,7 +18,7 @@ WIDE = 1024  # a layer with this many inputs and outputs, or more, is never deco
 MAX_COLUMNS = 256  # of a layer; at any budget where this method makes sense many more are zero
 
 
-class Shaping(Protocol):
+class LayerMetric(Protocol):
     """A metric, in memory or in a file."""
 
     @property
@@ -43,8 +43,8 @@ class Columns:
     v: torch.Tensor
     singular: torch.Tensor
     weight: float
-    metric_u: Shaping | None = None
-    metric_v: Shaping | None = None
+    metric_u: LayerMetric | None = None
+    metric_v: LayerMetric | None = None
 
 
 def roots(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -17,13 +17,12 @@ import torch
 
 from osd_edge.data.progress import Progress, silent
 from osd_edge.exporters.methods.factorize import Factors
+from osd_edge.exporters.methods.paper.selection import Scores
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.streamed import weight_of
 from osd_edge.exporters.scoring.calibration import Calibration
 from osd_edge.exporters.scoring.task_model import TaskModel
 from osd_edge.exporters.scoring.weight_sets import Midpoint
-
-Scores = dict[str, tuple[torch.Tensor, torch.Tensor]]
 
 
 def importance_scores(

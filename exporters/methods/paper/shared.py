@@ -10,7 +10,8 @@ from osd_edge.exporters.methods.factorize import (
     factorize_sites,
     spectra_of_sites,
 )
-from osd_edge.exporters.methods.paper.importance import Scores, importance_scores
+from osd_edge.exporters.methods.paper.importance import importance_scores
+from osd_edge.exporters.methods.paper.selection import Scores
 from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.scoring.calibrated_task import CalibratedTask, calibrated, evenly_spaced
 
@@ -39,7 +40,7 @@ class PaperSource:
 
     @property
     def labelled(self) -> bool:
-        """Whether there are calibration rows, and each has a label."""
+        """Says whether there are calibration rows, and each has a label."""
         return bool(self.examples) and all(e.label is not None for e in self.examples)
 
     def spectra(self, progress: Progress) -> Mapping[str, Spectrum]:

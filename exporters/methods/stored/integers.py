@@ -62,10 +62,10 @@ def _layer(latent: Latent, bias: torch.Tensor | None, activation: str | None) ->
     scale = snap_scales(_positive(latent.scale))
     codes = _integers(quantize(latent.u) * torch.where(latent.scale < 0, -1.0, 1.0)[:, None])
     matrix = IntegerMatrix(codes, scale)
-    coded_bias = None if bias is None else _bias(bias)
+    integer_bias = None if bias is None else _bias(bias)
     if latent.v is None:
-        return IntegerLayer(activation, coded_bias, weight=matrix)
-    return IntegerLayer(activation, coded_bias, u=matrix, v=_integers(quantize(latent.v)))
+        return IntegerLayer(activation, integer_bias, weight=matrix)
+    return IntegerLayer(activation, integer_bias, u=matrix, v=_integers(quantize(latent.v)))
 
 
 def _bias(bias: torch.Tensor) -> IntegerMatrix:

@@ -70,7 +70,7 @@ class Family:
 
     @property
     def reads_images(self) -> bool:
-        """Whether the backbone takes pictures and not text."""
+        """Says whether the backbone takes pictures and not text."""
         return "pixel_values" in self.inputs
 
 

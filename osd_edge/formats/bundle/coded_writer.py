@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from osd_edge.formats.bundle.coded import NO_BIAS, CodedLayer, CodedPart, CodedSite
-from osd_edge.formats.bundle.integers import Floats, IntegerLayer, Integers, IntegerSite
+from osd_edge.formats.bundle.integers import Floats, IntegerArray, IntegerLayer, IntegerSite
 from osd_edge.formats.coding.rows import encode_rows
 from osd_edge.formats.coding.scales import scale_indices, scale_values
 
@@ -39,14 +39,9 @@ def encode_part(sites: Sequence[CodableSite], layers: Sequence[CodableLayer]) ->
         assert matrix is not None
         table += _scales(matrix.scale)
         table += _NO_BIAS_BYTES if layer.bias is None else _scales(layer.bias.scale)[:2]
-    blocks: list[Integers] = [block for site in ready for block in (site.u, site.v)]
+    blocks: list[IntegerArray] = [block for site in ready for block in (site.u, site.v)]
     blocks += [block for layer in head for block in layer.matrices]
     return table + (encode_rows(blocks) if blocks else b"")
-
-
-def coded_size(sites: Sequence[CodableSite], layers: Sequence[CodableLayer]) -> int:
-    """Counts the bytes of `osd.coded`, exactly: it is coded to see."""
-    return len(encode_part(sites, layers))
 
 
 def _whole(sites: Sequence[CodableSite], layers: Sequence[CodableLayer]) -> CodedPart | None:

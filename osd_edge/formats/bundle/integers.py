@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from osd_edge.formats.heads import HeadLayer
 
-Integers = NDArray[Any]
+IntegerArray = NDArray[Any]
 Floats = NDArray[np.float32]
 
 
@@ -19,7 +19,7 @@ Floats = NDArray[np.float32]
 class IntegerMatrix:
     """A matrix of integers `codes` `[rows, width]`, each row with its `scale` `[rows]`."""
 
-    codes: Integers
+    codes: IntegerArray
     scale: Floats
 
     def decoded(self) -> Floats:
@@ -37,8 +37,8 @@ class IntegerSite:
     """
 
     site: int
-    u: Integers
-    v: Integers
+    u: IntegerArray
+    v: IntegerArray
     scale: Floats
 
     @property
@@ -82,7 +82,7 @@ class IntegerLayer:
     bias: IntegerMatrix | None = None
     weight: IntegerMatrix | None = None
     u: IntegerMatrix | None = None
-    v: Integers | None = None
+    v: IntegerArray | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -98,7 +98,7 @@ class IntegerLayer:
         return 0 if self.u is None else int(self.u.codes.shape[0])
 
     @property
-    def matrices(self) -> tuple[Integers, ...]:
+    def matrices(self) -> tuple[IntegerArray, ...]:
         """All integers of the layer in their order in the file: weight, or u and v; bias."""
         if self.weight is not None:
             parts = [self.weight.codes]

@@ -34,7 +34,7 @@ from osd_edge.formats.coding.tables import (
     tail_table,
 )
 
-Integers = NDArray[Any]
+IntegerArray = NDArray[Any]
 
 MAX_INTEGER = 2 + ESCAPE + 0xFFFF  # largest magnitude: 65,552
 MAX_GROUPS_PER_BYTE = 512  # a symbol takes at least 0.026 bits, so a valid stream has at most 303
@@ -45,7 +45,7 @@ _SLOTS_OF[:PATTERNS] = DIGITS
 _SLOTS = _SLOTS_OF.view(np.uint32).reshape(-1)  # the four slots of a pattern as one number
 
 
-def encode_rows(blocks: Sequence[Integers]) -> bytes:
+def encode_rows(blocks: Sequence[IntegerArray]) -> bytes:
     """Codes blocks of rows `[rows, width]`, |q| ≤ 65,552; the inverse of `decode_rows`.
 
     Every row gets the class in which it takes the fewest bits.
@@ -84,7 +84,7 @@ def encode_rows(blocks: Sequence[Integers]) -> bytes:
     )
 
 
-def decode_rows(data: NDArray[np.uint8], shapes: Sequence[tuple[int, int]]) -> list[Integers]:
+def decode_rows(data: NDArray[np.uint8], shapes: Sequence[tuple[int, int]]) -> list[IntegerArray]:
     """Decodes the blocks of rows, of `shapes` (rows, width), that `data` holds.
 
     They are int8 where all fit, else int32, and views of one array. Raises BundleError:
@@ -118,7 +118,7 @@ def decode_rows(data: NDArray[np.uint8], shapes: Sequence[tuple[int, int]]) -> l
     return _split(integers, shapes)
 
 
-def row_bits(rows: Integers) -> NDArray[np.float64]:
+def row_bits(rows: IntegerArray) -> NDArray[np.float64]:
     """Counts the bits of each of `rows` `[rows, width]` in its best class, class byte included.
 
     What lanes add is left out: about a bit for each 128 symbols.
@@ -128,7 +128,7 @@ def row_bits(rows: Integers) -> NDArray[np.float64]:
     return _best(groups.reshape(-1, GROUP), index, len(groups))[1]
 
 
-def _grouped(block: Integers) -> NDArray[np.int64]:
+def _grouped(block: IntegerArray) -> NDArray[np.int64]:
     """`[rows, slots]` filled up with zeros to whole groups; groups counted by `shape[1]`."""
     rows, width = block.shape
     filled = np.zeros((rows, -(-width // GROUP) * GROUP), np.int64)
@@ -227,7 +227,7 @@ def _take_tails(
     classes: NDArray[np.uint8],
     width: NDArray[np.int64],
     slots: NDArray[np.uint8],
-) -> Integers:
+) -> IntegerArray:
     """Magnitudes of all slots: int8, or int32 where an escape is among them (then 17)."""
     large = (slots == 2).nonzero()[0]
     ends = np.searchsorted(large, GROUP * np.cumsum(width))
@@ -236,11 +236,11 @@ def _take_tails(
     tails = (entries >> 12 & 15).astype(np.uint8)
     tails += 2
     slots[large] = tails
-    integers: Integers = slots.view(np.int8)
+    integers: IntegerArray = slots.view(np.int8)
     return integers.astype(np.int32) if (tails == 2 + ESCAPE).any() else integers
 
 
-def _apply_raw(integers: Integers, states: NDArray[np.uint32], rest: NDArray[np.uint8]) -> None:
+def _apply_raw(integers: IntegerArray, states: NDArray[np.uint32], rest: NDArray[np.uint8]) -> None:
     """Puts signs and escapes, from the lanes' last states and then `rest`, into `integers`."""
     nonzero = np.flatnonzero(integers != 0)
     values = integers[nonzero]
@@ -263,7 +263,7 @@ def _apply_raw(integers: Integers, states: NDArray[np.uint32], rest: NDArray[np.
     integers[nonzero] = values
 
 
-def _split(integers: Integers, shapes: Sequence[tuple[int, int]]) -> list[Integers]:
+def _split(integers: IntegerArray, shapes: Sequence[tuple[int, int]]) -> list[IntegerArray]:
     blocks = []
     at = 0
     for rows, width in shapes:

@@ -39,7 +39,7 @@ def factor_feeds(name: str, bundle: Bundle, manifest: BaseManifest) -> dict[str,
         factors[site.u], factors[site.v] = u, v
         at = end
     if manifest.factors == "fp16":
-        factors = _split(to_fp16(name, arena), factors)
+        factors = _split(factors_to_fp16(name, arena), factors)
     return {key: factor[None] for key, factor in factors.items()}
 
 
@@ -56,10 +56,10 @@ def balance(u: Array, v: Array) -> None:
     v[:] = np.ldexp(v, -shift[None, :])
 
 
-def to_fp16(task: str, factors: Array) -> Array:
+def factors_to_fp16(task: str, factors: Array) -> Array:
     """Rounds `factors` of `task` to fp16; raises TaskError `task.range` where it cannot hold them.
 
-    >>> to_fp16("reviews", np.array([0.1, 2.0], np.float32)).tolist()
+    >>> factors_to_fp16("reviews", np.array([0.1, 2.0], np.float32)).tolist()
     [0.0999755859375, 2.0]
     """
     with np.errstate(over="ignore"):

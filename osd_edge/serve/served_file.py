@@ -1,4 +1,4 @@
-"""An entry of the server's table: the file or the bytes that one address gives."""
+"""The file, or the bytes, that one address of the server gives."""
 
 import hashlib
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Entry:
+class ServedFile:
     """A file of the disk, or bytes, that an address gives; `tag` is the sha256 of either.
 
-    `fixed` entries have their digest in the address, so they never change. `written` is when a
+    `fixed` ones have their digest in the address, so they never change. `written` is when a
     file was, in nanoseconds: one that was replaced since is not what the digest says.
     """
 
@@ -30,12 +30,14 @@ class Entry:
         return (status.st_size, status.st_mtime_ns) == (self.size, self.written)
 
 
-def entry_of(source: Path | bytes, digest: str | None = None, *, fixed: bool = False) -> Entry:
-    """Makes an entry of `source`, hashed unless its sha256 `digest` is known already."""
+def served_file(
+    source: Path | bytes, digest: str | None = None, *, fixed: bool = False
+) -> ServedFile:
+    """Makes one of `source`, hashed unless its sha256 `digest` is known already."""
     if isinstance(source, bytes):
-        return Entry(source, len(source), digest or hashlib.sha256(source).hexdigest(), fixed)
+        return ServedFile(source, len(source), digest or hashlib.sha256(source).hexdigest(), fixed)
     status = source.stat()
     if digest is None:
         with source.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Entry(source, status.st_size, digest, fixed, status.st_mtime_ns)
+    return ServedFile(source, status.st_size, digest, fixed, status.st_mtime_ns)

@@ -1,0 +1,3 @@
+"""The largest seed that every generator of random numbers takes."""
+
+MOST_SEED = 2**63 - 1
