@@ -1,5 +1,6 @@
-"""Metadata by which a field of an options dataclass is an option of the command line too."""
+"""Fields of options dataclasses that are options of the command line too."""
 
+from dataclasses import field
 from typing import Any
 
 
@@ -10,3 +11,17 @@ def flag(name: str, *, help: str, metavar: str | None = None, **more: Any) -> di
     `shown` where the help tells the default, `multiple` and `required`.
     """
     return {"flag": name, "help": help, "metavar": metavar} | more
+
+
+def sites_field() -> Any:
+    """The field of the linear layers that take part: of a base package, and of a task over it."""
+    return field(
+        default=("*",),
+        metadata=flag(
+            "--sites",
+            metavar="GLOB",
+            multiple=True,
+            help="Linear layers that take part, e.g. '*.attention.*'; may be repeated. "
+            "Default: all.",
+        ),
+    )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from osd_edge.exporters.methods.fields import flag
+from osd_edge.exporters.option_fields import flag
 
 
 @dataclass(frozen=True)
