@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from osd_edge.errors import Code, InputError, shown
 from osd_edge.exporters.methods.budget import VALUE_BITS
-from osd_edge.exporters.methods.fields import flag
+from osd_edge.exporters.option_fields import flag
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from osd_edge.data.examples import Example
 from osd_edge.data.seed import MOST_SEED
 from osd_edge.errors import BudgetError, Code, InputError, shown
 from osd_edge.exporters.methods.budget import VALUE_BITS, Budget, parse_budget
-from osd_edge.exporters.methods.fields import flag
 from osd_edge.exporters.methods.head_options import HeadOptions
 from osd_edge.exporters.methods.registry import METHODS, MethodEntry, exported
 from osd_edge.exporters.models.rounding import WEIGHT_KINDS
+from osd_edge.exporters.option_fields import flag, sites_field
 from osd_edge.formats.bundle.model import task_name
 from osd_edge.formats.kinds import KINDS
 
@@ -168,16 +168,7 @@ class TaskOptions:
             help="osd-rd, head: tune for a package with these weights. The bundle runs over any.",
         ),
     )
-    sites: Sequence[str] = field(
-        default=("*",),
-        metadata=flag(
-            "--sites",
-            metavar="GLOB",
-            multiple=True,
-            help="Linear layers that take part, e.g. '*.attention.*'; may be repeated. "
-            "Default: all.",
-        ),
-    )
+    sites: Sequence[str] = sites_field()
     seed: int = field(
         default=0,
         metadata=flag(
