@@ -20,15 +20,19 @@ if TYPE_CHECKING:
     from osd_edge.exporters.base_package import export_base
     from osd_edge.exporters.many_tasks import export_tasks
     from osd_edge.exporters.methods.budget import Budget
+    from osd_edge.exporters.methods.gain import CurvePoint
     from osd_edge.exporters.methods.head_options import HeadOptions
     from osd_edge.exporters.methods.options import TaskOptions
     from osd_edge.exporters.methods.report import TaskReport
+    from osd_edge.exporters.scoring.score import Score
     from osd_edge.exporters.task import TaskExporter, export_task
 
 __all__ = [
     "BaseOptions",
     "Budget",
+    "CurvePoint",
     "HeadOptions",
+    "Score",
     "TaskExporter",
     "TaskOptions",
     "TaskReport",
@@ -41,7 +45,9 @@ if not TYPE_CHECKING:  # else type checkers would take any name for one of this 
     _WHERE = {
         "BaseOptions": "base_options",
         "Budget": "methods.budget",
+        "CurvePoint": "methods.gain",
         "HeadOptions": "methods.head_options",
+        "Score": "scoring.score",
         "TaskExporter": "task",
         "TaskOptions": "methods.options",
         "TaskReport": "methods.report",

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from osd_edge.errors import Code, InputError, shown
-from osd_edge.exporters.methods.fields import flag
 from osd_edge.exporters.methods.options import check_base_weights
 from osd_edge.exporters.models.rounding import WEIGHT_KINDS
+from osd_edge.exporters.option_fields import flag, sites_field
 from osd_edge.formats.package.manifest import FACTOR_TYPES
 
 
@@ -30,16 +30,7 @@ class BaseOptions:
         'fp32'
     """
 
-    sites: Sequence[str] = field(
-        default=("*",),
-        metadata=flag(
-            "--sites",
-            metavar="GLOB",
-            multiple=True,
-            help="Linear layers that take part, e.g. '*.attention.*'; may be repeated. "
-            "Default: all.",
-        ),
-    )
+    sites: Sequence[str] = sites_field()
     fuse: bool = field(
         default=True,
         metadata=flag(

@@ -29,12 +29,12 @@ _NAMES = tuple(field.name for field in fields(TaskOptions))
 class TaskExporter:
     """Makes several bundles of one fine-tuned model; what they share is computed once.
 
-    `source` is what methods look at: both models, the sites and the calibration rows.
+    `source` is what methods look at, and private: both models, the sites, the calibration rows.
 
     Args:
         base: the base, a folder or hub id in Hugging Face format.
         tuned: the fine-tuned model, likewise; None where there are adapters in its place.
-        work: a folder in which what is finished of a large model is kept.
+        work: a folder in which what is finished of a large model is kept, until `close`.
         executor: threads or processes that may do several layers at once, to the same bytes.
         progress: shows how far the work is.
         **options: fields of TaskOptions. Those of the models and the rows hold for all bundles,
@@ -103,12 +103,28 @@ class TaskExporter:
         chosen = replace(self.source.options, **options)
         return self._export(out, chosen, chosen.entry.load(), progress)
 
+    def close(self, *, done: bool = True) -> None:
+        """Ends the exports; matters where there is a work folder.
+
+        Args:
+            done: whether the finished work in it is of no more use: the folder is then removed,
+                else left to an export that takes it up.
+
+        Example:
+            >>> from pathlib import Path
+            >>> exporter = TaskExporter("base", "tuned", work=Path("work"))
+            >>> exporter.close()
+        """
+        self.source.close(done=done)
+
     def _export(
         self, out: Path, options: TaskOptions, method: Method, progress: Progress
     ) -> TaskReport:
         check_file_writable(out)
+        method.check(options)
         task, source = options.task(out), self.source
-        if method.delta and not source.layers:
+        source.progress = progress
+        if options.entry.delta and not source.layers:
             check_differs(source.models.backbone, source.models.tuned)
             raise ModelError(Code.MODEL_SAME, "the chosen layers are the base's own: no delta")
         made = method.make(source, task, options, progress)
@@ -176,7 +192,7 @@ def export_task(
         done = not resumed  # an earlier export's work is not this mistake's to delete
         raise
     finally:
-        exporter.source.close(done=done)
+        exporter.close(done=done)
     return report
 
 

@@ -43,7 +43,14 @@ if TYPE_CHECKING:
     from osd_edge.formats.bundle.reader import read_bundle, read_bundle_file
     from osd_edge.formats.bundle.writer import write_bundle
     from osd_edge.formats.package.fits import check_fits
-    from osd_edge.formats.package.manifest import BaseManifest, check_digests, read_manifest
+    from osd_edge.formats.package.manifest import (
+        BaseManifest,
+        ImageSettings,
+        Site,
+        TextSettings,
+        check_digests,
+        read_manifest,
+    )
 
 __version__ = "0.1.0"
 
@@ -57,13 +64,16 @@ __all__ = [
     "DataError",
     "DeviceError",
     "Example",
+    "ImageSettings",
     "InputError",
     "ModelError",
     "OsdEdgeError",
     "OutputError",
     "Progress",
     "ReportError",
+    "Site",
     "TaskError",
+    "TextSettings",
     "__version__",
     "check_digests",
     "check_fits",
@@ -87,6 +97,9 @@ if not TYPE_CHECKING:  # else type checkers would take any name for one of this 
         "DataError": "errors",
         "DeviceError": "errors",
         "Example": "data.examples",
+        "ImageSettings": "formats.package.manifest",
+        "Site": "formats.package.manifest",
+        "TextSettings": "formats.package.manifest",
         "InputError": "errors",
         "ModelError": "errors",
         "OsdEdgeError": "errors",

@@ -5,7 +5,7 @@ Texts and pictures in, answers out; what takes arrays is in `array_session`.
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any, TypeVar, Unpack
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ from osd_edge.runtime.kinds.tag import Tag, find_tags
 from osd_edge.runtime.loaded_tasks import ACTIVE, NamedTask, TaskOrBase
 from osd_edge.runtime.task import DecodedTask
 from osd_edge.runtime.text import TextEncoder, check_texts
-from osd_edge.runtime.windows import WindowOptions, Windows, check_options
+from osd_edge.runtime.windows import STRIDE, Windows
 
 _Kind = TypeVar("_Kind", bound=Kind)
 
@@ -193,7 +193,8 @@ class EdgeSession(ArraySession):
         *,
         words: bool = False,
         task: NamedTask = ACTIVE,
-        **windows: Unpack[WindowOptions],
+        max_length: int | None = None,
+        stride: int = STRIDE,
     ) -> list[list[Tag]]:
         """Finds the parts of each text to which a label applies, by a task of token labels.
 
@@ -203,9 +204,8 @@ class EdgeSession(ArraySession):
             texts: the texts, one or more.
             words: whether the first token of a word speaks for all of it.
             task: a loaded task; unless given, the active one.
-            **windows: `max_length`, the most tokens of a window (unless given, as many as the base
-                takes), and `stride`, how many of them are in the next window too (128 unless
-                given, at most half of a window).
+            max_length: the most tokens of a window; unless given, as many as the base takes.
+            stride: how many of them are in the next window too, at most half of a window.
 
         Returns:
             The tags of each text, in the order of the text.
@@ -224,11 +224,10 @@ class EdgeSession(ArraySession):
             >>> all(text[tag.start : tag.end] == tag.text for tag in tags)
             True
         """
-        check_options("EdgeSession.tag", windows)
         check_texts(texts)
         decoded, _ = self._needed_of(TokenLabels, task)
         asked = self._asked(decoded)
-        cut = Windows(asked.encoder, **windows)
+        cut = Windows(asked.encoder, max_length, stride)
         return [find_tags(text, cut, asked.logits, asked.labels, words=words) for text in texts]
 
     def answer(
@@ -239,7 +238,8 @@ class EdgeSession(ArraySession):
         top: int = 1,
         max_tokens: int = 15,
         task: NamedTask = ACTIVE,
-        **windows: Unpack[WindowOptions],
+        max_length: int | None = None,
+        stride: int = STRIDE,
     ) -> list[Span]:
         """Finds the likeliest answers to a question in a text, by a task of spans.
 
@@ -252,7 +252,8 @@ class EdgeSession(ArraySession):
             top: the most answers.
             max_tokens: the most tokens of an answer.
             task: a loaded task; unless given, the active one.
-            **windows: `max_length` and `stride`, as for `tag`.
+            max_length: the most tokens of a window, as for `tag`.
+            stride: how many of them are in the next window too, as for `tag`.
 
         Returns:
             Up to `top` answers, the likeliest first.
@@ -271,10 +272,9 @@ class EdgeSession(ArraySession):
             >>> [context[span.start : span.end] == span.text for span in spans]
             [True, True]
         """
-        check_options("EdgeSession.answer", windows)
         decoded, _ = self._needed_of(Spans, task)
         asked = self._asked(decoded)
-        cut = Windows(asked.encoder, **windows)
+        cut = Windows(asked.encoder, max_length, stride)
         return find_spans(question, context, cut, asked.logits, top=top, max_tokens=max_tokens)
 
     def embed(

@@ -5,7 +5,7 @@ of characters.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,28 +16,15 @@ from osd_edge.runtime.text import TextEncoder, check_texts
 
 Inputs = dict[str, NDArray[np.int64]]
 Run = Callable[[Inputs], Floats]  # token inputs to logits [batch, tokens, labels]
+STRIDE = 128  # tokens that a window shares with the next, unless asked otherwise
 _BATCH = 8  # windows that go through the base together
-
-
-class WindowOptions(TypedDict, total=False):
-    """The settings of `Windows`, in tokens, as keywords of the methods that read long texts."""
-
-    max_length: int | None
-    stride: int
-
-
-def check_options(method: str, options: WindowOptions) -> None:
-    """Refuses keywords of `method` that are no window options, as Python would: TypeError."""
-    for name in options:
-        if name not in WindowOptions.__annotations__:
-            raise TypeError(f"{method}() got an unexpected keyword argument {name!r}")
 
 
 class Windows:
     """Cuts texts, or the contexts of questions, into windows of `max_length` tokens."""
 
     def __init__(
-        self, encoder: TextEncoder, max_length: int | None = None, stride: int = 128
+        self, encoder: TextEncoder, max_length: int | None = None, stride: int = STRIDE
     ) -> None:
         """Cuts so that `stride` tokens of a window are in the next one too (at most half of it).
 

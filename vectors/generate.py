@@ -30,6 +30,7 @@ from osd_edge.formats.bundle.model import (
 )
 from osd_edge.formats.bundle.plain import PlainLayer
 from osd_edge.formats.bundle.writer import write_bundle
+from osd_edge.formats.kinds import KINDS
 
 Case = dict[str, Any]
 
@@ -108,7 +109,7 @@ def _expected(bundle: Bundle, deltas: Sequence[Delta]) -> Case:
         "sites": sites,
         "labels": list(bundle.labels),
         "head": {"kind": bundle.head.kind, "pooling": bundle.head.pooling, "layers": layers}
-        | ({"normalize": bundle.head.normalize} if bundle.head.kind == "embedding" else {}),
+        | ({"normalize": bundle.head.normalize} if KINDS[bundle.head.kind].vector else {}),
     }
 
 

@@ -26,9 +26,11 @@ class Option:
 
     A `subject` names what is measured; a `setting` says how, and stands in the report; a
     `machine` option holds on this machine alone; a `driver` one is for drivers, not for people.
-    A number is from `least` to `most`. Most of these highest values are guards that nobody comes
-    near, so help names one only with `tell_most`. `quick` is the value in a quick run, None where
-    that is the usual one.
+    A number is from `least` to `most`, a guard that nobody comes near, so help does not name it;
+    without one any number will do. `most_typed` is the most that `osd-edge bench` takes, and its
+    help names. `quick` is the value in a quick run, None where that is the usual one. An option
+    `in_schema` is one that the schema of a report has rules for; a report may have others, as it
+    pleases.
     """
 
     help: str
@@ -38,9 +40,10 @@ class Option:
     flag: str = ""
     repeated: bool = False
     least: int = 0
-    most: int = 0
-    tell_most: bool = False
+    most: int | None = None
+    most_typed: int | None = None
     quick: float | None = None
+    in_schema: bool = False
     name: str = ""
     default: Any = None
 
@@ -56,11 +59,15 @@ class Option:
 
     def check(self, value: Any) -> None:
         """Raises InputError `input.number` where a number is out of bounds."""
-        if self.is_number and not self.least <= value <= self.most:  # NaN is not within any
-            raise InputError(
-                Code.INPUT_NUMBER,
-                f"{self.name}: expected {self.least} to {self.most}, found {value}",
+        if not self.is_number:
+            return
+        # NaN is not within any bounds.
+        within = value >= self.least and (self.most is None or value <= self.most)
+        if not within:
+            bounds = (
+                f"{self.least} or more" if self.most is None else f"{self.least} to {self.most}"
             )
+            raise InputError(Code.INPUT_NUMBER, f"{self.name}: expected {bounds}, found {value}")
 
     def parse(self, given: Any) -> Any:
         """Returns the field's value for what a command line gives: lists come as text."""

@@ -67,27 +67,43 @@ class Plan:
         ),
     )
     tokens: int = field(
-        default=128, metadata=option("Tokens of an input.", "whole", least=1, most=1 << 16)
+        default=128,
+        metadata=option("Tokens of an input.", "whole", least=1, most=1 << 16, in_schema=True),
     )
     batch: int = field(
-        default=1, metadata=option("Rows of an input.", "whole", least=1, most=1 << 12)
+        default=1,
+        metadata=option("Rows of an input.", "whole", least=1, most=1 << 12, in_schema=True),
     )
     threads: int = field(
         default=1,
         metadata=option(
-            "Threads of a session; 0: all cores.", "whole", least=0, most=1024, tell_most=True
+            "Threads of a session; 0: all cores.",
+            "whole",
+            least=0,
+            most_typed=1024,
+            in_schema=True,
         ),
     )
     runs: int = field(
         default=50,
         metadata=option(
-            "Timed runs of each thing, at least.", "whole", least=1, most=10**6, quick=5
+            "Timed runs of each thing, at least.",
+            "whole",
+            least=1,
+            most=10**6,
+            quick=5,
+            in_schema=True,
         ),
     )
     seconds: float = field(
         default=2.0,
         metadata=option(
-            "Timed seconds of each thing, at least.", "number", least=0, most=10**6, quick=0.0
+            "Timed seconds of each thing, at least.",
+            "number",
+            least=0,
+            most=10**6,
+            quick=0.0,
+            in_schema=True,
         ),
     )
     repeats: int = field(
@@ -110,14 +126,16 @@ class Plan:
         default=(), metadata=option("Ids, as base,swap; default: all.", "scenarios")
     )
     pin: tuple[int, ...] = field(
-        default=(), metadata=option("Stay on these processors.", "processors")
+        default=(), metadata=option("Stay on these processors.", "processors", in_schema=True)
     )
     scratch: Path | None = field(
         default=None, metadata=option("Where copies of models go.", "path", role="machine")
     )
     withhold_latency: str | None = field(
         default=None,
-        metadata=option("Report no times, for this reason.", "text", metavar="REASON"),
+        metadata=option(
+            "Report no times, for this reason.", "text", metavar="REASON", in_schema=True
+        ),
     )
     emulated: str | None = field(
         default=None,

@@ -58,9 +58,11 @@ def _check_machine(machine: Any) -> None:
 
 def _check_plan(plan: Any) -> None:
     for option in OPTIONS:
+        if not option.in_schema:
+            continue
         if option.is_number:
             _sizes(plan, option.name)
-        elif option.role == "setting" and option.kind == "text":
+        elif option.kind == "text":
             _texts_or_null(plan, option.name)
         elif option.kind == "processors":
             for processor in _list(plan.get(option.name, []), option.name):

@@ -74,8 +74,12 @@ class Kind(ABC):
         return self.answers(ours, mask) == self.answers(theirs, mask)
 
     def answers(self, logits: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """The answers that logits stand for."""
+        """The answers that logits stand for; of a `labelled` kind the index of a label a row."""
         return logits.argmax(-1)
+
+    def label_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The loss of a `labelled` kind, summed over rows whose right answers are `labels`."""
+        return functional.cross_entropy(logits, labels, reduction="sum")
 
     def targets(self, logits: torch.Tensor) -> torch.Tensor:
         """The targets of a head over the frozen base, from the fine-tuned model's logits."""

@@ -25,8 +25,6 @@ class Made:
 class Method(ABC):
     """A compression method that makes task bundles. Its line in `registry` gives its name."""
 
-    delta: bool = True  # without, it takes a model whose linear layers are the base's own
-
     def check(self, options: TaskOptions) -> None:  # noqa: B027  (nothing to refuse is usual)
         """Refuse options that cannot be met, before anything is loaded: DataError, InputError."""
 

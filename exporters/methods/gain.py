@@ -6,7 +6,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """A size that was tried: bytes, accuracy on held-back rows, and the share of the gain."""
+    """A size that `keep` has tried.
+
+    Args:
+        size: bytes of the file.
+        accuracy: accuracy on held-back rows, 0 to 1.
+        share: the share of the gain over a frozen head that it keeps.
+
+    Example:
+        >>> CurvePoint(size=4096, accuracy=0.91, share=0.97).size
+        4096
+    """
 
     size: int
     accuracy: float

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from osd_edge.exporters.methods.fields import flag
+from osd_edge.errors import Code, InputError, shown
+from osd_edge.exporters.methods.budget import VALUE_BITS
+from osd_edge.exporters.option_fields import flag
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,9 @@ class HeadOptions:
             rank that keeps 99 % of its squared norm, and stays a full matrix where factors of
             that rank would be no smaller.
         max_bytes: a bound on the matrices of big layers, kept by a smaller rank where it must be.
+
+    Raises:
+        InputError: `input.values` for values of no such type.
 
     Example:
         >>> HeadOptions(values="int8")
@@ -39,3 +44,11 @@ class HeadOptions:
         ),
     )
     max_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if self.values not in VALUE_BITS:
+            raise InputError(
+                Code.INPUT_VALUES,
+                f"expected one of {', '.join(VALUE_BITS)}, found {shown(self.values, 40)!r}",
+            )

@@ -8,13 +8,12 @@ from osd_edge.errors import Code, DataError
 from osd_edge.exporters.methods.floor import Floor
 from osd_edge.exporters.methods.gain import CurvePoint
 from osd_edge.exporters.methods.options import TaskOptions
-from osd_edge.exporters.methods.report import TaskReport
+from osd_edge.exporters.methods.report import TaskReport, report_of
 from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.methods.stored.integers import Integers
 from osd_edge.exporters.scoring.calibrated_task import CalibratedTask
 from osd_edge.exporters.scoring.score import Score
 from osd_edge.formats.bundle.model import CODED, Bundle, StoredHead
-from osd_edge.formats.bundle.writer import write_bundle
 
 NOTHING = Integers((), ())
 
@@ -73,28 +72,14 @@ def integer_report(
 ) -> TaskReport:
     """The report of a bundle; `quick` is the head it is compared with, as `Floor` has it."""
     bundle, score = made.bundle, made.score
-    size = len(write_bundle(bundle))
-    head_size = len(write_bundle(replace(bundle, sites=())))
     calibrated, gain = floor.calibrated, floor.gain(quick=quick)
     useful = gain is not None and gain.ceiling > gain.floor and score is not None
-    return TaskReport(
-        path="",
-        task=bundle.task,
-        method=options.method,
-        budget=str(options.limit) if options.entry.budget and options.keep is None else "",
-        values=bundle.values,
-        extra_rank=None,
-        size=size,
-        head_size=head_size,
-        delta_size=size - head_size,
-        paper_bits=None,
-        paper_bits_allowed=None,
-        sites=len(bundle.sites),
-        calibration_examples=len(source.examples),
-        labelled=bool(calibrated and calibrated.calibration.labelled),
-        fine_tuned=calibrated.fine_tuned if calibrated else None,
-        linear_only=calibrated.linear_only if calibrated else None,
-        compressed=score,
+    return report_of(
+        source,
+        options,
+        bundle,
+        calibrated,
+        score,
         refine=bundle.method.get("refine"),
         keep=options.keep,
         held_back=calibrated.calibration.examples if calibrated else 0,
@@ -102,7 +87,6 @@ def integer_report(
         share=gain.share(score.accuracy) if useful and gain and score else None,
         share_error=gain.error(score.accuracy) if useful and gain and score else None,
         curve=made.curve,
-        base_weights=options.base_weights,
     )
 
 

@@ -6,7 +6,7 @@ help without it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,14 @@ from osd_edge.data.examples import Example
 from osd_edge.data.seed import MOST_SEED
 from osd_edge.errors import BudgetError, Code, InputError, shown
 from osd_edge.exporters.methods.budget import VALUE_BITS, Budget, parse_budget
-from osd_edge.exporters.methods.fields import flag
 from osd_edge.exporters.methods.head_options import HeadOptions
 from osd_edge.exporters.methods.registry import METHODS, MethodEntry, exported
 from osd_edge.exporters.models.rounding import WEIGHT_KINDS
+from osd_edge.exporters.option_fields import flag, sites_field
 from osd_edge.formats.bundle.model import task_name
 from osd_edge.formats.kinds import KINDS
 
-REFINEMENTS = ("none", "scales", "codes")
+REFINE_NAMES = ("none", "scales", "codes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +98,7 @@ class TaskOptions:
         default=None,
         metadata=flag(
             "--calibration",
+            type=Path,
             metavar="FILE",
             help="Examples: .tsv (label<TAB>text) or .txt (a sentence a line), or a folder of "
             "pictures, one below it for each label. Only osd needs labels.",
@@ -126,6 +127,7 @@ class TaskOptions:
         default=None,
         metadata=flag(
             "--keep",
+            type=float,
             metavar="SHARE",
             help="osd-rd: the smallest file that keeps this share (0.95) of the gain over a frozen "
             "head, measured on held-back calibration rows, of which it takes 200.",
@@ -135,7 +137,7 @@ class TaskOptions:
         default=None,
         metadata=flag(
             "--refine",
-            choices=REFINEMENTS,
+            choices=REFINE_NAMES,
             help="osd-rd: what is trained to follow the fine-tuned model. codes: the smallest "
             "files, minutes. Default: scales, and none without --calibration.",
         ),
@@ -166,16 +168,7 @@ class TaskOptions:
             help="osd-rd, head: tune for a package with these weights. The bundle runs over any.",
         ),
     )
-    sites: Sequence[str] = field(
-        default=("*",),
-        metadata=flag(
-            "--sites",
-            metavar="GLOB",
-            multiple=True,
-            help="Linear layers that take part, e.g. '*.attention.*'; may be repeated. "
-            "Default: all.",
-        ),
-    )
+    sites: Sequence[str] = sites_field()
     seed: int = field(
         default=0,
         metadata=flag(
@@ -193,17 +186,21 @@ class TaskOptions:
 
     def __post_init__(self) -> None:
         """Check every option by itself, then those that the method does not take."""
-        for name in ("adapters", "sites"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ("adapters", "labels", "calibration", "sites"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, Path):
+                object.__setattr__(self, name, tuple(value))
         if self.method not in exported():
             raise _expected_one_of(Code.INPUT_METHOD, exported(), self.method)
-        assert self.limit is not None  # which is well-formed
+        _ = self.limit  # which refuses a malformed budget
+        if self.kind is not None and self.kind not in KINDS:
+            raise _expected_one_of(Code.INPUT_KIND, KINDS, self.kind)
         if self.values is not None and self.values not in VALUE_BITS:
             raise _expected_one_of(Code.INPUT_VALUES, VALUE_BITS, self.values)
         if self.extra_rank is not None and self.extra_rank < 0:
             raise InputError(Code.INPUT_EXTRA_RANK, f"expected 0 or more, found {self.extra_rank}")
-        if self.refine is not None and self.refine not in REFINEMENTS:
-            raise _expected_one_of(Code.INPUT_REFINE, REFINEMENTS, self.refine)
+        if self.refine is not None and self.refine not in REFINE_NAMES:
+            raise _expected_one_of(Code.INPUT_REFINE, REFINE_NAMES, self.refine)
         if self.keep is not None and not 0 < self.keep <= 1:
             raise BudgetError(
                 Code.BUDGET_MALFORMED,
@@ -214,9 +211,9 @@ class TaskOptions:
         check_base_weights(self.base_weights)
         check_seed(self.seed)
         for one in fields(self):
-            own = one.name not in OF_SOME or self.entry.accepts(one.name)
+            own = one.name not in _OF_SOME or self.entry.accepts(one.name)
             if not own and getattr(self, one.name) != one.default:
-                raise foreign(self.method, _flag_of(one.name))
+                raise not_taken(self.method, _flags_of(one))
         if self.name is not None:
             task_name(self.name)
 
@@ -269,12 +266,12 @@ class TaskOptions:
 
 
 # What some methods take and others do not. A seed is passed to all; the command line refuses it.
-OF_SOME = ("values", "extra_rank", "head", "base_weights", "budget", "refine", "keep", "sites")
+_OF_SOME = frozenset({"budget"}.union(*(entry.takes for entry in METHODS.values()))) - {"seed"}
 # What is read when the models are opened, and cannot be another for each of several bundles.
 OPENED = ("base", "tuned", "adapters", "labels", "kind", "calibration", "sites", "base_weights")
 
 
-def foreign(method: str, option: str) -> InputError:
+def not_taken(method: str, option: str) -> InputError:
     """The refusal of an option that means nothing to a method."""
     return InputError(Code.INPUT_OPTIONS, f"--method {method} does not take {option}")
 
@@ -300,10 +297,11 @@ def check_names(given: Mapping[str, Any], names: Sequence[str]) -> None:
             )
 
 
-def _flag_of(name: str) -> str:
-    if name == "head":
-        return "--head-values or --head-rank"
-    return f"--{name.replace('_', '-')}"
+def _flags_of(field: "Field[Any]") -> str:
+    if "group" not in field.metadata:
+        return str(field.metadata["flag"])
+    group = fields(field.metadata["group"])
+    return " or ".join(one.metadata["flag"] for one in group if one.metadata)
 
 
 def _expected_one_of(

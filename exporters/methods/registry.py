@@ -26,8 +26,9 @@ class MethodEntry:
 
     `where` is the class, as MODULE:CLASS. `takes` are the fields of TaskOptions that only some
     methods take; a method with a default `budget` takes that too. A method that `exports` makes
-    task bundles and is offered by `export task`. In comparisons a method stands under the names in
-    `variants`, each with the options that it sets; a `control` tells compression from retraining.
+    task bundles and is offered by `export task`. Without a `delta` it takes models whose linear
+    layers are the base's own; a `parallel` one does layers in the caller's executor. In comparisons
+    a method stands under the names in `variants`, each with the options that it sets.
     """
 
     name: str
@@ -35,7 +36,8 @@ class MethodEntry:
     takes: frozenset[str] = frozenset()
     budget: str | None = None
     exports: bool = False
-    control: bool = False
+    delta: bool = True
+    parallel: bool = False
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def accepts(self, field: str) -> bool:
@@ -69,14 +71,22 @@ METHODS: dict[str, MethodEntry] = {
         MethodEntry(
             "osd-rd",
             f"{_HERE}.osd_rd.method:OsdRd",
-            takes=frozenset(("keep", "refine", "base_weights", "sites", "seed", "executor")),
+            takes=frozenset(("keep", "refine", "base_weights", "sites", "seed")),
             budget="16KiB",
             exports=True,
+            parallel=True,
             variants={
                 "osd-rd": {},
                 "osd-rd-none": {"refine": "none"},
                 "osd-rd-codes": {"refine": "codes"},
             },
+        ),
+        MethodEntry(
+            "head",
+            f"{_HERE}.head.method:HeadOnly",
+            takes=frozenset(("base_weights", "seed")),
+            exports=True,
+            delta=False,
         ),
         MethodEntry(
             "truncsvd",
@@ -102,22 +112,16 @@ METHODS: dict[str, MethodEntry] = {
             exports=True,
             variants=_by_values("osd"),
         ),
-        MethodEntry(
-            "head",
-            f"{_HERE}.head.method:HeadOnly",
-            takes=frozenset(("base_weights", "seed")),
-            exports=True,
-        ),
         MethodEntry("truncsvd-int4", f"{_PEERS}.int4:TruncSvdInt4"),
         MethodEntry("lora", f"{_PEERS}.lora:LoraExtraction"),
         MethodEntry("bitdelta", f"{_PEERS}.bitdelta:BitDelta"),
         MethodEntry("axis-sign", f"{_PEERS}.axis_sign:AxisSign"),
         MethodEntry("compeft", f"{_PEERS}.compeft:ComPeft"),
         MethodEntry("zstd", f"{_PEERS}.zstd:ZstdDelta"),
-        MethodEntry("control-zero", f"{_PEERS}.controls:ZeroDelta", control=True),
-        MethodEntry("control-random", f"{_PEERS}.controls:PermutedCodes", control=True),
-        MethodEntry("control-truncsvd", f"{_PEERS}.controls:RefinedTruncSvd", control=True),
-        MethodEntry("control-lora", f"{_PEERS}.controls:RefinedLora", control=True),
+        MethodEntry("control-zero", f"{_PEERS}.controls:ZeroDelta"),
+        MethodEntry("control-random", f"{_PEERS}.controls:PermutedCodes"),
+        MethodEntry("control-truncsvd", f"{_PEERS}.controls:RefinedTruncSvd"),
+        MethodEntry("control-lora", f"{_PEERS}.controls:RefinedLora"),
     )
 }
 

@@ -18,6 +18,7 @@ from osd_edge.exporters.methods.factorize import (
     site_delta,
 )
 from osd_edge.exporters.methods.options import TaskOptions
+from osd_edge.exporters.methods.work_folder import WorkFolder
 from osd_edge.exporters.models.fine_tuned import open_fine_tuned
 from osd_edge.exporters.models.head_plan import head_values
 from osd_edge.exporters.models.large import is_large
@@ -46,7 +47,10 @@ class Source:
         executor: Executor | None = None,
         progress: Progress = silent,
     ) -> None:
-        """Open both models and the calibration set. Raises ModelError, DataError, InputError."""
+        """Open both models, the calibration set and the work folder of a large model.
+
+        Raises ModelError, DataError, InputError, OutputError.
+        """
         self.options, self.executor, self.progress = options, executor, progress
         self.models = open_fine_tuned(
             options.base,
@@ -68,9 +72,8 @@ class Source:
             chosen -= {pooler.path}  # nothing reads it
         self.layers = changed_layers(backbone, self.models.tuned, chosen)
         self.large = is_large(backbone)
-        self.work = work if self.large else None
         self._shared: dict[Hashable, Any] = {}
-        self._closers: list[Callable[[bool], None]] = []
+        self.work = WorkFolder(work) if work is not None and self.large else None
 
     @property
     def task(self) -> str:
@@ -121,11 +124,7 @@ class Source:
         kept: T = self._shared[key]
         return kept
 
-    def at_close(self, closer: Callable[[bool], None]) -> None:
-        """Have `closer` called when the exports are over, with whether their work is done with."""
-        self._closers.append(closer)
-
     def close(self, *, done: bool) -> None:
-        """End the exports: what was kept on the way is removed if it is `done` with, else left."""
-        while self._closers:
-            self._closers.pop()(done)
+        """End the exports: the work folder is removed if its work is `done` with, else let go."""
+        if self.work is not None:
+            self.work.remove() if done else self.work.release()

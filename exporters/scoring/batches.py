@@ -1,4 +1,7 @@
-"""Examples as batches of tokens or pixel values: the one place where texts are tokenised."""
+"""Examples as batches of tokens or pixel values, the same wherever a model is run to be scored.
+
+Fine-tuning draws batches of its own, anew in each epoch.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch.nn import functional
 
 from osd_edge.data.progress import Progress, silent
 from osd_edge.exporters.kinds import KINDS
@@ -46,16 +45,22 @@ class Calibration:
         """The score of `model` with the weights it holds now; `label` names the bar."""
         return self.score_logits(list(self._logits(model, label, progress)))
 
+    def loss(self, batch: Batch, logits: torch.Tensor) -> torch.Tensor:
+        """The loss of the logits of a labelled batch, summed over its rows."""
+        assert batch.labels is not None
+        return KINDS[self._kind].label_loss(logits, batch.labels)
+
     def score_logits(self, logits: Sequence[torch.Tensor]) -> Score:
         """The score of a model that gave `logits`, batch by batch."""
+        kind = KINDS[self._kind]
         if not self.labelled:
             masks = [batch.mask for batch in self.batches]
-            return Score(*KINDS[self._kind].agreement(logits, self._reference, masks))
+            return Score(*kind.agreement(logits, self._reference, masks))
         loss, right = 0.0, 0
         for batch, given in zip(self.batches, logits, strict=True):
             assert batch.labels is not None
-            loss += float(functional.cross_entropy(given, batch.labels, reduction="sum"))
-            right += int((given.argmax(-1) == batch.labels).sum())
+            loss += float(self.loss(batch, given))
+            right += int(torch.eq(kind.answers(given, None), batch.labels).sum())
         return Score(loss / self.examples, right / self.examples)
 
     def _logits(self, model: Any, label: str, progress: Progress) -> Iterator[torch.Tensor]:

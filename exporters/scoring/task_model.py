@@ -77,8 +77,8 @@ class TaskModel:
         """
         outer = self._asked
         self._asked = weights
-        self._hold(weights)
         try:
+            self._hold(weights)
             yield self._module
         finally:
             self._asked = outer

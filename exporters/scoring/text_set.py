@@ -10,6 +10,7 @@ import torch
 
 from osd_edge.data.examples import Example
 from osd_edge.data.progress import Progress, silent
+from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.models.fine_tuned import FineTuned
 from osd_edge.exporters.models.tokenizer import max_tokens, tokenizer_for
 from osd_edge.exporters.scoring.batches import make_batches
@@ -22,6 +23,7 @@ class TextSet:
 
     def __init__(self, models: FineTuned, examples: Sequence[Example]) -> None:
         """Tokenise `examples` with the task's tokenizer, cut where the task is cut elsewhere."""
+        self._kind = KINDS[models.head.kind]
         base = models.backbone.checkpoint
         tokenizer = tokenizer_for(models.tuned, base)
         index = {label: i for i, label in enumerate(models.labels)}
@@ -48,5 +50,5 @@ class TextSet:
         return result
 
     def accuracy(self, logits: torch.Tensor) -> float:
-        """Share of rows, 0 to 1, whose largest logit is at their label."""
-        return int((logits.argmax(-1) == self.labels).sum()) / len(self)
+        """Share of rows, 0 to 1, whose answer is their label."""
+        return int(torch.eq(self._kind.answers(logits, None), self.labels).sum()) / len(self)

@@ -49,8 +49,8 @@ def _plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _plan_option(option: Option) -> Callable[..., Any]:
     kinds: dict[str, Any] = {
-        "whole": click.IntRange(option.least, option.most if option.tell_most else None),
-        "number": FiniteRange(option.least, option.most if option.tell_most else None),
+        "whole": click.IntRange(option.least, option.most_typed),
+        "number": FiniteRange(option.least, option.most_typed),
         "path": click.Path(path_type=Path),
     }
     return click.option(

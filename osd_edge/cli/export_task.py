@@ -11,7 +11,7 @@ from osd_edge.cli.fields import options_of, values_of
 from osd_edge.cli.options import json_option
 from osd_edge.cli.output import bar, percent, print_json
 from osd_edge.data.sizes import format_size
-from osd_edge.exporters.methods.options import TaskOptions, foreign
+from osd_edge.exporters.methods.options import TaskOptions, not_taken
 from osd_edge.exporters.methods.registry import METHODS
 
 if TYPE_CHECKING:
@@ -45,9 +45,10 @@ def export_task(jobs: int | None, out: Path, as_json: bool, **given: Any) -> Non
         raise click.UsageError("Give --tuned MODEL, or --adapter DIR: one of the two.")
     quiet_libraries()
     entry = METHODS[given["method"]]
-    for option, value, name in (("--jobs", jobs, "executor"), ("--seed", given["seed"], "seed")):
-        if value is not None and not entry.accepts(name):
-            raise foreign(given["method"], option)
+    if jobs is not None and not entry.parallel:
+        raise not_taken(entry.name, "--jobs")
+    if given["seed"] is not None and not entry.accepts("seed"):
+        raise not_taken(entry.name, "--seed")
     options = values_of(TaskOptions, given)
     base, tuned = options.pop("base"), options.pop("tuned", None)
     if "adapters" in options:
@@ -84,7 +85,7 @@ def _describe(report: "TaskReport") -> str:
         + (f", {report.values} values at {report.sites} sites" if report.sites else "")
         + (f", k = r + {report.extra_rank}" if report.extra_rank is not None else ""),
         f"  delta {report.delta_size} bytes, head and header {report.head_size} bytes"
-        if report.method != "head"
+        if METHODS[report.method].delta
         else "  no delta: a head over the unchanged base",
     ]
     if report.adapter_size is not None:
@@ -99,7 +100,7 @@ def _describe(report: "TaskReport") -> str:
             + (f" of {report.paper_bits_allowed} allowed" if report.paper_bits_allowed else "")
         )
     lines += _curve(report) + _scores(report)
-    if report.method == "osd-rd" and report.needs_no_delta:
+    if METHODS[report.method].delta and report.needs_no_delta:
         lines.append(
             "  a head on the frozen base is as good within the noise of these rows: "
             "--method head makes a bundle of it alone"
@@ -121,7 +122,7 @@ def _scores(report: "TaskReport") -> list[str]:
         "(embedding, bias and LayerNorm deltas left out)",
         f"    this bundle      {_score(report.compressed)}",
     ]
-    if report.method == "head":  # it is the frozen head
+    if not METHODS[report.method].delta:  # it is the frozen head
         return lines
     if report.frozen_head:
         lines.append(f"    frozen head      {_score(report.frozen_head)}   (the base as it is)")

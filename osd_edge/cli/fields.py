@@ -95,5 +95,5 @@ def _type(facts: Mapping[str, Any]) -> Any:
         return Names(choices) if callable(choices) else click.Choice(tuple(choices))
     if "least" in facts:
         return click.IntRange(facts["least"], facts.get("most"))
-    kinds: dict[str, Any] = {"FILE": click.Path(path_type=Path), "SHARE": float}
-    return kinds.get(facts.get("metavar") or "", str)
+    kind = facts.get("type", str)
+    return click.Path(path_type=Path) if kind is Path else kind

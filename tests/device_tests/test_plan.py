@@ -1,9 +1,11 @@
 """The fields of a plan are the one list of options: all that is made from it has every one."""
 
+import math
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from osd_edge.cli.bench import bench
@@ -61,16 +63,42 @@ def test_a_plan_with_every_option_crosses_as_words() -> None:
 
 
 @pytest.mark.parametrize("entry", NUMBERS, ids=by_name)
-def test_numbers_keep_their_bounds_in_a_plan_and_in_a_report(entry: Option) -> None:
-    for value in (entry.least, entry.most):
+def test_numbers_keep_their_bounds_in_a_plan(entry: Option) -> None:
+    most = math.inf if entry.most is None else entry.most
+    for value in (entry.least, most):
         check_plan(changed(entry, value))
-    for value in (entry.least - 1, entry.most + 1):
+    for value in (entry.least - 1, most + 1, math.nan):
+        if value == most:  # there is nothing beyond
+            continue
         with pytest.raises(InputError, match=entry.name) as refused:
             check_plan(changed(entry, value))
         assert refused.value.code == "input.number"
-    report = made_up()
-    report["plan"][entry.name] = -1
-    with pytest.raises(ReportError, match=entry.name):
+
+
+def test_only_a_command_line_bounds_threads() -> None:
+    """As ever: a library's caller may ask for more than a person who mistypes."""
+    (threads,) = (entry for entry in OPTIONS if entry.name == "threads")
+    check_plan(changed(threads, 2000))
+    with pytest.raises(click.BadParameter, match="0<=x<=1024"):
+        bench.make_context("bench", ["--threads", "2000"])
+
+
+def test_a_report_keeps_the_rules_of_its_schema_for_a_plan() -> None:
+    named = [entry.name for entry in OPTIONS if entry.in_schema]
+    # Another name here would refuse reports of the same schema that were right before.
+    assert named == ["tokens", "batch", "threads", "runs", "seconds", "pin", "withhold_latency"]
+    for name in named:
+        report = made_up()
+        report["plan"][name] = -1
+        with pytest.raises(ReportError, match=name):
+            check_report(report)
+
+
+@pytest.mark.parametrize("name", ["repeats", "tasks", "soak_swaps", "scenarios"])
+def test_a_report_may_say_anything_else_of_its_plan(name: str) -> None:
+    for value in (-1, "many", None, [1.5]):
+        report = made_up()
+        report["plan"][name] = value
         check_report(report)
 
 

@@ -18,11 +18,10 @@ FILE = '''
 from osd_edge.exporters.methods.base import Made, Method
 from osd_edge.exporters.methods.factorize import truncated_svd
 from osd_edge.exporters.methods.head_options import HeadOptions
-from osd_edge.exporters.methods.report import TaskReport
+from osd_edge.exporters.methods.report import report_of
 from osd_edge.exporters.methods.stored.head import stored_head
 from osd_edge.exporters.methods.stored.values import stored_site
 from osd_edge.formats.bundle.model import Bundle
-from osd_edge.formats.bundle.writer import write_bundle
 
 
 class FirstColumn(Method):
@@ -34,16 +33,9 @@ class FirstColumn(Method):
         head = stored_head(models.tuned, models.head, options.head or HeadOptions())
         bundle = Bundle(
             task, "1", models.labels, models.fingerprint, len(models.backbone.layers),
-            "fp16", tuple(sites), head, {"name": "first-column"},
+            "fp16", tuple(sites), head, {"name": options.method},
         )
-        size = len(write_bundle(bundle))
-        report = TaskReport(
-            path="", task=task, method="first-column", budget=str(options.limit), values="fp16",
-            extra_rank=None, size=size, head_size=0, delta_size=size, paper_bits=None,
-            paper_bits_allowed=None, sites=len(sites), calibration_examples=0, labelled=False,
-            fine_tuned=None, linear_only=None, compressed=None,
-        )
-        return Made(bundle, report)
+        return Made(bundle, report_of(source, options, bundle))
 '''
 LINE = MethodEntry("first-column", "first_column:FirstColumn", budget="1MiB", exports=True)
 

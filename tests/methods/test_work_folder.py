@@ -11,6 +11,7 @@ from unittest.mock import Mock
 
 import pytest
 import torch
+from filelock import FileLock
 
 from osd_edge.errors import BudgetError, Code, OutputError
 from osd_edge.exporters import export_task
@@ -175,6 +176,21 @@ def test_finished_work_of_other_numbers_is_not_taken_up(
     resumed = out.read_bytes()
     export_task(base, tuned, out, **options)
     assert out.read_bytes() == resumed
+
+
+def test_an_export_by_another_method_ends_the_work_on_that_file(
+    tiny_models: Path, tmp_path: Path, large: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "t.osd.safetensors"
+    work = tmp_path / f".{out.name}.work"
+    work.mkdir()
+    (work / "osd-edge-work").touch()  # of an export that was broken off
+    (work / "columns-x.safetensors").write_bytes(b"hours")
+    with FileLock(work / "lock"), pytest.raises(OutputError) as refusal:
+        export_task(tiny_models / "base", tiny_models / "first", out, method="truncsvd")
+    assert refusal.value.code == "output.busy" and work.exists()
+    export_task(tiny_models / "base", tiny_models / "first", out, method="truncsvd")
+    assert list(tmp_path.iterdir()) == [out]
 
 
 def test_a_full_disk_keeps_finished_work(

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,9 @@ import pytest
 from tests.project.rooms import BESIDE, Source, read_sources
 
 MOST_PARAMETERS = 6
-MAY_TAKE_MORE = {"export_task", "export_base"}  # their keywords are the options of an export
+# What callers type by name, each keyword a thing of its own: an object for some of them would only
+# be one more name to learn.
+MAY_TAKE_MORE = {"osd_edge.runtime.session.EdgeSession.answer"}
 
 # A first line that begins so has no subject, or needs the code beside it to be understood.
 NO_BEGINNING = ("As", "How", "Of", "The same", "Those", "What", "Where it", "Whether", "Which")
@@ -25,6 +27,10 @@ def test_all_that_has_words_says_what_it_is() -> None:
 
 def test_no_function_takes_too_much() -> None:
     assert sorted(_greedy(SOURCES)) == []
+
+
+def test_what_may_take_more_does() -> None:
+    assert {taken.partition(":")[0] for taken in _greedy(SOURCES, set())} == MAY_TAKE_MORE
 
 
 def test_nothing_depends_on_the_links_in_the_package() -> None:
@@ -110,13 +116,11 @@ def _described(node: ast.AST, name: str) -> Iterator[tuple[str, str]]:
         yield from _described(child, f"{name}.{child.name}" if hasattr(child, "name") else name)
 
 
-def _greedy(sources: dict[str, Source]) -> Iterator[str]:
+def _greedy(sources: dict[str, Source], exempt: Set[str] = MAY_TAKE_MORE) -> Iterator[str]:
     for module, source in sources.items():
         for name, function, in_class in _functions(source.tree, module):
             decorators = [ast.unparse(one) for one in function.decorator_list]
-            if function.name in MAY_TAKE_MORE or any(
-                re.search(r"\.command\b", one) for one in decorators
-            ):
+            if name in exempt or any(re.search(r"\.command\b", one) for one in decorators):
                 continue
             arguments = function.args
             taken = len(arguments.posonlyargs + arguments.args + arguments.kwonlyargs)

@@ -44,7 +44,11 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("osd_edge.cli",),
     ),
     "osd_edge.exporters": (
-        ("osd_edge.exporters.kinds", "osd_edge.exporters.quiet"),
+        (
+            "osd_edge.exporters.kinds",
+            "osd_edge.exporters.option_fields",
+            "osd_edge.exporters.quiet",
+        ),
         ("osd_edge.exporters.models",),
         ("osd_edge.exporters.graph", "osd_edge.exporters.scoring"),
         ("osd_edge.exporters.methods",),

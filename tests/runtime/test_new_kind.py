@@ -52,6 +52,13 @@ class TrainedOrdinal(workstation.Kind):
     ) -> torch.Tensor:
         return functional.binary_cross_entropy_with_logits(given, reference.sigmoid())
 
+    def answers(self, logits: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        return torch.tensor([reached(steps) for steps in logits.sigmoid().numpy()])
+
+    def label_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        steps = torch.arange(logits.shape[1]) <= labels[:, None]
+        return functional.binary_cross_entropy_with_logits(logits, steps.float(), reduction="sum")
+
 
 class Ordinal(device.Kind):
     """Grades on the device: the last step whose chance is above a half, or else the first."""
@@ -157,6 +164,26 @@ def test_a_new_kind_is_exported_asked_and_scored(
         *("--bundle", folder / "grader.osd.safetensors"),
     )
     assert json.loads(scored.out) == {"task": "grader", "accuracy": 0.75, "examples": 24}
+
+
+def test_labelled_rows_are_scored_as_the_kind_says(folder: Path, tmp_path: Path) -> None:
+    rows = [
+        Example(text, GRADES[i % len(GRADES)]) for i, text in enumerate(tiny.sentences(40, seed=13))
+    ]
+    path = tmp_path / "scored.osd.safetensors"
+    report = export_task(
+        folder / "base",
+        folder / "grader",
+        path,
+        kind="ordinal",
+        method="truncsvd",
+        budget="r=4",
+        calibration=rows,
+    )
+    session = EdgeSession(folder / "package", threads=1)
+    on_device = evaluate(session, session.load(path), rows)
+    assert report.labelled and report.compressed is not None
+    assert report.compressed.accuracy == pytest.approx(on_device.accuracy)
 
 
 def test_a_new_kind_stands_beside_the_others(

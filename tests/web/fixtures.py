@@ -28,7 +28,7 @@ from osd_edge.runtime import EdgeSession
 from tests.support import tiny
 from tests.web.checkpoints import write_checkpoints
 from tests.web.damaged import write_damaged
-from tests.web.kinds import write_halves, write_kinds, write_pictures
+from tests.web.kinds import write_fp16, write_kinds, write_pictures
 from tests.web.texts import write_windows
 
 # Wide enough that the weights are several pieces of a download.
@@ -58,7 +58,7 @@ def main(folder: Path) -> None:
     _expect(folder)
     model = folder / "models" / "base"
     write_kinds(folder, model, _word_pieces)
-    write_halves(folder, model, tuple(_TASKS))
+    write_fp16(folder, model, tuple(_TASKS))
     write_pictures(folder)
     write_windows(folder / "windows.json")
     write_damaged(folder)

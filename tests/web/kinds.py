@@ -100,13 +100,13 @@ def write_kinds(folder: Path, model: Path, prepare: Callable[[Path], None]) -> N
     (folder / "kinds.json").write_text(json.dumps(expected, ensure_ascii=False), "utf-8")
 
 
-def write_halves(folder: Path, model: Path, tasks: tuple[str, ...]) -> None:
+def write_fp16(folder: Path, model: Path, tasks: tuple[str, ...]) -> None:
     """A package of `model` that takes fp16 factors, with Python's logits and factors over it.
 
     `tasks` are those of `folder`/base.
     """
-    export_base(model, folder / "halves", factors="fp16")
-    session = EdgeSession(folder / "halves", threads=1)
+    export_base(model, folder / "fp16", factors="fp16")
+    session = EdgeSession(folder / "fp16", threads=1)
     cases = []
     digests = {}
     for task in tasks:
@@ -126,7 +126,7 @@ def write_halves(folder: Path, model: Path, tasks: tuple[str, ...]) -> None:
             }
         )
     expected = {"cases": cases, "feeds_sha256": digests}
-    (folder / "halves.json").write_text(json.dumps(expected), "utf-8")
+    (folder / "fp16.json").write_text(json.dumps(expected), "utf-8")
 
 
 def write_pictures(folder: Path) -> None:

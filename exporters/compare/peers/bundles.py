@@ -35,10 +35,11 @@ class BundleFiles:
         """The bundle within `budget`."""
         method: Method = self.entry.load()
         options = replace(source.options, method=self.entry.name, budget=budget, **self.options)
+        method.check(options)
         made = method.make(source, source.task, options, silent)
         report = made.report
         detail: dict[str, str | int | float] = {"delta": report.delta_size, "sites": report.sites}
-        if not method.delta:
+        if not self.entry.delta:
             detail = {"pooling": made.bundle.head.pooling}
         if report.paper_bits is not None:
             detail["paper_bytes"] = report.paper_bits // 8
@@ -49,8 +50,7 @@ class BundleFiles:
     def restore(self, files: Files, backbone: Backbone) -> Restored:
         """The bundle, read and decoded; a head alone may read other states than the model's own."""
         (data,) = files.values()
-        method: Method = self.entry.load()
-        if not method.delta:
+        if not self.entry.delta:
             return Restored({}, {}, read_bundle(data).head.decode())
         return restore_bundle(data, backbone)
 

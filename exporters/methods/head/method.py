@@ -21,8 +21,6 @@ from osd_edge.exporters.methods.source import Source
 class HeadOnly(Method):
     """The head that is the floor under every delta, alone in a bundle."""
 
-    delta = False
-
     def check(self, options: TaskOptions) -> None:
         """Refuse (DataError `data.calibration-needed`) an export without calibration rows."""
         if options.calibration is None:
@@ -43,7 +41,7 @@ class HeadOnly(Method):
         if head is None:
             raise calibration_needed("a head-only bundle")
         score = floor.score(quick=False)
-        bundle = replace(integer_bundle(source, task, {"name": "head"}), head=head)
+        bundle = replace(integer_bundle(source, task, {"name": options.method}), head=head)
         bundle = with_score(bundle, floor.calibrated, score)
         report = integer_report(source, options, Scored(bundle, score), floor, quick=False)
         return Made(bundle, report)

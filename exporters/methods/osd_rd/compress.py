@@ -30,6 +30,7 @@ from osd_edge.exporters.methods.osd_rd.amplify import (
     MOST_TEXTS_STREAMED,
     best_amplification,
 )
+from osd_edge.exporters.methods.osd_rd.finished_work import FinishedWork
 from osd_edge.exporters.methods.osd_rd.mixtures import training_texts
 from osd_edge.exporters.methods.osd_rd.refine import REFINEMENTS, Refinement, Teacher, refine
 from osd_edge.exporters.methods.osd_rd.rescale import rescaled
@@ -37,12 +38,12 @@ from osd_edge.exporters.methods.osd_rd.sites import columns_of, statistics_of
 from osd_edge.exporters.methods.osd_rd.statistics import Statistics, collect_statistics
 from osd_edge.exporters.methods.osd_rd.student import Student
 from osd_edge.exporters.methods.osd_rd.whitening import Columns, whitened_svd
-from osd_edge.exporters.methods.osd_rd.work_folder import WorkFolder
 from osd_edge.exporters.methods.osd_rd.work_key import work_key
 from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.methods.stored.head import BIG
 from osd_edge.exporters.methods.stored.integers import Integers, integer_layers, integer_sites
 from osd_edge.exporters.methods.stored.latents import ROUNDING, Latent, Latents, shrunk
+from osd_edge.exporters.methods.work_folder import WorkFolder
 from osd_edge.exporters.models.head_plan import head_values
 from osd_edge.exporters.scoring.bfloat16 import lowered, training_dtype
 from osd_edge.exporters.scoring.calibrated_task import batches_of, evenly_spaced
@@ -74,7 +75,7 @@ class RateDistortion:
         self._seed = seed
         self._modules = self._models.head.modules
         names = [layer.name for layer in source.layers]
-        work = None if source.work is None else self._open_work(names)
+        work = None if source.work is None else self._finished(source.work, names)
         values = head_values(self._models.tuned, self._modules)
         heads = [module.path for module in self._modules]
         known = statistics_of([*names, *heads], lambda: self._collect(source.progress), work)
@@ -198,12 +199,11 @@ class RateDistortion:
             tuple(integer_layers(latents, activations)),
         )
 
-    def _open_work(self, names: Sequence[str]) -> WorkFolder:
-        """The source's work folder, for these layers."""
-        work = self._source.shared(_open_work)
+    def _finished(self, work: WorkFolder, names: Sequence[str]) -> FinishedWork:
+        """The finished work on these layers in the source's work folder."""
         progress = self._source.progress
-        work.key = work_key(self._models, names, self._examples, self._seed, progress)
-        return work
+        key = work_key(self._models, names, self._examples, self._seed, progress)
+        return FinishedWork(work.path, key)
 
     @contextmanager
     def _student(
@@ -286,14 +286,6 @@ class RateDistortion:
         some = batches_of(self._models, evenly_spaced(self._examples, _STATISTICS_TEXTS))
         tokens = sum(int(batch.mask.sum()) for batch in some if batch.mask is not None)
         return tokens / sum(len(batch.rows) for batch in some)
-
-
-def _open_work(source: Source) -> WorkFolder:
-    """The source's work folder, which is let go when its exports are over."""
-    assert source.work is not None
-    work = WorkFolder(source.work)
-    source.at_close(lambda done: work.remove() if done else work.release())
-    return work
 
 
 def steps_for(usual: int, length: float) -> int:

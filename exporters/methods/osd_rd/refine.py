@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional
 
 from osd_edge.data.progress import Progress, silent
+from osd_edge.exporters.methods.options import REFINE_NAMES
 from osd_edge.exporters.methods.osd_rd.distillation import distillation_loss, hidden_spread
 from osd_edge.exporters.methods.osd_rd.student import LatentLinear, Student
 from osd_edge.exporters.methods.stored.integers import approximate_bits
@@ -43,11 +44,12 @@ class Refinement:
     codes: bool
 
 
-REFINEMENTS = {
-    "none": Refinement(0, codes=False),
-    "scales": Refinement(160, codes=False),
-    "codes": Refinement(640, codes=True),
-}
+_USUAL = (
+    Refinement(0, codes=False),
+    Refinement(160, codes=False),
+    Refinement(640, codes=True),
+)
+REFINEMENTS = dict(zip(REFINE_NAMES, _USUAL, strict=True))
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import Protocol
 import torch
 
 from osd_edge.exporters.methods.factorize import site_delta
+from osd_edge.exporters.methods.osd_rd.finished_work import FinishedWork
 from osd_edge.exporters.methods.osd_rd.statistics import Statistics
 from osd_edge.exporters.methods.osd_rd.whitening import Columns, whitened_svd
-from osd_edge.exporters.methods.osd_rd.work_folder import WorkFolder
 from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.checkpoint import Checkpoint
@@ -35,14 +35,14 @@ class _Job:
     tuned: Checkpoint
     name: str
     statistics: LayerStatistics
-    work: WorkFolder | None
+    work: FinishedWork | None
     threads: int
 
 
 def statistics_of(
     names: Sequence[str],
     collect: Callable[[], Mapping[str, Statistics]],
-    work: WorkFolder | None = None,
+    work: FinishedWork | None = None,
 ) -> dict[str, LayerStatistics]:
     """Statistics by layer name; `collect` gives them where `work` does not hold them all."""
     if work is not None:
@@ -59,7 +59,7 @@ def statistics_of(
 
 
 def columns_of(
-    source: Source, statistics: Mapping[str, LayerStatistics], work: WorkFolder | None = None
+    source: Source, statistics: Mapping[str, LayerStatistics], work: FinishedWork | None = None
 ) -> dict[str, Columns]:
     """Whitened columns of the deltas of the layers in `statistics`, by name."""
     models, executor, threads = source.models, source.executor, torch.get_num_threads()

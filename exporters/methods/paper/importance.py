@@ -14,7 +14,6 @@ almost no gradient left, and the scores were worse than plain magnitudes (docs/m
 from collections.abc import Callable, Mapping
 
 import torch
-from torch.nn import functional
 
 from osd_edge.data.progress import Progress, silent
 from osd_edge.exporters.methods.factorize import Factors
@@ -48,9 +47,7 @@ def importance_scores(
         }
         with model.gradients_to(takers):
             for batch in progress(calibration.batches, "Importance"):
-                assert batch.labels is not None
-                logits = module(**batch.tokens).logits
-                loss = functional.cross_entropy(logits, batch.labels, reduction="sum")
+                loss = calibration.loss(batch, module(**batch.tokens).logits)
                 torch.autograd.backward(loss)
     return {
         name: (factors[name].u.abs() * u, factors[name].v.abs() * v)

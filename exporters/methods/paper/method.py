@@ -27,7 +27,7 @@ from osd_edge.exporters.methods.paper.budget_search import (
 )
 from osd_edge.exporters.methods.paper.shared import PaperSource
 from osd_edge.exporters.methods.paper.sparsify import magnitude_scores
-from osd_edge.exporters.methods.report import TaskReport
+from osd_edge.exporters.methods.report import TaskReport, report_of
 from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.methods.stored.head import stored_head
 from osd_edge.exporters.scoring.score import Score
@@ -63,7 +63,6 @@ class Export:
 class PaperMethod(Method):
     """The steps that the three methods share; each says which columns it needs and keeps."""
 
-    name: str
     has_extra = True  # a relaxed rank k = r + c
 
     def make(self, source: Source, task: str, options: TaskOptions, progress: Progress) -> Made:
@@ -73,7 +72,7 @@ class PaperMethod(Method):
         export = Export(paper, options, self._empty(source, task, options), progress)
         factors = paper.factors(self.columns(export), progress)
         problem = Problem(
-            self.name,
+            options.method,
             options.limit,
             export.values,
             factors,
@@ -121,7 +120,7 @@ class PaperMethod(Method):
             values=options.values or "fp32",
             sites=(),
             head=stored_head(models.tuned, models.head, head),
-            method={"name": self.name} | ({"budget": str(budget)} if budget.rank else {}),
+            method={"name": options.method} | ({"budget": str(budget)} if budget.rank else {}),
         )
 
     def _complete(
@@ -147,7 +146,6 @@ class PaperMethod(Method):
 class TruncSvd(PaperMethod):
     """Leading columns, dense."""
 
-    name = "truncsvd"
     has_extra = False
 
     def columns(self, export: Export) -> dict[str, int]:
@@ -170,8 +168,6 @@ class TruncSvd(PaperMethod):
 class MagTruncSvd(PaperMethod):
     """k = r + c columns, and of both factors the elements of largest magnitude."""
 
-    name = "magtruncsvd"
-
     def columns(self, export: Export) -> dict[str, int]:
         """k of each layer, for the largest c that is tried."""
         options, layers = export.options, export.paper.source.layers
@@ -190,7 +186,9 @@ class MagTruncSvd(PaperMethod):
         if extra is not None:
             return search_sparse(problem, extra, export.progress), extra
         candidates = []
-        for extra in export.progress(selection.EXTRA_RANKS, f"Choosing c for {self.name}"):
+        for extra in export.progress(
+            selection.EXTRA_RANKS, f"Choosing c for {export.options.method}"
+        ):
             sites = search_sparse(problem, extra)
             score = export.score(sites, silent)
             assert score is not None
@@ -205,8 +203,6 @@ class MagTruncSvd(PaperMethod):
 
 class Osd(MagTruncSvd):
     """k = r + c columns, and the elements that matter most to the loss on labelled rows."""
-
-    name = "osd"
 
     def check(self, options: TaskOptions) -> None:
         """Refuse (DataError `data.labels-needed`) an export without calibration rows."""
@@ -240,31 +236,20 @@ def labels_needed() -> DataError:
 
 
 def _report(export: Export, bundle: Bundle, extra: int | None, score: Score | None) -> TaskReport:
-    calibrated, budget = export.paper.calibrated, export.options.limit
-    size = len(write_bundle(bundle))
-    head_size = len(write_bundle(replace(bundle, sites=())))
+    paper, budget = export.paper, export.options.limit
     allowed = None
     if budget.rank is not None:
-        layers = export.paper.source.layers
-        allowed = sum(layer_bits(budget.rank, layer.n, layer.d) for layer in layers)
-    return TaskReport(
-        path="",
-        task=bundle.task,
-        method=bundle.method["name"],
-        budget=str(budget),
-        values=bundle.values,
+        allowed = sum(layer_bits(budget.rank, layer.n, layer.d) for layer in paper.source.layers)
+    return report_of(
+        paper.source,
+        export.options,
+        bundle,
+        paper.calibrated,
+        score,
+        calibration_examples=paper.calibrated.calibration.examples if paper.calibrated else 0,
         extra_rank=extra,
-        size=size,
-        head_size=head_size,
-        delta_size=size - head_size,
         paper_bits=bundle.method["paper_bits"],
         paper_bits_allowed=allowed,
-        sites=len(bundle.sites),
-        calibration_examples=calibrated.calibration.examples if calibrated else 0,
-        labelled=bool(calibrated and calibrated.calibration.labelled),
-        fine_tuned=calibrated.fine_tuned if calibrated else None,
-        linear_only=calibrated.linear_only if calibrated else None,
-        compressed=score,
     )
 
 

@@ -37,10 +37,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Site:
-    """A linear layer of the backbone, `n` outputs and `d` inputs.
+    """A linear layer of the backbone that may carry a delta.
 
-    `u` and `v` name the graph inputs for its factors, `[t, k, n]` and `[t, d, k]` (t = 1 or the
-    batch); both are None where this package has no branch for it.
+    Attributes:
+        name: The layer's module path.
+        n: Outputs.
+        d: Inputs.
+        u: Name of the graph input for its factor `[t, k, n]` (t = 1 or the batch), or None where
+            this package has no branch for the layer.
+        v: Name of the graph input for its factor `[t, d, k]`, or None likewise.
+
+    >>> from pathlib import Path
+    >>> from osd_edge import read_manifest
+    >>> site = read_manifest(Path("base")).sites[0]
+    >>> site.n, site.d
+    (32, 32)
     """
 
     name: str
@@ -52,7 +63,16 @@ class Site:
 
 @dataclass(frozen=True)
 class TextSettings:
-    """The settings of a tokenizer: the longest sequence, in tokens, and the padding token's id."""
+    """The settings of a tokenizer.
+
+    Attributes:
+        max_length: The longest sequence, in tokens.
+        pad_id: The padding token's id.
+
+    >>> from osd_edge import TextSettings
+    >>> TextSettings(max_length=512, pad_id=0).max_length
+    512
+    """
 
     max_length: int
     pad_id: int
@@ -60,7 +80,20 @@ class TextSettings:
 
 @dataclass(frozen=True)
 class ImageSettings:
-    """The settings of pictures: a pixel value is (value · `scale` − `mean`) / `std`, by channel."""
+    """The settings of pictures: a pixel value is (value · `scale` − `mean`) / `std`, by channel.
+
+    Attributes:
+        height: Rows of pixels.
+        width: Pixels of a row.
+        channels: 3 for colours, 1 for grey.
+        scale: What a picture's values, 0 to 255, are multiplied with.
+        mean: By channel, what is taken off.
+        std: By channel, what the rest is divided by.
+
+    >>> from osd_edge import ImageSettings
+    >>> ImageSettings(224, 224, 3, 1 / 255, (0.5,) * 3, (0.5,) * 3).channels
+    3
+    """
 
     height: int
     width: int

@@ -81,10 +81,10 @@ function json<T>(name: string): T {
 }
 
 test("a package that takes factors in fp16 gives Python's logits", async () => {
-  const { cases } = json<{ cases: Case[] }>("halves.json");
+  const { cases } = json<{ cases: Case[] }>("fp16.json");
   const tasks = Object.keys(cases[0]!.logits);
   const bundles = Object.fromEntries(tasks.map((task) => [task, `/base-${task}.osd.safetensors`]));
-  const most = await difference("/halves", bundles, cases);
+  const most = await difference("/fp16", bundles, cases);
   assert.ok(most <= TOLERANCE, `${most}`);
 });
 

@@ -9,7 +9,15 @@ import type { Bundle, LayerFacts, Part } from "./bundle.js";
 import { CodedPart } from "./coded-part.js";
 import { checkDigest, DIGEST, DIGEST_KEY, readHeader, readTensors } from "./container.js";
 import { bundleError, reasonOf, shown } from "./errors.js";
-import { type Activation, ACTIVATIONS, type Head, KINDS, POOLINGS } from "./heads.js";
+import {
+  type Activation,
+  ACTIVATIONS,
+  type Head,
+  type Kind,
+  KINDS,
+  POOLINGS,
+  type TaskKind,
+} from "./heads.js";
 import { isList, isOneOf, isString, isWithin, type Json, parseJson, valuesOf } from "./json.js";
 import { plainPart, take } from "./plain-part.js";
 
@@ -23,7 +31,7 @@ const REQUIRED_KEYS = [
 ];
 const IGNORABLE = "info."; // keys and tensors so named may be unknown; any other must be understood
 const MAX_LAYERS = 16;
-const isKind = isOneOf(KINDS);
+const isKind = isOneOf(Object.keys(KINDS) as Kind[]);
 const isPooling = isOneOf(POOLINGS);
 const isActivation = isOneOf(Object.keys(ACTIVATIONS) as Activation[]);
 const isRank = isWithin(0, Infinity);
@@ -135,12 +143,10 @@ function parseHead(
   if (!isKind(kind) || !isPooling(pooling)) {
     throw bundleError("head-kind", `unknown: ${shown(kind, 40)} or ${shown(pooling, 40)}`);
   }
-  const embeds = kind === "embedding";
-  const normalizes = embeds ? typeof normalize === "boolean" : normalize === undefined;
-  const judgesTokens = kind === "token-labels" || kind === "spans";
-  if (!normalizes || judgesTokens !== (pooling === "none")) throw problem;
-  const least = embeds ? 0 : 1;
-  if (!isList(layers) || layers.length < least || layers.length > MAX_LAYERS) throw problem;
+  const { perToken, vector, labels: fixed = labels }: TaskKind = KINDS[kind];
+  const normalizes = vector ? typeof normalize === "boolean" : normalize === undefined;
+  if (!normalizes || !perToken === (pooling === "none")) throw problem;
+  if (!isList(layers) || layers.length > MAX_LAYERS || (!vector && !layers.length)) throw problem;
   const read = layers.map((layer, i) => {
     const facts = layerFacts(i, layer);
     add(i, facts);
@@ -149,8 +155,8 @@ function parseHead(
   if (read.some(({ d }, i) => i > 0 && d !== (read[i - 1] as LayerFacts).n)) {
     throw bundleError("head", "its layers do not fit each other");
   }
-  const outputs = embeds ? 0 : (read.at(-1) as LayerFacts).n;
-  if (outputs !== labels.length || (kind === "spans" && labels.join() !== "start,end")) {
+  const outputs = vector ? 0 : (read.at(-1) as LayerFacts).n;
+  if (outputs !== labels.length || labels.join() !== fixed.join()) {
     throw bundleError("labels", `${labels.length} labels for ${kind} of ${outputs} outputs`);
   }
   return { kind, pooling, layers: read, normalize: normalize === true };

@@ -19,6 +19,13 @@ export interface Answer {
   readonly scores: Readonly<Record<string, number>>;
 }
 
+/** The kinds that have a score for each label, and how it comes of the logits: null as it is. */
+const SCORES: { readonly [kind in Kind]?: typeof sigmoid | null } = {
+  labels: softmax,
+  "multi-label": sigmoid,
+  regression: null,
+};
+
 /** The labels whose score is `least` or more: what applies in a multi-label task. */
 export function chosen(answer: Answer, least = 0.5): string[] {
   return Object.keys(answer.scores).filter((label) => (answer.scores[label] as number) >= least);
@@ -63,7 +70,7 @@ async function classified(
   inputs: () => RunInputs,
 ): Promise<Answer[]> {
   const given = inputs();
-  const task = taskOfKind(session, options.task, "classify", "labels", "multi-label", "regression");
+  const task = taskOfKind(session, options.task, "classify", ...(Object.keys(SCORES) as Kind[]));
   const { logits } = await session.run(given, { task });
   const width = task.labels.length;
   return Array.from({ length: given.dims[0] }, (_, i) =>
@@ -76,8 +83,7 @@ async function classified(
 }
 
 function answerOf(kind: Kind, labels: readonly string[], logits: Float32Array): Answer {
-  const scored = { "multi-label": sigmoid, labels: softmax } as Partial<Record<Kind, typeof sigmoid>>;
-  const scores = scored[kind]?.(logits) ?? logits;
+  const scores = SCORES[kind]?.(logits) ?? logits;
   const best = scores.indexOf(Math.max(...scores));
   return {
     label: labels[best] as string,

@@ -7,19 +7,33 @@ export const ACTIVATIONS = {
   gelu,
   "gelu-norm": gelu, // and then made to have mean 0 and variance 1
 };
-export const KINDS = [
-  "labels",
-  "multi-label",
-  "regression",
-  "token-labels",
-  "spans",
-  "embedding",
-] as const;
 const NORM_EPSILON = 1e-5;
 
 export type Pooling = (typeof POOLINGS)[number];
 export type Activation = keyof typeof ACTIVATIONS;
-export type Kind = (typeof KINDS)[number];
+export type Kind = keyof typeof KINDS;
+
+/**
+ * The facts that the format states of a kind of task; `osd_edge/formats/kinds.py` has the same.
+ *
+ * With `perToken` every token has logits of its own, and the pooling is `none`. A kind that gives a
+ * `vector` has no labels, may do without layers, and says whether the vector is normalised.
+ * `labels` are those of every task of the kind.
+ */
+export interface TaskKind {
+  readonly perToken?: boolean;
+  readonly vector?: boolean;
+  readonly labels?: readonly string[];
+}
+
+export const KINDS = {
+  labels: {}, // one of them
+  "multi-label": {}, // any of them
+  regression: {}, // numbers
+  "token-labels": { perToken: true }, // one for each token
+  spans: { perToken: true, labels: ["start", "end"] }, // of an answer in a context
+  embedding: { vector: true },
+} satisfies Record<string, TaskKind>;
 
 /** y = activation(W x + b): W is `weight` `[n, d]`, or Uᵀ V of `u` `[k, n]` and `v` `[k, d]`. */
 export interface HeadLayer {

@@ -2,7 +2,7 @@
 
 import type { OnnxValue, Tensor, TensorConstructor } from "onnxruntime-web";
 import type { Bundle } from "./bundle.js";
-import { halved } from "./halves.js";
+import { fp16Factors } from "./fp16.js";
 import type { Head } from "./heads.js";
 import type { BaseManifest, Site } from "./manifest.js";
 
@@ -24,7 +24,7 @@ export interface Tensors {
   readonly Tensor: TensorConstructor;
 }
 
-/** Floats, or halves as their bits. */
+/** Floats, or those of fp16 as their bits. */
 type Values = Float32Array | Uint16Array;
 
 /**
@@ -46,7 +46,7 @@ export function decodeTask(
     const decoded = factors[i] as (typeof factors)[number];
     const [u, v] =
       manifest.factors === "fp16"
-        ? halved(name, k, decoded.u, decoded.v)
+        ? fp16Factors(name, k, decoded.u, decoded.v)
         : [decoded.u, decoded.v];
     feeds[site.u as string] = tensor(ort, u, 1, k, n);
     feeds[site.v as string] = tensor(ort, transposed(v, k, d), 1, d, k);

@@ -23,7 +23,7 @@ export function elements(tensor: Tensor): InstanceType<(typeof ARRAYS)[Dtype]> {
 /** The elements of an F32, F16 or I8 tensor as numbers; the infinity of F16 as NaN. */
 export function numbers(tensor: Tensor): Float32Array | Int8Array {
   const values = elements(tensor) as Float32Array | Int8Array;
-  return tensor.dtype === "F16" ? Float32Array.from(values, halfValue) : values;
+  return tensor.dtype === "F16" ? Float32Array.from(values, fp16Value) : values;
 }
 
 /** All of `numbers` together; 0 of none. */
@@ -49,8 +49,8 @@ export function scaled(values: ArrayLike<number>, scale: Float32Array): Float32A
   return result;
 }
 
-/** A half-precision number from its bits, subnormals included. */
-function halfValue(bits: number): number {
+/** A number in fp16 from its bits, subnormals included. */
+function fp16Value(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >> 10) & 0x1f;
   const fraction = bits & 0x3ff;

@@ -19,7 +19,7 @@ import {
   type Tag,
   tag,
 } from "../src/core.js";
-import { halved } from "../src/halves.js";
+import { fp16Factors } from "../src/fp16.js";
 import { EdgeSession } from "../src/node.js";
 import { textEncoder } from "../src/text.js";
 import { FIXTURES, fixture, TASKS } from "./fixtures.js";
@@ -42,7 +42,7 @@ interface Expected {
   readonly embed: number[][];
 }
 
-interface Halves {
+interface Fp16 {
   readonly cases: {
     readonly text: string;
     readonly first_hidden: number[];
@@ -185,8 +185,8 @@ for (const [name, opened] of [
   ["onnxruntime-web", openInWeb],
 ] as const) {
   test(`${name}: a package that takes factors in fp16 gives Python's logits`, async () => {
-    const { cases, feeds_sha256 } = json<Halves>("halves.json");
-    const session = await opened("halves");
+    const { cases, feeds_sha256 } = json<Fp16>("fp16.json");
+    const session = await opened("fp16");
     for (const task of TASKS) await session.load(fixture(`base-${task}.osd.safetensors`));
     for (const { text, first_hidden, logits } of cases) {
       const inputs = session.encoder!.encode([text]);
@@ -205,19 +205,19 @@ for (const [name, opened] of [
   });
 }
 
-test("factors that no half holds are refused, however they are shared out", async () => {
+test("factors beyond fp16 are refused, however they are shared out", async () => {
   const one = Float32Array.of(1);
   for (const [u, v] of [
     [Float32Array.of(1e30), one],
     [one, Float32Array.of(-1e30)],
   ] as const) {
-    assert.equal(await code(() => halved("task", 1, u, v)), "task.range");
+    assert.equal(await code(() => fp16Factors("task", 1, u, v)), "task.range");
   }
-  const [u, v] = halved("task", 1, Float32Array.of(2 ** -16, 2 ** -20), Float32Array.of(2 ** 16));
+  const [u, v] = fp16Factors("task", 1, Float32Array.of(2 ** -16, 2 ** -20), Float32Array.of(2 ** 16));
   assert.deepEqual([...u, ...v], [0x3c00, 0x2c00, 0x3c00]);
 });
 
-test("a decoded task takes half the memory where factors are halves", async () => {
+test("a decoded task takes half the memory where factors are fp16", async () => {
   const bytes = async (base: string): Promise<number> => {
     const session = await open(base);
     await session.load(fixture("base-first.osd.safetensors"));
@@ -226,7 +226,7 @@ test("a decoded task takes half the memory where factors are halves", async () =
     const sizes = Object.values(feeds).map((value) => (value as { data: Uint8Array }).data.byteLength);
     return sizes.reduce((a, b) => a + b);
   };
-  assert.equal(2 * (await bytes("halves")), await bytes("base"));
+  assert.equal(2 * (await bytes("fp16")), await bytes("base"));
 });
 
 test("pictures, with alpha or without, get Python's answers", async () => {

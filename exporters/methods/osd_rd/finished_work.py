@@ -1,35 +1,30 @@
-"""A folder of finished work, kept beside an export's output until that is written.
+"""Finished work of osd-rd in a folder: a large model's statistics and columns, layer by layer.
 
-An export that was broken off takes up from there. The files are also where a large model's
-statistics and metrics wait until they are needed, which together may be more than fits in memory.
+An export that was broken off takes them up. They also wait there until they are needed, since
+together they may be more than fits in memory.
 
 Every file is a safetensors file with the sha256 of what it holds and the key of what it was
-computed from: one that is damaged or of another export is computed again. A folder is one export's
-at a time: a lock that ends with its process says so.
+computed from: one that is damaged or of another export is computed again.
 """
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from osd_edge.data.files import make_folder, output_error
+from osd_edge.data.files import output_error
 from osd_edge.errors import Code, OutputError
 from osd_edge.exporters.methods.osd_rd.feedback import Metric, Part
 from osd_edge.exporters.methods.osd_rd.moments import Moment, Sketch
 from osd_edge.exporters.methods.osd_rd.statistics import Statistics
 from osd_edge.exporters.methods.osd_rd.whitening import Columns, LayerMetric
 
-_MARK = "osd-edge-work"  # a file that says that the folder is ours to empty
-_LOCK = "lock"
 Tensors = dict[str, torch.Tensor]
 
 
@@ -63,54 +58,13 @@ class StoredMetric:
         return Metric(tuple(map(Part, orders, uppers)), self.mean)
 
 
-class WorkFolder:
-    """The folder `path`, for the export that `key` describes: equal keys give equal files."""
+class FinishedWork:
+    """Files in `folder` of the export that `key` describes: equal keys give equal files."""
 
-    def __init__(self, path: Path) -> None:
-        """Make the folder, or go on in it.
-
-        Raises OutputError: `output.exists` where it is not one of ours, `output.busy` where
-        another export is at work in it.
-        """
-        self.path, self.key = path, ""
+    def __init__(self, folder: Path, key: str) -> None:
+        """Read nothing yet."""
+        self._folder, self._key = folder, key
         self._verified: set[Path] = set()
-        self._lock: FileLock | None = FileLock(path / _LOCK, timeout=0)
-        try:
-            others = any(p.name != _LOCK for p in path.iterdir()) if path.exists() else False
-            if others and not (path / _MARK).is_file():
-                raise OutputError(
-                    Code.OUTPUT_EXISTS, f"{path} is there, and not of a broken-off export"
-                )
-            while True:
-                make_folder(path)
-                (path / _MARK).touch()
-                self._lock.acquire()
-                if (path / _MARK).is_file():
-                    return
-                self._lock.release()  # its last export has just deleted it
-        except Timeout:
-            raise OutputError(
-                Code.OUTPUT_BUSY,
-                f"another export is at work in {path}: wait for it, or name another file",
-            ) from None
-        except OSError as error:
-            raise output_error(path, error) from error
-
-    def __getstate__(self) -> dict[str, Any]:
-        """A worker's process writes for the export, whose own the lock is."""
-        return self.__dict__ | {"_lock": None}
-
-    def release(self) -> None:
-        """Let another export go on in the folder."""
-        if self._lock is not None:
-            self._lock.release()
-
-    def remove(self) -> None:
-        """Delete the folder: its output is written, or will never be."""
-        for file in self.path.glob("*.safetensors"):
-            file.unlink(missing_ok=True)
-        shutil.rmtree(self.path, ignore_errors=True)  # the mark goes when nothing else is there
-        self.release()
 
     def statistics(self, name: str) -> StoredStatistics | None:
         """The statistics of the layer `name`, where they are finished."""
@@ -136,7 +90,7 @@ class WorkFolder:
         return self._columns(path) if self._holds(path) else None
 
     def put_columns(self, name: str, columns: Columns) -> Columns:
-        """Keep the columns of the layer `name`; gives them with metrics that stay in the file."""
+        """Keep the columns of the layer `name`; their metrics then stay in the file."""
         path = self._path("columns", name)
         tensors = {"u": columns.u, "v": columns.v, "singular": columns.singular}
         facts: dict[str, Any] = {"weight": columns.weight, "parts": {}, "means": {}}
@@ -161,7 +115,7 @@ class WorkFolder:
         return Columns(u, v, singular, facts["weight"], metric("u"), metric("v"))
 
     def _path(self, kind: str, name: str) -> Path:
-        return self.path / f"{kind}-{name}.safetensors"
+        return self._folder / f"{kind}-{name}.safetensors"
 
     def _holds(self, path: Path) -> bool:
         """Says whether the file is there and is what was written to it, for this key."""
@@ -173,7 +127,7 @@ class WorkFolder:
             tensors, facts = _read(path)
         except (OSError, SafetensorError, ValueError, KeyError, TypeError):
             return False
-        if metadata.get("key") != self.key or metadata.get("sha256") != _digest(tensors, facts):
+        if metadata.get("key") != self._key or metadata.get("sha256") != _digest(tensors, facts):
             return False
         self._verified.add(path)
         return True
@@ -181,7 +135,7 @@ class WorkFolder:
     def _write(self, path: Path, tensors: Tensors, facts: Mapping[str, Any]) -> None:
         whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
         metadata = {
-            "key": self.key,
+            "key": self._key,
             "sha256": _digest(whole, facts),
             "facts": json.dumps(facts),
         }

@@ -1,34 +1,37 @@
-/** Factors in half precision (IEEE 754 binary16), as their bits: for packages that take them so. */
+/** Factors in fp16 (IEEE 754 binary16), as their bits: for packages that take them so. */
 
 import { taskError } from "./errors.js";
 
 /**
- * U and V as halves; each column's u and v first made of like size.
+ * U and V in fp16; each column's u and v first made of like size.
  *
- * A column's u is often some 10⁻⁴ and its v some hundreds, both near an end of what a half can
- * tell apart. A power of two moves from one to the other, which loses nothing. `u` is `[k, n]`
+ * A column's u is often some 10⁻⁴ and its v some hundreds, both near an end of what fp16
+ * can tell apart. A power of two moves from one to the other, which loses nothing. `u` is `[k, n]`
  * and `v` is `[k, d]`. Throws TaskError `task.range` where factors of task `name` are too large.
  */
-export function halved(
+export function fp16Factors(
   name: string,
   k: number,
   u: Float32Array,
   v: Float32Array,
 ): [Uint16Array, Uint16Array] {
-  const halves = [new Uint16Array(u.length), new Uint16Array(v.length)] as const;
+  const rounded: [Uint16Array, Uint16Array] = [
+    new Uint16Array(u.length),
+    new Uint16Array(v.length),
+  ];
   for (let column = 0; column < k; column++) {
     const part = <T extends Float32Array | Uint16Array>(factor: T): T => {
       const width = factor.length / k;
       return factor.subarray(column * width, (column + 1) * width) as T;
     };
     const shift = Math.floor((exponent(part(v)) - exponent(part(u))) / 2);
-    part(halves[0]).set(part(u).map((x) => half(x * 2 ** shift)));
-    part(halves[1]).set(part(v).map((x) => half(x * 2 ** -shift)));
+    part(rounded[0]).set(part(u).map((x) => fp16Bits(x * 2 ** shift)));
+    part(rounded[1]).set(part(v).map((x) => fp16Bits(x * 2 ** -shift)));
   }
-  if (halves.some((factor) => factor.some((bits) => (bits & 0x7fff) >= INFINITY))) {
+  if (rounded.some((factor) => factor.some((bits) => (bits & 0x7fff) >= INFINITY))) {
     throw taskError("range", `${name} has factors beyond fp16: use a base with fp32 factors`);
   }
-  return [...halves];
+  return rounded;
 }
 
 const INFINITY = 0x7c00;
@@ -39,8 +42,8 @@ function exponent(values: Float32Array): number {
   return Math.floor(Math.log2(largest || 0.5));
 }
 
-/** The bits of the nearest half, ties to even; infinity beyond the largest. */
-function half(x: number): number {
+/** The bits of the nearest number in fp16, ties to even; infinity beyond the largest. */
+function fp16Bits(x: number): number {
   const size = Math.abs(x);
   // Below 2⁻¹⁴ numbers are as far apart as those above it: subnormals.
   const e = Math.max(Math.floor(Math.log2(size)), -14);

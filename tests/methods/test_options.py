@@ -1,0 +1,86 @@
+"""Options of an export: refused when they are made, frozen, and the same in another process."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from osd_edge.data.examples import Example
+from osd_edge.errors import OsdEdgeError
+from osd_edge.exporters import HeadOptions, TaskExporter, TaskOptions
+from osd_edge.exporters.methods.registry import METHODS, compared, exported
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({"method": "zstd"}, "input.method"),
+        ({"budget": "junk"}, "budget.malformed"),
+        ({"keep": 1.5}, "budget.malformed"),
+        ({"keep": 0.9, "budget": "16KiB"}, "input.options"),
+        ({"kind": "haiku"}, "input.kind"),
+        ({"refine": "all"}, "input.refine"),
+        ({"method": "osd", "values": "bf16"}, "input.values"),
+        ({"method": "osd", "extra_rank": -1}, "input.extra-rank"),
+        ({"base_weights": "int2"}, "input.weights"),
+        ({"seed": -1}, "input.number"),
+        ({"name": "a/b"}, "input.task-name"),
+    ],
+)
+def test_a_value_that_is_none_is_refused(given: dict[str, Any], code: str) -> None:
+    with pytest.raises(OsdEdgeError) as refusal:
+        TaskOptions(base="base", tuned="tuned", **given)
+    assert refusal.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "flag"),
+    [
+        ("osd-rd", {"values": "int8"}, "--values"),
+        ("osd-rd", {"head": HeadOptions()}, "--head-values or --head-rank"),
+        ("truncsvd", {"extra_rank": 2}, "--extra-rank"),
+        ("truncsvd", {"keep": 0.9}, "--keep"),
+        ("head", {"budget": "16KiB"}, "--budget"),
+        ("head", {"sites": ["*.attention.*"]}, "--sites"),
+        ("osd", {"base_weights": "int8"}, "--base-weights"),
+    ],
+)
+def test_an_option_of_another_method_is_refused_by_its_flag(
+    method: str, given: dict[str, Any], flag: str
+) -> None:
+    with pytest.raises(OsdEdgeError) as refusal:
+        TaskOptions(base="base", tuned="tuned", method=method, **given)
+    assert refusal.value.code == "input.options"
+    assert str(refusal.value).startswith(f"--method {method} does not take {flag}")
+
+
+def test_options_are_the_same_in_another_process() -> None:
+    rows = [Example("a cat", None)]
+    options = TaskOptions(base="b", tuned="t", calibration=rows, labels=["x"], sites=["*.0.*"])
+    rows.append(Example("a dog", None))
+    assert options.calibration == (Example("a cat", None),)
+    assert pickle.loads(pickle.dumps(options)) == options
+
+
+def test_values_of_a_head_are_checked() -> None:
+    with pytest.raises(OsdEdgeError) as refusal:
+        HeadOptions(values="bf16")
+    assert refusal.value.code == "input.values"
+
+
+def test_a_method_refuses_what_it_cannot_meet_however_it_is_called(
+    tiny_models: Path, tmp_path: Path
+) -> None:
+    exporter = TaskExporter(tiny_models / "base", tiny_models / "first")
+    for given in ({"method": "head"}, {"keep": 0.9}, {"refine": "codes"}):
+        with pytest.raises(OsdEdgeError) as refusal:
+            exporter.export(tmp_path / "t.osd.safetensors", **given)
+        assert refusal.value.code == "data.calibration-needed"
+    assert not any(tmp_path.iterdir())
+
+
+def test_comparisons_know_our_methods_first_and_each_of_them() -> None:
+    assert list(compared())[:4] == ["osd-rd", "osd-rd-none", "osd-rd-codes", "head"]
+    assert set(exported()) <= set(METHODS)
+    assert {entry.name for entry, _ in compared().values()} == set(METHODS)
