@@ -43,14 +43,8 @@ if TYPE_CHECKING:
     from osd_edge.formats.bundle.reader import read_bundle, read_bundle_file
     from osd_edge.formats.bundle.writer import write_bundle
     from osd_edge.formats.package.fits import check_fits
-    from osd_edge.formats.package.manifest import (
-        BaseManifest,
-        ImageSettings,
-        Site,
-        TextSettings,
-        check_digests,
-        read_manifest,
-    )
+    from osd_edge.formats.package.manifest import BaseManifest, ImageSettings, Site, TextSettings
+    from osd_edge.formats.package.manifest_reader import check_digests, read_manifest
 
 __version__ = "0.1.0"
 
@@ -107,12 +101,12 @@ if not TYPE_CHECKING:  # else type checkers would take any name for one of this 
         "Progress": "data.progress",
         "ReportError": "errors",
         "TaskError": "errors",
-        "check_digests": "formats.package.manifest",
+        "check_digests": "formats.package.manifest_reader",
         "check_fits": "formats.package.fits",
         "read_bundle": "formats.bundle.reader",
         "read_bundle_file": "formats.bundle.reader",
         "read_examples": "data.examples",
-        "read_manifest": "formats.package.manifest",
+        "read_manifest": "formats.package.manifest_reader",
         "silent": "data.progress",
         "write_bundle": "formats.bundle.writer",
         "write_tsv": "data.examples",

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from osd_edge.errors import Code, InputError, shown
 from osd_edge.formats.heads import Floats
-from osd_edge.formats.package.manifest import MODEL, BaseManifest, read_manifest
+from osd_edge.formats.package.manifest import MODEL, BaseManifest
+from osd_edge.formats.package.manifest_reader import read_manifest
 from osd_edge.runtime.graph import Memory, check_graph, check_results, open_graph
 from osd_edge.runtime.inputs import base_inputs
 

@@ -22,12 +22,8 @@ from osd_edge.errors import BundleError, OsdEdgeError, shown
 from osd_edge.formats.bundle.reader import read_bundle, read_bundle_file
 from osd_edge.formats.heads import apply_head
 from osd_edge.formats.package.fits import check_fits
-from osd_edge.formats.package.manifest import (
-    PLAIN_MODEL,
-    BaseManifest,
-    check_digests,
-    parse_manifest,
-)
+from osd_edge.formats.package.manifest import PLAIN_MODEL, BaseManifest
+from osd_edge.formats.package.manifest_reader import check_digests, parse_manifest
 from osd_edge.runtime import EdgeSession
 from osd_edge.runtime.graph import open_graph
 

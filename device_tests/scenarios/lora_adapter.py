@@ -28,7 +28,7 @@ from osd_edge.device_tests.scenarios.ort_adapters import (
     options_with,
     write_adapter,
 )
-from osd_edge.formats.package.manifest import read_manifest
+from osd_edge.formats.package.manifest_reader import read_manifest
 
 _LOADS = 20
 _SWAPS = 400

@@ -14,7 +14,8 @@ from osd_edge.device_tests.gauges.scratch import check_room, copy_to_disk, has_r
 from osd_edge.device_tests.job.sessions import inputs_of, open_plain, run_names, task_files
 from osd_edge.device_tests.job.sheet import Job, Sheet
 from osd_edge.errors import BaseError, Code
-from osd_edge.formats.package.manifest import PLAIN_MODEL, WEIGHTS, read_manifest
+from osd_edge.formats.package.manifest import PLAIN_MODEL, WEIGHTS
+from osd_edge.formats.package.manifest_reader import read_manifest
 
 
 def run(job: Job, sheet: Sheet) -> None:

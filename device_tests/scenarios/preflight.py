@@ -12,7 +12,7 @@ from osd_edge.device_tests.job.sheet import Job, Sheet
 from osd_edge.errors import shown
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.formats.package.fits import check_fits
-from osd_edge.formats.package.manifest import read_manifest
+from osd_edge.formats.package.manifest_reader import read_manifest
 from osd_edge.runtime.task import decode_task
 
 

@@ -12,7 +12,8 @@ from osd_edge.device_tests.gauges.samples import spread_of
 from osd_edge.device_tests.job.sessions import inputs_of, open_plain, run_names
 from osd_edge.device_tests.job.sheet import Job, Sheet
 from osd_edge.errors import BaseError, Code
-from osd_edge.formats.package.manifest import PLAIN_MODEL, read_manifest
+from osd_edge.formats.package.manifest import PLAIN_MODEL
+from osd_edge.formats.package.manifest_reader import read_manifest
 
 _MOST_REQUESTS = 30
 

@@ -23,7 +23,8 @@ from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.formats.heads import Floats, Head
 from osd_edge.formats.package.feeds import factor_feeds
 from osd_edge.formats.package.fits import check_fits
-from osd_edge.formats.package.manifest import BaseManifest, read_manifest
+from osd_edge.formats.package.manifest import BaseManifest
+from osd_edge.formats.package.manifest_reader import read_manifest
 
 SUFFIX = ".onnx_adapter"
 HEAD_FORMAT = 1

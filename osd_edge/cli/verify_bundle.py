@@ -19,7 +19,7 @@ def verify(file: Path, base: Path, as_json: bool) -> None:
     """
     from osd_edge.formats.bundle.reader import read_bundle_file
     from osd_edge.formats.package.fits import check_fits
-    from osd_edge.formats.package.manifest import check_digests, read_manifest
+    from osd_edge.formats.package.manifest_reader import check_digests, read_manifest
 
     manifest = read_manifest(base)
     bundle = read_bundle_file(file)

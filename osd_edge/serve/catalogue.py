@@ -15,15 +15,9 @@ from osd_edge.errors import Code, InputError
 from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.bundle.reader import read_bundle, read_bundle_bytes, refusals_of
 from osd_edge.formats.package.fits import check_fits
-from osd_edge.formats.package.manifest import (
-    MANIFEST,
-    TOKENIZER,
-    WEIGHTS,
-    BaseManifest,
-    check_digests,
-    read_manifest,
-)
+from osd_edge.formats.package.manifest import MANIFEST, TOKENIZER, WEIGHTS, BaseManifest
 from osd_edge.formats.package.manifest import MODEL as GRAPH
+from osd_edge.formats.package.manifest_reader import check_digests, read_manifest
 from osd_edge.serve.page import page_files
 from osd_edge.serve.served_file import ServedFile, served_file
 

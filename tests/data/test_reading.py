@@ -13,7 +13,8 @@ from osd_edge.data.bounded_read import read_bounded
 from osd_edge.errors import BaseError, BundleError
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.formats.coding import positions
-from osd_edge.formats.package.manifest import MANIFEST, read_manifest
+from osd_edge.formats.package.manifest import MANIFEST
+from osd_edge.formats.package.manifest_reader import read_manifest
 
 
 def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from osd_edge.formats.bundle.writer import write_bundle
 from osd_edge.formats.coding.rows import decode_rows
 from osd_edge.formats.coding.scales import snap_scales
 from osd_edge.formats.container import pack, read_header, read_tensors
-from osd_edge.formats.package.manifest import read_manifest
+from osd_edge.formats.package.manifest_reader import read_manifest
 from osd_edge.runtime import EdgeSession
 from osd_edge.runtime.task import decode_task
 from tests.support import tiny

@@ -11,7 +11,8 @@ from osd_edge.device_tests.scenarios.ort_adapters import feeds_of
 from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.formats.package.feeds import factor_feeds
-from osd_edge.formats.package.manifest import BaseManifest, read_manifest
+from osd_edge.formats.package.manifest import BaseManifest
+from osd_edge.formats.package.manifest_reader import read_manifest
 from osd_edge.runtime.task import decode_task
 
 BASE = Path(data_module).parent / "small-bert"

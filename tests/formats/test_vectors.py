@@ -17,7 +17,7 @@ from osd_edge.errors import BundleError
 from osd_edge.formats.bundle.reader import MAX_BUNDLE_BYTES, read_bundle, read_bundle_file
 from osd_edge.formats.heads import apply_head
 from osd_edge.formats.package.fits import check_fits
-from osd_edge.formats.package.manifest import parse_manifest
+from osd_edge.formats.package.manifest_reader import parse_manifest
 
 ROOT = Path(__file__).parents[2]
 VECTORS = ROOT / "vectors" / "v1"

@@ -29,7 +29,8 @@ from osd_edge.formats.bundle.model import CODED, Bundle, StoredHead
 from osd_edge.formats.bundle.reader import read_bundle, read_bundle_file
 from osd_edge.formats.bundle.writer import write_bundle
 from osd_edge.formats.coding.scales import snap_scales
-from osd_edge.formats.package.manifest import MANIFEST, MODEL, PLAIN_MODEL, WEIGHTS, read_manifest
+from osd_edge.formats.package.manifest import MANIFEST, MODEL, PLAIN_MODEL, WEIGHTS
+from osd_edge.formats.package.manifest_reader import read_manifest
 from osd_edge.runtime import EdgeSession
 from osd_edge.runtime.task import decode_task
 from tests.support import tiny

@@ -16,7 +16,7 @@ from osd_edge.formats.bundle.integers import IntegerLayer, IntegerMatrix, Intege
 from osd_edge.formats.bundle.model import CODED, Bundle, StoredHead
 from osd_edge.formats.bundle.writer import write_bundle
 from osd_edge.formats.coding.scales import snap_scales
-from osd_edge.formats.package.manifest import read_manifest
+from osd_edge.formats.package.manifest_reader import read_manifest
 
 pytestmark = pytest.mark.skipif(read_memory() is None, reason="memory cannot be read here")
 

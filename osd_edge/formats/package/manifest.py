@@ -1,22 +1,13 @@
-"""The manifest of a base package: the facts that a device needs of the base, and checks of it.
+"""The manifest of a base package: the facts that a device needs of the base.
 
 A base package is a folder with `manifest.json`, `model.onnx`, `model.onnx.data` and, for text,
 `tokenizer.json`. `docs/base-package.md` describes every field.
 """
 
-import hashlib
 import json
-import re
-import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, TypeVar
-
-from osd_edge.data.bounded_read import read_bounded
-from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import BaseError, Code
-from osd_edge.formats.container import parse_json
+from typing import Any
 
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
@@ -28,11 +19,7 @@ TOKENIZER = "tokenizer.json"
 FORMAT_VERSION = 1
 TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 PIXELS = "pixel_values"  # the one input of a base that takes pictures
-_MAX_MANIFEST_BYTES = 1 << 24
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # never a path
 FACTOR_TYPES = ("fp32", "fp16")  # in which a package's graph takes factors
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -149,206 +136,3 @@ class BaseManifest:
     def to_json(self) -> str:
         """Gives the text of `manifest.json`."""
         return json.dumps({"format": FORMAT_VERSION} | asdict(self), indent=1) + "\n"
-
-
-def read_manifest(folder: Path) -> BaseManifest:
-    """Reads the manifest of the base package in `folder`; its files must be there, of right size.
-
-    Args:
-        folder: The package: `manifest.json`, the graph, its weights and, for text, the tokenizer.
-
-    Returns:
-        The manifest, every field of the right type and range. Digests are not checked, since that
-        reads all weights: see `check_digests`.
-
-    Raises:
-        BaseError: `base.missing` for no package, `base.manifest` for a malformed manifest,
-            `base.version` for one of another format, `base.file` for a file that is missing or
-            has another size.
-
-    >>> from pathlib import Path
-    >>> from osd_edge import read_manifest
-    >>> read_manifest(Path("base")).inputs
-    ('input_ids', 'attention_mask', 'token_type_ids')
-    """
-    path = folder / MANIFEST
-    try:
-        data = read_bounded(path, _MAX_MANIFEST_BYTES)
-    except OSError as error:
-        raise BaseError(
-            Code.BASE_MISSING,
-            f"{folder} is not a base package: cannot read {MANIFEST} ({error.strerror}); "
-            "make one with 'osd-edge export base'",
-        ) from error
-    if data is None:
-        raise BaseError(Code.BASE_MANIFEST, f"{path} is not a manifest: export the base again")
-    try:
-        text = data.decode()
-    except ValueError as error:
-        raise BaseError(Code.BASE_MANIFEST, f"{path} is not UTF-8") from error
-    manifest = parse_manifest(text, str(path))
-    needed = {MODEL, WEIGHTS} | (set() if manifest.text is None else {TOKENIZER})
-    if not needed <= set(manifest.files):
-        raise BaseError(Code.BASE_MANIFEST, f"{path} does not list {', '.join(sorted(needed))}")
-    for name, entry in manifest.files.items():
-        file = folder / name
-        found = _size(file)
-        if found != entry["bytes"]:
-            state = "is missing" if found is None else f"has {found} bytes"
-            raise BaseError(
-                Code.BASE_FILE,
-                f"{file} {state}, expected {entry['bytes']} bytes: copy the base package again",
-            )
-    return manifest
-
-
-def _size(file: Path) -> int | None:
-    try:
-        status = file.stat()
-    except OSError:  # a link may lead anywhere, also to where nobody may look
-        return None
-    return status.st_size if stat.S_ISREG(status.st_mode) else None
-
-
-def parse_manifest(text: str, path: str = MANIFEST) -> BaseManifest:
-    """Reads the manifest in `text`, every field of the right type and range; raises BaseError."""
-    try:
-        fields = parse_json(text)
-    except (ValueError, RecursionError) as error:
-        raise BaseError(Code.BASE_MANIFEST, f"{path} is not JSON") from error
-    version = fields.get("format") if isinstance(fields, dict) else None
-    if type(version) is not int or version != FORMAT_VERSION:
-        raise BaseError(
-            Code.BASE_VERSION,
-            f"{path} has format {str(version)[:20]!r}, this release reads {FORMAT_VERSION}: "
-            "update osd-edge, or export the base again",
-        )
-    try:
-        return _checked(fields)
-    except (KeyError, TypeError, ValueError) as error:
-        raise BaseError(
-            Code.BASE_MANIFEST, f"{path} is malformed ({str(error)[:80]!r}): export the base again"
-        ) from error
-
-
-def _checked(fields: dict[str, Any]) -> BaseManifest:
-    sites = tuple(_site(site) for site in _of(list, fields["sites"]))
-    text = fields["text"]
-    files = {
-        name: {"bytes": _count(entry["bytes"]), "sha256": _matching(_DIGEST, entry["sha256"])}
-        for name, entry in _of(dict, fields["files"]).items()
-    }
-    manifest = BaseManifest(
-        family=_of(str, fields["family"]),
-        fingerprint=_matching(_DIGEST, fields["fingerprint"]),
-        hidden_size=_count(fields["hidden_size"]),
-        inputs=tuple(_of(str, name) for name in _of(list, fields["inputs"])),
-        hidden_output=_of(str, fields["hidden_output"]),
-        pooler_output=None
-        if fields["pooler_output"] is None
-        else _of(str, fields["pooler_output"]),
-        sites=sites,
-        files=files,
-        text=None
-        if text is None
-        else TextSettings(_count(text["max_length"]), _id(text["pad_id"])),
-        image=None if fields.get("image") is None else _image(fields["image"]),
-        made=_of(dict, fields["made"]),
-        factors=_of(str, fields.get("factors", "fp32")),
-        mixed_rows=_of(bool, fields.get("mixed_rows", True)),
-    )
-    names = [*manifest.inputs]
-    names += [name for site in sites for name in (site.u, site.v) if name is not None]
-    if len(set(names)) != len(names):
-        raise ValueError("two graph inputs have one name")
-    tokens = {"input_ids", "attention_mask"} <= set(manifest.inputs) <= set(TOKEN_INPUTS)
-    if not tokens and manifest.inputs != (PIXELS,):
-        raise ValueError("inputs")
-    if manifest.factors not in FACTOR_TYPES:
-        raise ValueError("factors")
-    if manifest.image is not None and tokens:
-        raise ValueError("image")
-    if not all(_FILE_NAME.fullmatch(name) for name in files):
-        raise ValueError("files")
-    return manifest
-
-
-def _site(fields: dict[str, Any]) -> Site:
-    u, v = fields["u"], fields["v"]
-    if (u is None) != (v is None):
-        raise ValueError("a site with one factor")
-    return Site(
-        _of(str, fields["name"]),
-        _count(fields["n"]),
-        _count(fields["d"]),
-        None if u is None else _of(str, u),
-        None if v is None else _of(str, v),
-    )
-
-
-def _image(fields: object) -> ImageSettings:
-    given = _of(dict, fields)
-    channels = _count(given["channels"])
-    mean, std = (tuple(_number(x) for x in _of(list, given[key])) for key in ("mean", "std"))
-    if len(mean) != channels or len(std) != channels or 0 in std:
-        raise ValueError("mean or std")
-    height, width = _count(given["height"]), _count(given["width"])
-    return ImageSettings(height, width, channels, _number(given["scale"]), mean, std)
-
-
-def _number(value: object) -> float:
-    if type(value) not in (int, float) or not -1e6 < value < 1e6:  # type: ignore[operator]
-        raise ValueError("a number out of range")
-    return float(value)  # type: ignore[arg-type]
-
-
-def _of(kind: type[T], value: object) -> T:
-    if type(value) is not kind:
-        raise TypeError(f"expected {kind.__name__}")
-    return value
-
-
-def _count(value: object) -> int:
-    if not 0 < _of(int, value) < 2**48:
-        raise ValueError("a number out of range")
-    return _of(int, value)
-
-
-def _id(value: object) -> int:
-    if not 0 <= _of(int, value) < 2**31:
-        raise ValueError("a token id out of range")
-    return _of(int, value)
-
-
-def _matching(pattern: re.Pattern[str], value: object) -> str:
-    if not pattern.fullmatch(_of(str, value)):
-        raise ValueError("a malformed digest")
-    return _of(str, value)
-
-
-def check_digests(folder: Path, manifest: BaseManifest, progress: Progress = silent) -> None:
-    """Refuses a base package whose files differ from those that were exported, byte for byte.
-
-    Args:
-        folder: The package.
-        manifest: Its manifest, as `read_manifest` gives it.
-        progress: Told of each file.
-
-    Raises:
-        BaseError: `base.digest` for a file with other bytes, `base.file` for one that cannot be
-            read.
-
-    >>> from pathlib import Path
-    >>> from osd_edge import check_digests, read_manifest
-    >>> check_digests(Path("base"), read_manifest(Path("base")))
-    """
-    for name, entry in progress(list(manifest.files.items()), "Digests of the base package"):
-        try:
-            with (folder / name).open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise BaseError(Code.BASE_FILE, f"cannot read {folder / name}") from error
-        if digest != entry["sha256"]:
-            raise BaseError(
-                Code.BASE_DIGEST, f"{folder / name} is damaged: copy the base package again"
-            )
