@@ -31,22 +31,12 @@ def integer_bundle(
     source: Source, task: str, method: Mapping[str, Any], integers: Integers = NOTHING
 ) -> Bundle:
     """The bundle of these integers; `method` is what the file says of the method."""
-    models = source.models
-    plan = models.head
+    plan = source.models.head
     described = dict(method)
     if source.model is not None and source.model.weights != "fp32":
         described["base_weights"] = source.model.weights  # what it was tuned for
-    return Bundle(
-        task=task,
-        task_version="1",
-        labels=models.labels,
-        base=models.fingerprint,
-        site_count=len(models.backbone.layers),
-        values=CODED,
-        sites=integers.sites,
-        head=StoredHead(plan.kind, plan.pooling, integers.layers, plan.normalize),
-        method=described,
-    )
+    head = StoredHead(plan.kind, plan.pooling, integers.layers, plan.normalize)
+    return source.bundle(task, CODED, head, described, integers.sites)
 
 
 def with_score(bundle: Bundle, calibrated: CalibratedTask | None, score: Score | None) -> Bundle:

@@ -1,6 +1,6 @@
 """The source of a compression: two models and calibration rows, never a test row."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from osd_edge.exporters.models.large import is_large
 from osd_edge.exporters.models.sites import choose_sites
 from osd_edge.exporters.scoring.calibrated_task import read_calibration
 from osd_edge.exporters.scoring.task_model import TaskModel
+from osd_edge.formats.bundle.model import Bundle, StoredHead, StoredSite
 
 T = TypeVar("T")
 
@@ -115,6 +116,27 @@ class Source:
     def head(self) -> dict[str, torch.Tensor]:
         """The fine-tuned head's parameters."""
         return head_values(self.models.tuned, self.models.head.modules)
+
+    def bundle(
+        self,
+        task: str,
+        values: str,
+        head: StoredHead,
+        method: Mapping[str, Any],
+        sites: Sequence[StoredSite] = (),
+    ) -> Bundle:
+        """A bundle of the task; `method` is what the file says of the method that made it."""
+        return Bundle(
+            task=task,
+            task_version="1",
+            labels=self.models.labels,
+            base=self.models.fingerprint,
+            site_count=len(self.models.backbone.layers),
+            values=values,
+            sites=tuple(sites),
+            head=head,
+            method=method,
+        )
 
     def shared(self, make: Callable[..., T], *arguments: Hashable) -> T:
         """Gives `make(source, *arguments)`, made once and kept for every later export."""

@@ -21,7 +21,6 @@ from osd_edge.exporters.methods.head_options import HeadOptions
 from osd_edge.exporters.methods.report import report_of
 from osd_edge.exporters.methods.stored.head import stored_head
 from osd_edge.exporters.methods.stored.values import stored_site
-from osd_edge.formats.bundle.model import Bundle
 
 
 class FirstColumn(Method):
@@ -31,10 +30,7 @@ class FirstColumn(Method):
             column = truncated_svd(source.delta(layer.name), 1)
             sites.append(stored_site(source.site_index[layer.name], column.u, column.v, "fp16"))
         head = stored_head(models.tuned, models.head, options.head or HeadOptions())
-        bundle = Bundle(
-            task, "1", models.labels, models.fingerprint, len(models.backbone.layers),
-            "fp16", tuple(sites), head, {"name": options.method},
-        )
+        bundle = source.bundle(task, "fp16", head, {"name": options.method}, sites)
         return Made(bundle, report_of(source, options, bundle))
 '''
 LINE = MethodEntry("first-column", "first_column:FirstColumn", budget="1MiB", exports=True)

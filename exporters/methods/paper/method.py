@@ -111,17 +111,9 @@ class PaperMethod(Method):
         if budget.size is not None and head.max_bytes is None:
             head = replace(head, max_bytes=budget.size // _HEAD_SHARE)
         models = source.models
-        return Bundle(
-            task=task,
-            task_version="1",
-            labels=models.labels,
-            base=models.fingerprint,
-            site_count=len(models.backbone.layers),
-            values=options.values or "fp32",
-            sites=(),
-            head=stored_head(models.tuned, models.head, head),
-            method={"name": options.method} | ({"budget": str(budget)} if budget.rank else {}),
-        )
+        described = {"name": options.method} | ({"budget": str(budget)} if budget.rank else {})
+        stored = stored_head(models.tuned, models.head, head)
+        return source.bundle(task, options.values or "fp32", stored, described)
 
     def _complete(
         self, export: Export, sites: Sequence[PlainSite], extra: int | None, score: Score | None
