@@ -63,7 +63,8 @@ $(EMULATED):
 	$(BIN)/python -m benchmarks.emulated -o measurements-out --tokens 32
 
 docs: $(INSTALLED)  ## docs/errors.md from the table of codes
-	$(BIN)/python -m osd_edge.errors.page > docs/errors.md
+	$(BIN)/python -m osd_edge.errors.page > docs/errors.md.new
+	mv docs/errors.md.new docs/errors.md
 
 vectors: $(INSTALLED)  ## make vectors/v1 anew, and the copy that devices check themselves with
 	$(BIN)/python vectors/generate.py

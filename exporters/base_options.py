@@ -62,9 +62,11 @@ class BaseOptions:
 
     def __post_init__(self) -> None:
         """Check each option."""
+        own = (self.sites,) if isinstance(self.sites, str) else tuple(self.sites)
+        object.__setattr__(self, "sites", own)
         if self.factors not in FACTOR_TYPES:
+            found = shown(str(self.factors), 40)
             raise InputError(
-                Code.INPUT_FACTORS,
-                f"expected one of {', '.join(FACTOR_TYPES)}, found {shown(self.factors, 40)!r}",
+                Code.INPUT_FACTORS, f"expected one of {', '.join(FACTOR_TYPES)}, found {found!r}"
             )
         check_base_weights(self.weights)

@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 
 from osd_edge import __version__
-from osd_edge.data.files import staged_folder
+from osd_edge.data.files import check_unicode, staged_folder
 from osd_edge.data.progress import Progress, silent
 from osd_edge.exporters.base_options import BaseOptions
 from osd_edge.exporters.graph.branches import find_layers, insert_branches
@@ -62,6 +62,7 @@ def export_base(
     chosen_options = BaseOptions(**options)
     sites, fuse, overwrite = chosen_options.sites, chosen_options.fuse, chosen_options.overwrite
     weights, factors = chosen_options.weights, chosen_options.factors
+    check_unicode(out)
     base = Checkpoint(model)
     backbone = backbone_of(base)
     chosen = choose_sites(backbone, sites)

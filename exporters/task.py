@@ -4,6 +4,7 @@ The data's way: models and calibration rows are opened as a Source → the metho
 makes a bundle and a report → the bundle is written.
 """
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import fields, replace
@@ -14,7 +15,7 @@ from osd_edge.data.files import check_file_writable, is_special, kind_at, write_
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import Code, ModelError, OsdEdgeError, OutputError
 from osd_edge.exporters.methods.base import Method
-from osd_edge.exporters.methods.options import OPENED, TaskOptions, check_names
+from osd_edge.exporters.methods.options import OPENED, TaskOptions, check_names, check_within
 from osd_edge.exporters.methods.report import TaskReport
 from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.models.adapted_checkpoint import AdaptedCheckpoint
@@ -28,6 +29,8 @@ _NAMES = tuple(field.name for field in fields(TaskOptions))
 
 class TaskExporter:
     """Makes several bundles of one fine-tuned model; what they share is computed once.
+
+    One export runs at a time: threads need an exporter each.
 
     `source` is what methods look at, and private: both models, the sites, the calibration rows.
 
@@ -130,7 +133,9 @@ class TaskExporter:
         made = method.make(source, task, options, progress)
         tuned = source.models.tuned
         adapted = tuned.adapter_bytes if isinstance(tuned, AdaptedCheckpoint) else None
-        write_file(out, write_bundle(made.bundle))
+        data = write_bundle(made.bundle)
+        check_within(len(data), options)
+        write_file(out, data)
         return replace(made.report, path=str(out), adapter_size=adapted)
 
 
@@ -213,10 +218,11 @@ def _check_calibration(out: Path, options: TaskOptions) -> None:
 
 def _check_replaces_no_model(out: Path, models: Sequence[str | Path | None]) -> None:
     """Refuse (`output.same`) to replace a file of a model that is read, but for a bundle in it."""
-    folders = [Path(model).resolve() for model in models if model is not None]
-    if kind_at(out) == "file" and not out.name.endswith(".osd.safetensors"):
+    folders = [Path(os.path.realpath(model)) for model in models if model is not None]
+    real = Path(os.path.realpath(out))  # what a link stands for
+    if kind_at(out) == "file" and not real.name.endswith(".osd.safetensors"):
         for folder in folders:
-            if folder in out.resolve().parents:
+            if folder in real.parents:
                 raise OutputError(
                     Code.OUTPUT_SAME,
                     f"{out} is a file of the model {folder}, which is read: name another file",

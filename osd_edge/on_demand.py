@@ -17,9 +17,14 @@ def import_on_demand(
     have = vars(sys.modules[package])
 
     def get(name: str) -> object:
+        """Imports a public name when it is first asked for."""
         if name not in where:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         have[name] = getattr(import_module(f"{package}.{where[name]}"), name)
         return have[name]
 
-    return get, lambda: sorted({*have, *where})
+    def names() -> list[str]:
+        """Lists the package's names, with those that are not imported yet."""
+        return sorted({*have, *where})
+
+    return get, names

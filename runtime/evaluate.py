@@ -52,12 +52,12 @@ def evaluate(
         The share that is right.
 
     Raises:
-        DataError: `data.unlabelled` where an example has no label, `data.pairs` for pairs of texts
-            beside single ones.
+        DataError: `data.empty` without examples, `data.unlabelled` where an example has no label,
+            `data.pairs` for pairs of texts beside single ones.
         TaskError: `task.kind` for a task whose right answer is not one label, `task.unknown`.
 
     Example:
-        >>> from osd_edge.data.examples import Example
+        >>> from osd_edge import Example
         >>> session = EdgeSession("minilm")
         >>> session.load("mr.osd.safetensors")
         'mr'
@@ -66,6 +66,8 @@ def evaluate(
     """
     kind = KINDS[session.kind(task)]
     kind.check_labelled(task)
+    if not examples:
+        raise DataError(Code.DATA_EMPTY, "accuracy needs examples: found none")
     if any(example.label is None for example in examples):
         raise DataError(Code.DATA_UNLABELLED, "accuracy needs labelled examples: a .tsv file")
     check_pairs({"the test set": examples})

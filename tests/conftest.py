@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[Any]:
     """Run a test beside those of other workers, unless it is to be alone."""
-    cache = item.config.cache
+    cache = getattr(item.config, "cache", None)
     if "PYTEST_XDIST_WORKER" not in os.environ or cache is None:
         return (yield)
     with turn(cache.mkdir("turns"), alone=item.get_closest_marker("alone") is not None):

@@ -27,7 +27,7 @@ class Device(Protocol):
 
     Example:
         >>> from pathlib import Path
-        >>> from osd_edge.data.progress import silent
+        >>> from osd_edge import silent
         >>> from osd_edge.device_tests import Device, Plan, read_report
         >>> class Recorded:
         ...     def run(self, plan, progress, keep):

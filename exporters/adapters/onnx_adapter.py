@@ -16,7 +16,7 @@ import numpy as np
 import onnxruntime as ort
 from safetensors.numpy import save
 
-from osd_edge.data.files import check_outputs, write_files
+from osd_edge.data.files import check_outputs, check_unicode, write_files
 from osd_edge.errors import Code, InputError
 from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.bundle.reader import read_bundle_file
@@ -48,14 +48,15 @@ def export_onnx_adapter(bundle: Path, base: Path, out: Path) -> WrittenAdapter:
     """
     if out.suffix != SUFFIX:
         raise InputError(Code.INPUT_ADAPTER, f"expected a file NAME{SUFFIX}, found {out}")
+    check_unicode(out)
     task, manifest = open_task(bundle, base)
     stem = out.name.removesuffix(SUFFIX)
     description, tensors = (
         out.with_name(f"{stem}.head.json"),
         out.with_name(f"{stem}.head.safetensors"),
     )
-    written: dict[str, Path | None] = {str(path.name): path for path in (description, tensors)}
-    check_outputs(written, [bundle])
+    written: dict[str, Path | None] = {path.name: path for path in (out, description, tensors)}
+    check_outputs(written, [bundle, base])
     head = task.head.decode()
     factors = factor_feeds(task.task, task, manifest)
     adapter = ort.AdapterFormat()
@@ -66,8 +67,9 @@ def export_onnx_adapter(bundle: Path, base: Path, out: Path) -> WrittenAdapter:
         {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in factors.items()}
     )
     with tempfile.TemporaryDirectory() as scratch:
-        adapter.export_adapter(str(Path(scratch) / out.name))
-        exported = (Path(scratch) / out.name).read_bytes()
+        unnamed = Path(scratch, f"task{SUFFIX}")
+        adapter.export_adapter(str(unnamed))
+        exported = unnamed.read_bytes()
     text = json.dumps(_head_json(task, head, manifest, tensors.name), indent=1, ensure_ascii=False)
     write_files(
         {out: exported, tensors: save(_head_tensors(head)), description: (text + "\n").encode()}

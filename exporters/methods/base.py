@@ -32,6 +32,8 @@ class Method(ABC):
     def make(self, source: Source, task: str, options: TaskOptions, progress: Progress) -> Made:
         """Compress the task of `source` as `options` say; `task` is its name.
 
+        The bundle keeps to the budget: the caller refuses a larger one.
+
         Raises BudgetError where the budget cannot be met, DataError where the calibration set does
         not do, ModelError where the model does not.
         """

@@ -1,5 +1,6 @@
 """Budgets: bytes of the whole file, or the paper's `r=…` for the linear factors alone."""
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -24,10 +25,22 @@ class Budget:
     Example:
         >>> str(Budget(rank=1)), str(Budget(size=16384))
         ('r=1', '16384 bytes')
+
+    Raises:
+        BudgetError: `budget.malformed` unless there is one of the two, above 0.
     """
 
     rank: float | None = None
     size: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check that there is one of the two, above nothing."""
+        given = [value for value in (self.rank, self.size) if value is not None]
+        if len(given) != 1 or not 0 < given[0] < math.inf:
+            raise BudgetError(
+                Code.BUDGET_MALFORMED,
+                f"a budget is a rank or a size, more than nothing: found {given}",
+            )
 
     def __str__(self) -> str:
         return f"r={self.rank:g}" if self.rank is not None else f"{self.size} bytes"
@@ -37,18 +50,18 @@ def parse_budget(text: str) -> Budget:
     """A budget such as `r=1`, `r=0.5`, `64KiB` or `1.5MB`; raises `budget.malformed`."""
     match = re.fullmatch(r"r\s*=\s*(\d+(?:\.\d+)?)", text.strip())
     try:
-        budget = Budget(rank=float(match[1])) if match else Budget(size=parse_size(text))
+        value = float(match[1]) if match else parse_size(text)
     except InputError as error:
         raise BudgetError(
             Code.BUDGET_MALFORMED, f"expected a budget such as r=1, 64KiB or 1.5MB, found {text!r}"
         ) from error
-    if budget.rank is not None and budget.rank > MAX_DIMENSION:
+    if match and value > MAX_DIMENSION:
         raise BudgetError(Code.BUDGET_MALFORMED, f"no layer has a rank of {text[:40]!r}")
-    if not (budget.rank or budget.size):
+    if not value:
         raise BudgetError(
             Code.BUDGET_MALFORMED, f"a budget must be more than nothing, found {text!r}"
         )
-    return budget
+    return Budget(rank=value) if match else Budget(size=int(value))
 
 
 def layer_bits(rank: float, n: int, d: int) -> int:

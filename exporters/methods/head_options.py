@@ -19,7 +19,7 @@ class HeadOptions:
         max_bytes: a bound on the matrices of big layers, kept by a smaller rank where it must be.
 
     Raises:
-        InputError: `input.values` for values of no such type.
+        InputError: `input.values` for values of no such type, `input.number` for a rank below 1.
 
     Example:
         >>> HeadOptions(values="int8")
@@ -47,8 +47,14 @@ class HeadOptions:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        if self.values not in VALUE_BITS:
+        if self.values not in tuple(VALUE_BITS):
             raise InputError(
                 Code.INPUT_VALUES,
-                f"expected one of {', '.join(VALUE_BITS)}, found {shown(self.values, 40)!r}",
+                f"expected one of {', '.join(VALUE_BITS)}, found {shown(str(self.values), 40)!r}",
             )
+        for name, least in (("rank", 1), ("max_bytes", 0)):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int) and value >= least):
+                raise InputError(
+                    Code.INPUT_NUMBER, f"head {name}: expected {least} or more, found {value!r}"
+                )

@@ -187,15 +187,15 @@ class TaskOptions:
     def __post_init__(self) -> None:
         """Check every option by itself, then those that the method does not take."""
         for name in ("adapters", "labels", "calibration", "sites"):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, Path):
-                object.__setattr__(self, name, tuple(value))
+            object.__setattr__(self, name, _frozen(name, getattr(self, name)))
+        if not isinstance(self.head, HeadOptions | None):
+            raise InputError(Code.INPUT_OPTIONS, f"head: expected HeadOptions, found {self.head!r}")
         if self.method not in exported():
             raise _expected_one_of(Code.INPUT_METHOD, exported(), self.method)
         _ = self.limit  # which refuses a malformed budget
-        if self.kind is not None and self.kind not in KINDS:
+        if self.kind is not None and self.kind not in tuple(KINDS):
             raise _expected_one_of(Code.INPUT_KIND, KINDS, self.kind)
-        if self.values is not None and self.values not in VALUE_BITS:
+        if self.values is not None and self.values not in tuple(VALUE_BITS):
             raise _expected_one_of(Code.INPUT_VALUES, VALUE_BITS, self.values)
         if self.extra_rank is not None and self.extra_rank < 0:
             raise InputError(Code.INPUT_EXTRA_RANK, f"expected 0 or more, found {self.extra_rank}")
@@ -243,7 +243,7 @@ class TaskOptions:
         """
         if self.budget is None:
             return parse_budget(self.entry.budget or "16KiB")
-        return parse_budget(self.budget) if isinstance(self.budget, str) else self.budget
+        return self.budget if isinstance(self.budget, Budget) else parse_budget(str(self.budget))
 
     def task(self, out: Path) -> str:
         """Gives the name of the task in a file, which names it unless `name` does.
@@ -288,6 +288,17 @@ def check_seed(seed: int) -> None:
         raise InputError(Code.INPUT_NUMBER, f"a seed is a number from 0 to 2**63 - 1, found {seed}")
 
 
+def check_within(size: int, options: TaskOptions) -> None:
+    """Raises BudgetError `budget.too-small` for a file of more bytes than its budget."""
+    if options.entry.budget is None or options.keep is not None or options.limit.size is None:
+        return
+    if size > options.limit.size:
+        raise BudgetError(
+            Code.BUDGET_TOO_SMALL,
+            f"{options.method} makes a bundle of {size} bytes: a budget of {options.limit} is less",
+        )
+
+
 def check_names(given: Mapping[str, Any], names: Sequence[str]) -> None:
     """Raises InputError `input.options` for a keyword that is none of `names`."""
     for name in given:
@@ -295,6 +306,20 @@ def check_names(given: Mapping[str, Any], names: Sequence[str]) -> None:
             raise InputError(
                 Code.INPUT_OPTIONS, f"no option {shown(name, 40)!r}: expected {', '.join(names)}"
             )
+
+
+def _frozen(name: str, value: Any) -> Any:
+    """Several values as a tuple, which nobody changes; a path and no value as they are."""
+    if value is None or isinstance(value, Path):
+        return value
+    if isinstance(value, str):
+        return Path(value) if name == "calibration" else (value,)
+    try:
+        return tuple(value)
+    except TypeError:
+        raise InputError(
+            Code.INPUT_OPTIONS, f"{name}: expected several values, found {value!r}"
+        ) from None
 
 
 def _flags_of(field: "Field[Any]") -> str:
@@ -305,6 +330,6 @@ def _flags_of(field: "Field[Any]") -> str:
 
 
 def _expected_one_of(
-    code: Code, names: Sequence[str] | Mapping[str, Any], found: str
+    code: Code, names: Sequence[str] | Mapping[str, Any], found: object
 ) -> InputError:
-    return InputError(code, f"expected one of {', '.join(names)}, found {shown(found, 40)!r}")
+    return InputError(code, f"expected one of {', '.join(names)}, found {shown(str(found), 40)!r}")

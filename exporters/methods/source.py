@@ -147,6 +147,11 @@ class Source:
         return kept
 
     def close(self, *, done: bool) -> None:
-        """End the exports: the work folder is removed if its work is `done` with, else let go."""
-        if self.work is not None:
-            self.work.remove() if done else self.work.release()
+        """End the exports: the work folder is removed if its work is `done` with, else let go.
+
+        A later export computes anew what was in it.
+        """
+        work, self.work = self.work, None
+        if work is not None:
+            self._shared.clear()
+            work.remove() if done else work.release()

@@ -7,7 +7,7 @@ from osd_edge.data.examples import Example
 from osd_edge.errors import Code, DataError
 
 KEEP_ROWS = 200  # fewest rows from which a share of quality can be told
-_SHARE = 5  # one row in five is held back
+FEWEST_ROWS = _SHARE = 5  # one row in five is held back, so that fewer hold none back
 _SCORED = 100  # and this many where there are `KEEP_ROWS`
 _MOST_SCORED = 400  # more would tell little more, and are worth more as texts to tune on
 

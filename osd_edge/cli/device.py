@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 max_length_option = click.option(
     "--max-length", type=click.IntRange(min=1), metavar="TOKENS", help="Default: the base's limit."
 )
-threads_option = click.option("--threads", type=THREADS, default=0, metavar="N")
+threads_option = click.option(
+    "--threads", type=THREADS, default=0, metavar="N", help="Threads of a run. Default: all cores."
+)
 
 
 @click.command()

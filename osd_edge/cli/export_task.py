@@ -110,9 +110,14 @@ def _describe(report: "TaskReport") -> str:
 
 def _scores(report: "TaskReport") -> list[str]:
     if not (report.fine_tuned and report.linear_only and report.compressed):
-        few = f"{report.calibration_examples} calibration rows are too few to hold any back"
-        none = "give --calibration to see what the compression costs"
-        return [f"  not measured: {few if report.calibration_examples else none}"]
+        from osd_edge.exporters.scoring.held_back import FEWEST_ROWS
+
+        why = "give --calibration to see what the compression costs"
+        if report.calibration_examples >= FEWEST_ROWS:
+            why = "this method gives no scores"
+        elif report.calibration_examples:
+            why = f"{report.calibration_examples} calibration rows are too few to hold any back"
+        return [f"  not measured: {why}"]
     rows = f"{report.held_back} held-back" if report.held_back else str(report.calibration_examples)
     lines = [
         f"  on {rows} calibration examples "

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from osd_edge.errors import Code, OutputError
+from osd_edge.errors import Code, OutputError, shown
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -66,7 +66,7 @@ def staged_folder(path: Path, *, overwrite: bool | None = None) -> Iterator[Path
     Raises OutputError: `output.exists` where `path` is there already and `overwrite` is not
     set, `output.disk-full` or `output.unwritable` where the disk refuses.
     """
-    path = path.resolve()  # what a link stands for, and never "."
+    path = Path(os.path.realpath(path))  # what a link stands for, and never "."
     check_folder_free(path, overwrite=overwrite)
     staging: Path | None = None
     try:
@@ -167,6 +167,16 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path | No
                 Code.OUTPUT_SAME, f"{option} {path} would replace what is read: name another file"
             )
         taken[real] = option
+
+
+def check_unicode(path: Path) -> None:
+    """Refuses (`output.unwritable`) a name that is no Unicode: other programs cannot take it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise OutputError(
+            Code.OUTPUT_UNWRITABLE, f"expected a name in Unicode, found {shown(repr(str(path)))}"
+        ) from None
 
 
 def is_special(path: Path) -> bool:

@@ -77,7 +77,7 @@ class PageServer(http.server.ThreadingHTTPServer):
                 self.socket = context.wrap_socket(
                     self.socket, server_side=True, do_handshake_on_connect=False
                 )
-        except (OSError, OverflowError, UnicodeError) as error:
+        except (OSError, OverflowError, TypeError, UnicodeError) as error:
             raise InputError(
                 Code.INPUT_ADDRESS, f"cannot serve at {host} port {port}: {error}"
             ) from error

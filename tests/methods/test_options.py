@@ -1,5 +1,6 @@
 """Options of an export: refused when they are made, frozen, and the same in another process."""
 
+import math
 import pickle
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,10 @@ from typing import Any
 import pytest
 
 from osd_edge.data.examples import Example
+from osd_edge.data.progress import silent
 from osd_edge.errors import OsdEdgeError
-from osd_edge.exporters import HeadOptions, TaskExporter, TaskOptions
+from osd_edge.exporters import BaseOptions, Budget, HeadOptions, TaskExporter, TaskOptions
+from osd_edge.exporters.methods.osd_rd.method import OsdRd
 from osd_edge.exporters.methods.registry import METHODS, compared, exported
 
 
@@ -26,6 +29,11 @@ from osd_edge.exporters.methods.registry import METHODS, compared, exported
         ({"base_weights": "int2"}, "input.weights"),
         ({"seed": -1}, "input.number"),
         ({"name": "a/b"}, "input.task-name"),
+        ({"method": "osd", "values": 1}, "input.values"),
+        ({"kind": []}, "input.kind"),
+        ({"labels": 5}, "input.options"),
+        ({"method": "osd", "head": "fp16"}, "input.options"),
+        ({"budget": 0.5}, "budget.malformed"),
     ],
 )
 def test_a_value_that_is_none_is_refused(given: dict[str, Any], code: str) -> None:
@@ -63,10 +71,46 @@ def test_options_are_the_same_in_another_process() -> None:
     assert pickle.loads(pickle.dumps(options)) == options
 
 
-def test_values_of_a_head_are_checked() -> None:
+def test_one_value_stands_for_several() -> None:
+    options = TaskOptions(base="b", tuned="t", calibration="rows.txt", sites="*.0.*")  # type: ignore[arg-type]
+    assert (options.calibration, options.sites) == (Path("rows.txt"), ("*.0.*",))
+    assert BaseOptions(sites=["*"]) == BaseOptions(sites="*")
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({"values": "bf16"}, "input.values"),
+        ({"rank": 0}, "input.number"),
+        ({"rank": "x"}, "input.number"),
+        ({"max_bytes": -1}, "input.number"),
+    ],
+)
+def test_values_of_a_head_are_checked(given: dict[str, Any], code: str) -> None:
     with pytest.raises(OsdEdgeError) as refusal:
-        HeadOptions(values="bf16")
-    assert refusal.value.code == "input.values"
+        HeadOptions(**given)
+    assert refusal.value.code == code
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"rank": 1.0, "size": 3}, {"rank": math.nan}, {"size": 0}, {"rank": math.inf}]
+)
+def test_a_budget_is_one_of_two_and_more_than_nothing(given: dict[str, Any]) -> None:
+    with pytest.raises(OsdEdgeError) as refusal:
+        Budget(**given)
+    assert refusal.value.code == "budget.malformed"
+
+
+def test_a_file_over_its_budget_is_refused(
+    tiny_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the method believes."""
+    exporter = TaskExporter(tiny_models / "base", tiny_models / "first")
+    made = OsdRd().make(exporter.source, "t", exporter.source.options, silent)
+    monkeypatch.setattr(OsdRd, "make", lambda *_: made)
+    with pytest.raises(OsdEdgeError) as refusal:
+        exporter.export(tmp_path / "t.osd.safetensors", budget="1KiB")
+    assert refusal.value.code == "budget.too-small" and not any(tmp_path.iterdir())
 
 
 def test_a_method_refuses_what_it_cannot_meet_however_it_is_called(

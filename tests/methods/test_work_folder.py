@@ -14,7 +14,7 @@ import torch
 from filelock import FileLock
 
 from osd_edge.errors import BudgetError, Code, OutputError
-from osd_edge.exporters import export_task
+from osd_edge.exporters import TaskExporter, export_task
 from osd_edge.exporters import task as task_bundle
 from osd_edge.exporters.methods.osd_rd import compress, sites, whitening
 from osd_edge.exporters.methods.osd_rd.statistics import Statistics
@@ -191,6 +191,25 @@ def test_an_export_by_another_method_ends_the_work_on_that_file(
     assert refusal.value.code == "output.busy" and work.exists()
     export_task(tiny_models / "base", tiny_models / "first", out, method="truncsvd")
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_closed_exporter_leaves_the_folder_to_others(
+    tiny_models: Path, tmp_path: Path, large: pytest.MonkeyPatch
+) -> None:
+    work, out = tmp_path / "work", tmp_path / "t.osd.safetensors"
+    models = (tiny_models / "base", tiny_models / "first")
+    first = TaskExporter(*models, work=work)
+    first.export(out, budget="4KiB", refine="none")
+    before = out.read_bytes()
+    first.close(done=False)
+    second = TaskExporter(*models, work=work)
+    second.export(out, budget="4KiB", refine="none")
+    first.close()
+    assert any(work.glob("columns-*"))
+    first.export(out, budget="4KiB", refine="none")
+    assert out.read_bytes() == before
+    second.close()
+    assert not work.exists()
 
 
 def test_a_full_disk_keeps_finished_work(

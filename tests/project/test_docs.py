@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.project.rooms import PROJECT, read_sources
+from tests.project.rooms import PROJECT, ROOTS, read_sources
 
 PAGES = [
     *sorted(PROJECT.glob("*.md")),
@@ -17,7 +17,8 @@ PAGES = [
 ]
 PICTURE = PROJECT / "docs" / "architecture.svg"
 
-FOLDERS = sorted(path.name for path in PROJECT.iterdir() if path.is_dir() and path.name[0] != ".")
+# What commands make in the root is none of the repository's.
+FOLDERS = ("benchmarks", "docs", "tests", "tests_emulated", "vectors", *ROOTS)
 # A path in the repository: it begins with a folder of the root, and ends as a file or a folder.
 PATH = re.compile(rf"(?:{'|'.join(FOLDERS)})/[A-Za-z0-9_./-]*")
 FILES = {source.path.name for source in read_sources().values()}

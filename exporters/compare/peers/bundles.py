@@ -10,6 +10,7 @@ from osd_edge.data.progress import silent
 from osd_edge.exporters.compare.peers.peer import Compressed, Files, Restored
 from osd_edge.exporters.methods.base import Method
 from osd_edge.exporters.methods.budget import Budget
+from osd_edge.exporters.methods.options import check_within
 from osd_edge.exporters.methods.registry import MethodEntry
 from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.models.backbone import Backbone
@@ -45,7 +46,9 @@ class BundleFiles:
             detail["paper_bytes"] = report.paper_bits // 8
         if report.extra_rank is not None:
             detail["c"] = report.extra_rank
-        return Compressed({bundle_file(source): write_bundle(made.bundle)}, detail)
+        data = write_bundle(made.bundle)
+        check_within(len(data), options)
+        return Compressed({bundle_file(source): data}, detail)
 
     def restore(self, files: Files, backbone: Backbone) -> Restored:
         """The bundle, read and decoded; a head alone may read other states than the model's own."""
