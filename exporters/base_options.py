@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from osd_edge.errors import Code, InputError, shown
-from osd_edge.exporters.methods.options import check_base_weights
-from osd_edge.exporters.models.rounding import WEIGHT_KINDS
+from osd_edge.errors import Code, expected_one_of
+from osd_edge.exporters.models.rounding import WEIGHT_KINDS, check_weight_kind
 from osd_edge.exporters.option_fields import flag, sites_field
 from osd_edge.formats.package.manifest import FACTOR_TYPES
 
@@ -65,8 +64,5 @@ class BaseOptions:
         own = (self.sites,) if isinstance(self.sites, str) else tuple(self.sites)
         object.__setattr__(self, "sites", own)
         if self.factors not in FACTOR_TYPES:
-            found = shown(str(self.factors), 40)
-            raise InputError(
-                Code.INPUT_FACTORS, f"expected one of {', '.join(FACTOR_TYPES)}, found {found!r}"
-            )
-        check_base_weights(self.weights)
+            raise expected_one_of(Code.INPUT_FACTORS, FACTOR_TYPES, self.factors)
+        check_weight_kind(self.weights)

@@ -59,27 +59,25 @@ def export_base(
         ('bert', True)
     """
     check_names(options, [field.name for field in fields(BaseOptions)])
-    chosen_options = BaseOptions(**options)
-    sites, fuse, overwrite = chosen_options.sites, chosen_options.fuse, chosen_options.overwrite
-    weights, factors = chosen_options.weights, chosen_options.factors
+    how = BaseOptions(**options)
     check_unicode(out)
     base = Checkpoint(model)
     backbone = backbone_of(base)
-    chosen = choose_sites(backbone, sites)
-    with staged_folder(out, overwrite=overwrite) as folder:
+    chosen = choose_sites(backbone, how.sites)
+    with staged_folder(out, overwrite=how.overwrite) as folder:
         check_finite(base, list(backbone.parameters), progress)
         digest = fingerprint(base, list(backbone.parameters), progress)
         stages = iter(progress(("export", "prove", "save"), "ONNX graph"))
         next(stages)
         graph = export_graph(
-            backbone, folder, WEIGHTS, fuse=fuse, fuse_embeddings=weights == "fp32"
+            backbone, folder, WEIGHTS, fuse=how.fuse, fuse_embeddings=how.weights == "fp32"
         )
         next(stages)
         uses = find_layers(graph, folder, backbone, progress)
-        graph = store_weights(graph, folder / WEIGHTS, base, uses, weights, progress)
+        graph = store_weights(graph, folder / WEIGHTS, base, uses, how.weights, progress)
         next(stages)
         onnx.save_model(graph, str(folder / PLAIN_MODEL))
-        table = insert_branches(graph, backbone.layers, uses, chosen, factors)
+        table = insert_branches(graph, backbone.layers, uses, chosen, how.factors)
         onnx.save_model(graph, str(folder / MODEL))
         next(stages, None)
         text = _write_tokenizer(base, folder)
@@ -96,10 +94,10 @@ def export_base(
             image=image_settings(base) if backbone.family.reads_images else None,
             made={
                 "tool": f"osd-edge {__version__}",
-                "fused": fuse and bool(backbone.family.fusion),
-                "weights": weights,
+                "fused": how.fuse and bool(backbone.family.fusion),
+                "weights": how.weights,
             },
-            factors=factors,
+            factors=how.factors,
             mixed_rows=backbone.family.mixed_rows,
         )
         (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")

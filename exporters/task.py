@@ -15,14 +15,14 @@ from osd_edge.data.files import check_file_writable, is_special, kind_at, write_
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import Code, ModelError, OsdEdgeError, OutputError
 from osd_edge.exporters.methods.base import Method
-from osd_edge.exporters.methods.options import OPENED, TaskOptions, check_names, check_within
+from osd_edge.exporters.methods.made import finished
+from osd_edge.exporters.methods.options import OPENED, TaskOptions, check_names
 from osd_edge.exporters.methods.report import TaskReport
 from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.models.adapted_checkpoint import AdaptedCheckpoint
 from osd_edge.exporters.models.compatibility import check_differs
 from osd_edge.exporters.scoring.calibrated_task import examples_in
 from osd_edge.exporters.scoring.held_back import check_keep_rows
-from osd_edge.formats.bundle.writer import write_bundle
 
 _NAMES = tuple(field.name for field in fields(TaskOptions))
 
@@ -104,7 +104,9 @@ class TaskExporter:
         """
         check_names(options, [name for name in _NAMES if name not in OPENED])
         chosen = replace(self.source.options, **options)
-        return self._export(out, chosen, chosen.entry.load(), progress)
+        method: Method = chosen.entry.load()
+        method.check(chosen)
+        return self._export(out, chosen, method, progress)
 
     def close(self, *, done: bool = True) -> None:
         """Ends the exports; matters where there is a work folder.
@@ -124,7 +126,6 @@ class TaskExporter:
         self, out: Path, options: TaskOptions, method: Method, progress: Progress
     ) -> TaskReport:
         check_file_writable(out)
-        method.check(options)
         task, source = options.task(out), self.source
         source.progress = progress
         if options.entry.delta and not source.layers:
@@ -133,10 +134,9 @@ class TaskExporter:
         made = method.make(source, task, options, progress)
         tuned = source.models.tuned
         adapted = tuned.adapter_bytes if isinstance(tuned, AdaptedCheckpoint) else None
-        data = write_bundle(made.bundle)
-        check_within(len(data), options)
+        data, report = finished(made, source, options)
         write_file(out, data)
-        return replace(made.report, path=str(out), adapter_size=adapted)
+        return replace(report, path=str(out), adapter_size=adapted)
 
 
 def export_task(

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from osd_edge.errors import BaseError, Code, InputError, shown
+from osd_edge.errors import BaseError, Code, expected_one_of, shown
 from osd_edge.formats.package.manifest import MODEL, PIXELS, BaseManifest
 
 Array = NDArray[Any]
@@ -25,10 +25,7 @@ def open_graph(
     Raises BaseError `base.graph`, InputError `input.memory`.
     """
     if memory not in MEMORY:
-        raise InputError(
-            Code.INPUT_MEMORY,
-            f"expected one of {', '.join(MEMORY)}, found {shown(str(memory), 40)!r}",
-        )
+        raise expected_one_of(Code.INPUT_MEMORY, MEMORY, memory)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3

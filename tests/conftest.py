@@ -1,4 +1,4 @@
-"""What holds for every test, and the small models that many of them use.
+"""Settings of every test, and the small models that many of them use.
 
 What takes seconds to import is imported by the fixtures that use it: rooms without torch are quick.
 """

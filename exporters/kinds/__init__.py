@@ -4,7 +4,7 @@ To add a kind, write its class in a file here and put it into this table, and li
 `osd_edge.formats.kinds` and `osd_edge.runtime.kinds`.
 """
 
-from osd_edge.errors import Code, InputError
+from osd_edge.errors import Code, expected_one_of
 from osd_edge.exporters.kinds.base import SEQUENCE, SPANS, TOKENS, Kind
 from osd_edge.exporters.kinds.embedding import Embedding
 from osd_edge.exporters.kinds.labels import Labels
@@ -24,5 +24,5 @@ KINDS: dict[str, Kind] = {
 def find_kind(name: str) -> Kind:
     """The kind called `name`; raises InputError `input.kind`."""
     if name not in KINDS:
-        raise InputError(Code.INPUT_KIND, f"expected one of {', '.join(KINDS)}, found {name!r}")
+        raise expected_one_of(Code.INPUT_KIND, KINDS, name)
     return KINDS[name]

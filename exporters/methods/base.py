@@ -1,25 +1,15 @@
-"""The contract of a compression method: from a source and options to a bundle and a report.
+"""The contract of a compression method: from a source and options to a bundle.
 
-A method computes and returns; the caller writes the file. What a method may look at is its Source:
-two models and calibration rows, never a test row.
+A method computes and returns; the caller encodes, reports and writes the file. What a method may
+look at is its Source: two models and calibration rows, never a test row.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 
 from osd_edge.data.progress import Progress
+from osd_edge.exporters.methods.made import Made
 from osd_edge.exporters.methods.options import TaskOptions
-from osd_edge.exporters.methods.report import TaskReport
 from osd_edge.exporters.methods.source import Source
-from osd_edge.formats.bundle.model import Bundle
-
-
-@dataclass(frozen=True)
-class Made:
-    """The result of a method: a task bundle, and the report of it without the file's path."""
-
-    bundle: Bundle
-    report: TaskReport
 
 
 class Method(ABC):

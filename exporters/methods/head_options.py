@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from osd_edge.errors import Code, InputError, shown
+from osd_edge.errors import Code, InputError, expected_one_of
 from osd_edge.exporters.methods.budget import VALUE_BITS
 from osd_edge.exporters.option_fields import flag
 
@@ -48,10 +48,7 @@ class HeadOptions:
     def __post_init__(self) -> None:
         """Check the values."""
         if self.values not in tuple(VALUE_BITS):
-            raise InputError(
-                Code.INPUT_VALUES,
-                f"expected one of {', '.join(VALUE_BITS)}, found {shown(str(self.values), 40)!r}",
-            )
+            raise expected_one_of(Code.INPUT_VALUES, VALUE_BITS, self.values)
         for name, least in (("rank", 1), ("max_bytes", 0)):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, int) and value >= least):

@@ -7,8 +7,8 @@ from typing import Any
 from osd_edge.errors import Code, DataError
 from osd_edge.exporters.methods.floor import Floor
 from osd_edge.exporters.methods.gain import CurvePoint
+from osd_edge.exporters.methods.made import Made
 from osd_edge.exporters.methods.options import TaskOptions
-from osd_edge.exporters.methods.report import TaskReport, report_of
 from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.methods.stored.integers import Integers
 from osd_edge.exporters.scoring.calibrated_task import CalibratedTask
@@ -52,32 +52,21 @@ def with_score(bundle: Bundle, calibrated: CalibratedTask | None, score: Score |
     return replace(bundle, scores=scores)
 
 
-def integer_report(
-    source: Source,
-    options: TaskOptions,
-    made: Scored,
-    floor: Floor,
-    *,
-    quick: bool,
-) -> TaskReport:
-    """The report of a bundle; `quick` is the head it is compared with, as `Floor` has it."""
+def integer_result(made: Scored, options: TaskOptions, floor: Floor, *, quick: bool) -> Made:
+    """The result of a method; `quick` is the head it is compared with, as `Floor` has it."""
     bundle, score = made.bundle, made.score
     calibrated, gain = floor.calibrated, floor.gain(quick=quick)
     useful = gain is not None and gain.ceiling > gain.floor and score is not None
-    return report_of(
-        source,
-        options,
-        bundle,
-        calibrated,
-        score,
-        refine=bundle.method.get("refine"),
-        keep=options.keep,
-        held_back=calibrated.calibration.examples if calibrated else 0,
-        frozen_head=floor.score(quick=quick),
-        share=gain.share(score.accuracy) if useful and gain and score else None,
-        share_error=gain.error(score.accuracy) if useful and gain and score else None,
-        curve=made.curve,
-    )
+    facts = {
+        "refine": bundle.method.get("refine"),
+        "keep": options.keep,
+        "held_back": calibrated.calibration.examples if calibrated else 0,
+        "frozen_head": floor.score(quick=quick),
+        "share": gain.share(score.accuracy) if useful and gain and score else None,
+        "share_error": gain.error(score.accuracy) if useful and gain and score else None,
+        "curve": made.curve,
+    }
+    return Made(bundle, calibrated, score, facts)
 
 
 def calibration_needed(what: str, instead: str = "use --refine none") -> DataError:

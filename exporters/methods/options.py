@@ -12,11 +12,11 @@ from typing import Any
 
 from osd_edge.data.examples import Example
 from osd_edge.data.seed import MOST_SEED
-from osd_edge.errors import BudgetError, Code, InputError, shown
+from osd_edge.errors import BudgetError, Code, InputError, expected_one_of, shown
 from osd_edge.exporters.methods.budget import VALUE_BITS, Budget, parse_budget
 from osd_edge.exporters.methods.head_options import HeadOptions
 from osd_edge.exporters.methods.registry import METHODS, MethodEntry, exported
-from osd_edge.exporters.models.rounding import WEIGHT_KINDS
+from osd_edge.exporters.models.rounding import WEIGHT_KINDS, check_weight_kind
 from osd_edge.exporters.option_fields import flag, sites_field
 from osd_edge.formats.bundle.model import task_name
 from osd_edge.formats.kinds import KINDS
@@ -191,16 +191,16 @@ class TaskOptions:
         if not isinstance(self.head, HeadOptions | None):
             raise InputError(Code.INPUT_OPTIONS, f"head: expected HeadOptions, found {self.head!r}")
         if self.method not in exported():
-            raise _expected_one_of(Code.INPUT_METHOD, exported(), self.method)
+            raise expected_one_of(Code.INPUT_METHOD, exported(), self.method)
         _ = self.limit  # which refuses a malformed budget
         if self.kind is not None and self.kind not in tuple(KINDS):
-            raise _expected_one_of(Code.INPUT_KIND, KINDS, self.kind)
+            raise expected_one_of(Code.INPUT_KIND, KINDS, self.kind)
         if self.values is not None and self.values not in tuple(VALUE_BITS):
-            raise _expected_one_of(Code.INPUT_VALUES, VALUE_BITS, self.values)
+            raise expected_one_of(Code.INPUT_VALUES, VALUE_BITS, self.values)
         if self.extra_rank is not None and self.extra_rank < 0:
             raise InputError(Code.INPUT_EXTRA_RANK, f"expected 0 or more, found {self.extra_rank}")
         if self.refine is not None and self.refine not in REFINE_NAMES:
-            raise _expected_one_of(Code.INPUT_REFINE, REFINE_NAMES, self.refine)
+            raise expected_one_of(Code.INPUT_REFINE, REFINE_NAMES, self.refine)
         if self.keep is not None and not 0 < self.keep <= 1:
             raise BudgetError(
                 Code.BUDGET_MALFORMED,
@@ -208,7 +208,7 @@ class TaskOptions:
             )
         if self.keep is not None and self.budget is not None:
             raise InputError(Code.INPUT_OPTIONS, "give --budget or --keep, not both")
-        check_base_weights(self.base_weights)
+        check_weight_kind(self.base_weights)
         check_seed(self.seed)
         for one in fields(self):
             own = one.name not in _OF_SOME or self.entry.accepts(one.name)
@@ -276,12 +276,6 @@ def not_taken(method: str, option: str) -> InputError:
     return InputError(Code.INPUT_OPTIONS, f"--method {method} does not take {option}")
 
 
-def check_base_weights(kind: str) -> None:
-    """Raises InputError `input.weights` where `kind` is not one of the kinds of weights."""
-    if kind not in WEIGHT_KINDS:
-        raise _expected_one_of(Code.INPUT_WEIGHTS, WEIGHT_KINDS, kind)
-
-
 def check_seed(seed: int) -> None:
     """Raises InputError `input.number` for a seed that not every generator takes."""
     if not 0 <= seed <= MOST_SEED:
@@ -327,9 +321,3 @@ def _flags_of(field: "Field[Any]") -> str:
         return str(field.metadata["flag"])
     group = fields(field.metadata["group"])
     return " or ".join(one.metadata["flag"] for one in group if one.metadata)
-
-
-def _expected_one_of(
-    code: Code, names: Sequence[str] | Mapping[str, Any], found: object
-) -> InputError:
-    return InputError(code, f"expected one of {', '.join(names)}, found {shown(str(found), 40)!r}")

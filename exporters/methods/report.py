@@ -1,16 +1,11 @@
 """The report of an export, for people and programs."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from osd_edge.exporters.methods.gain import CurvePoint
-from osd_edge.exporters.methods.options import TaskOptions
-from osd_edge.exporters.methods.source import Source
-from osd_edge.exporters.scoring.calibrated_task import CalibratedTask
 from osd_edge.exporters.scoring.score import Score
-from osd_edge.formats.bundle.model import Bundle
-from osd_edge.formats.bundle.writer import write_bundle
 
 
 @dataclass(frozen=True)
@@ -113,43 +108,3 @@ class TaskReport:
             'mr'
         """
         return asdict(self) | {"needs_no_delta": self.needs_no_delta}
-
-
-def report_of(
-    source: Source,
-    options: TaskOptions,
-    bundle: Bundle,
-    calibrated: CalibratedTask | None = None,
-    score: Score | None = None,
-    **more: Any,
-) -> TaskReport:
-    """The report of a bundle and its score on calibration rows, where they were used.
-
-    `more` are the fields that differ with the method.
-    """
-    size = len(write_bundle(bundle))
-    head_size = len(write_bundle(replace(bundle, sites=())))
-    bounded = options.entry.budget is not None and options.keep is None
-    usual: dict[str, Any] = {
-        "extra_rank": None,
-        "paper_bits": None,
-        "paper_bits_allowed": None,
-        "calibration_examples": len(source.examples),
-    }
-    return TaskReport(
-        path="",
-        task=bundle.task,
-        method=options.method,
-        budget=str(options.limit) if bounded else "",
-        values=bundle.values,
-        size=size,
-        head_size=head_size,
-        delta_size=size - head_size,
-        sites=len(bundle.sites),
-        labelled=bool(calibrated and calibrated.calibration.labelled),
-        fine_tuned=calibrated.fine_tuned if calibrated else None,
-        linear_only=calibrated.linear_only if calibrated else None,
-        compressed=score,
-        base_weights=options.base_weights,
-        **usual | more,
-    )

@@ -15,6 +15,7 @@
 A message says what was expected, what was found and what to do. The codes are in `codes`.
 """
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from osd_edge.errors.codes import Code
@@ -32,6 +33,7 @@ __all__ = [
     "OutputError",
     "ReportError",
     "TaskError",
+    "expected_one_of",
     "refusal_of",
     "shown",
 ]
@@ -231,3 +233,13 @@ def refusal_of(code: str, message: str) -> OsdEdgeError:
         return DeviceError(Code.DEVICE_ANSWER, f"{message} [{shown(code, 64)}]")
     classes: list[type[OsdEdgeError]] = [*OsdEdgeError.__subclasses__(), ReportError]
     return next(cls for cls in classes if cls.kind == known.kind)(known, message)
+
+
+def expected_one_of(code: Code, names: Iterable[str], found: object) -> InputError:
+    """The refusal of a value that is none of `names`; `found` may be of any type.
+
+    >>> str(expected_one_of(Code.INPUT_REFINE, ("none", "scales"), "all"))
+    "expected one of none, scales, found 'all'"
+    """
+    words = shown(str(found), 40)
+    return InputError(code, f"expected one of {', '.join(names)}, found {words!r}")

@@ -76,7 +76,7 @@ def test_numbers_keep_their_bounds_in_a_plan(entry: Option) -> None:
 
 
 def test_only_a_command_line_bounds_threads() -> None:
-    """As ever: a library's caller may ask for more than a person who mistypes."""
+    """A caller of the library may ask for more than a person who mistypes."""
     (threads,) = (entry for entry in OPTIONS if entry.name == "threads")
     check_plan(changed(threads, 2000))
     with pytest.raises(click.BadParameter, match="0<=x<=1024"):

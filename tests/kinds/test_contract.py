@@ -1,4 +1,4 @@
-"""What every kind of task on the workstation promises: its loss, its agreement and its padding."""
+"""Every kind of task on the workstation keeps its contract: loss, agreement and padding."""
 
 import pytest
 import torch

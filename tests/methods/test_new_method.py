@@ -15,10 +15,10 @@ from tests.support.command_line import run_cli
 FILE = '''
 """first-column: the leading column of every delta, in fp16."""
 
-from osd_edge.exporters.methods.base import Made, Method
+from osd_edge.exporters.methods.base import Method
 from osd_edge.exporters.methods.factorize import truncated_svd
 from osd_edge.exporters.methods.head_options import HeadOptions
-from osd_edge.exporters.methods.report import report_of
+from osd_edge.exporters.methods.made import Made
 from osd_edge.exporters.methods.stored.head import stored_head
 from osd_edge.exporters.methods.stored.values import stored_site
 
@@ -31,7 +31,7 @@ class FirstColumn(Method):
             sites.append(stored_site(source.site_index[layer.name], column.u, column.v, "fp16"))
         head = stored_head(models.tuned, models.head, options.head or HeadOptions())
         bundle = source.bundle(task, "fp16", head, {"name": options.method}, sites)
-        return Made(bundle, report_of(source, options, bundle))
+        return Made(bundle)
 '''
 LINE = MethodEntry("first-column", "first_column:FirstColumn", budget="1MiB", exports=True)
 

@@ -104,7 +104,7 @@ def test_a_budget_is_one_of_two_and_more_than_nothing(given: dict[str, Any]) -> 
 def test_a_file_over_its_budget_is_refused(
     tiny_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the method believes."""
+    """The caller checks the size, so a method that misjudges it writes nothing."""
     exporter = TaskExporter(tiny_models / "base", tiny_models / "first")
     made = OsdRd().make(exporter.source, "t", exporter.source.options, silent)
     monkeypatch.setattr(OsdRd, "make", lambda *_: made)

@@ -1,4 +1,4 @@
-"""What wide layers are spared, full decompositions and moments, and how near it comes to them."""
+"""Wide layers are decomposed in part, and come near to the whole decompositions and moments."""
 
 import pytest
 import torch

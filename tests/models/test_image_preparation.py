@@ -41,7 +41,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_settings_of_other_processors(small: Path, tmp_path: Path, processor: Any) -> None:
-    """What is read of a processor's own file prepares pictures as the processor does."""
+    """Settings read from a processor's own file prepare pictures as the processor does."""
     processor.save_pretrained(small)
     prepared = preparation(Checkpoint(small))
     assert prepared is not None

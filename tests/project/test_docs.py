@@ -70,7 +70,7 @@ def _named_in(page: Path) -> list[str]:
 
 
 def _missing(page: Path, named: list[str]) -> Iterator[str]:
-    """Of these, a path that does not exist, or a file's name that no room has."""
+    """Finds the paths that do not exist, and the names of files that no room has."""
     for name in dict.fromkeys(named):
         path = PROJECT / name
         found = path.is_dir() if name.endswith("/") else path.exists()

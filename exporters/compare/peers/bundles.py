@@ -10,13 +10,12 @@ from osd_edge.data.progress import silent
 from osd_edge.exporters.compare.peers.peer import Compressed, Files, Restored
 from osd_edge.exporters.methods.base import Method
 from osd_edge.exporters.methods.budget import Budget
-from osd_edge.exporters.methods.options import check_within
+from osd_edge.exporters.methods.made import finished
 from osd_edge.exporters.methods.registry import MethodEntry
 from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.head_plan import head_modules
 from osd_edge.formats.bundle.reader import read_bundle
-from osd_edge.formats.bundle.writer import write_bundle
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class BundleFiles:
         options = replace(source.options, method=self.entry.name, budget=budget, **self.options)
         method.check(options)
         made = method.make(source, source.task, options, silent)
-        report = made.report
+        data, report = finished(made, source, options)
         detail: dict[str, str | int | float] = {"delta": report.delta_size, "sites": report.sites}
         if not self.entry.delta:
             detail = {"pooling": made.bundle.head.pooling}
@@ -46,8 +45,6 @@ class BundleFiles:
             detail["paper_bytes"] = report.paper_bits // 8
         if report.extra_rank is not None:
             detail["c"] = report.extra_rank
-        data = write_bundle(made.bundle)
-        check_within(len(data), options)
         return Compressed({bundle_file(source): data}, detail)
 
     def restore(self, files: Files, backbone: Backbone) -> Restored:

@@ -5,15 +5,16 @@ from dataclasses import replace
 from osd_edge.data.progress import Progress
 from osd_edge.errors import Code, InputError
 from osd_edge.exporters.kinds import KINDS
-from osd_edge.exporters.methods.base import Made, Method
+from osd_edge.exporters.methods.base import Method
 from osd_edge.exporters.methods.floor import Floor
 from osd_edge.exporters.methods.integer_bundle import (
     Scored,
     calibration_needed,
     integer_bundle,
-    integer_report,
+    integer_result,
     with_score,
 )
+from osd_edge.exporters.methods.made import Made
 from osd_edge.exporters.methods.options import TaskOptions
 from osd_edge.exporters.methods.source import Source
 
@@ -43,5 +44,4 @@ class HeadOnly(Method):
         score = floor.score(quick=False)
         bundle = replace(integer_bundle(source, task, {"name": options.method}), head=head)
         bundle = with_score(bundle, floor.calibrated, score)
-        report = integer_report(source, options, Scored(bundle, score), floor, quick=False)
-        return Made(bundle, report)
+        return integer_result(Scored(bundle, score), options, floor, quick=False)

@@ -1,8 +1,9 @@
 """osd-rd, the default method: small integers where they matter to the answers."""
 
 from osd_edge.data.progress import Progress
-from osd_edge.exporters.methods.base import Made, Method
-from osd_edge.exporters.methods.integer_bundle import calibration_needed, integer_report
+from osd_edge.exporters.methods.base import Method
+from osd_edge.exporters.methods.integer_bundle import calibration_needed, integer_result
+from osd_edge.exporters.methods.made import Made
 from osd_edge.exporters.methods.options import TaskOptions
 from osd_edge.exporters.methods.osd_rd.bundles import RateDistortionBundles, Wanted
 from osd_edge.exporters.methods.source import Source
@@ -33,5 +34,4 @@ class OsdRd(Method):
             made = bundles.within(wanted, options.limit)
         # A head that decides a size learns from all rows.
         quick = options.keep is None
-        report = integer_report(source, options, made, bundles.floor, quick=quick)
-        return Made(made.bundle, report)
+        return integer_result(made, options, bundles.floor, quick=quick)

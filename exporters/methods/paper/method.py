@@ -12,10 +12,11 @@ from typing import Any
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import Code, DataError, ModelError
 from osd_edge.exporters.kinds import KINDS
-from osd_edge.exporters.methods.base import Made, Method
+from osd_edge.exporters.methods.base import Method
 from osd_edge.exporters.methods.budget import layer_bits
 from osd_edge.exporters.methods.factorize import Factors
 from osd_edge.exporters.methods.head_options import HeadOptions
+from osd_edge.exporters.methods.made import Made
 from osd_edge.exporters.methods.options import TaskOptions
 from osd_edge.exporters.methods.paper import selection
 from osd_edge.exporters.methods.paper.budget_search import (
@@ -27,7 +28,6 @@ from osd_edge.exporters.methods.paper.budget_search import (
 )
 from osd_edge.exporters.methods.paper.shared import PaperSource
 from osd_edge.exporters.methods.paper.sparsify import magnitude_scores
-from osd_edge.exporters.methods.report import TaskReport, report_of
 from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.methods.stored.head import stored_head
 from osd_edge.exporters.scoring.score import Score
@@ -85,7 +85,7 @@ class PaperMethod(Method):
         sites, extra = self.keep(export, problem)
         score = export.score(sites, progress)
         bundle = self._complete(export, sites, extra, score)
-        return Made(bundle, _report(export, bundle, extra, score))
+        return Made(bundle, paper.calibrated, score, _facts(export, bundle, extra))
 
     def check_source(self, paper: PaperSource) -> None:
         """Refuse a task that the method cannot compress: ModelError, DataError."""
@@ -227,22 +227,17 @@ def labels_needed() -> DataError:
     )
 
 
-def _report(export: Export, bundle: Bundle, extra: int | None, score: Score | None) -> TaskReport:
+def _facts(export: Export, bundle: Bundle, extra: int | None) -> dict[str, Any]:
     paper, budget = export.paper, export.options.limit
     allowed = None
     if budget.rank is not None:
         allowed = sum(layer_bits(budget.rank, layer.n, layer.d) for layer in paper.source.layers)
-    return report_of(
-        paper.source,
-        export.options,
-        bundle,
-        paper.calibrated,
-        score,
-        calibration_examples=paper.calibrated.calibration.examples if paper.calibrated else 0,
-        extra_rank=extra,
-        paper_bits=bundle.method["paper_bits"],
-        paper_bits_allowed=allowed,
-    )
+    return {
+        "calibration_examples": paper.calibrated.calibration.examples if paper.calibrated else 0,
+        "extra_rank": extra,
+        "paper_bits": bundle.method["paper_bits"],
+        "paper_bits_allowed": allowed,
+    }
 
 
 def _rounded(score: Score) -> dict[str, float]:
