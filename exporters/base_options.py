@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from osd_edge.errors import Code, expected_one_of
+from osd_edge.exporters.graph.tracers import TRACERS
 from osd_edge.exporters.models.rounding import WEIGHT_KINDS, check_weight_kind
 from osd_edge.exporters.option_fields import flag, sites_field
 from osd_edge.formats.package.manifest import FACTOR_TYPES
@@ -19,10 +20,12 @@ class BaseOptions:
         weights: how the base's weights are stored: fp32, fp16, int8 (products in int8, inputs
             rounded as they come) or int4 (weights alone). The same bundles run over all.
         factors: the type in which tasks' factors are fed, fp32 or fp16.
+        tracer: what turns the model into a graph: torch's older exporter (`torchscript`), its newer
+            one (`dynamo`, which needs onnxscript), or `optimum`, which needs optimum-onnx.
         overwrite: whether an earlier base package in the folder is replaced.
 
     Raises:
-        InputError: `input.factors`, `input.weights`.
+        InputError: `input.factors`, `input.tracer`, `input.weights`.
 
     Example:
         >>> BaseOptions(weights="int8").factors
@@ -54,6 +57,16 @@ class BaseOptions:
             help="In what tasks' factors are fed; fp16 halves the memory of decoded tasks.",
         ),
     )
+    tracer: str = field(
+        default=TRACERS[0],
+        metadata=flag(
+            "--tracer",
+            choices=TRACERS,
+            shown=True,
+            help="What turns the model into a graph: torch's older exporter, its newer one, or "
+            "optimum-onnx where it is installed.",
+        ),
+    )
     overwrite: bool = field(
         default=False,
         metadata=flag("--overwrite", switch=True, help="Replace an earlier base package in DIR."),
@@ -65,4 +78,6 @@ class BaseOptions:
         object.__setattr__(self, "sites", own)
         if self.factors not in FACTOR_TYPES:
             raise expected_one_of(Code.INPUT_FACTORS, FACTOR_TYPES, self.factors)
+        if self.tracer not in TRACERS:
+            raise expected_one_of(Code.INPUT_TRACER, TRACERS, self.tracer)
         check_weight_kind(self.weights)

@@ -12,7 +12,9 @@ from osd_edge.data.files import check_unicode, staged_folder
 from osd_edge.data.progress import Progress, silent
 from osd_edge.exporters.base_options import BaseOptions
 from osd_edge.exporters.graph.branches import find_layers, insert_branches
-from osd_edge.exporters.graph.onnx_graph import HIDDEN_OUTPUT, POOLER_OUTPUT, export_graph
+from osd_edge.exporters.graph.onnx_graph import export_graph
+from osd_edge.exporters.graph.tracers import tracer_named
+from osd_edge.exporters.graph.tracers.example import HIDDEN_OUTPUT, POOLER_OUTPUT
 from osd_edge.exporters.graph.weights import store_weights
 from osd_edge.exporters.methods.options import check_names
 from osd_edge.exporters.models.backbone import backbone_of
@@ -42,7 +44,8 @@ def export_base(
         model: the model, a folder or hub id in Hugging Face format.
         out: the folder of the package, which is made.
         progress: shows how far the work is.
-        **options: the fields of BaseOptions: `sites`, `fuse`, `weights`, `factors`, `overwrite`.
+        **options: the fields of BaseOptions: `sites`, `fuse`, `weights`, `factors`,
+            `tracer`, `overwrite`.
 
     Returns:
         The package's manifest.
@@ -61,6 +64,7 @@ def export_base(
     check_names(options, [field.name for field in fields(BaseOptions)])
     how = BaseOptions(**options)
     check_unicode(out)
+    trace = tracer_named(how.tracer)
     base = Checkpoint(model)
     backbone = backbone_of(base)
     chosen = choose_sites(backbone, how.sites)
@@ -70,7 +74,12 @@ def export_base(
         stages = iter(progress(("export", "prove", "save"), "ONNX graph"))
         next(stages)
         graph = export_graph(
-            backbone, folder, WEIGHTS, fuse=how.fuse, fuse_embeddings=how.weights == "fp32"
+            backbone,
+            trace,
+            folder,
+            WEIGHTS,
+            fuse=how.fuse,
+            fuse_embeddings=how.weights == "fp32",
         )
         next(stages)
         uses = find_layers(graph, folder, backbone, progress)
@@ -96,6 +105,7 @@ def export_base(
                 "tool": f"osd-edge {__version__}",
                 "fused": how.fuse and bool(backbone.family.fusion),
                 "weights": how.weights,
+                "tracer": how.tracer,
             },
             factors=how.factors,
             mixed_rows=backbone.family.mixed_rows,

@@ -1,6 +1,5 @@
 """Moving an ONNX graph's weights out of memory into its data file, tensor by tensor."""
 
-import mmap
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +8,6 @@ from numpy.typing import NDArray
 from onnx import TensorProto, external_data_helper, numpy_helper
 
 _INLINE_BYTES = 1024  # smaller tensors stay in the graph file
-
-
-def read_graph(path: Path) -> onnx.ModelProto:
-    """The model in the file `path`, parsed from mapped memory: its bytes are held once."""
-    model = onnx.ModelProto()
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        model.ParseFromString(memoryview(data))
-    return model
 
 
 def move_weights(model: onnx.ModelProto, folder: Path, location: str) -> onnx.ModelProto:

@@ -13,7 +13,7 @@ from onnx import TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 _MOST_ELEMENTS = 65536  # of a result: larger ones are better computed than stored
-_ARITHMETIC = frozenset(("Add", "Cast", "Div", "Mul", "Not", "Sqrt", "Sub"))
+_ARITHMETIC = frozenset(("Add", "Cast", "CastLike", "Div", "Mul", "Not", "Sqrt", "Sub"))
 _SHAPING = frozenset(
     ("Concat", "ConstantOfShape", "Gather", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
 )
@@ -33,6 +33,13 @@ def fold_constants(model: onnx.ModelProto) -> None:
         inputs = [name for name in node.input if name]
         if node.op_type == "Constant" and node.attribute[0].HasField("t"):
             known[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+        elif node.op_type == "Constant":  # written as a number or a list of them
+            known[node.output[0]] = np.asarray(
+                onnx.helper.get_attribute_value(node.attribute[0]),
+                np.float32 if node.attribute[0].name.startswith("value_float") else np.int64,
+            )
+            made.append(node.output[0])
+            continue
         elif (
             node.op_type in _ARITHMETIC | _SHAPING
             and inputs

@@ -1,4 +1,4 @@
-"""The backbone as a plain ONNX graph: optimum's exporter, then onnxruntime's fusion.
+"""The backbone as a plain ONNX graph: traced, filled with its weights, then fused by onnxruntime.
 
 Fusion runs here, before any branch is put in: afterwards it would no longer find its patterns.
 """
@@ -9,32 +9,30 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import onnx
-import optimum.exporters.onnx.model_configs  # noqa: F401  (registers the configurations)
 import torch
-from optimum.exporters.tasks import TasksManager
+from onnx import TensorProto
+from optimum.utils import NormalizedConfigManager
 
 from osd_edge.exporters.graph.external_data import move_weights
-from osd_edge.exporters.graph.tracing import fill, trace
+from osd_edge.exporters.graph.parameters import fill, name_as_stored
+from osd_edge.exporters.graph.tracers import Tracer
 from osd_edge.exporters.models.backbone import Backbone
+from osd_edge.exporters.models.module_names import checkpoint_name
 from osd_edge.exporters.models.weightless import weightless_backbone
-
-OPSET = 17
-HIDDEN_OUTPUT = "last_hidden_state"
-POOLER_OUTPUT = "pooler_output"
 
 
 def export_graph(
     backbone: Backbone,
+    trace: Tracer,
     folder: Path,
     weights: str,
     *,
     fuse: bool = True,
     fuse_embeddings: bool = True,
 ) -> onnx.ModelProto:
-    """The backbone as optimum exports it, fused where possible; its weights go to a file.
+    """The backbone as `trace` has it, fused where possible; its weights go to a file.
 
     Weights are in `folder / weights`, the graph refers to them there. Inputs are the token
     tensors `[batch, sequence]` (int64); outputs `last_hidden_state` `[batch, sequence, hidden]`
@@ -44,35 +42,16 @@ def export_graph(
     """
     with _quiet(), tempfile.TemporaryDirectory(dir=folder) as scratch:
         model = weightless_backbone(backbone)
-        config = _onnx_config(model, backbone.has_pooler)
-        graph = trace(model, config, Path(scratch) / "export.onnx", OPSET)
+        graph = trace(model, backbone, Path(scratch))
+        _fix_width(graph, backbone.hidden_size)
+        name_as_stored(graph.graph, backbone.family)
         # Layers' weights go to the file at once: fusion would copy them several times.
-        fill(graph, backbone, dict(model.named_buffers()), folder, weights)
+        buffers = {checkpoint_name(backbone.family, n): b for n, b in model.named_buffers()}
+        fill(graph, backbone, buffers, folder, weights)
         del model
         if fuse and backbone.family.fusion is not None:
             graph = _fused(graph, folder, backbone, fuse_embeddings)
     return move_weights(graph, folder, weights)
-
-
-def _onnx_config(model: Any, has_pooler: bool) -> Any:
-    """Optimum's configuration for the model, with the pooler's output where there is one."""
-    constructor = TasksManager.get_exporter_config_constructor(
-        "onnx", model=model, task="feature-extraction", library_name="transformers"
-    )
-    standard = type(constructor(model.config))
-
-    class Config(standard):  # type: ignore[misc,valid-type]
-        @property
-        def inputs(self) -> dict[str, dict[int, str]]:
-            # Decoders derive positions from the mask themselves.
-            return {k: v for k, v in super().inputs.items() if k != "position_ids"}
-
-        @property
-        def outputs(self) -> dict[str, dict[int, str]]:
-            pooler = {POOLER_OUTPUT: {0: "batch_size"}} if has_pooler else {}
-            return dict(super().outputs) | pooler
-
-    return Config(model.config, task="feature-extraction")
 
 
 def _fused(
@@ -88,15 +67,24 @@ def _fused(
     options.use_raw_attention_mask(True)
     options.enable_embed_layer_norm = fuse_embeddings
     config = backbone.checkpoint.config
+    sizes = NormalizedConfigManager.get_normalized_config_class(config.model_type)(config)
     with contextlib.chdir(folder):  # where the optimizer looks for external weights
         fused = optimize_by_fusion(
             graph,
             backbone.family.fusion,
-            config.num_attention_heads,
-            config.hidden_size,
+            sizes.num_attention_heads,
+            sizes.hidden_size,
             options,
         )
     return fused.model  # type: ignore[no-any-return]
+
+
+def _fix_width(model: onnx.ModelProto, hidden_size: int) -> None:
+    """Outputs end in the hidden size, which tracing does not know for sure."""
+    for output in model.graph.output:
+        kind = output.type.tensor_type
+        if kind.elem_type == TensorProto.FLOAT and kind.shape.dim:
+            kind.shape.dim[-1].dim_value = hidden_size
 
 
 @contextlib.contextmanager

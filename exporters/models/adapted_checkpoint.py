@@ -17,6 +17,7 @@ from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.models.checkpoint import BUFFERS, Checkpoint
 from osd_edge.exporters.models.families import Family, family_of
 from osd_edge.exporters.models.head_plan import label_fault
+from osd_edge.exporters.models.module_names import checkpoint_name
 from osd_edge.exporters.models.peft_adapter import PeftAdapter, read_adapter
 
 # By PEFT's name of a task. Kinds of one name share a head; the first is the usual one.
@@ -50,7 +51,7 @@ class AdaptedCheckpoint(Checkpoint):
         self.adapter_bytes = sum(adapter.size for adapter, _ in self._adapters)
         self._prefix = f"{base.prefix}."
         self._known = set(base.backbone_names())
-        family = family_of(base.config)
+        family = self._family = family_of(base.config)
         adapted = [adapter for adapter, _ in self._adapters]
         first = next((one for one in adapted if self._has_head(one, family)), adapted[0])
         self.folder = first.folder
@@ -113,7 +114,7 @@ class AdaptedCheckpoint(Checkpoint):
         return self._saved[name][0][0]
 
     def _plain(self, name: str) -> str:
-        return name.removeprefix(self._prefix)
+        return checkpoint_name(self._family, name.removeprefix(self._prefix))
 
     def _has_head(self, adapter: PeftAdapter, family: Family) -> bool:
         shape = family.heads.get(self._head_of(adapter)[0])

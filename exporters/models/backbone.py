@@ -10,6 +10,7 @@ from osd_edge.errors import Code, ModelError
 from osd_edge.exporters.models.checkpoint import Checkpoint, first_line
 from osd_edge.exporters.models.families import Family, family_of
 from osd_edge.exporters.models.linear import linear_shape
+from osd_edge.exporters.models.module_names import checkpoint_name
 from osd_edge.formats.bundle.model import MAX_DIMENSION
 
 
@@ -52,14 +53,16 @@ def backbone_of(base: Checkpoint) -> Backbone:
     has_pooler = family.pooler is not None and f"{family.pooler.path}.weight" in base
     model = described_model(base, family, has_pooler)
     layers = tuple(
-        LinearLayer(name, *shape)
+        LinearLayer(checkpoint_name(family, name), *shape)
         for name, module in model.named_modules()
         if (shape := linear_shape(module)) is not None
     )
     wide = [layer.name for layer in layers if max(layer.n, layer.d) > MAX_DIMENSION]
     if wide:
         raise ModelError(Code.MODEL_SHAPE, f"{wide[0]} is wider than {MAX_DIMENSION} features")
-    parameters = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    parameters = {
+        checkpoint_name(family, name): tuple(p.shape) for name, p in model.named_parameters()
+    }
     backbone = Backbone(base, family, has_pooler, layers, parameters)
     check_parameters(base, backbone, parameters)
     return backbone

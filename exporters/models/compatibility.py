@@ -10,6 +10,7 @@ from osd_edge.errors import Code, ModelError
 from osd_edge.exporters.models.backbone import Backbone, check_parameters, described_model
 from osd_edge.exporters.models.checkpoint import BUFFERS, Checkpoint
 from osd_edge.exporters.models.head_plan import HeadPlan
+from osd_edge.exporters.models.module_names import checkpoint_name
 from osd_edge.exporters.models.tokenizer import load_tokenizer
 
 # Settings that change what equal weights compute.
@@ -62,7 +63,8 @@ def check_same_backbone(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -
 def _check_described(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -> None:
     """Refuse a configuration of other sizes than the weights beside it have."""
     model = described_model(tuned, backbone.family, plan.pooling == "pooler")
-    for name, parameter in model.named_parameters():
+    for path, parameter in model.named_parameters():
+        name = checkpoint_name(backbone.family, path)
         described, found = tuple(parameter.shape), backbone.parameters.get(name)
         if described != found:
             raise ModelError(

@@ -7,10 +7,14 @@ from typing import Any
 
 import torch
 from transformers import AutoModel
-from transformers.modeling_utils import no_init_weights
 
 from osd_edge.exporters.models.backbone import Backbone, pooling_option
 from osd_edge.exporters.models.linear import with_plain_linear_layers
+
+try:
+    from transformers.initialization import no_init_weights
+except ModuleNotFoundError:  # transformers 4
+    from transformers.modeling_utils import no_init_weights
 
 _BUILDING = Lock()  # transformers keeps in one place for all threads whether weights are drawn
 

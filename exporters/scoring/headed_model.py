@@ -14,8 +14,10 @@ from transformers import AutoModel
 
 from osd_edge.exporters.models.backbone import Backbone, pooling_option
 from osd_edge.exporters.models.checkpoint import Checkpoint
+from osd_edge.exporters.models.families import Family
 from osd_edge.exporters.models.head_plan import HeadPlan, head_values
 from osd_edge.exporters.models.linear import with_plain_linear_layers
+from osd_edge.exporters.models.module_names import checkpoint_name
 from osd_edge.exporters.models.weightless import weights_not_drawn
 from osd_edge.exporters.scoring.batches import mask_of
 from osd_edge.formats.heads import NORM_EPSILON
@@ -96,10 +98,15 @@ class HeadedModel(torch.nn.Module):
         return (states * weights).sum(1) / weights.sum(1).clamp_min(1)
 
 
-def parameters_by_backbone_name(model: HeadedModel) -> Mapping[str, torch.nn.Parameter]:
-    """Its parameters by backbone name, those of the head by their full name."""
+def parameters_by_backbone_name(
+    model: HeadedModel, family: Family
+) -> Mapping[str, torch.nn.Parameter]:
+    """Its parameters by backbone name, as checkpoints have it, the head's by their full name."""
     prefix = f"{model.base_model_prefix}."
-    return {name.removeprefix(prefix): p for name, p in model.named_parameters()}
+    return {
+        checkpoint_name(family, name.removeprefix(prefix)): p
+        for name, p in model.named_parameters()
+    }
 
 
 def _put(root: torch.nn.Module, path: str, layer: torch.nn.Module) -> None:

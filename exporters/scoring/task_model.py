@@ -13,6 +13,7 @@ import torch
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.head_plan import HeadPlan, head_values, plan_head
+from osd_edge.exporters.models.module_names import module_paths
 from osd_edge.exporters.models.rounding import as_stored
 from osd_edge.exporters.models.streamed import Read, StreamedLinear, Take
 from osd_edge.exporters.scoring.headed_model import HeadedModel, parameters_by_backbone_name
@@ -56,14 +57,16 @@ class TaskModel:
         self.plan = plan or plan_head(backbone, tuned)
         self._module: Any = HeadedModel(backbone, tuned, self.plan)
         self._prefix = f"{self._module.base_model_prefix}."
+        paths = module_paths(backbone.family, self._module.base_model)
+        self._paths = {name: self._prefix + path for name, path in paths.items() if path}
         self._streamed: dict[str, StreamedLinear] = {}
         if streamed:
             self._stream_layers()
-        self._parameters = dict(parameters_by_backbone_name(self._module))
+        self._parameters = dict(parameters_by_backbone_name(self._module, backbone.family))
         self._embeddings = {
-            f"{name.removeprefix(self._prefix)}.weight"
-            for name, module in self._module.named_modules()
-            if isinstance(module, torch.nn.Embedding)
+            f"{name}.weight"
+            for name, path in self._paths.items()
+            if isinstance(self._module.get_submodule(path), torch.nn.Embedding)
         }
         self._linear = frozenset(f"{layer.name}.weight" for layer in backbone.layers)
         self._held: WeightSet | None = None  # what the parameters are now, where it has a name
@@ -107,7 +110,7 @@ class TaskModel:
 
     def path(self, name: str) -> str:
         """The path in the module of the backbone layer `name`."""
-        return self._prefix + name
+        return self._paths[name]
 
     def parameter(self, name: str) -> torch.nn.Parameter:
         """A parameter by its backbone name (or the head's full name)."""
@@ -244,12 +247,10 @@ class TaskModel:
 
     def _stream_layers(self) -> None:
         for layer in self._backbone.layers:
-            path = self.path(layer.name)
-            try:
-                linear = self._module.get_submodule(path)
-            except AttributeError:
+            if layer.name not in self._paths:
                 continue  # a pooler that the task does without
-            streamed = StreamedLinear(linear)
+            path = self.path(layer.name)
+            streamed = StreamedLinear(self._module.get_submodule(path))
             self._streamed[f"{layer.name}.weight"] = streamed
             self._module.set_submodule(path, streamed)
 

@@ -271,6 +271,7 @@ class Code(StrEnum):
     INPUT_REFINE = "input.refine", "an unknown refinement"
     INPUT_EXTRA_RANK = "input.extra-rank", "a negative c"
     INPUT_FACTORS = "input.factors", "an unknown type of factors"
+    INPUT_TRACER = "input.tracer", "an unknown tracer, or one that is not installed"
     INPUT_OPTIONS = (
         "input.options",
         "options that do not go together, that do not exist, or that mean nothing to the method",

@@ -6,7 +6,7 @@ these files: every linear layer of the backbone is one.
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -53,9 +53,10 @@ class Family:
     pooler layer. `inputs` are the tensors that the backbone takes. `fusion` is the model type
     that onnxruntime's transformer optimizer knows it by. `transposed` are globs of layers that
     keep their weight as [d, n]. `settings` are those of the configuration that change what equal
-    weights compute. With `positions_after_padding`, positions start after the padding's id. Without
-    `mixed_rows`, the rows of a batch share something that goes through the layers, such as relative
-    positions, and so must share a task.
+    weights compute. `modules` maps modules as a newer model class calls them to their names in
+    checkpoints, with `*` for a layer's number. With `positions_after_padding`, positions start after
+    the padding's id. Without `mixed_rows`, the rows of a batch share something that goes through the
+    layers, such as relative positions, and so must share a task.
     """
 
     model_type: str
@@ -65,6 +66,7 @@ class Family:
     fusion: str | None = None
     transposed: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
+    modules: Mapping[str, str] = field(default_factory=dict)
     positions_after_padding: bool = False
     mixed_rows: bool = True
 

@@ -1,12 +1,11 @@
-"""The backbone's graph, traced without weights and filled in from the checkpoint.
+"""The values of a traced graph's parameters, filled in from the checkpoint.
 
 A tracer that holds a model's weights, and then the file's, takes twice the model. Here the traced
-model is weightless: the exporter leaves parameters out, as inputs of the graph by their names, and
-each is read from the checkpoint when it is written to the data file.
+model is weightless: parameters are inputs of the graph by their names, and each is read from the
+checkpoint when it is written to the data file.
 """
 
 from collections.abc import Mapping
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,43 +13,33 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, numpy_helper
+from onnx import numpy_helper
 
 from osd_edge.errors import Code, ModelError
-from osd_edge.exporters.graph.external_data import append_weight, read_graph
+from osd_edge.exporters.graph.external_data import append_weight
 from osd_edge.exporters.graph.folding import drop_unused, fold_constants, names_read
 from osd_edge.exporters.models.backbone import Backbone
+from osd_edge.exporters.models.families import Family
+from osd_edge.exporters.models.module_names import checkpoint_name
 
 _TURNED = "/transposed"  # a weight [n, d] as a MatMul takes it, [d, n]
 
 
-def trace(model: Any, config: Any, path: Path, opset: int) -> onnx.ModelProto:
-    """The graph of the weightless `model`, whose parameters are inputs; `config` is optimum's.
-
-    `path` is where the exporter may write it.
-    """
-    inputs = config.rename_ambiguous_inputs(config.generate_dummy_inputs(framework="pt"))
-    model.config.return_dict = True
-    for name, value in (config.values_override or {}).items():
-        setattr(model.config, name, value)
-    with torch.no_grad(), config.patch_model_for_export(model, model_kwargs={}):
-        axes = config.ordered_inputs(model)
-        torch.onnx.export(
-            model,
-            (inputs,),
-            str(path),
-            input_names=list(axes),
-            output_names=list(config.outputs),
-            dynamic_axes=dict(chain(axes.items(), config.outputs.items())),
-            do_constant_folding=False,  # it would compute with weights that are not there
-            keep_initializers_as_inputs=True,  # else equal parameters become one
-            export_params=False,
-            opset_version=opset,
-            dynamo=False,
-        )
-    graph = read_graph(path)
-    _fix_width(graph, model.config)
-    return graph
+def name_as_stored(graph: onnx.GraphProto, family: Family) -> None:
+    """Call the parameters and modules of a traced `graph` as checkpoints do, in place."""
+    if not family.modules:
+        return
+    parameters = {entry.name for entry in graph.input} - set(family.inputs)
+    for entry in graph.input:
+        if entry.name in parameters:
+            entry.name = checkpoint_name(family, entry.name)
+    for node in graph.node:
+        for i, name in enumerate(node.input):
+            if name in parameters:
+                node.input[i] = checkpoint_name(family, name)
+        scope, _, own = node.name.removeprefix("/").rpartition("/")
+        stored = checkpoint_name(family, scope.replace("/", "."))
+        node.name = "/".join(["", *stored.split("."), own]) if scope else node.name
 
 
 def fill(
@@ -120,12 +109,3 @@ def _without_transposes(graph: onnx.GraphProto, free: set[str]) -> dict[str, str
 
 def _swaps(node: onnx.NodeProto) -> bool:
     return any(a.name == "perm" and list(a.ints) == [1, 0] for a in node.attribute)
-
-
-def _fix_width(model: onnx.ModelProto, config: Any) -> None:
-    """Outputs end in the hidden size, which tracing does not know for sure."""
-    width = getattr(config, "word_embed_proj_dim", None) or config.hidden_size
-    for output in model.graph.output:
-        kind = output.type.tensor_type
-        if kind.elem_type == TensorProto.FLOAT and kind.shape.dim:
-            kind.shape.dim[-1].dim_value = width
