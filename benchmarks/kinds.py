@@ -1,8 +1,8 @@
 """A classifier, a tagger and a span finder over one MiniLM: quality kept, swapped by request.
 
 `python -m benchmarks.kinds -o FOLDER [--budget 16KiB] [--train 1600] [--test 300]` fine-tunes
-the three fully on generated data, compresses each, and prints what the uncompressed model (by its
-transformers pipeline) and its bundle score on sentences of other forms than those trained on, and
+the three fully on generated data, compresses each, and prints what the uncompressed model (by
+transformers) and its bundle score on sentences of other forms than those trained on, and
 how often both say the same. Then requests for the three go through one session in random order.
 """
 
@@ -20,6 +20,7 @@ from transformers import pipeline
 
 from benchmarks.kinds_data import Asked, Tagged, asked, tagged
 from benchmarks.kinds_models import train_finder, train_tagger
+from benchmarks.span_finder import SpanFinder
 from osd_edge.cli.output import bar, percent, table
 from osd_edge.data.examples import Example
 from osd_edge.exporters import TaskExporter, export_base
@@ -88,10 +89,10 @@ def _tagger(base: Path, out: Path, train: int, test: int) -> TaskOfKind:
 def _finder(base: Path, out: Path, train: int, test: int) -> TaskOfKind:
     if not (out / "model.safetensors").is_file():
         train_finder(base, asked(train, 0), out, _EPOCHS, bar)
-    find = pipeline("question-answering", model=str(out))
+    find = SpanFinder(out)
 
     def full(example: Asked) -> Any:
-        return find(question=example.question, context=example.context)["answer"]
+        return find(example.question, example.context)[0]["text"]
 
     def ask(session: EdgeSession, example: Asked) -> Any:
         found = session.answer(example.question, example.context, task="finder")

@@ -18,6 +18,7 @@ from optimum.utils import NormalizedConfigManager
 from osd_edge.exporters.graph.external_data import move_weights
 from osd_edge.exporters.graph.parameters import fill, name_as_stored
 from osd_edge.exporters.graph.tracers import Tracer
+from osd_edge.exporters.graph.tracers.example import input_axes
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.module_names import checkpoint_name
 from osd_edge.exporters.models.weightless import weightless_backbone
@@ -43,7 +44,7 @@ def export_graph(
     with _quiet(), tempfile.TemporaryDirectory(dir=folder) as scratch:
         model = weightless_backbone(backbone)
         graph = trace(model, backbone, Path(scratch))
-        _fix_width(graph, backbone.hidden_size)
+        _declare_shapes(graph.graph, backbone)
         name_as_stored(graph.graph, backbone.family)
         # Layers' weights go to the file at once: fusion would copy them several times.
         buffers = {checkpoint_name(backbone.family, n): b for n, b in model.named_buffers()}
@@ -79,12 +80,19 @@ def _fused(
     return fused.model  # type: ignore[no-any-return]
 
 
-def _fix_width(model: onnx.ModelProto, hidden_size: int) -> None:
-    """Outputs end in the hidden size, which tracing does not know for sure."""
-    for output in model.graph.output:
+def _declare_shapes(graph: onnx.GraphProto, backbone: Backbone) -> None:
+    """Name the inputs' free axes, and the hidden size, in which outputs end.
+
+    Tracers are not sure of either.
+    """
+    axes = input_axes(backbone)
+    for entry in graph.input:
+        for i, name in axes.get(entry.name, {}).items():
+            entry.type.tensor_type.shape.dim[i].dim_param = name
+    for output in graph.output:
         kind = output.type.tensor_type
         if kind.elem_type == TensorProto.FLOAT and kind.shape.dim:
-            kind.shape.dim[-1].dim_value = hidden_size
+            kind.shape.dim[-1].dim_value = backbone.hidden_size
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, PretrainedConfig
 
 from osd_edge.errors import Code, ModelError, shown
-from osd_edge.exporters.models.families import known_families, load_family
+from osd_edge.exporters.models.families import known_families, load_family, unknown_family
 from osd_edge.formats.package.manifest import MANIFEST
 
 _CONFIG = "config.json"
@@ -226,11 +226,7 @@ def _read_config(folder: Path) -> PretrainedConfig:
                 f"{folder / _CONFIG} has no model_type: expected one, such as bert",
             ) from error
         if kind not in known_families():
-            raise ModelError(
-                Code.MODEL_FAMILY,
-                f"{folder}: models of type {shown(repr(kind), 40)} are not known; "
-                "docs/families.md lists those that are, and shows how to add one",
-            ) from error
+            raise unknown_family(str(kind)) from error
         raise _unreadable_config(folder, error) from error
     return config
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from osd_edge.errors import Code, DataError, ModelError
 from osd_edge.exporters.models.checkpoint import Checkpoint, first_line
@@ -25,9 +25,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
     if not has_files:
         return None
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            checkpoint.folder, use_fast=True, trust_remote_code=False
-        )
+        tokenizer = _read(checkpoint.folder)
     except Exception as error:  # malformed files end in whatever the libraries stumble over
         why = (
             "it brings code of its own (auto_map), which is never run"
@@ -49,6 +47,17 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
             f"the tokenizer in {checkpoint.folder} has no padding token: set pad_token and save it",
         )
     return tokenizer
+
+
+def _read(folder: Path) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False)
+    except Exception:
+        # Of a class that this transformers does not know: version 5 names others than 4 does. All
+        # that a fast tokenizer does is in its own file.
+        if not (folder / TOKENIZER).is_file():
+            raise
+        return PreTrainedTokenizerFast.from_pretrained(folder)
 
 
 def _has_own_code(config: Path) -> bool:

@@ -68,6 +68,9 @@ def make_batches(
             [pair for _, pair in chosen] if paired else None,
             truncation=True,
             max_length=most,
+            # Not by the tokenizer's own habit, which differs between versions of transformers.
+            return_attention_mask=True,
+            return_token_type_ids="token_type_ids" in inputs,
             **options,
         )
 

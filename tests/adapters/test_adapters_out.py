@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from peft import PeftModel
 from safetensors.numpy import load_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification
 
 from osd_edge.exporters import export_task
 from osd_edge.exporters.adapters.onnx_adapter import export_onnx_adapter
@@ -124,12 +124,10 @@ def test_peft_gives_the_same_logits(
     assert result.code == 0, result.err
     base = AutoModelForSequenceClassification.from_pretrained(task / "base", num_labels=3)
     model = PeftModel.from_pretrained(base, tmp_path / "peft").eval()
-    tokens = AutoTokenizer.from_pretrained(task / "base")(
-        tiny.sentences(4, seed=6), padding=True, return_tensors="pt"
-    )
     names = EdgeSession(task / "package", threads=1).manifest.inputs
+    tokens = tiny.tokens_of(task / "base", tiny.sentences(4, seed=6), names)
     with torch.inference_mode():
-        expected = model(**{name: tokens[name] for name in names}).logits.numpy()
+        expected = model(**tokens).logits.numpy()
     assert np.abs(logits - expected).max() <= 1e-4 * max(1, np.abs(expected).max())
     assert json.loads((tmp_path / "peft" / "osd_edge.json").read_text("utf-8"))["labels"] == [
         *tiny.LABELS

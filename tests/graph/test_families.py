@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModel, AutoModelForSequenceClassification
 
 from osd_edge.exporters import HeadOptions, export_base, export_task
 from osd_edge.exporters.models.families import known_families, load_family, parse_family
@@ -66,10 +66,8 @@ def assert_task_equals(family: Path, bundle: Path, model: Any) -> None:
     """Logits of the device with `bundle` are those of the torch model, on every batch."""
     session = EdgeSession(family / "package", threads=1)
     session.activate(session.load(bundle))
-    tokenizer = AutoTokenizer.from_pretrained(family / "base")
     for texts in batches():
-        tokens = tokenizer(texts, padding=True, return_tensors="pt")
-        tokens = {name: tokens[name] for name in session.manifest.inputs}
+        tokens = tiny.tokens_of(family / "base", texts, session.manifest.inputs)
         with torch.inference_mode():
             expected = model(**tokens).logits.numpy()
         logits = session.run(session.encode(texts)).logits
@@ -80,10 +78,8 @@ def assert_task_equals(family: Path, bundle: Path, model: Any) -> None:
 def test_base_equals_torch(family: Path) -> None:
     session = EdgeSession(family / "package", threads=1)
     model = AutoModel.from_pretrained(family / "base").eval()
-    tokenizer = AutoTokenizer.from_pretrained(family / "base")
     for texts in batches():
-        tokens = tokenizer(texts, padding=True, return_tensors="pt")
-        tokens = {name: tokens[name] for name in session.manifest.inputs}
+        tokens = tiny.tokens_of(family / "base", texts, session.manifest.inputs)
         with torch.inference_mode():
             expected = model(**tokens)
         output = session.run(session.encode(texts))

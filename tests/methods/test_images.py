@@ -17,6 +17,7 @@ from osd_edge.errors import BaseError, InputError
 from osd_edge.exporters import export_task
 from osd_edge.exporters.kinds.base import divergence
 from osd_edge.exporters.models.fine_tuned import open_fine_tuned
+from osd_edge.exporters.models.module_names import checkpoint_name
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.runtime import EdgeSession
 from tests.support import tiny
@@ -43,7 +44,7 @@ def test_base_and_task_equal_torch(vit: Path) -> None:
     linear = {f"{layer.name}.weight" for layer in pair.backbone.layers}
     with torch.no_grad():
         for full, parameter in reference.named_parameters():
-            name = full.removeprefix("vit.")
+            name = checkpoint_name(pair.backbone.family, full.removeprefix("vit."))
             if name in pair.backbone.parameters and name not in linear:
                 parameter.copy_(pair.backbone.checkpoint.float32(name))
         expected = reference(pixels).logits.numpy()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, PromptTuningConfig, TaskType, get_peft_model
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification
 
 from osd_edge.errors import InputError, ModelError
 from osd_edge.exporters import HeadOptions, export_base, export_task
@@ -130,11 +130,9 @@ def test_a_device_answers_as_the_merged_model(two: Path, tmp_path: Path) -> None
     session = EdgeSession(two / "package", threads=1)
     session.activate(session.load(path))
     texts = tiny.sentences(5, seed=4)
-    tokens = AutoTokenizer.from_pretrained(two / "base")(texts, padding=True, return_tensors="pt")
+    tokens = tiny.tokens_of(two / "base", texts, session.manifest.inputs)
     with torch.inference_mode():
-        expected = merged(two / "base", two / "one")(
-            **{name: tokens[name] for name in session.manifest.inputs}
-        ).logits.numpy()
+        expected = merged(two / "base", two / "one")(**tokens).logits.numpy()
     logits = session.run(session.encode(texts)).logits
     assert logits is not None and np.abs(logits - expected).max() <= 1e-4
     assert session.labels("task") == ("red", "green", "blue")

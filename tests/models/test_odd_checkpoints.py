@@ -41,6 +41,8 @@ def test_a_models_own_code_never_runs(models: Path, monkeypatch: pytest.MonkeyPa
         tokenizer_class="Own",
         auto_map={"AutoTokenizer": ["own.Own", "own.Own"]},
     )
+    opening(models)()  # all that the tokenizer does is in tokenizer.json
+    (models / "first" / "tokenizer.json").unlink()
     code, message = refusal(opening(models))
     assert code == "model.tokenizer" and "auto_map" in message
     assert not ran.exists()

@@ -1,4 +1,4 @@
-"""Every kind of task over one base, against the transformers pipelines of the same models."""
+"""Every kind of task over one base, against transformers' answers with the same models."""
 
 import json
 import warnings
@@ -16,6 +16,7 @@ from transformers import (
     pipeline,
 )
 
+from benchmarks.span_finder import SpanFinder
 from osd_edge.data.examples import Example
 from osd_edge.errors import InputError, TaskError
 from osd_edge.exporters import HeadOptions, export_base, export_task
@@ -117,18 +118,15 @@ def test_tag_of_a_long_text_covers_all_of_it(session: EdgeSession) -> None:
 @pytest.mark.parametrize("top", [1, 4])
 def test_answer(folder: Path, session: EdgeSession, top: int) -> None:
     """In one window, and in several that overlap."""
-    finder = reference(folder, "question-answering", "spans")
+    finder = SpanFinder(folder / "spans")
     contexts = [tiny.sentences(1, seed=6, longest=20)[0], " ".join(tiny.sentences(14, seed=7))]
     for context in contexts:
-        expected = finder(
-            question=QUESTION, context=context, top_k=top, max_seq_len=LENGTH, doc_stride=STRIDE
-        )
-        expected = expected if isinstance(expected, list) else [expected]
+        expected = finder(QUESTION, context, top=top, max_length=LENGTH, stride=STRIDE)
         found = session.answer(
             QUESTION, context, task="spans", top=top, max_length=LENGTH, stride=STRIDE
         )
         assert [(s.text, s.start, s.end) for s in found] == [
-            (s["answer"], s["start"], s["end"]) for s in expected
+            (s["text"], s["start"], s["end"]) for s in expected
         ]
         assert [s.score for s in found] == pytest.approx([s["score"] for s in expected], abs=1e-4)
 

@@ -9,6 +9,7 @@ from transformers import (
     AlbertConfig,
     AutoModel,
     AutoModelForSequenceClassification,
+    AutoTokenizer,
     BertConfig,
     DebertaV2Config,
     DistilBertConfig,
@@ -146,6 +147,14 @@ def sentences(count: int, seed: int = 0, longest: int = 12) -> list[str]:
         " ".join(WORDS[number(len(WORDS))] for _ in range(1 + number(longest)))
         for _ in range(count)
     ]
+
+
+def tokens_of(folder: Path, texts: list[str], inputs: tuple[str, ...]) -> dict[str, Any]:
+    """The tensors `inputs` of texts, by the tokenizer in `folder`, padded to one length."""
+    tokens = AutoTokenizer.from_pretrained(folder)(
+        texts, padding=True, return_tensors="pt", return_token_type_ids=True
+    )
+    return {name: tokens[name] for name in inputs}
 
 
 def write_tsv(path: Path, count: int = 24, labels: tuple[str, ...] = LABELS, seed: int = 0) -> Path:

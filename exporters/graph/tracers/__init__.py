@@ -7,11 +7,10 @@ they are in: `/encoder/layer.0/attention/self/query/MatMul`.
 
 from collections.abc import Callable
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from osd_edge.errors import Code, InputError
+from osd_edge.errors import Code, InputError, shown
 
 if TYPE_CHECKING:  # the command line asks for the names alone
     import onnx
@@ -20,33 +19,24 @@ if TYPE_CHECKING:  # the command line asks for the names alone
 
 Tracer = Callable[[Any, "Backbone", Path], "onnx.ModelProto"]
 
-# By the tracer's name: a module that it needs, and the package that has it.
-_NEEDED = {
-    "torchscript": ("torch", "torch"),
-    "dynamo": ("onnxscript", "onnxscript"),
-    "optimum": ("optimum.exporters.onnx.model_configs", "optimum-onnx"),
-}
+# By the tracer's name: the package that it needs.
+_NEEDED = {"torchscript": "torch", "dynamo": "onnxscript", "optimum": "optimum-onnx"}
 TRACERS = tuple(_NEEDED)
 
 
 def tracer_named(name: str) -> Tracer:
     """The tracer `name`, one of TRACERS.
 
-    Raises InputError `input.tracer` where a package that it needs is not installed.
+    Raises InputError `input.tracer` where the package that it needs is not installed, or does not
+    go with the transformers that is.
     """
-    module, package = _NEEDED[name]
-    if not _is_installed(module):
+    try:
+        module = import_module(f"{__name__}.{name}")
+    except ImportError as error:
         raise InputError(
             Code.INPUT_TRACER,
-            f"the tracer {name} needs {package}, which is not installed: install it, or take "
-            f"{TRACERS[0]}",
-        )
-    trace: Tracer = import_module(f"{__name__}.{name}").trace
+            f"the tracer {name} needs {_NEEDED[name]}, which cannot be imported here "
+            f"({shown(str(error), 120)}): install it, or take {TRACERS[0]}",
+        ) from error
+    trace: Tracer = module.trace
     return trace
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:  # not even the package that it would be in
-        return False

@@ -11,6 +11,8 @@ import torch
 from onnx_ir.passes.common import IdentityEliminationPass
 
 from osd_edge.exporters.graph.tracers.example import (
+    BATCH,
+    TOKENS,
     example_inputs,
     input_axes,
     output_axes,
@@ -29,8 +31,11 @@ def trace(model: Any, backbone: Backbone, folder: Path) -> onnx.ModelProto:
     """The graph of the weightless `model` of `backbone`; nothing is written to `folder`."""
     take_tensors(model, backbone)
     inputs, outputs = input_axes(backbone), output_axes(backbone)
-    free = {n: torch.export.Dim(n, min=1) for axes in inputs.values() for n in axes.values()}
-    shapes = tuple({i: free[name] for i, name in axes.items()} for axes in inputs.values())
+    # The other axes of a picture are the model's own, and nothing else is taken for them.
+    free = {name: torch.export.Dim(name, min=1) for name in (BATCH, TOKENS)}
+    shapes = tuple(
+        {i: free[name] for i, name in axes.items() if name in free} for axes in inputs.values()
+    )
     with traceable_masks():
         program: Any = torch.onnx.export(
             model,

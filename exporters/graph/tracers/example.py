@@ -35,9 +35,10 @@ def example_inputs(backbone: Backbone) -> dict[str, torch.Tensor]:
 
 
 def input_axes(backbone: Backbone) -> dict[str, dict[int, str]]:
-    """The free axes of each input: rows, and tokens where there are any."""
-    rows, tokens = {0: BATCH}, {0: BATCH, 1: TOKENS}
-    return {n: rows if n == "pixel_values" else tokens for n in backbone.family.inputs}
+    """The free axes of each input: rows and tokens, or all of a picture's."""
+    picture = {0: BATCH, 1: "num_channels", 2: "height", 3: "width"}
+    tokens = {0: BATCH, 1: TOKENS}
+    return {n: picture if n == "pixel_values" else tokens for n in backbone.family.inputs}
 
 
 def output_axes(backbone: Backbone) -> dict[str, dict[int, str]]:

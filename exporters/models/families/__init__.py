@@ -14,7 +14,7 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
-from osd_edge.errors import Code, ModelError
+from osd_edge.errors import Code, ModelError, shown
 from osd_edge.exporters.kinds import KINDS
 
 FOLDERS: list[Traversable] = [files(__name__)]  # where the files are
@@ -54,9 +54,9 @@ class Family:
     that onnxruntime's transformer optimizer knows it by. `transposed` are globs of layers that
     keep their weight as [d, n]. `settings` are those of the configuration that change what equal
     weights compute. `modules` maps modules as a newer model class calls them to their names in
-    checkpoints, with `*` for a layer's number. With `positions_after_padding`, positions start after
-    the padding's id. Without `mixed_rows`, the rows of a batch share something that goes through the
-    layers, such as relative positions, and so must share a task.
+    checkpoints, with `*` for a layer's number. With `positions_after_padding`, positions start
+    after the padding's id. Without `mixed_rows`, the rows of a batch share something that goes
+    through the layers, such as relative positions, and so must share a task.
     """
 
     model_type: str
@@ -85,12 +85,17 @@ def known_families() -> tuple[str, ...]:
 def family_of(config: PretrainedConfig) -> Family:
     """The family of a model; raises ModelError `model.family` where it is not known."""
     if config.model_type not in known_families():
-        raise ModelError(
-            Code.MODEL_FAMILY,
-            f"models of type {config.model_type!r} are not known (known: "
-            f"{', '.join(known_families())}); docs/families.md shows how to add one",
-        )
+        raise unknown_family(config.model_type)
     return load_family(config.model_type)
+
+
+def unknown_family(model_type: str) -> ModelError:
+    """The refusal (`model.family`) of a model of a type that no file describes."""
+    return ModelError(
+        Code.MODEL_FAMILY,
+        f"models of type {shown(repr(model_type), 40)} are not known (known: "
+        f"{', '.join(known_families())}); docs/families.md shows how to add one",
+    )
 
 
 @cache
