@@ -108,7 +108,7 @@ def compare(
     from osd_edge.exporters.compare.comparison import compare as run
     from osd_edge.exporters.methods.registry import compared
     from osd_edge.exporters.quiet import quiet_libraries
-    from osd_edge.formats.bundle.model import task_name
+    from osd_edge.formats.limits import task_name
 
     quiet_libraries()
     settings = grid(tuple(compared()) if methods == "all" else _listed(methods), _listed(budgets))

@@ -220,7 +220,7 @@ def _own_tasks(
     from osd_edge.exporters.compare.comparison import MethodComparison
     from osd_edge.exporters.models.checkpoint import Checkpoint, find_model
     from osd_edge.exporters.models.head_plan import classification_labels
-    from osd_edge.formats.bundle.model import task_name
+    from osd_edge.formats.limits import task_name
 
     if not len(tuned) == len(calibrations) == len(tests):
         raise InputError(
