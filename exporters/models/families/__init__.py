@@ -54,9 +54,9 @@ class Family:
     that onnxruntime's transformer optimizer knows it by. `transposed` are globs of layers that
     keep their weight as [d, n]. `settings` are those of the configuration that change what equal
     weights compute. `modules` maps modules as a newer model class calls them to their names in
-    checkpoints, with `*` for a layer's number. With `positions_after_padding`, positions start after
-    the padding's id. Without `mixed_rows`, the rows of a batch share something that goes through the
-    layers, such as relative positions, and so must share a task.
+    checkpoints, with `*` for a layer's number. With `positions_after_padding`, positions start
+    after the padding's id. Without `mixed_rows`, the rows of a batch share something that goes
+    through the layers, such as relative positions, and so must share a task.
     """
 
     model_type: str
