@@ -62,17 +62,22 @@ class TaskOptions:
     """
 
     base: str | Path = field(
-        metadata=flag("--base", metavar="MODEL", required=True, help="The base: folder or hub id.")
+        metadata=flag(
+            "--base", metavar="MODEL", model=True, required=True, help="The base: folder or hub id."
+        )
     )
     tuned: str | Path | None = field(
         default=None,
-        metadata=flag("--tuned", metavar="MODEL", help="The fine-tuned model: folder or hub id."),
+        metadata=flag(
+            "--tuned", metavar="MODEL", model=True, help="The fine-tuned model: folder or hub id."
+        ),
     )
     adapters: Sequence[tuple[str | Path, float]] = field(
         default=(),
         metadata=flag(
             "--adapter",
             metavar="DIR[:WEIGHT]",
+            model=True,
             multiple=True,
             help="In the place of --tuned: a LoRA or DoRA adapter in PEFT's format; may be "
             "repeated.",

@@ -9,7 +9,10 @@ import pytest
 
 from osd_edge.cli.main import cli
 
-COMMANDS = ["bench", "compare", "demo", "evaluate", "export", "inspect", "run", "serve", "verify"]
+COMMANDS = [
+    *("bench", "compare", "completion", "demo", "evaluate", "export", "inspect", "run"),
+    *("serve", "verify"),
+]
 EXPORTS = ["adapter", "base", "task"]
 HELPED = [(), *((name,) for name in COMMANDS), *(("export", name) for name in EXPORTS)]
 WORKSTATION = {"torch", "transformers", "onnx", "safetensors", "optimum", "matplotlib", "PIL"}
