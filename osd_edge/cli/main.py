@@ -16,6 +16,7 @@ _COMMANDS = {
     "compare": "compare:compare",
     "completion": "completion:completion",
     "demo": "demo:demo",
+    "doctor": "doctor:doctor",
     "evaluate": "device:evaluate",
     "export": "export:export",
     "inspect": "inspect_bundle:inspect",

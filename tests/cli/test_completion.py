@@ -43,7 +43,7 @@ def completions(*words: str) -> list[str]:
     [
         (("ex",), ["plain,export"]),
         (("export", ""), ["plain,adapter", "plain,base", "plain,task"]),
-        (("bench", "--js"), ["plain,--json"]),
+        (("do",), ["plain,doctor"]),
         (("export", "base", "--weights", "int"), ["plain,int8", "plain,int4"]),
         (("export", "task", "--method", "h"), ["plain,head"]),
         (("export", "task", "--refine", ""), ["plain,none", "plain,scales", "plain,codes"]),

@@ -10,7 +10,7 @@ import pytest
 from osd_edge.cli.main import cli
 
 COMMANDS = [
-    *("bench", "compare", "completion", "demo", "evaluate", "export", "inspect", "run"),
+    *("bench", "compare", "completion", "demo", "doctor", "evaluate", "export", "inspect", "run"),
     *("serve", "verify"),
 ]
 EXPORTS = ["adapter", "base", "task"]

@@ -76,6 +76,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
             "osd_edge.device_tests.scenarios",
             "osd_edge.device_tests.programs",
             "osd_edge.device_tests.emulated",
+            "osd_edge.device_tests.doctor",
         ),
         ("osd_edge.device_tests.measure",),
         ("osd_edge.device_tests.devices",),
