@@ -22,7 +22,7 @@ from osd_edge.data.examples import Example, read_examples
 from osd_edge.data.files import write_file
 from osd_edge.exporters import export_base, export_task
 from osd_edge.exporters.demo.minilm import minilm_folder
-from osd_edge.exporters.models.rounding import WEIGHT_KINDS
+from osd_edge.exporters.models.weight_kinds import WEIGHT_KINDS
 from osd_edge.exporters.quiet import quiet_libraries
 from osd_edge.runtime import EdgeSession
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from osd_edge.errors import Code, expected_one_of
 from osd_edge.exporters.graph.tracers import TRACERS
-from osd_edge.exporters.models.rounding import WEIGHT_KINDS, check_weight_kind
+from osd_edge.exporters.models.weight_kinds import WEIGHT_KINDS, check_weight_kind
 from osd_edge.exporters.option_fields import flag, sites_field
 from osd_edge.formats.package.manifest import FACTOR_TYPES
 

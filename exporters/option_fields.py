@@ -8,8 +8,8 @@ def flag(name: str, *, help: str, metavar: str | None = None, **more: Any) -> di
     """The metadata of such a field.
 
     `more` are `choices` (names, or a function that gives them), `least` and `most` of a whole
-    number, `type` of what is no text, `shown` where the help tells the default, `multiple` and
-    `required`.
+    number, `type` of what is no text, `model` where a model's folder or hub id is meant, `shown`
+    where the help tells the default, `multiple` and `required`.
     """
     return {"flag": name, "help": help, "metavar": metavar} | more
 

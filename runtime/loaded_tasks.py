@@ -8,7 +8,7 @@ from typing import Literal
 
 from osd_edge.errors import Code, TaskError
 from osd_edge.formats.bundle.coded import forget_decoded
-from osd_edge.formats.bundle.model import Bundle, task_name
+from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.bundle.reader import (
     read_bundle,
     read_bundle_bytes,
@@ -16,6 +16,7 @@ from osd_edge.formats.bundle.reader import (
     stored_kind,
     stored_labels,
 )
+from osd_edge.formats.limits import task_name
 from osd_edge.formats.package.fits import check_fits
 from osd_edge.formats.package.manifest import BaseManifest
 from osd_edge.runtime.decoded_tasks import DecodedTasks

@@ -39,10 +39,10 @@ def this_machine() -> Machine:
     return Machine(
         architecture=platform.machine(),
         system=f"{platform.system()} {platform.release()}",
-        processor=_processor(),
+        processor=processor_name(),
         cpus=os.cpu_count(),
         cpus_usable=usable_cpus(),
-        memory_bytes=_memory_bytes(),
+        memory_bytes=memory_bytes(),
         python=platform.python_version(),
         onnxruntime=onnxruntime.__version__,
         numpy=numpy.__version__,
@@ -50,7 +50,7 @@ def this_machine() -> Machine:
     )
 
 
-def _processor() -> str:
+def processor_name() -> str:
     """Returns the board's name where there is one (Raspberry Pi), else the processor's."""
     try:
         return Path("/proc/device-tree/model").read_text("utf-8").strip("\0\n ")
@@ -66,7 +66,8 @@ def _processor() -> str:
     return platform.processor() or "unknown"
 
 
-def _memory_bytes() -> int | None:
+def memory_bytes() -> int | None:
+    """Counts the bytes of the machine's memory; None where the system does not tell."""
     if sys.platform == "win32":
         return None
     try:

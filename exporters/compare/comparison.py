@@ -30,7 +30,7 @@ from osd_edge.exporters.models.fingerprint import fingerprint
 from osd_edge.exporters.scoring.fine_tuned_accuracy import fp32_bytes
 from osd_edge.exporters.scoring.text_set import TextSet
 from osd_edge.exporters.scoring.weight_sets import BASE, LINEAR_ONLY, TUNED, Dense
-from osd_edge.formats.bundle.model import task_name
+from osd_edge.formats.limits import task_name
 
 LEAST_GAIN = 0.02  # of full fine-tuning over the probe; a share of less says nothing
 

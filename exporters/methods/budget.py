@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from osd_edge.data.sizes import parse_size
 from osd_edge.errors import BudgetError, Code, InputError
-from osd_edge.formats.bundle.model import MAX_DIMENSION
-from osd_edge.formats.coding.positions import index_bits
+from osd_edge.formats.coding.index_bits import index_bits
+from osd_edge.formats.limits import MAX_DIMENSION
 
 VALUE_BITS = {"fp32": 32, "fp16": 16, "int8": 8}
 SCALE_BITS = 32  # int8 columns carry one fp32 scale

@@ -16,10 +16,10 @@ from osd_edge.errors import BudgetError, Code, InputError, expected_one_of, show
 from osd_edge.exporters.methods.budget import VALUE_BITS, Budget, parse_budget
 from osd_edge.exporters.methods.head_options import HeadOptions
 from osd_edge.exporters.methods.registry import METHODS, MethodEntry, exported
-from osd_edge.exporters.models.rounding import WEIGHT_KINDS, check_weight_kind
+from osd_edge.exporters.models.weight_kinds import WEIGHT_KINDS, check_weight_kind
 from osd_edge.exporters.option_fields import flag, sites_field
-from osd_edge.formats.bundle.model import task_name
 from osd_edge.formats.kinds import KINDS
+from osd_edge.formats.limits import task_name
 
 REFINE_NAMES = ("none", "scales", "codes")
 
@@ -62,17 +62,22 @@ class TaskOptions:
     """
 
     base: str | Path = field(
-        metadata=flag("--base", metavar="MODEL", required=True, help="The base: folder or hub id.")
+        metadata=flag(
+            "--base", metavar="MODEL", model=True, required=True, help="The base: folder or hub id."
+        )
     )
     tuned: str | Path | None = field(
         default=None,
-        metadata=flag("--tuned", metavar="MODEL", help="The fine-tuned model: folder or hub id."),
+        metadata=flag(
+            "--tuned", metavar="MODEL", model=True, help="The fine-tuned model: folder or hub id."
+        ),
     )
     adapters: Sequence[tuple[str | Path, float]] = field(
         default=(),
         metadata=flag(
             "--adapter",
             metavar="DIR[:WEIGHT]",
+            model=True,
             multiple=True,
             help="In the place of --tuned: a LoRA or DoRA adapter in PEFT's format; may be "
             "repeated.",

@@ -11,7 +11,7 @@ from osd_edge.exporters.models.checkpoint import Checkpoint, first_line
 from osd_edge.exporters.models.families import Family, family_of
 from osd_edge.exporters.models.linear import linear_shape
 from osd_edge.exporters.models.module_names import checkpoint_name
-from osd_edge.formats.bundle.model import MAX_DIMENSION
+from osd_edge.formats.limits import MAX_DIMENSION
 
 
 @dataclass(frozen=True)

@@ -15,18 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.errors import Code, ModelError, expected_one_of
+from osd_edge.errors import Code, ModelError
 
-WEIGHT_KINDS = ("fp32", "fp16", "int8", "int4")
 BLOCK = 32  # inputs that share a scale in int4
 SMALL_TABLE = 1024  # elements: an embedding of fewer (token types) stays fp32
 Floats = NDArray[np.float32]
-
-
-def check_weight_kind(kind: str) -> None:
-    """Raises InputError `input.weights` where `kind` is not one of the kinds of weights."""
-    if kind not in WEIGHT_KINDS:
-        raise expected_one_of(Code.INPUT_WEIGHTS, WEIGHT_KINDS, kind)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from osd_edge.cli.options import FiniteRange
+from osd_edge.cli.options import FiniteRange, example
 from osd_edge.cli.output import bar, table
 from osd_edge.device_tests import (
     Change,
@@ -65,7 +65,9 @@ def _plan_option(option: Option) -> Callable[..., Any]:
     )
 
 
-@click.command()
+@click.command(
+    epilog=example("osd-edge bench --base minilm --bundle mr.osd.safetensors --html report.html")
+)
 @_plan_options
 @click.option("--quick", is_flag=True, help="Few runs: shows that all works; times say little.")
 @_file("--json", "Write the report as JSON, again after each scenario; - is standard output.")

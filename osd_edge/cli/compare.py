@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from osd_edge.cli.options import SEED, FiniteRange, json_option
+from osd_edge.cli.options import MODEL, SEED, FiniteRange, example, json_option
 from osd_edge.cli.output import bar, percent, print_json, table
 from osd_edge.errors import OsdEdgeError
 
@@ -27,9 +27,18 @@ _COLUMNS = (
 )
 
 
-@click.command()
-@click.option("--base", required=True, metavar="MODEL", help="The base: folder or hub id.")
-@click.option("--tuned", required=True, metavar="MODEL", help="The fine-tuned classifier.")
+@click.command(
+    epilog=example(
+        "osd-edge compare --base path/to/base --tuned path/to/classifier \\",
+        "    --calibration calibration.tsv --test test.tsv -o comparison",
+    )
+)
+@click.option(
+    "--base", type=MODEL, required=True, metavar="MODEL", help="The base: folder or hub id."
+)
+@click.option(
+    "--tuned", type=MODEL, required=True, metavar="MODEL", help="The fine-tuned classifier."
+)
 @click.option(
     "--calibration",
     type=_PATH,
@@ -108,7 +117,7 @@ def compare(
     from osd_edge.exporters.compare.comparison import compare as run
     from osd_edge.exporters.methods.registry import compared
     from osd_edge.exporters.quiet import quiet_libraries
-    from osd_edge.formats.bundle.model import task_name
+    from osd_edge.formats.limits import task_name
 
     quiet_libraries()
     settings = grid(tuple(compared()) if methods == "all" else _listed(methods), _listed(budgets))

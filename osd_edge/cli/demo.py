@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from osd_edge.cli.compare import share
-from osd_edge.cli.options import SEED, json_option
+from osd_edge.cli.options import MODEL, SEED, example, json_option
 from osd_edge.cli.output import bar, percent, print_json, table
 from osd_edge.data.sizes import format_size
 from osd_edge.errors import Code, InputError, OutputError
@@ -29,7 +29,7 @@ _FOLDERS = ("bundles", "data", "tuned")
 _SHOWN = 3  # test sentences that are shown as they go through each task
 
 
-@click.command()
+@click.command(epilog=example("osd-edge demo -o demo-out"))
 @click.option(
     "-o",
     "--out",
@@ -54,8 +54,12 @@ _SHOWN = 3  # test sentences that are shown as they go through each task
     help="Of the paper's methods.",
 )
 @click.option("--seed", type=SEED, default=0, show_default=True)
-@click.option("--base", metavar="MODEL", help="Your own base, in place of all-MiniLM-L6-v2.")
-@click.option("--tuned", multiple=True, metavar="MODEL", help="Your own classifier; repeat.")
+@click.option(
+    "--base", type=MODEL, metavar="MODEL", help="Your own base, in place of all-MiniLM-L6-v2."
+)
+@click.option(
+    "--tuned", type=MODEL, multiple=True, metavar="MODEL", help="Your own classifier; repeat."
+)
 @click.option(
     "--calibration",
     "calibrations",
@@ -220,7 +224,7 @@ def _own_tasks(
     from osd_edge.exporters.compare.comparison import MethodComparison
     from osd_edge.exporters.models.checkpoint import Checkpoint, find_model
     from osd_edge.exporters.models.head_plan import classification_labels
-    from osd_edge.formats.bundle.model import task_name
+    from osd_edge.formats.limits import task_name
 
     if not len(tuned) == len(calibrations) == len(tests):
         raise InputError(

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from osd_edge.cli.options import THREADS, base_option, bundles_option, json_option, memory_option
+from osd_edge.cli.options import (
+    THREADS,
+    base_option,
+    bundles_option,
+    example,
+    json_option,
+    memory_option,
+)
 from osd_edge.cli.output import bar, percent, print_json, table
 from osd_edge.errors import Code, InputError
 
@@ -21,7 +28,11 @@ threads_option = click.option(
 )
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "osd-edge run --base minilm --bundle mr.osd.safetensors --text 'a film of real charm'"
+    )
+)
 @base_option
 @bundles_option
 @click.option("--task", "names", multiple=True, metavar="NAME", help="Default: every task.")
@@ -65,7 +76,9 @@ def run(
     click.echo(table(header, [table_row(entry) for entry in results]))
 
 
-@click.command()
+@click.command(
+    epilog=example("osd-edge evaluate --base minilm --bundle mr.osd.safetensors --data test.tsv")
+)
 @base_option
 @click.option(
     "--bundle", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Task bundle."

@@ -5,9 +5,10 @@ import click
 from osd_edge.cli.export_adapter import export_adapter
 from osd_edge.cli.export_base import export_base
 from osd_edge.cli.export_task import export_task
+from osd_edge.cli.options import example
 
 
-@click.group()
+@click.group(epilog=example("osd-edge export base path/to/base -o minilm"))
 def export() -> None:
     """Make base packages and task bundles (workstation)."""
 

@@ -4,13 +4,16 @@ from pathlib import Path
 
 import click
 
-from osd_edge.cli.options import base_option, json_option
+from osd_edge.cli.options import MODEL, base_option, example, json_option
 from osd_edge.cli.output import print_json
 from osd_edge.data.sizes import format_size
 from osd_edge.errors import Code
 
 
-@click.command("adapter")
+@click.command(
+    "adapter",
+    epilog=example("osd-edge export adapter mr.osd.safetensors --base minilm -o mr.onnx_adapter"),
+)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @base_option
 @click.option(
@@ -21,7 +24,9 @@ from osd_edge.errors import Code
     show_default=True,
     help="onnx: for onnxruntime's LoraAdapter in any language. peft: a folder for PeftModel.",
 )
-@click.option("--model", metavar="MODEL", help="With --to peft: where PEFT finds the base.")
+@click.option(
+    "--model", type=MODEL, metavar="MODEL", help="With --to peft: where PEFT finds the base."
+)
 @click.option(
     "-o",
     "--out",

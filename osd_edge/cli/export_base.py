@@ -6,14 +6,14 @@ from typing import Any
 import click
 
 from osd_edge.cli.fields import options_of, values_of
-from osd_edge.cli.options import json_option
+from osd_edge.cli.options import MODEL, example, json_option
 from osd_edge.cli.output import bar, print_json
 from osd_edge.data.sizes import format_size
 from osd_edge.exporters.base_options import BaseOptions
 
 
-@click.command("base")
-@click.argument("model")
+@click.command("base", epilog=example("osd-edge export base path/to/base -o minilm"))
+@click.argument("model", type=MODEL)
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, metavar="DIR")
 @options_of(BaseOptions)
 @json_option

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from osd_edge.cli.fields import options_of, values_of
-from osd_edge.cli.options import json_option
+from osd_edge.cli.options import example, json_option
 from osd_edge.cli.output import bar, percent, print_json
 from osd_edge.data.sizes import format_size
 from osd_edge.exporters.methods.options import TaskOptions, not_taken
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from osd_edge.exporters.scoring.score import Score
 
 
-@click.command("task")
+@click.command(
+    "task",
+    epilog=example(
+        "osd-edge export task --base path/to/base --tuned path/to/classifier \\",
+        "    --calibration sentences.txt --budget 16KiB --refine codes -o mr.osd.safetensors",
+    ),
+)
 @options_of(TaskOptions)
 @click.option(
     "--jobs",

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
+
+from osd_edge.cli.options import MODEL
 
 Command = Callable[..., Any]
 
@@ -25,6 +28,12 @@ class Names(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The name, where it is one of them."""
         return str(self._choice().convert(value, param, ctx))
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The names that begin so."""
+        return self._choice().shell_complete(ctx, param, incomplete)
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
         """The names, as a choice shows them."""
@@ -95,5 +104,7 @@ def _type(facts: Mapping[str, Any]) -> Any:
         return Names(choices) if callable(choices) else click.Choice(tuple(choices))
     if "least" in facts:
         return click.IntRange(facts["least"], facts.get("most"))
+    if facts.get("model"):
+        return MODEL
     kind = facts.get("type", str)
     return click.Path(path_type=Path) if kind is Path else kind

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from osd_edge.cli.options import json_option
+from osd_edge.cli.options import example, json_option
 from osd_edge.cli.output import print_json, table
 from osd_edge.data.sizes import format_size
 from osd_edge.errors import shown
 
 
-@click.command()
+@click.command(epilog=example("osd-edge inspect mr.osd.safetensors"))
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 def inspect(file: Path, as_json: bool) -> None:

@@ -7,13 +7,16 @@ from importlib import import_module
 import click
 
 from osd_edge import __version__
+from osd_edge.cli.options import COMPLETION_VARIABLE, example
 from osd_edge.errors import Code, OsdEdgeError, shown
 
 # Where each command is: a module of this folder, and its name there.
 _COMMANDS = {
     "bench": "bench:bench",
     "compare": "compare:compare",
+    "completion": "completion:completion",
     "demo": "demo:demo",
+    "doctor": "doctor:doctor",
     "evaluate": "device:evaluate",
     "export": "export:export",
     "inspect": "inspect_bundle:inspect",
@@ -42,6 +45,9 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     # Names alone, which click lists and proposes for a name that is mistyped.
     commands={name: click.Command(name) for name in _COMMANDS},
+    epilog=example(
+        "osd-edge run --base minilm --bundle mr.osd.safetensors --text 'a film of real charm'"
+    ),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, "-V", "--version", prog_name="osd-edge")
@@ -55,7 +61,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without our arrows
     try:
-        cli.main(standalone_mode=True)
+        cli.main(standalone_mode=True, complete_var=COMPLETION_VARIABLE)
     except OsdEdgeError as error:
         click.echo(f"osd-edge: {shown(str(error), 600)} [{error.code}]", err=True)
         sys.exit(1)

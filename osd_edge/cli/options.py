@@ -6,13 +6,36 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from osd_edge.data.seed import MOST_SEED
 
 OptionDecorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+# By this variable a shell asks for completions; click would name it for the program's file.
+COMPLETION_VARIABLE = "_OSD_EDGE_COMPLETE"
 SEED = click.IntRange(0, MOST_SEED)
 THREADS = click.IntRange(0, 1024)  # 0: all cores; onnxruntime would try to make any number
+
+
+class ModelName(click.types.StringParamType):
+    """A model's folder or its hub id: any text, and a shell completes folders."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Leaves folders to the shell, which knows them."""
+        return [CompletionItem(incomplete, type="dir")]
+
+
+MODEL = ModelName()
+
+
+def example(*lines: str) -> str:
+    """Words the end of a command's help: what a user would type; a line may go on in the next."""
+    several = sum(not line.startswith(" ") for line in lines) > 1
+    title = "Examples:" if several else "Example:"
+    return "\n".join(["\b", title, *(f"  {line}" for line in lines)])
 
 
 class FiniteRange(click.FloatRange):

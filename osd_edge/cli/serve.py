@@ -5,11 +5,13 @@ from urllib.parse import urlsplit
 
 import click
 
-from osd_edge.cli.options import base_option, bundles_option
+from osd_edge.cli.options import base_option, bundles_option, example
 from osd_edge.data.sizes import format_size
 
 
-@click.command()
+@click.command(
+    epilog=example("osd-edge serve --base minilm --bundle mr.osd.safetensors --host 0.0.0.0")
+)
 @base_option
 @bundles_option
 @click.option(

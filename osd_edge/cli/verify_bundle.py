@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from osd_edge.cli.options import base_option, json_option
+from osd_edge.cli.options import base_option, example, json_option
 from osd_edge.cli.output import bar, print_json
 
 
-@click.command()
+@click.command(epilog=example("osd-edge verify mr.osd.safetensors --base minilm"))
 @click.argument("file", type=click.Path(path_type=Path))
 @base_option
 @json_option

@@ -343,6 +343,10 @@ class Code(StrEnum):
     DEVICE_MIRROR = "device.mirror", "this system's apt knows no Debian mirror"
     DEVICE_BUILD = "device.build", "a package or a wheel could not be had or unpacked"
     DEVICE_EMULATOR = "device.emulator", "the machine did not start"
+    DEVICE_UNUSABLE = (
+        "device.unusable",
+        "`doctor`: numpy or onnxruntime is missing or broken here, or does not answer as recorded",
+    )
     DEVICE_TIMEOUT = "device.timeout", "a program did not end in its time"
     DEVICE_NOT_REACHED = "device.not-reached", "the run was broken off before it"
     DEVICE_WITHHELD = "device.withheld", "it gives only times, and they are withheld"

@@ -9,7 +9,12 @@ import pytest
 
 from osd_edge.cli.main import cli
 
-COMMANDS = ["bench", "compare", "demo", "evaluate", "export", "inspect", "run", "serve", "verify"]
+COMMANDS = [
+    *("bench", "compare", "completion", "demo", "doctor", "evaluate", "export", "inspect", "run"),
+    *("serve", "verify"),
+]
+EXPORTS = ["adapter", "base", "task"]
+HELPED = [(), *((name,) for name in COMMANDS), *(("export", name) for name in EXPORTS)]
 WORKSTATION = {"torch", "transformers", "onnx", "safetensors", "optimum", "matplotlib", "PIL"}
 
 
@@ -43,7 +48,7 @@ def test_every_command_is_found_by_its_name(context: click.Context) -> None:
 def test_export_has_its_subcommands(context: click.Context) -> None:
     export = cli.get_command(context, "export")
     assert isinstance(export, click.Group)
-    assert export.list_commands(context) == ["adapter", "base", "task"]
+    assert export.list_commands(context) == EXPORTS
 
 
 @pytest.mark.parametrize("name", ["run", "inspect"])
@@ -55,5 +60,7 @@ def test_a_command_imports_no_other(name: str) -> None:
     assert not loaded & (commands | WORKSTATION | {"osd_edge.exporters"})
 
 
-def test_the_list_of_commands_needs_nothing_of_the_workstation() -> None:
-    assert not modules_after("--help") & WORKSTATION
+@pytest.mark.parametrize("words", HELPED, ids=" ".join)
+def test_no_help_waits_for_numpy(words: tuple[str, ...]) -> None:
+    """Nor for anything heavier: what takes longer than the help is not there to be shown."""
+    assert not modules_after(*words, "--help") & (WORKSTATION | {"numpy", "onnxruntime"})

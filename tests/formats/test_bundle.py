@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from osd_edge.errors import BundleError, InputError
-from osd_edge.formats.bundle.model import Bundle, StoredHead, task_name
+from osd_edge.formats.bundle.model import Bundle, StoredHead
 from osd_edge.formats.bundle.plain import (
     VALUE_TYPES,
     Matrix,
@@ -23,6 +23,7 @@ from osd_edge.formats.bundle.plain_factor import PlainFactor
 from osd_edge.formats.bundle.reader import read_bundle
 from osd_edge.formats.bundle.writer import write_bundle
 from osd_edge.formats.container import pack, read_header, read_tensors
+from osd_edge.formats.limits import task_name
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -82,6 +82,17 @@ print(r.EdgeSession({str(tiny_base)!r}).run({{"input_ids": numpy.ones((1, 3), in
     assert run(environment, "python", "-c", code).strip() == "(1, 3, 32)"
 
 
+def test_a_device_is_told_what_it_can_do_and_what_it_lacks(environment: Path) -> None:
+    told = [line.split() for line in run(environment, "osd-edge", "doctor").splitlines()]
+    assert {"session", "int8", "int4"} <= {words[0] for words in told if words[1:2] == ["yes"]}
+    assert ["inspect", "yes"] in told and ["bench", "yes"] in told
+    (lacking,) = (" ".join(words) for words in told if words[:3] == ["export", "task", "no"])
+    assert " torch, transformers, " in lacking and "matplotlib" not in lacking
+    assert lacking.endswith(" missing; pip install 'osd-edge[export]'")
+    (texts,) = (" ".join(words) for words in told if words[:1] == ["run"])
+    assert texts == "run no tokenizers missing; pip install 'osd-edge[text]'"
+
+
 def test_every_sub_package_is_in_the_wheel(environment: Path) -> None:
     """Third-party packages of the workstation are lent by the environment of this test."""
     assert {"osd_edge.exporters.demo", "osd_edge.runtime"} <= set(SUB_PACKAGES)

@@ -37,7 +37,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("osd_edge.errors", "osd_edge.on_demand"),
         ("osd_edge.data",),
         ("osd_edge.formats.coding",),
-        ("osd_edge.formats",),  # container, heads, kinds
+        ("osd_edge.formats",),  # container, heads, kinds, limits
         ("osd_edge.formats.bundle",),
         ("osd_edge.formats.package",),
         ("osd_edge.serve",),
@@ -76,6 +76,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
             "osd_edge.device_tests.scenarios",
             "osd_edge.device_tests.programs",
             "osd_edge.device_tests.emulated",
+            "osd_edge.device_tests.doctor",
         ),
         ("osd_edge.device_tests.measure",),
         ("osd_edge.device_tests.devices",),

@@ -1,11 +1,13 @@
-"""Running the command line in this process, as `osd-edge` itself would."""
+"""Running the command line as `osd-edge` itself would, in this process, and its commands."""
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import click
 import pytest
 
-from osd_edge.cli.main import main
+from osd_edge.cli.main import cli, main
 
 
 @dataclass(frozen=True)
@@ -31,3 +33,25 @@ def run_cli(capsys: pytest.CaptureFixture[str], *arguments: object) -> Result:
         sys.argv = argv
     captured = capsys.readouterr()
     return Result(code, captured.out, captured.err)
+
+
+def command_paths(command: click.Command, *path: str) -> Iterator[tuple[str, ...]]:
+    """The names by which a command and all below it are called."""
+    yield path
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from command_paths(below, *path, name)
+
+
+def command_at(path: tuple[str, ...]) -> click.Command:
+    """The command that the names lead to."""
+    command: click.Command = cli
+    for name in path:
+        assert isinstance(command, click.Group)
+        below = command.get_command(click.Context(command), name)
+        assert below is not None, f"no command {name}"
+        command = below
+    return command

@@ -10,17 +10,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from osd_edge import __version__
-from osd_edge.errors import Code, InputError
 from osd_edge.formats.bundle.coded import CodedLayer, CodedSite, decoded_part
 from osd_edge.formats.bundle.integers import IntegerLayer, IntegerSite
 from osd_edge.formats.bundle.plain import PlainLayer, PlainSite
 from osd_edge.formats.heads import Head
 
 FORMAT_VERSION = 1
-TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 CODED = "coded"  # small integers near their entropy, deltas and head alike
-MAX_DIMENSION = 65_535  # n, d and k are stored in 16 bits
 
 
 StoredSite = PlainSite | IntegerSite | CodedSite
@@ -99,13 +96,3 @@ class Bundle:
 
         head = replace(self.head, layers=tuple(ready(x, layers) for x in self.head.layers))
         return replace(self, sites=tuple(ready(x, sites) for x in self.sites), head=head)
-
-
-def task_name(text: str) -> str:
-    """Gives `text` back if it may name a task; raises InputError `input.task-name`."""
-    if not TASK_NAME.fullmatch(text):
-        raise InputError(
-            Code.INPUT_TASK_NAME,
-            f"expected a task name of up to 64 letters, digits, '.', '_' or '-', found {text!r}",
-        )
-    return text

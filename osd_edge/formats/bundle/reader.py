@@ -17,7 +17,7 @@ from osd_edge.errors import BundleError, Code
 from osd_edge.formats import heads
 from osd_edge.formats.bundle.coded_reader import CodedReader
 from osd_edge.formats.bundle.facts import LayerFacts
-from osd_edge.formats.bundle.model import FINGERPRINT, FORMAT_VERSION, TASK_NAME, Bundle, StoredHead
+from osd_edge.formats.bundle.model import FINGERPRINT, FORMAT_VERSION, Bundle, StoredHead
 from osd_edge.formats.bundle.plain_reader import PlainReader, take
 from osd_edge.formats.container import (
     DIGEST_KEY,
@@ -27,6 +27,7 @@ from osd_edge.formats.container import (
     read_tensors,
 )
 from osd_edge.formats.kinds import KINDS
+from osd_edge.formats.limits import TASK_NAME
 
 MAX_BUNDLE_BYTES = 1 << 31
 

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osd_edge.formats.bundle.coded_writer import encode_part
-from osd_edge.formats.bundle.model import CODED, FORMAT_VERSION, Bundle, StoredHead, task_name
+from osd_edge.formats.bundle.model import CODED, FORMAT_VERSION, Bundle, StoredHead
 from osd_edge.formats.bundle.plain import VALUE_TYPES, PlainLayer, PlainSite
 from osd_edge.formats.container import pack
 from osd_edge.formats.kinds import KINDS
+from osd_edge.formats.limits import task_name
 
 Array = NDArray[Any]
 

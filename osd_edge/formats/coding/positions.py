@@ -17,13 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osd_edge.errors import BundleError, Code
+from osd_edge.formats.coding.index_bits import index_bits
 
 _BITS = np.array([bin(byte).count("1") for byte in range(256)], np.int64)
-
-
-def index_bits(slots: int) -> int:
-    """⌈log₂ slots⌉: bits that name one of `slots` positions."""
-    return max(slots - 1, 0).bit_length()
 
 
 def coding(slots: int, count: int) -> str:
