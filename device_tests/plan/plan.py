@@ -40,6 +40,10 @@ class Plan:
         withhold_latency: Why no time may be reported; None reports times.
         emulated: What emulates this machine; None where nothing does. It withholds times, too.
 
+    Raises:
+        InputError: A value is of another type: `input.path`, `input.number`, `input.scenario`,
+            `input.pin` or `input.type`. Bounds are checked when it is measured.
+
     Example:
         >>> from osd_edge.device_tests import Plan
         >>> plan = Plan(tokens=64, threads=2, scenarios=("swap", "base"))
@@ -49,13 +53,13 @@ class Plan:
         (5, 50)
     """
 
-    base: Path | None = field(
+    base: str | Path | None = field(
         default=None,
         metadata=option(
             "Base package; without it, the small model inside osd-edge.", "path", role="subject"
         ),
     )
-    bundles: tuple[Path, ...] = field(
+    bundles: Sequence[str | Path] = field(
         default=(),
         metadata=option(
             "A task bundle; may be repeated.",
@@ -128,7 +132,7 @@ class Plan:
     pin: tuple[int, ...] = field(
         default=(), metadata=option("Stay on these processors.", "processors", in_schema=True)
     )
-    scratch: Path | None = field(
+    scratch: str | Path | None = field(
         default=None, metadata=option("Where copies of models go.", "path", role="machine")
     )
     withhold_latency: str | None = field(
@@ -141,6 +145,11 @@ class Plan:
         default=None,
         metadata=option("What emulates this machine; reports no times.", "text", role="driver"),
     )
+
+    def __post_init__(self) -> None:
+        """Check the types, and keep paths as Path."""
+        for one in options_of(type(self)):
+            object.__setattr__(self, one.name, one.typed(getattr(self, one.name)))
 
     @property
     def why_no_times(self) -> str | None:

@@ -149,7 +149,7 @@ def check_file_writable(path: Path) -> None:
         raise output_error(path, error) from error
 
 
-def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path | None]) -> None:
+def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[str | Path | None]) -> None:
     """Refuses (`output.same`) outputs of one name, or that would replace or lie in an input.
 
     `outputs` has each file to write under the option that names it.

@@ -62,7 +62,7 @@ class PageServer(http.server.ThreadingHTTPServer):
         entries: Mapping[str, ServedFile],
         host: str,
         port: int,
-        certificate: tuple[Path, Path] | None = None,
+        certificate: tuple[str | Path, str | Path] | None = None,
     ) -> None:
         """Binds the address; raises InputError `input.address` where that cannot be done."""
         self.entries = dict(entries)
