@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from osd_edge.data.arguments import as_path, expect, expect_callable
-from osd_edge.data.files import check_file_writable, is_special, kind_at, write_file
+from osd_edge.data.files import check_file_writable, is_special, kind_at, real_path, write_file
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import Code, ModelError, OsdEdgeError, OutputError
 from osd_edge.exporters.methods.base import Method
@@ -233,8 +233,9 @@ def _check_calibration(out: Path, options: TaskOptions) -> None:
 
 def _check_replaces_no_model(out: Path, models: Sequence[str | Path | None]) -> None:
     """Refuse (`output.same`) to replace a file of a model that is read, but for a bundle in it."""
-    folders = [Path(os.path.realpath(model)) for model in models if model is not None]
-    real = Path(os.path.realpath(out))  # what a link stands for
+    there = [Path(model) for model in models if model is not None]
+    folders = [Path(os.path.realpath(model)) for model in there if kind_at(model) is not None]
+    real = real_path(out)
     if kind_at(out) == "file" and not real.name.endswith(".osd.safetensors"):
         for folder in folders:
             if folder in real.parents:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from osd_edge.data.files import kind_at
 from osd_edge.device_tests.plan.options import check_scenarios, option, options_of
 from osd_edge.device_tests.plan.scenarios import SCENARIOS
-from osd_edge.errors import Code, InputError
+from osd_edge.errors import Code, InputError, shown
 
 SEED = 1  # of the made-up inputs and of the order within rounds: the same in every run
 
@@ -208,12 +209,17 @@ def check_plan(plan: Plan) -> None:
             "name a base package with --base and one or more bundles with --bundle, or neither: "
             "then the small model inside osd-edge is measured",
         )
-    if plan.scratch is not None and not os.access(plan.scratch, os.W_OK | os.X_OK):
-        raise InputError(
-            Code.INPUT_SCRATCH,
-            f"--scratch {plan.scratch}: expected a folder that can be written to",
-        )
+    if plan.scratch is not None:
+        _check_scratch(Path(plan.scratch))
     if plan.pin and not hasattr(os, "sched_setaffinity"):
         raise InputError(
             Code.INPUT_PIN, "this system cannot pin a process to processors: omit --pin"
+        )
+
+
+def _check_scratch(folder: Path) -> None:
+    if kind_at(folder) != "folder" or not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(
+            Code.INPUT_SCRATCH,
+            f"--scratch {shown(str(folder))}: expected a folder that can be written to",
         )

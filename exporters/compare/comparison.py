@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from osd_edge.data.arguments import as_model, as_number, as_path, expect_callable
+from osd_edge.data.arguments import as_model, as_number, as_path, expect, expect_callable
 from osd_edge.data.examples import Example, check_labels, check_pairs
-from osd_edge.data.files import make_folder, write_file
+from osd_edge.data.files import make_folder, real_path, write_file
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import BudgetError, Code, DataError, InputError, ModelError
 from osd_edge.exporters.compare.kept_results import KeptResults, examples_digest, result_name
@@ -28,6 +28,7 @@ from osd_edge.exporters.models.checkpoint import find_model
 from osd_edge.exporters.models.compatibility import check_differs
 from osd_edge.exporters.models.fine_tuned import FineTuned, open_fine_tuned
 from osd_edge.exporters.models.fingerprint import fingerprint
+from osd_edge.exporters.option_fields import several
 from osd_edge.exporters.scoring.fine_tuned_accuracy import fp32_bytes
 from osd_edge.exporters.scoring.text_set import TextSet
 from osd_edge.exporters.scoring.weight_sets import BASE, LINEAR_ONLY, TUNED, Dense
@@ -134,7 +135,8 @@ def grid(methods: Sequence[str], budgets: Sequence[str | int]) -> tuple[Setting,
 
     Raises InputError `input.method`, BudgetError `budget.malformed`.
     """
-    texts = [budget_text(budget) for budget in budgets]
+    texts = [budget_text(budget) for budget in several("budgets", budgets)]
+    methods = several("methods", methods)
     check_compared(methods)
     return tuple(
         (name, budget)
@@ -150,8 +152,9 @@ def compare(job: MethodComparison, out: str | Path, progress: Progress = silent)
     ModelError, DataError and OutputError; a budget that a method cannot meet is a point without
     a size.
     """
-    out, settings = as_path(out, "out"), job.texts
+    out, settings = as_path(out, "out"), expect(job, MethodComparison, "job").texts
     expect_callable(progress, "progress")
+    real_path(out)  # which refuses what no folder can be named
     check_compared([method for method, _ in settings])
     task_name(job.task)
     check_seed(job.seed)

@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 from osd_edge.data.arguments import as_path
+from osd_edge.data.files import kind_at
 from osd_edge.errors import Code, InputError
 from osd_edge.serve.served_file import ServedFile, served_file
 
@@ -21,7 +22,7 @@ def page_folder(given: str | Path | None) -> Path:
         spec = importlib.util.find_spec("osd_edge.runtime")  # found, not imported
         folders = [] if spec is None else list(spec.submodule_search_locations or [])
         folder = Path(folders[0], "web", "page") if folders else Path("page")
-    if not (folder / "index.html").is_file():
+    if kind_at(folder / "index.html") != "file":
         raise InputError(
             Code.INPUT_PAGE,
             f"the page is not built: expected it in {folder}; run '{BUILD_COMMAND}' in the "

@@ -22,6 +22,7 @@ from osd_edge.device_tests.render.figures import digits
 from osd_edge.device_tests.report.check import check_report, parse_report, read_report
 from osd_edge.device_tests.report.compare import compare
 from osd_edge.device_tests.report.schema import SCHEMA, is_time, withhold_times
+from osd_edge.device_tests.report.verdict import verdict_of
 from osd_edge.errors import Code, DataError
 from tests.support.reports import made_up, part, scenario, spread
 
@@ -238,6 +239,7 @@ def test_figures_that_are_not_there_say_why() -> None:
     failed["reason"] = {"code": "output.disk-full", "message": "no room"}
     others = [entry for entry in report["scenarios"] if entry["id"] != "models"]
     report["scenarios"] = [*others, failed]  # type: ignore[list-item]
+    report["verdict"] = verdict_of(report, finished=True)
     (absent,) = (t for t in tables_of(report) if t.title == "Without figures")
     assert absent.rows == (("the models", "failed", "no room [output.disk-full]"),)
 

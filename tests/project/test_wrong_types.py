@@ -464,3 +464,28 @@ def test_two_tasks_of_one_file_are_refused_before_either_is_made(kit: Kit, tmp_p
     with pytest.raises(OsdEdgeError) as refusal:
         _export_tasks(kit.models / "base", {file: tuned, str(file): tuned})
     assert (refusal.value.code, list(tmp_path.iterdir())) == ("output.same", [])
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800", "x" * 300])
+def test_a_name_that_no_file_can_have_is_refused_wherever_it_is_given(
+    name: str, kit: Kit, tmp_path: Path
+) -> None:
+    base, tuned, out = kit.models / "base", kit.models / "first", tmp_path / "t.osd.safetensors"
+    calls: list[tuple[str, Callable[[], object]]] = [
+        ("bundle.missing", lambda: osd_edge.read_bundle_file(name)),
+        ("data.missing", lambda: osd_edge.read_examples(name)),
+        ("base.missing", lambda: runtime.EdgeSession(name)),
+        ("base.file", lambda: osd_edge.check_digests(name, kit.session.manifest)),
+        ("report.missing", lambda: device_tests.read_report(name)),
+        ("output.unwritable", lambda: osd_edge.write_tsv(_rows(), name)),
+        ("output.unwritable", lambda: exporters.export_base(base, name)),
+        ("output.unwritable", lambda: exporters.export_task(base, tuned, name, name="t")),
+        ("model.missing", lambda: exporters.export_task(base, name, out)),
+        ("model.adapter", lambda: exporters.export_task(base, None, out, adapters=[(name, 1)])),
+        ("input.scratch", lambda: device_tests.measure(device_tests.Plan(scratch=name))),
+    ]
+    for refused, call in calls:
+        with pytest.raises(OsdEdgeError) as refusal:
+            call()
+        assert refusal.value.code == refused
+    assert not any(tmp_path.iterdir())

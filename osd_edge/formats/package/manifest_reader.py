@@ -237,7 +237,7 @@ def check_digests(folder: str | Path, manifest: BaseManifest, progress: Progress
         try:
             with (folder / name).open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: no name that a file can have
             raise BaseError(Code.BASE_FILE, f"cannot read {folder / name}") from error
         if digest != entry["sha256"]:
             raise BaseError(
