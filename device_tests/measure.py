@@ -5,9 +5,11 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from osd_edge import __version__
+from osd_edge.data.arguments import expect, expect_callable
 from osd_edge.data.progress import Progress, silent
 from osd_edge.device_tests.data import MODEL_FOLDER
 from osd_edge.device_tests.gauges.samples import spread_of
@@ -40,7 +42,8 @@ def measure(plan: Plan, *, progress: Progress = silent, keep: Keep = keep_nothin
         The report. A scenario that failed is in it with the reason, and so is the verdict.
 
     Raises:
-        InputError: The plan is out of bounds, or names a scenario that there is not.
+        InputError: The plan is out of bounds, or names a scenario that there is not; `input.type`
+            for what is no plan, or no function.
         BaseError: The base package cannot be opened.
         BundleError: A bundle cannot be read or does not fit the base.
         DeviceError: The process of a check could not be started, or ended before its answer.
@@ -53,7 +56,9 @@ def measure(plan: Plan, *, progress: Progress = silent, keep: Keep = keep_nothin
         >>> report["scenarios"][0]["figures"]["pss_bytes"]["n"]  # of two processes
         2
     """
-    check_plan(plan)
+    check_plan(expect(plan, Plan, "plan"))
+    expect_callable(progress, "progress")
+    expect_callable(keep, "keep")
     run = _Run(plan, keep)
     try:
         for step in progress(["checks", "conformance", *plan.chosen()], "Measuring"):
@@ -211,8 +216,8 @@ def _empty_report(plan: Plan) -> Report:
 
 
 def _job(plan: Plan) -> Job:
-    base = plan.base or MODEL_FOLDER
-    bundles = plan.bundles if plan.base else sorted(MODEL_FOLDER.glob("*.safetensors"))
+    base = MODEL_FOLDER if plan.base is None else Path(plan.base)
+    bundles = plan.bundles if plan.base is not None else sorted(MODEL_FOLDER.glob("*.safetensors"))
     ids = token_ids(base, plan.batch, plan.tokens)
     return Job(
         scenario="",

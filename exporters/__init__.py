@@ -3,10 +3,9 @@
 What is in `__all__` is the public face; every other module of this package is private to it. Names
 are imported when they are used, so that the package itself loads without torch.
 
->>> from pathlib import Path
 >>> from osd_edge.exporters import export_base, export_task
->>> manifest = export_base("base", Path("minilm"))
->>> report = export_task("base", "tuned", Path("mr.osd.safetensors"), budget="3KiB")
+>>> manifest = export_base("base", "minilm")
+>>> report = export_task("base", "tuned", "mr.osd.safetensors", budget="3KiB")
 >>> manifest.family, report.task
 ('bert', 'mr')
 """

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from osd_edge.errors import Code, expected_one_of
+from osd_edge.data.arguments import described
+from osd_edge.errors import Code, InputError, expected_one_of
 from osd_edge.exporters.graph.tracers import TRACERS
 from osd_edge.exporters.models.weight_kinds import WEIGHT_KINDS, check_weight_kind
-from osd_edge.exporters.option_fields import flag, sites_field
+from osd_edge.exporters.option_fields import flag, several_texts, sites_field
 from osd_edge.formats.package.manifest import FACTOR_TYPES
 
 
@@ -25,7 +26,8 @@ class BaseOptions:
         overwrite: whether an earlier base package in the folder is replaced.
 
     Raises:
-        InputError: `input.factors`, `input.tracer`, `input.weights`.
+        InputError: `input.factors`, `input.tracer`, `input.weights`; `input.options` for a value of
+            another type.
 
     Example:
         >>> BaseOptions(weights="int8").factors
@@ -74,8 +76,13 @@ class BaseOptions:
 
     def __post_init__(self) -> None:
         """Check each option."""
-        own = (self.sites,) if isinstance(self.sites, str) else tuple(self.sites)
-        object.__setattr__(self, "sites", own)
+        object.__setattr__(self, "sites", several_texts("sites", self.sites))
+        for name in ("fuse", "overwrite"):
+            value = getattr(self, name)
+            if not isinstance(value, bool):
+                raise InputError(
+                    Code.INPUT_OPTIONS, f"{name}: expected True or False, found {described(value)}"
+                )
         if self.factors not in FACTOR_TYPES:
             raise expected_one_of(Code.INPUT_FACTORS, FACTOR_TYPES, self.factors)
         if self.tracer not in TRACERS:

@@ -8,6 +8,7 @@ from typing import Any
 import onnx
 
 from osd_edge import __version__
+from osd_edge.data.arguments import as_model, as_path, expect_callable
 from osd_edge.data.files import check_unicode, staged_folder
 from osd_edge.data.progress import Progress, silent
 from osd_edge.exporters.base_options import BaseOptions
@@ -36,7 +37,7 @@ from osd_edge.formats.package.manifest import (
 
 
 def export_base(
-    model: str | Path, out: Path, *, progress: Progress = silent, **options: Any
+    model: str | Path, out: str | Path, *, progress: Progress = silent, **options: Any
 ) -> BaseManifest:
     """Writes the base package of a model: ONNX graph, manifest and tokenizer.
 
@@ -52,17 +53,19 @@ def export_base(
 
     Raises:
         ModelError: the model cannot be exported.
-        InputError: an option is malformed, or there is none of that name.
+        InputError: an option is malformed, or there is none of that name; `input.path` for a path
+            that is none, `input.type` for a progress that is no function.
         OutputError: the folder is taken, or cannot be written. Nothing is left behind.
 
     Example:
-        >>> from pathlib import Path
-        >>> manifest = export_base("base", Path("package"), sites=["*.attention.*"])
+        >>> manifest = export_base("base", "package", sites=["*.attention.*"])
         >>> manifest.family, manifest.sites[0].u is not None
         ('bert', True)
     """
     check_names(options, [field.name for field in fields(BaseOptions)])
     how = BaseOptions(**options)
+    model, out = as_model(model, "model"), as_path(out, "out")
+    expect_callable(progress, "progress")
     check_unicode(out)
     trace = tracer_named(how.tracer)
     base = Checkpoint(model)

@@ -5,13 +5,15 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
+from osd_edge.data.arguments import as_model, as_path, expect
+from osd_edge.data.files import check_outputs
 from osd_edge.exporters.methods.report import TaskReport
 from osd_edge.exporters.task import export_task
 
 
 def export_tasks(
     base: str | Path,
-    tasks: Mapping[Path, str | Path],
+    tasks: Mapping[str | Path, str | Path] | Mapping[str, str | Path] | Mapping[Path, str | Path],
     executor: Executor,
     **options: Any,
 ) -> list[TaskReport]:
@@ -29,18 +31,25 @@ def export_tasks(
     Raises:
         OsdEdgeError: the first error of a task, once the others have ended; those have their
             files.
+        InputError: `input.type` for tasks or an executor that are none, `input.path` for a path
+            that is none. Nothing is begun then.
+        OutputError: `output.same` where two tasks have one file.
 
     Example:
         >>> from concurrent.futures import ThreadPoolExecutor
-        >>> from pathlib import Path
-        >>> tasks = {Path("a.osd.safetensors"): "tuned", Path("b.osd.safetensors"): "tuned"}
+        >>> tasks = {"a.osd.safetensors": "tuned", "b.osd.safetensors": "tuned"}
         >>> with ThreadPoolExecutor(1) as executor:
         ...     [report.task for report in export_tasks("base", tasks, executor, budget="r=1")]
         ['a', 'b']
     """
-    running = [
-        executor.submit(export_task, base, tuned, out, **options) for out, tuned in tasks.items()
+    expect(executor, Executor, "executor")
+    expect(tasks, Mapping, "tasks")  # type: ignore[type-abstract]  # it is only compared with
+    models = [
+        (as_path(out, "a task's file"), as_model(tuned, "a fine-tuned model"))
+        for out, tuned in tasks.items()
     ]
+    check_outputs({f"task {number}": out for number, (out, _) in enumerate(models, 1)}, [])
+    running = [executor.submit(export_task, base, tuned, out, **options) for out, tuned in models]
     errors = [future.exception() for future in running]
     for error in errors:
         if error is not None:

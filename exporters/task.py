@@ -11,7 +11,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from osd_edge.data.files import check_file_writable, is_special, kind_at, write_file
+from osd_edge.data.arguments import as_path, expect, expect_callable
+from osd_edge.data.files import check_file_writable, is_special, kind_at, real_path, write_file
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import Code, ModelError, OsdEdgeError, OutputError
 from osd_edge.exporters.methods.base import Method
@@ -46,13 +47,13 @@ class TaskExporter:
     Raises:
         ModelError: the two models are not a base and a task over it.
         DataError: the calibration set cannot be read.
-        InputError: an option is malformed, or there is none of that name.
+        InputError: an option is malformed, or there is none of that name; `input.path` for a path
+            that is none, `input.type` for an executor or a progress that is none.
 
     Example:
-        >>> from pathlib import Path
-        >>> exporter = TaskExporter("base", "tuned", calibration=Path("sentences.txt"))
-        >>> for size in ("3KiB", "4KiB"):
-        ...     report = exporter.export(Path(f"mr-{size}.osd.safetensors"), budget=size)
+        >>> exporter = TaskExporter("base", "tuned", calibration="sentences.txt")
+        >>> for size in (3072, 4096):
+        ...     report = exporter.export(f"mr-{size}.osd.safetensors", budget=size)
         ...     print(report.size <= 4096)
         True
         True
@@ -63,21 +64,22 @@ class TaskExporter:
         base: str | Path,
         tuned: str | Path | None,
         *,
-        work: Path | None = None,
+        work: str | Path | None = None,
         executor: Executor | None = None,
         progress: Progress = silent,
         **options: Any,
     ) -> None:
         """Open both models and the calibration set."""
         check_names(options, _NAMES)
+        _check_helpers(executor, progress)
         self.source = Source(
             TaskOptions(base=base, tuned=tuned, **options),
-            work=work,
+            work=None if work is None else as_path(work, "work"),
             executor=executor,
             progress=progress,
         )
 
-    def export(self, out: Path, *, progress: Progress = silent, **options: Any) -> TaskReport:
+    def export(self, out: str | Path, *, progress: Progress = silent, **options: Any) -> TaskReport:
         """Writes one bundle.
 
         Args:
@@ -92,17 +94,19 @@ class TaskExporter:
         Raises:
             BudgetError: the budget cannot be met.
             DataError: the calibration set does not do for what was asked.
-            InputError: an option is malformed, or not one of the method's.
+            InputError: an option is malformed, or not one of the method's; `input.path` for a path
+                that is none, `input.type` for a progress that is no function.
             ModelError: `model.same` where there is no delta and the method needs one.
             OutputError: the file cannot be written.
 
         Example:
-            >>> from pathlib import Path
             >>> exporter = TaskExporter("base", "tuned")
-            >>> exporter.export(Path("mr.osd.safetensors"), method="truncsvd").method
+            >>> exporter.export("mr.osd.safetensors", method="truncsvd").method
             'truncsvd'
         """
         check_names(options, [name for name in _NAMES if name not in OPENED])
+        out = as_path(out, "out")
+        expect_callable(progress, "progress")
         chosen = replace(self.source.options, **options)
         method: Method = chosen.entry.load()
         method.check(chosen)
@@ -115,12 +119,14 @@ class TaskExporter:
             done: whether the finished work in it is of no more use: the folder is then removed,
                 else left to an export that takes it up.
 
+        Raises:
+            InputError: `input.type` for other than True or False.
+
         Example:
-            >>> from pathlib import Path
-            >>> exporter = TaskExporter("base", "tuned", work=Path("work"))
+            >>> exporter = TaskExporter("base", "tuned", work="work")
             >>> exporter.close()
         """
-        self.source.close(done=done)
+        self.source.close(done=expect(done, bool, "done"))
 
     def _export(
         self, out: Path, options: TaskOptions, method: Method, progress: Progress
@@ -142,7 +148,7 @@ class TaskExporter:
 def export_task(
     base: str | Path,
     tuned: str | Path | None,
-    out: Path,
+    out: str | Path,
     *,
     executor: Executor | None = None,
     progress: Progress = silent,
@@ -170,18 +176,20 @@ def export_task(
             written then.
 
     Example:
-        >>> from pathlib import Path
-        >>> report = export_task("base", "tuned", Path("mr.osd.safetensors"), budget="3KiB")
+        >>> report = export_task("base", "tuned", "mr.osd.safetensors", budget=3072)
         >>> report.task, report.size <= 3072
         ('mr', True)
     """
     check_names(options, _NAMES)
+    _check_helpers(executor, progress)
+    out = as_path(out, "out")
     chosen = TaskOptions(base=base, tuned=tuned, **options)
     # What needs no model is checked before minutes of work.
     check_file_writable(out)
     chosen.task(out)
     _check_calibration(out, chosen)
-    _check_replaces_no_model(out, [base, tuned, *(folder for folder, _ in chosen.adapters)])
+    folders = [folder for folder, _ in chosen.adapters]
+    _check_replaces_no_model(out, [chosen.base, chosen.tuned, *folders])
     method: Method = chosen.entry.load()
     method.check(chosen)
     work = None if is_special(out) else out.with_name(f".{out.name}.work")
@@ -201,6 +209,13 @@ def export_task(
     return report
 
 
+def _check_helpers(executor: object, progress: object) -> None:
+    """Refuse (`input.type`) an executor or a progress that is none."""
+    if executor is not None:
+        expect(executor, Executor, "executor")
+    expect_callable(progress, "progress")
+
+
 def _as_keywords(options: TaskOptions) -> dict[str, Any]:
     return {name: getattr(options, name) for name in _NAMES}
 
@@ -218,8 +233,9 @@ def _check_calibration(out: Path, options: TaskOptions) -> None:
 
 def _check_replaces_no_model(out: Path, models: Sequence[str | Path | None]) -> None:
     """Refuse (`output.same`) to replace a file of a model that is read, but for a bundle in it."""
-    folders = [Path(os.path.realpath(model)) for model in models if model is not None]
-    real = Path(os.path.realpath(out))  # what a link stands for
+    there = [Path(model) for model in models if model is not None]
+    folders = [Path(os.path.realpath(model)) for model in there if kind_at(model) is not None]
+    real = real_path(out)
     if kind_at(out) == "file" and not real.name.endswith(".osd.safetensors"):
         for folder in folders:
             if folder in real.parents:

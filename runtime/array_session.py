@@ -6,10 +6,11 @@ from typing import Any, overload
 
 from numpy.typing import NDArray
 
+from osd_edge.data.arguments import as_path, as_whole
 from osd_edge.errors import Code, InputError
 from osd_edge.formats.heads import apply_head
 from osd_edge.formats.package.manifest import BaseManifest
-from osd_edge.runtime.graph import Memory
+from osd_edge.runtime.graph import MOST_THREADS, Memory
 from osd_edge.runtime.loaded_tasks import ACTIVE, LoadedTasks, TaskOrBase
 from osd_edge.runtime.mixed import MixedBatches
 from osd_edge.runtime.open_base import OpenBase
@@ -31,7 +32,9 @@ class ArraySession:
         cache_bytes: int = 64 * 2**20,
         memory: Memory = "default",
     ) -> None:
-        self.folder = Path(base)
+        self.folder = as_path(base, "base")
+        threads = as_whole(threads, "threads", 0, MOST_THREADS)
+        cache_bytes = as_whole(cache_bytes, "cache_bytes")
         self._base = OpenBase(self.folder, threads, memory)
         self._tasks = LoadedTasks(self.manifest, cache_bytes)
         self._mixed = MixedBatches(self._base, self._tasks, cache_bytes)
@@ -124,7 +127,8 @@ class ArraySession:
 
         Raises:
             BundleError: the file is damaged, of an unknown version, or made for another base.
-            InputError: `input.task-name` where `name` cannot name a task.
+            InputError: `input.task-name` where `name` cannot name a task, `input.path` for a path
+                that is none.
             TaskError: `task.taken` where a task of the name is loaded.
 
         Example:
@@ -132,7 +136,7 @@ class ArraySession:
             >>> session.load("mr.osd.safetensors"), session.load("mr.osd.safetensors", "reviews")
             ('mr', 'reviews')
         """
-        return self._tasks.load(Path(path), name)
+        return self._tasks.load(as_path(path, "path"), name)
 
     def activate(self, name: str) -> None:
         """Makes a loaded task the one that runs use. This is the swap: no session is rebuilt.

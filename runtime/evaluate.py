@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from osd_edge.data.examples import Example, check_pairs
+from osd_edge.data.arguments import expect, expect_callable
+from osd_edge.data.examples import Example, check_pairs, expect_examples
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import Code, DataError
 from osd_edge.runtime.kinds import KINDS
@@ -54,6 +55,8 @@ def evaluate(
     Raises:
         DataError: `data.empty` without examples, `data.unlabelled` where an example has no label,
             `data.pairs` for pairs of texts beside single ones.
+        InputError: `input.type` for a session, examples or a progress that are none,
+            `input.max-length`.
         TaskError: `task.kind` for a task whose right answer is not one label, `task.unknown`.
 
     Example:
@@ -64,7 +67,9 @@ def evaluate(
         >>> evaluate(session, "mr", [Example("a dull film", "negative")])
         Evaluation(task='mr', accuracy=..., examples=1)
     """
-    kind = KINDS[session.kind(task)]
+    kind = KINDS[expect(session, EdgeSession, "session").kind(task)]
+    examples = tuple(expect_examples(examples))
+    expect_callable(progress, "progress")
     kind.check_labelled(task)
     if not examples:
         raise DataError(Code.DATA_EMPTY, "accuracy needs examples: found none")

@@ -11,6 +11,7 @@ from osd_edge.formats.package.manifest import MODEL, PIXELS, BaseManifest
 
 Array = NDArray[Any]
 Memory = Literal["default", "low"]
+MOST_THREADS = 1024  # far more than any device has cores
 MEMORY: tuple[Memory, ...] = ("default", "low")
 
 

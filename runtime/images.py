@@ -46,7 +46,10 @@ def normalised(manifest: BaseManifest, images: NDArray[Any]) -> dict[str, Floats
     settings = manifest.image
     if settings is None:
         raise BaseError(Code.BASE_IMAGE, "this base package does not say how pictures are prepared")
-    array = np.asarray(images)
+    try:
+        array = np.asarray(images)
+    except ValueError as error:
+        raise InputError(Code.INPUT_SHAPE, f"pictures are ragged: {error}") from error
     expected = (settings.height, settings.width, settings.channels)
     if array.ndim != 4 or array.shape[1:] != expected or array.dtype != np.uint8:
         raise InputError(

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from osd_edge.data.arguments import described
 from osd_edge.errors import Code, InputError, shown
 from osd_edge.formats.package.manifest import PIXELS, BaseManifest
 from osd_edge.runtime.images import image_inputs
@@ -15,6 +16,10 @@ def base_inputs(
     manifest: BaseManifest, inputs: Mapping[str, NDArray[Any]]
 ) -> dict[str, NDArray[Any]]:
     """Checks the inputs of a base of either sort: by `image_inputs`, or by `token_inputs`."""
+    if not isinstance(inputs, Mapping):
+        raise InputError(
+            Code.INPUT_NAMES, f"expected arrays by the names of inputs, found {described(inputs)}"
+        )
     if manifest.inputs == (PIXELS,):
         return {**image_inputs(inputs)}
     return {**token_inputs(manifest, inputs)}

@@ -125,11 +125,15 @@ class LoadedTasks:
     def rows(self, names: Sequence[str | None]) -> Rows:
         """Decodes the tasks of a batch's rows. Raises TaskError `task.unknown`."""
         with self._lock:
+            for name in names:
+                if name is not None:
+                    self._file(name)
             # Each name once: a cache smaller than the batch's tasks decodes none of them twice.
             ready = {name: self._ready(name) for name in dict.fromkeys(names) if name is not None}
         return tuple(None if name is None else ready[name] for name in names)
 
     def _ready(self, name: str) -> DecodedTask:
+        self._file(name)
         return self._decoded.get(name, lambda: self._decode(name))
 
     def _decode(self, name: str) -> DecodedTask:
@@ -141,7 +145,7 @@ class LoadedTasks:
         return task
 
     def _file(self, name: str) -> bytes:
-        if name not in self._files:
+        if not isinstance(name, str) or name not in self._files:
             loaded = ", ".join(self._files) or "none"
             raise TaskError(Code.TASK_UNKNOWN, f"no task {name!r} is loaded (loaded: {loaded})")
         return self._files[name]

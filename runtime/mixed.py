@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.errors import Code, InputError, shown
+from osd_edge.data.arguments import described
+from osd_edge.errors import Code, InputError
 from osd_edge.formats.heads import Floats, apply_head
 from osd_edge.runtime.loaded_tasks import LoadedTasks
 from osd_edge.runtime.open_base import Arrays, OpenBase
@@ -42,11 +43,11 @@ class MixedBatches:
         """
         feeds = self._base.checked(inputs)
         batch = self._base.batch(feeds)
-        if isinstance(names, str) or len(names) != batch:
+        check_names(names)
+        if len(names) != batch:
             raise InputError(
                 Code.INPUT_TASKS,
-                f"expected a list with the task of each of {batch} rows, found "
-                + (f"a text: {shown(names)!r}" if isinstance(names, str) else f"{len(names)}"),
+                f"expected a list with the task of each of {batch} rows, found {len(names)}",
             )
         return feeds, self._tasks.rows(names)
 
@@ -70,6 +71,15 @@ class MixedBatches:
             stacked = stack(rows)
             self._stack = stacked if stacked.nbytes <= self._cache_bytes else None
         return stacked
+
+
+def check_names(names: object) -> None:
+    """Refuses (`input.tasks`) what is no list of tasks' names, a name alone too."""
+    if not isinstance(names, Sequence) or isinstance(names, str | bytes):
+        raise InputError(
+            Code.INPUT_TASKS,
+            f"expected a list with the task of each row, found {described(names)}",
+        )
 
 
 def _task_by_task(

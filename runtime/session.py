@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from osd_edge.data.arguments import as_whole, expect
 from osd_edge.errors import Code, InputError, TaskError
 from osd_edge.formats.heads import Floats
 from osd_edge.runtime.array_session import ArraySession
@@ -29,6 +30,7 @@ from osd_edge.runtime.kinds.answer import Span, find_spans
 from osd_edge.runtime.kinds.classify import Answer
 from osd_edge.runtime.kinds.tag import Tag, find_tags
 from osd_edge.runtime.loaded_tasks import ACTIVE, NamedTask, TaskOrBase
+from osd_edge.runtime.mixed import check_names
 from osd_edge.runtime.task import DecodedTask
 from osd_edge.runtime.text import TextEncoder, check_texts
 from osd_edge.runtime.windows import STRIDE, Windows
@@ -53,7 +55,8 @@ class EdgeSession(ArraySession):
 
     Raises:
         BaseError: the package is damaged, incomplete or of an unknown version.
-        InputError: `input.memory` for another memory profile.
+        InputError: `input.memory` for another memory profile, `input.path` for a path that is none,
+            `input.number` for threads or bytes that are no whole number.
 
     Attributes:
         folder: the base package.
@@ -213,7 +216,8 @@ class EdgeSession(ArraySession):
         Raises:
             TaskError: `task.none` without a task, `task.unknown`, `task.kind` for a task of another
                 kind.
-            InputError: `input.texts`, `input.max-length`, `input.stride`, `input.tokenizers`.
+            InputError: `input.texts`, `input.max-length`, `input.stride`, `input.tokenizers`,
+                `input.type` for words that is neither True nor False.
             BaseError: `base.text` where the base has no tokenizer.
 
         Example:
@@ -225,6 +229,7 @@ class EdgeSession(ArraySession):
             True
         """
         check_texts(texts)
+        expect(words, bool, "words")
         decoded, _ = self._needed_of(TokenLabels, task)
         asked = self._asked(decoded)
         cut = Windows(asked.encoder, max_length, stride)
@@ -261,7 +266,7 @@ class EdgeSession(ArraySession):
         Raises:
             TaskError: as `tag` does.
             InputError: as `tag` does; `input.max-length` too where the question leaves a window no
-                room.
+                room, `input.number` for a `top` or `max_tokens` that is not 1 or more.
             BaseError: `base.text` where the base has no tokenizer.
 
         Example:
@@ -272,6 +277,7 @@ class EdgeSession(ArraySession):
             >>> [context[span.start : span.end] == span.text for span in spans]
             [True, True]
         """
+        top, max_tokens = as_whole(top, "top", 1), as_whole(max_tokens, "max_tokens", 1)
         decoded, _ = self._needed_of(Spans, task)
         asked = self._asked(decoded)
         cut = Windows(asked.encoder, max_length, stride)
@@ -367,6 +373,7 @@ class EdgeSession(ArraySession):
             return kind.scored(decoded.labels, self._logits(inputs, decoded))
         if task is not ACTIVE:
             raise InputError(Code.INPUT_TASKS, "give task or tasks, not both")
+        check_names(tasks)
         if any(name is None for name in tasks):
             raise TaskError(Code.TASK_NONE, "every text needs a task: name one for each")
         feeds, rows = self._mixed.rows(inputs, tasks)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from osd_edge.data.arguments import as_whole
 from osd_edge.errors import BaseError, Code, InputError, shown
 from osd_edge.formats.package.manifest import TOKENIZER, BaseManifest, TextSettings
 
@@ -53,11 +54,9 @@ class TextEncoder:
     def length_within(self, max_length: int | None) -> int:
         """Checks `max_length`, of which None is the base's own; InputError `input.max-length`."""
         limit = self._settings.max_length
-        if max_length is not None and not 1 <= max_length <= limit:
-            raise InputError(
-                Code.INPUT_MAX_LENGTH, f"expected 1 to {limit} tokens, found {max_length}"
-            )
-        return max_length or limit
+        if max_length is None:
+            return limit
+        return as_whole(max_length, "max_length", 1, limit, Code.INPUT_MAX_LENGTH)
 
     def encodings(
         self, batch: Sequence[Any], length: int | None = None, **truncation: Any

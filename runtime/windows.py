@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from osd_edge.data.arguments import as_whole
 from osd_edge.errors import Code, InputError
 from osd_edge.formats.heads import Floats
 from osd_edge.runtime.text import TextEncoder, check_texts
@@ -32,8 +33,7 @@ class Windows:
         """
         self._encoder = encoder
         self._length = encoder.length_within(max_length)
-        if stride < 0:
-            raise InputError(Code.INPUT_STRIDE, f"expected a stride of 0 or more, found {stride}")
+        stride = as_whole(stride, "stride", code=Code.INPUT_STRIDE)
         self._stride = min(stride, self._length // 2)
 
     def of_text(self, text: str) -> list[Any]:

@@ -8,6 +8,7 @@ device is, and brings the JSON back.
 import importlib
 from typing import Protocol
 
+from osd_edge.data.arguments import described
 from osd_edge.data.progress import Progress
 from osd_edge.device_tests.measure import Keep
 from osd_edge.device_tests.plan import Plan
@@ -72,6 +73,8 @@ def open_device(name: str) -> Device:
         Traceback (most recent call last):
         InputError: no device 'toaster'; there are: local, ssh, emulated-pi
     """
+    if not isinstance(name, str):
+        raise InputError(Code.INPUT_DEVICE, f"expected a device's name, found {described(name)}")
     kind, _, rest = name.partition(":")
     if kind not in DRIVERS:
         raise InputError(

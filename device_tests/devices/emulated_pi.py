@@ -70,7 +70,7 @@ def _space(plan: Plan) -> int:
     """Returns the bytes for results and for the copies of the model that a scenario makes."""
     if plan.base is None or "models" not in plan.chosen():
         return _SPARE_BYTES
-    parts = (plan.base / PLAIN_MODEL, plan.base / WEIGHTS)
+    parts = (Path(plan.base, PLAIN_MODEL), Path(plan.base, WEIGHTS))
     size = sum(path.stat().st_size for path in parts if path.is_file())
     return max(plan.tasks, len(plan.bundles)) * size + _SPARE_BYTES
 

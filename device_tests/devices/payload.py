@@ -21,12 +21,13 @@ def files_for(plan: Plan) -> Iterator[tuple[Path, PurePosixPath]]:
     """
     check_plan(plan)
     if plan.base is not None:
-        if not plan.base.is_dir():
-            raise BaseError(Code.BASE_MISSING, f"{plan.base} is no folder: expected a base package")
-        for path in sorted(plan.base.iterdir()):
+        base = Path(plan.base)
+        if not base.is_dir():
+            raise BaseError(Code.BASE_MISSING, f"{base} is no folder: expected a base package")
+        for path in sorted(base.iterdir()):
             if path.is_file():
                 yield path, PurePosixPath("base", path.name)
-    for number, path in enumerate(plan.bundles):
+    for number, path in enumerate(map(Path, plan.bundles)):
         if not path.is_file():
             raise BundleError(Code.BUNDLE_MISSING, f"{path} is no file: expected a task bundle")
         yield path, PurePosixPath("bundles", str(number), path.name)
@@ -35,7 +36,7 @@ def files_for(plan: Plan) -> Iterator[tuple[Path, PurePosixPath]]:
 def module_arguments(plan: Plan, folder: str, out: str) -> list[str]:
     """Makes the words after `python3` on a device: it reads below `folder`, writes below `out`."""
     base = None if plan.base is None else f"{folder}/base"
-    bundles = [f"{folder}/bundles/{i}/{path.name}" for i, path in enumerate(plan.bundles)]
+    bundles = [f"{folder}/bundles/{i}/{Path(path).name}" for i, path in enumerate(plan.bundles)]
     words = ["-m", "osd_edge.device_tests", "--json", f"{out}/{REPORT}"]
     return words + plan.arguments(base, bundles, scratch=out)
 

@@ -2,8 +2,10 @@
 
 import re
 from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Any, Literal
 
+from osd_edge.data.arguments import as_path, as_paths, described, expect
 from osd_edge.device_tests.plan.scenarios import SCENARIOS
 from osd_edge.errors import Code, InputError
 
@@ -56,6 +58,43 @@ class Option:
     def unset(self) -> Any:
         """The default as a command line gives it: None for an empty list, which has no words."""
         return None if self.default == () else self.default
+
+    def typed(self, value: Any) -> Any:
+        """Returns `value` as the field holds it: a path as Path, several values as a tuple.
+
+        Raises InputError `input.path`, `input.number`, `input.pin`, `input.scenario`, `input.type`
+        for a value of another type.
+        """
+        if value is None and self.default is None:
+            return None
+        if self.kind == "path":
+            return as_paths(value, self.name) if self.repeated else as_path(value, self.name)
+        if self.kind in ("scenarios", "processors"):
+            return self._listed(value)
+        if self.is_number:
+            return self._number(value)
+        return expect(value, str, self.name)
+
+    def _number(self, value: Any) -> Any:
+        """A number of the right type; `check` holds it to its bounds."""
+        kind = Integral if self.kind == "whole" else Real
+        if not isinstance(value, kind) or isinstance(value, bool):
+            words = "a whole number" if self.kind == "whole" else "a number"
+            raise InputError(
+                Code.INPUT_NUMBER, f"{self.name}: expected {words}, found {described(value)}"
+            )
+        return value
+
+    def _listed(self, value: Any) -> tuple[Any, ...]:
+        kind, code = {
+            "scenarios": (str, Code.INPUT_SCENARIO),
+            "processors": (int, Code.INPUT_PIN),
+        }[self.kind]
+        if not isinstance(value, tuple | list) or not all(type(one) is kind for one in value):
+            raise InputError(
+                code, f"{self.name}: expected a list of {kind.__name__}, found {described(value)}"
+            )
+        return tuple(value)
 
     def check(self, value: Any) -> None:
         """Raises InputError `input.number` where a number is out of bounds."""

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from osd_edge.data.files import kind_at
 from osd_edge.device_tests.plan.options import check_scenarios, option, options_of
 from osd_edge.device_tests.plan.scenarios import SCENARIOS
-from osd_edge.errors import Code, InputError
+from osd_edge.errors import Code, InputError, shown
 
 SEED = 1  # of the made-up inputs and of the order within rounds: the same in every run
 
@@ -40,6 +41,10 @@ class Plan:
         withhold_latency: Why no time may be reported; None reports times.
         emulated: What emulates this machine; None where nothing does. It withholds times, too.
 
+    Raises:
+        InputError: A value is of another type: `input.path`, `input.number`, `input.scenario`,
+            `input.pin` or `input.type`. Bounds are checked when it is measured.
+
     Example:
         >>> from osd_edge.device_tests import Plan
         >>> plan = Plan(tokens=64, threads=2, scenarios=("swap", "base"))
@@ -49,13 +54,13 @@ class Plan:
         (5, 50)
     """
 
-    base: Path | None = field(
+    base: str | Path | None = field(
         default=None,
         metadata=option(
             "Base package; without it, the small model inside osd-edge.", "path", role="subject"
         ),
     )
-    bundles: tuple[Path, ...] = field(
+    bundles: Sequence[str | Path] = field(
         default=(),
         metadata=option(
             "A task bundle; may be repeated.",
@@ -128,7 +133,7 @@ class Plan:
     pin: tuple[int, ...] = field(
         default=(), metadata=option("Stay on these processors.", "processors", in_schema=True)
     )
-    scratch: Path | None = field(
+    scratch: str | Path | None = field(
         default=None, metadata=option("Where copies of models go.", "path", role="machine")
     )
     withhold_latency: str | None = field(
@@ -141,6 +146,11 @@ class Plan:
         default=None,
         metadata=option("What emulates this machine; reports no times.", "text", role="driver"),
     )
+
+    def __post_init__(self) -> None:
+        """Check the types, and keep paths as Path."""
+        for one in options_of(type(self)):
+            object.__setattr__(self, one.name, one.typed(getattr(self, one.name)))
 
     @property
     def why_no_times(self) -> str | None:
@@ -199,12 +209,17 @@ def check_plan(plan: Plan) -> None:
             "name a base package with --base and one or more bundles with --bundle, or neither: "
             "then the small model inside osd-edge is measured",
         )
-    if plan.scratch is not None and not os.access(plan.scratch, os.W_OK | os.X_OK):
-        raise InputError(
-            Code.INPUT_SCRATCH,
-            f"--scratch {plan.scratch}: expected a folder that can be written to",
-        )
+    if plan.scratch is not None:
+        _check_scratch(Path(plan.scratch))
     if plan.pin and not hasattr(os, "sched_setaffinity"):
         raise InputError(
             Code.INPUT_PIN, "this system cannot pin a process to processors: omit --pin"
+        )
+
+
+def _check_scratch(folder: Path) -> None:
+    if kind_at(folder) != "folder" or not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(
+            Code.INPUT_SCRATCH,
+            f"--scratch {shown(str(folder))}: expected a folder that can be written to",
         )

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator
 
+from osd_edge.device_tests.report.check import check_report
 from osd_edge.device_tests.report.printable import printable
 from osd_edge.device_tests.report.schema import Figures, Report
 
@@ -16,18 +17,21 @@ def to_csv(report: Report) -> str:
     """Writes a header line and a line for each figure, to read with a spreadsheet or a program.
 
     Args:
-        report: A report that has passed `check_report`.
+        report: A report, as `measure` or `read_report` gives it.
 
     Returns:
         CSV with lines that end in a line feed. A plain number stands under `p50`.
 
+    Raises:
+        ReportError: It is no report, or breaks a rule of reports.
+
     Example:
-        >>> from pathlib import Path
         >>> from osd_edge.device_tests import read_report
         >>> from osd_edge.device_tests import to_csv
-        >>> to_csv(read_report(Path("report.json"))).splitlines()[0]
+        >>> to_csv(read_report("report.json")).splitlines()[0]
         'scenario,role,status,of,figure,n,min,p10,p50,p90,p95,p99,trimmed_mean,missing'
     """
+    check_report(report)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEADER)

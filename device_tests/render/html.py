@@ -7,6 +7,7 @@ from osd_edge.device_tests.render.charts import charts_of
 from osd_edge.device_tests.render.figures import number_of, scenario_of
 from osd_edge.device_tests.render.style import STYLE
 from osd_edge.device_tests.render.tables import Table, facts_of, tables_of
+from osd_edge.device_tests.report.check import check_report
 from osd_edge.device_tests.report.printable import printable
 from osd_edge.device_tests.report.schema import Report
 
@@ -17,19 +18,22 @@ def to_html(report: Report) -> str:
     """Writes one HTML page with tables and plots, dark where the reader's system is.
 
     Args:
-        report: A report that has passed `check_report`.
+        report: A report, as `measure` or `read_report` gives it.
 
     Returns:
         The page, which loads nothing from elsewhere; every text of the report is escaped.
 
+    Raises:
+        ReportError: It is no report, or breaks a rule of reports.
+
     Example:
-        >>> from pathlib import Path
         >>> from osd_edge.device_tests import read_report
         >>> from osd_edge.device_tests import to_html
-        >>> page = to_html(read_report(Path("report.json")))
+        >>> page = to_html(read_report("report.json"))
         >>> page.startswith("<!doctype html>"), "<svg" in page
         (True, True)
     """
+    check_report(report)
     status = report["verdict"]["status"]
     base = report["base"]["name"] if report["base"] else "no base"
     parts = [

@@ -2,7 +2,9 @@
 
 import re
 
+from osd_edge.data.arguments import as_whole
 from osd_edge.device_tests.render.tables import Table, facts_of, tables_of
+from osd_edge.device_tests.report.check import check_report
 from osd_edge.device_tests.report.printable import printable
 from osd_edge.device_tests.report.schema import Report
 
@@ -13,19 +15,24 @@ def to_markdown(report: Report, *, level: int = 1) -> str:
     """Writes the whole report as Markdown: the verdict, the facts, every table.
 
     Args:
-        report: A report that has passed `check_report`.
+        report: A report, as `measure` or `read_report` gives it.
         level: The level of its heading; tables have headings one level below.
 
     Returns:
         Markdown in which every text of the report is escaped.
 
+    Raises:
+        ReportError: It is no report, or breaks a rule of reports.
+        InputError: `input.number` for a level that is not 1 to 5.
+
     Example:
-        >>> from pathlib import Path
         >>> from osd_edge.device_tests import read_report
         >>> from osd_edge.device_tests import to_markdown
-        >>> print(to_markdown(read_report(Path("report.json")), level=2).splitlines()[0])
+        >>> print(to_markdown(read_report("report.json"), level=2).splitlines()[0])
         ## What tasks cost on this device
     """
+    check_report(report)
+    level = as_whole(level, "level", 1, 5)
     heading = "#" * level
     lines = [
         f"{heading} What tasks cost on this device",

@@ -13,6 +13,7 @@ from osd_edge.device_tests.render.figures import (
     scenario_of,
     text_of,
 )
+from osd_edge.device_tests.report.check import check_report
 from osd_edge.device_tests.report.schema import Report, Row
 
 WAYS = (
@@ -56,18 +57,21 @@ def facts_of(report: Report) -> list[tuple[str, str]]:
     """Lists where, when and how a report was measured.
 
     Args:
-        report: A report that has passed `check_report`.
+        report: A report, as `measure` or `read_report` gives it.
 
     Returns:
         Pairs of a name and a text, in the order to show them.
 
+    Raises:
+        ReportError: It is no report, or breaks a rule of reports.
+
     Example:
-        >>> from pathlib import Path
         >>> from osd_edge.device_tests import read_report
         >>> from osd_edge.device_tests import facts_of
-        >>> facts_of(read_report(Path("report.json")))[:2]
+        >>> facts_of(read_report("report.json"))[:2]
         [('date', '2026-01-02T03:04:05+00:00'), ('how', 'measured on the machine itself')]
     """
+    check_report(report)
     machine, plan, base = report["machine"], report["plan"], report["base"]
     kind = {
         "native": "measured on the machine itself",
@@ -110,18 +114,21 @@ def tables_of(report: Report) -> list[Table]:
     """Makes every table that the report has figures for.
 
     Args:
-        report: A report that has passed `check_report`.
+        report: A report, as `measure` or `read_report` gives it.
 
     Returns:
         The tables, in the order to show them.
 
+    Raises:
+        ReportError: It is no report, or breaks a rule of reports.
+
     Example:
-        >>> from pathlib import Path
         >>> from osd_edge.device_tests import read_report
         >>> from osd_edge.device_tests import tables_of
-        >>> tables_of(read_report(Path("report.json")))[0].title
+        >>> tables_of(read_report("report.json"))[0].title
         'Ways to have many tasks'
     """
+    check_report(report)
     made = (
         _ways(report),
         _latency(report),

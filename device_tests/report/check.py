@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from osd_edge.data.arguments import as_path, expect
 from osd_edge.data.bounded_read import read_bounded
 from osd_edge.device_tests.report.json_bounds import bounded_int, check_bounds
 from osd_edge.device_tests.report.printable import printable_lines
@@ -18,7 +19,7 @@ from osd_edge.errors import Code, ReportError, shown
 _MAX_REPORT_BYTES = 64 << 20
 
 
-def read_report(path: Path) -> Report:
+def read_report(path: str | Path) -> Report:
     """Reads the report in a file and holds it to the rules.
 
     Args:
@@ -30,13 +31,14 @@ def read_report(path: Path) -> Report:
     Raises:
         ReportError: `report.missing` where the file cannot be read, `report.json` where it is not
             JSON, `report.schema`, `report.malformed` or `report.latency` where it breaks a rule.
+        InputError: `input.path` for a path that is none.
 
     Example:
-        >>> from pathlib import Path
         >>> from osd_edge.device_tests import read_report
-        >>> read_report(Path("report.json"))["schema"]
+        >>> read_report("report.json")["schema"]
         'osd-edge-bench/1'
     """
+    path = as_path(path, "path")
     name = shown(str(path))
     try:
         data = read_bounded(path, _MAX_REPORT_BYTES)
@@ -65,6 +67,7 @@ def parse_report(text: str, source: str = "the report") -> Report:
 
     Raises:
         ReportError: `report.json`, `report.schema`, `report.malformed` or `report.latency`.
+        InputError: `input.type` for what is no text.
 
     Example:
         >>> from osd_edge.device_tests import parse_report
@@ -73,7 +76,7 @@ def parse_report(text: str, source: str = "the report") -> Report:
         ReportError: the page's report: expected schema 'osd-edge-bench/1', found 'another/1'
     """
     try:
-        value = json.loads(text, parse_int=bounded_int)
+        value = json.loads(expect(text, str, "text"), parse_int=bounded_int)
     except (ValueError, RecursionError) as error:
         raise ReportError(Code.REPORT_JSON, f"{source} is not JSON: expected a report") from error
     report: Report = printable_lines(check_report(value, source))

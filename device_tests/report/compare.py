@@ -9,6 +9,7 @@ same were apart. Sizes on disk and counts have no noise.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from osd_edge.device_tests.report.check import check_report
 from osd_edge.device_tests.report.schema import Figure, Figures, Report, is_time, middle
 
 _LEAST_TIME = 0.05
@@ -89,14 +90,18 @@ def compare(old: Report, new: Report) -> Comparison:
         graph against itself, and half the range of its own middle 80 %, whichever is most; for
         memory 2 % and 1 MiB.
 
+    Raises:
+        ReportError: One of them is no report, or breaks a rule of reports.
+
     Example:
-        >>> from pathlib import Path
         >>> from osd_edge.device_tests import compare, read_report
-        >>> old, new = read_report(Path("old.json")), read_report(Path("report.json"))
+        >>> old, new = read_report("old.json"), read_report("report.json")
         >>> comparison = compare(old, new)
         >>> [(change.where, change.figure, change.better) for change in comparison.changes]
         [('swap', 'cold_ms', True)]
     """
+    check_report(old, "the old report")
+    check_report(new, "the new report")
     before = dict(_figures(old))
     changes, compared = [], 0
     for (where, name), figure in _figures(new):

@@ -16,6 +16,7 @@ import numpy as np
 import onnxruntime as ort
 from safetensors.numpy import save
 
+from osd_edge.data.arguments import as_path
 from osd_edge.data.files import check_outputs, check_unicode, write_files
 from osd_edge.errors import Code, InputError
 from osd_edge.formats.bundle.model import Bundle
@@ -39,13 +40,15 @@ class WrittenAdapter:
     sites: int
 
 
-def export_onnx_adapter(bundle: Path, base: Path, out: Path) -> WrittenAdapter:
+def export_onnx_adapter(bundle: str | Path, base: str | Path, out: str | Path) -> WrittenAdapter:
     """Writes the task in the file `bundle` as `out`, for the graph of base package `base`.
 
     Beside NAME.onnx_adapter stand NAME.head.json and NAME.head.safetensors. Raises BundleError,
     BaseError, OutputError, TaskError `task.range`, InputError `input.adapter` for another file
-    name.
+    name, `input.path` for a path that is none.
     """
+    bundle, base = as_path(bundle, "bundle"), as_path(base, "base")
+    out = as_path(out, "out")
     if out.suffix != SUFFIX:
         raise InputError(Code.INPUT_ADAPTER, f"expected a file NAME{SUFFIX}, found {out}")
     check_unicode(out)

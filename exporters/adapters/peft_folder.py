@@ -11,6 +11,7 @@ import numpy as np
 from safetensors.numpy import save
 from transformers import CONFIG_MAPPING
 
+from osd_edge.data.arguments import as_model, as_path
 from osd_edge.data.files import staged_folder
 from osd_edge.errors import Code, InputError
 from osd_edge.exporters.adapters.onnx_adapter import WrittenAdapter, open_task
@@ -24,14 +25,17 @@ from osd_edge.formats.heads import Floats
 TASK = "osd_edge.json"
 
 
-def export_peft(bundle: Path, base: Path, out: Path, model: str | None = None) -> WrittenAdapter:
+def export_peft(
+    bundle: str | Path, base: str | Path, out: str | Path, model: str | Path | None = None
+) -> WrittenAdapter:
     """Write the task in the file `bundle`, made for base package `base`, to the folder `out`.
 
     `model` is where PEFT finds the base, if not told by its user. Labels and kind, for which PEFT
     has no place, are in osd_edge.json. Raises BundleError, BaseError, OutputError; InputError
-    `input.adapter` for a head over the unchanged base.
+    `input.adapter` for a head over the unchanged base, `input.path` for a path that is none.
     """
-    task, manifest = open_task(bundle, base)
+    out, named = as_path(out, "out"), None if model is None else str(as_model(model, "model"))
+    task, manifest = open_task(as_path(bundle, "bundle"), as_path(base, "base"))
     if not task.sites:
         raise InputError(
             Code.INPUT_ADAPTER,
@@ -50,7 +54,7 @@ def export_peft(bundle: Path, base: Path, out: Path, model: str | None = None) -
         tensors[f"base_model.model.{name}.lora_B.weight"] = np.ascontiguousarray(u.T)
         ranks[name] = delta.k
     saved = _head(task, family, inside, tensors)
-    config = _config(task, family, ranks, saved, model)
+    config = _config(task, family, ranks, saved, named)
     with staged_folder(out) as folder:
         (folder / ADAPTER_WEIGHTS).write_bytes(save(tensors, {"format": "pt"}))
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")

@@ -10,15 +10,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from osd_edge.data.arguments import as_model, as_number, as_path, expect, expect_callable
 from osd_edge.data.examples import Example, check_labels, check_pairs
-from osd_edge.data.files import make_folder, write_file
+from osd_edge.data.files import make_folder, real_path, write_file
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import BudgetError, Code, DataError, InputError, ModelError
 from osd_edge.exporters.compare.kept_results import KeptResults, examples_digest, result_name
 from osd_edge.exporters.compare.peers.find import find_peer
 from osd_edge.exporters.compare.peers.peer import Compressed, Peer
 from osd_edge.exporters.kinds import KINDS
-from osd_edge.exporters.methods.budget import parse_budget
+from osd_edge.exporters.methods.budget import budget_text, parse_budget
 from osd_edge.exporters.methods.frozen_head import HeadOverBase
 from osd_edge.exporters.methods.options import TaskOptions, check_seed
 from osd_edge.exporters.methods.registry import check_compared
@@ -27,6 +28,7 @@ from osd_edge.exporters.models.checkpoint import find_model
 from osd_edge.exporters.models.compatibility import check_differs
 from osd_edge.exporters.models.fine_tuned import FineTuned, open_fine_tuned
 from osd_edge.exporters.models.fingerprint import fingerprint
+from osd_edge.exporters.option_fields import several
 from osd_edge.exporters.scoring.fine_tuned_accuracy import fp32_bytes
 from osd_edge.exporters.scoring.text_set import TextSet
 from osd_edge.exporters.scoring.weight_sets import BASE, LINEAR_ONLY, TUNED, Dense
@@ -42,6 +44,7 @@ class MethodComparison:
     """A comparison of methods to be made. `calibration` may lack labels; `test` is labelled.
 
     A setting is a method's name and a budget, None for a method that has one size; see `grid`.
+    Budgets may be given in bytes, as whole numbers, and are kept as text.
     The frozen probe's accuracy is `probe` where given, else it is trained on `probe_train`, or
     on the calibration set.
     """
@@ -50,11 +53,25 @@ class MethodComparison:
     tuned: str | Path
     calibration: tuple[Example, ...]
     test: tuple[Example, ...]
-    settings: tuple[Setting, ...] = ()
+    settings: Sequence[tuple[str, str | int | None]] = ()
     task: str = "task"
     seed: int = 0
     probe: float | None = None
     probe_train: tuple[Example, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check paths and budgets, and keep each budget as text."""
+        as_model(self.base, "base")
+        as_model(self.tuned, "tuned")
+        object.__setattr__(self, "settings", self.texts)
+
+    @property
+    def texts(self) -> tuple[Setting, ...]:
+        """The settings, with each budget as text."""
+        return tuple(
+            (method, None if budget is None else budget_text(budget))
+            for method, budget in self.settings
+        )
 
 
 @dataclass(frozen=True)
@@ -113,36 +130,39 @@ class Outcome:
         return asdict(self) | {"points": points}
 
 
-def grid(methods: Sequence[str], budgets: Sequence[str]) -> tuple[Setting, ...]:
+def grid(methods: Sequence[str], budgets: Sequence[str | int]) -> tuple[Setting, ...]:
     """Every method at every budget, and those that have one size once.
 
     Raises InputError `input.method`, BudgetError `budget.malformed`.
     """
-    for budget in budgets:
-        parse_budget(budget)
+    texts = [budget_text(budget) for budget in several("budgets", budgets)]
+    methods = several("methods", methods)
     check_compared(methods)
     return tuple(
         (name, budget)
         for name in dict.fromkeys(methods)
-        for budget in (dict.fromkeys(budgets) if find_peer(name).sized else (None,))
+        for budget in (dict.fromkeys(texts) if find_peer(name).sized else (None,))
     )
 
 
-def compare(job: MethodComparison, out: Path, progress: Progress = silent) -> Outcome:
+def compare(job: MethodComparison, out: str | Path, progress: Progress = silent) -> Outcome:
     """Compare, with files in `out`/files and each result kept in `out`/cells.
 
     Results that are there already are not computed again. Raises InputError, BudgetError,
     ModelError, DataError and OutputError; a budget that a method cannot meet is a point without
     a size.
     """
-    check_compared([method for method, _ in job.settings])
+    out, settings = as_path(out, "out"), expect(job, MethodComparison, "job").texts
+    expect_callable(progress, "progress")
+    real_path(out)  # which refuses what no folder can be named
+    check_compared([method for method, _ in settings])
     task_name(job.task)
     check_seed(job.seed)
     if job.probe is not None and job.probe_train:
         raise InputError(
             Code.INPUT_OPTIONS, "give a probe's accuracy or rows to train one on, not both"
         )
-    if job.probe is not None and not 0 <= job.probe <= 1:
+    if job.probe is not None and not 0 <= as_number(job.probe, "a probe's accuracy") <= 1:
         raise InputError(Code.INPUT_NUMBER, f"a probe's accuracy is 0 to 1, found {job.probe:g}")
     labelled = {"test set": job.test, "probe's training set": job.probe_train}
     check_pairs({"calibration set": job.calibration} | labelled)
@@ -153,7 +173,7 @@ def compare(job: MethodComparison, out: Path, progress: Progress = silent) -> Ou
     work = _Work(job, models, out, progress)
     references = work.references()
     # The largest first: factors and scores that it needs serve the others too.
-    order = sorted(job.settings, key=_largest_first)
+    order = sorted(settings, key=_largest_first)
     done = {setting: work.point(*setting) for setting in progress(order, "Methods and budgets")}
     tested = {(e.text, e.text_pair) for e in job.test}
     return Outcome(
@@ -165,7 +185,7 @@ def compare(job: MethodComparison, out: Path, progress: Progress = silent) -> Ou
         shared_rows=sum((e.text, e.text_pair) in tested for e in job.calibration),
         fp32_bytes=fp32_bytes(job.tuned),
         **references,
-        points=tuple(done[setting] for setting in job.settings),
+        points=tuple(done[setting] for setting in settings),
     )
 
 

@@ -1,10 +1,10 @@
 """Budgets: bytes of the whole file, or the paper's `r=…` for the linear factors alone."""
 
-import math
 import re
 from dataclasses import dataclass
 
-from osd_edge.data.sizes import parse_size
+from osd_edge.data.arguments import as_number, as_whole, described
+from osd_edge.data.sizes import LARGEST_SIZE, parse_size
 from osd_edge.errors import BudgetError, Code, InputError
 from osd_edge.formats.coding.index_bits import index_bits
 from osd_edge.formats.limits import MAX_DIMENSION
@@ -35,19 +35,55 @@ class Budget:
 
     def __post_init__(self) -> None:
         """Check that there is one of the two, above nothing."""
-        given = [value for value in (self.rank, self.size) if value is not None]
-        if len(given) != 1 or not 0 < given[0] < math.inf:
+        if (self.rank is None) == (self.size is None):
             raise BudgetError(
-                Code.BUDGET_MALFORMED,
-                f"a budget is a rank or a size, more than nothing: found {given}",
+                Code.BUDGET_MALFORMED, "a budget is a rank or a size: expected one of the two"
             )
+        try:
+            if self.size is not None:
+                as_whole(self.size, "size", 1, LARGEST_SIZE)
+            elif as_number(self.rank, "rank") <= 0:
+                raise InputError(
+                    Code.INPUT_NUMBER, f"rank: expected more than nothing, found {self.rank:g}"
+                )
+        except InputError as error:
+            raise BudgetError(Code.BUDGET_MALFORMED, f"a budget's {error}") from error
 
     def __str__(self) -> str:
         return f"r={self.rank:g}" if self.rank is not None else f"{self.size} bytes"
 
 
-def parse_budget(text: str) -> Budget:
-    """A budget such as `r=1`, `r=0.5`, `64KiB` or `1.5MB`; raises `budget.malformed`."""
+def parse_budget(given: str | int | Budget) -> Budget:
+    """A budget such as `r=1`, `r=0.5`, `64KiB` or `1.5MB`, or bytes as a whole number.
+
+    Raises BudgetError `budget.malformed`.
+
+    >>> parse_budget(16384) == parse_budget("16KiB")
+    True
+    """
+    if isinstance(given, Budget):
+        return given
+    return _parse_text(given) if isinstance(given, str) else Budget(size=_bytes(given))
+
+
+def budget_text(given: str | int) -> str:
+    """The budget as text, such as comparisons name their files by; raises `budget.malformed`."""
+    parse_budget(given)
+    return given if isinstance(given, str) else str(int(given))
+
+
+def _bytes(given: object) -> int:
+    try:
+        return as_whole(given, "budget", 1, LARGEST_SIZE)
+    except InputError as error:
+        raise BudgetError(
+            Code.BUDGET_MALFORMED,
+            "expected a budget such as r=1, 64KiB or 1.5MB, or bytes as a whole number of 1 or "
+            f"more, found {described(given)}",
+        ) from error
+
+
+def _parse_text(text: str) -> Budget:
     match = re.fullmatch(r"r\s*=\s*(\d+(?:\.\d+)?)", text.strip())
     try:
         value = float(match[1]) if match else parse_size(text)

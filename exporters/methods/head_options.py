@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from osd_edge.errors import Code, InputError, expected_one_of
+from osd_edge.data.arguments import as_whole
+from osd_edge.errors import Code, expected_one_of
 from osd_edge.exporters.methods.budget import VALUE_BITS
 from osd_edge.exporters.option_fields import flag
 
@@ -51,7 +52,5 @@ class HeadOptions:
             raise expected_one_of(Code.INPUT_VALUES, VALUE_BITS, self.values)
         for name, least in (("rank", 1), ("max_bytes", 0)):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, int) and value >= least):
-                raise InputError(
-                    Code.INPUT_NUMBER, f"head {name}: expected {least} or more, found {value!r}"
-                )
+            if value is not None:
+                as_whole(value, f"head {name}", least)

@@ -5,11 +5,14 @@ is given are all made from its fields. Nothing here needs torch, so that a comma
 help without it.
 """
 
+import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from osd_edge.data.arguments import as_model, as_number, as_path, as_whole, described
 from osd_edge.data.examples import Example
 from osd_edge.data.seed import MOST_SEED
 from osd_edge.errors import BudgetError, Code, InputError, expected_one_of, shown
@@ -17,7 +20,7 @@ from osd_edge.exporters.methods.budget import VALUE_BITS, Budget, parse_budget
 from osd_edge.exporters.methods.head_options import HeadOptions
 from osd_edge.exporters.methods.registry import METHODS, MethodEntry, exported
 from osd_edge.exporters.models.weight_kinds import WEIGHT_KINDS, check_weight_kind
-from osd_edge.exporters.option_fields import flag, sites_field
+from osd_edge.exporters.option_fields import flag, several, several_texts, sites_field
 from osd_edge.formats.kinds import KINDS
 from osd_edge.formats.limits import task_name
 
@@ -36,10 +39,11 @@ class TaskOptions:
         adapters: PEFT folders of LoRA or DoRA adapters, each with its weight.
         labels: names of an adapter's labels, in the order of its outputs.
         kind: the kind of task; unless given, as the model's configuration says.
-        calibration: a file of texts, a folder of pictures, or the examples. `osd` needs labels.
+        calibration: a file of texts or a folder of pictures, by its path, or the examples. `osd`
+            needs labels.
         method: a method of the registry that makes task bundles.
-        budget: bytes of the whole file such as `16KiB`, or the paper's `r=1`; unless given, the
-            method's own.
+        budget: bytes of the whole file, as a whole number or such as `16KiB`; or the paper's
+            `r=1`; unless given, the method's own.
         keep: in the place of a budget, the share, above 0 and at most 1, of the gain over a frozen
             head that the smallest file must keep on held-back rows.
         refine: what is trained to follow the fine-tuned model: `none`, `scales` or `codes`.
@@ -52,11 +56,12 @@ class TaskOptions:
         name: the task's name; unless given, that of the file.
 
     Raises:
-        InputError: an option is none of those that there are, or not one of the method's.
+        InputError: an option is none of those that there are, of another type, or not one of the
+            method's; `input.path` for a path that is none.
         BudgetError: `budget.malformed` for a budget or a share that is none.
 
     Example:
-        >>> options = TaskOptions(base="base", tuned="tuned", budget="16KiB")
+        >>> options = TaskOptions(base="base", tuned="tuned", budget=16384)
         >>> options.method, options.limit.size
         ('osd-rd', 16384)
     """
@@ -99,7 +104,7 @@ class TaskOptions:
             help="Kind of task. Default: as the model's configuration says.",
         ),
     )
-    calibration: Path | Sequence[Example] | None = field(
+    calibration: str | Path | Sequence[Example] | None = field(
         default=None,
         metadata=flag(
             "--calibration",
@@ -119,7 +124,7 @@ class TaskOptions:
             "all.",
         ),
     )
-    budget: str | Budget | None = field(
+    budget: str | int | Budget | None = field(
         default=None,
         metadata=flag(
             "--budget",
@@ -191,8 +196,16 @@ class TaskOptions:
 
     def __post_init__(self) -> None:
         """Check every option by itself, then those that the method does not take."""
-        for name in ("adapters", "labels", "calibration", "sites"):
-            object.__setattr__(self, name, _frozen(name, getattr(self, name)))
+        frozen = {
+            "base": as_model(self.base, "base"),
+            "tuned": None if self.tuned is None else as_model(self.tuned, "tuned"),
+            "adapters": _adapters(self.adapters),
+            "labels": None if self.labels is None else several_texts("labels", self.labels),
+            "calibration": _calibration(self.calibration),
+            "sites": several_texts("sites", self.sites),
+        }
+        for name, value in frozen.items():
+            object.__setattr__(self, name, value)
         if not isinstance(self.head, HeadOptions | None):
             raise InputError(Code.INPUT_OPTIONS, f"head: expected HeadOptions, found {self.head!r}")
         if self.method not in exported():
@@ -202,15 +215,12 @@ class TaskOptions:
             raise expected_one_of(Code.INPUT_KIND, KINDS, self.kind)
         if self.values is not None and self.values not in tuple(VALUE_BITS):
             raise expected_one_of(Code.INPUT_VALUES, VALUE_BITS, self.values)
-        if self.extra_rank is not None and self.extra_rank < 0:
-            raise InputError(Code.INPUT_EXTRA_RANK, f"expected 0 or more, found {self.extra_rank}")
+        if self.extra_rank is not None:
+            as_whole(self.extra_rank, "extra_rank", code=Code.INPUT_EXTRA_RANK)
         if self.refine is not None and self.refine not in REFINE_NAMES:
             raise expected_one_of(Code.INPUT_REFINE, REFINE_NAMES, self.refine)
-        if self.keep is not None and not 0 < self.keep <= 1:
-            raise BudgetError(
-                Code.BUDGET_MALFORMED,
-                f"--keep is a share of the gain, above 0 and at most 1: {self.keep:g}",
-            )
+        if self.keep is not None:
+            _check_keep(self.keep)
         if self.keep is not None and self.budget is not None:
             raise InputError(Code.INPUT_OPTIONS, "give --budget or --keep, not both")
         check_weight_kind(self.base_weights)
@@ -248,9 +258,9 @@ class TaskOptions:
         """
         if self.budget is None:
             return parse_budget(self.entry.budget or "16KiB")
-        return self.budget if isinstance(self.budget, Budget) else parse_budget(str(self.budget))
+        return parse_budget(self.budget)
 
-    def task(self, out: Path) -> str:
+    def task(self, out: str | Path) -> str:
         """Gives the name of the task in a file, which names it unless `name` does.
 
         Args:
@@ -260,13 +270,14 @@ class TaskOptions:
             The task's name.
 
         Raises:
-            InputError: `input.task-name` where the file's name cannot name a task.
+            InputError: `input.task-name` where the file's name cannot name a task, `input.path`
+                for a path that is none.
 
         Example:
             >>> TaskOptions(base="base", tuned="tuned").task(Path("mr.osd.safetensors"))
             'mr'
         """
-        stem = out.name.removesuffix(".safetensors").removesuffix(".osd")
+        stem = as_path(out, "out").name.removesuffix(".safetensors").removesuffix(".osd")
         return task_name(stem if self.name is None else self.name)
 
 
@@ -283,8 +294,7 @@ def not_taken(method: str, option: str) -> InputError:
 
 def check_seed(seed: int) -> None:
     """Raises InputError `input.number` for a seed that not every generator takes."""
-    if not 0 <= seed <= MOST_SEED:
-        raise InputError(Code.INPUT_NUMBER, f"a seed is a number from 0 to 2**63 - 1, found {seed}")
+    as_whole(seed, "seed", 0, MOST_SEED)
 
 
 def check_within(size: int, options: TaskOptions) -> None:
@@ -307,18 +317,46 @@ def check_names(given: Mapping[str, Any], names: Sequence[str]) -> None:
             )
 
 
-def _frozen(name: str, value: Any) -> Any:
-    """Several values as a tuple, which nobody changes; a path and no value as they are."""
-    if value is None or isinstance(value, Path):
-        return value
-    if isinstance(value, str):
-        return Path(value) if name == "calibration" else (value,)
+def _calibration(given: Any) -> Path | tuple[Example, ...] | None:
+    """A calibration set as a path, or as its examples."""
+    if given is None:
+        return None
+    if isinstance(given, str | os.PathLike):
+        return as_path(given, "calibration")
+    examples = several("calibration", given)
+    for example in examples:
+        if not isinstance(example, Example):
+            raise InputError(
+                Code.INPUT_OPTIONS,
+                f"calibration: expected a path or examples, found {described(example)} among them",
+            )
+    return examples
+
+
+def _adapters(given: Any) -> tuple[tuple[str | Path, float], ...]:
+    """Adapters, each a folder with its weight."""
+    found = []
+    for one in several("adapters", given):
+        if not isinstance(one, Sequence) or isinstance(one, str | bytes) or len(one) != 2:
+            raise InputError(
+                Code.INPUT_OPTIONS,
+                f"adapters: expected each with a folder and its weight, found {described(one)}",
+            )
+        folder, weight = one
+        found.append((as_model(folder, "adapters"), as_number(weight, "the weight of an adapter")))
+    return tuple(found)
+
+
+def _check_keep(keep: object) -> None:
     try:
-        return tuple(value)
-    except TypeError:
-        raise InputError(
-            Code.INPUT_OPTIONS, f"{name}: expected several values, found {value!r}"
-        ) from None
+        share = as_number(keep, "keep")
+    except InputError:
+        share = math.nan
+    if not 0 < share <= 1:
+        raise BudgetError(
+            Code.BUDGET_MALFORMED,
+            f"--keep is a share of the gain, above 0 and at most 1, found {described(keep)}",
+        )
 
 
 def _flags_of(field: "Field[Any]") -> str:

@@ -144,8 +144,8 @@ def check_compared(names: Sequence[str]) -> None:
     """Raises InputError `input.method` where comparisons do not know one of `names`."""
     known = compared()
     for name in names:
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             raise InputError(
                 Code.INPUT_METHOD,
-                f"expected methods among {', '.join(known)}, found {shown(name, 40)!r}",
+                f"expected methods among {', '.join(known)}, found {shown(str(name), 40)!r}",
             )

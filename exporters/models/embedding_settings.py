@@ -9,12 +9,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from osd_edge.errors import Code, ModelError
+from osd_edge.errors import Code, ModelError, shown
 
-_POOLINGS = {
+# By the name of a mode, as version 6 of sentence-transformers writes it (`pooling_mode`); before
+# that each mode had a switch.
+_POOLINGS = {"cls": "cls", "mean": "mean", "lasttoken": "last"}
+_SWITCHES = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_lasttoken": "last",
+    "pooling_mode_lasttoken": "lasttoken",
 }
 
 
@@ -31,10 +34,28 @@ def embedding_settings(folder: Path) -> tuple[str, bool]:
             f"normalisation, found {', '.join(stages)}",
         )
     path = folder / str(_stages(folder)[1]["path"]) / "config.json"
-    modes = [name for name, on in _read(path).items() if name.startswith("pooling_mode") and on]
+    modes = _modes(_read(path))
     if len(modes) != 1 or modes[0] not in _POOLINGS:
-        raise ModelError(Code.MODEL_HEAD, f"{path}: expected one of {', '.join(_POOLINGS)}")
+        raise ModelError(
+            Code.MODEL_HEAD,
+            f"{path}: expected a pooling of one mode, {', '.join(_POOLINGS)}; found "
+            f"{shown(', '.join(modes) or 'none', 80)}",
+        )
     return _POOLINGS[modes[0]], stages[-1] == "Normalize"
+
+
+def _modes(settings: Any) -> list[str]:
+    """The modes of pooling that are on, in the settings of any version."""
+    if not isinstance(settings, dict):
+        return []
+    named = settings.get("pooling_mode")
+    if named is not None:
+        return [str(mode) for mode in (named if isinstance(named, list) else [named])]
+    return [
+        _SWITCHES.get(name, name)
+        for name, on in settings.items()
+        if name.startswith("pooling_mode") and on
+    ]
 
 
 def _stages(folder: Path) -> list[dict[str, Any]]:

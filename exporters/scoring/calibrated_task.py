@@ -45,14 +45,17 @@ class CalibratedTask:
 
 
 def read_calibration(
-    source: Path | Sequence[Example], labels: Sequence[str]
+    source: str | Path | Sequence[Example], labels: Sequence[str]
 ) -> tuple[Example, ...]:
     """The examples of a calibration file or folder, or those given.
 
     Labels are checked where `labels` are.
     """
-    path = source if isinstance(source, Path) else Path("calibration set")
-    examples = examples_in(source) if isinstance(source, Path) else tuple(source)
+    if isinstance(source, str | Path):
+        path = Path(source)
+        examples = examples_in(path)
+    else:
+        path, examples = Path("calibration set"), tuple(source)
     if not examples:
         raise DataError(Code.DATA_EMPTY, "the calibration set holds no examples")
     check_pairs({"the calibration set": examples})

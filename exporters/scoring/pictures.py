@@ -69,7 +69,7 @@ class Pixels(Mapping[str, torch.Tensor]):
     A thousand of the usual size are half a gigabyte as pixel values.
     """
 
-    def __init__(self, files: Sequence[Path], preparation: Preparation) -> None:
+    def __init__(self, files: Sequence[str | Path], preparation: Preparation) -> None:
         """Nothing is read yet."""
         self._files, self._preparation = files, preparation
 
@@ -89,7 +89,7 @@ class Pixels(Mapping[str, torch.Tensor]):
         return 1
 
 
-def _image(file: Path, preparation: Preparation) -> NDArray[np.uint8]:
+def _image(file: str | Path, preparation: Preparation) -> NDArray[np.uint8]:
     """A picture at the size that the base takes, `[height, width, channels]`."""
     from PIL import Image
 

@@ -1,1 +1,1 @@
-"""Reads what people give and writes what they get: examples, sizes, files, progress."""
+"""Checks and reads what people give, and writes what they get: arguments, examples, files."""

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from osd_edge.data.arguments import as_path, described, expect
 from osd_edge.data.bounded_read import read_bounded
 from osd_edge.data.files import write_file
-from osd_edge.errors import Code, DataError, shown
+from osd_edge.errors import Code, DataError, InputError, shown
 
 _HEADERS = (["label", "text"], ["label", "text", "text_pair"], ["text", "text_pair"])
 
@@ -25,7 +26,11 @@ class Example:
         text: The text; for a picture, what messages call it.
         label: The label's name, None where the file has none.
         text_pair: The second text of a pair, such as the context of a question.
-        picture: The file of a picture.
+        picture: The file of a picture, as a Path; text is taken too.
+
+    Raises:
+        InputError: `input.texts` for a text, a label or a second text that is no text, `input.path`
+            for a picture that is no path.
 
     >>> from osd_edge import Example
     >>> Example("a film of real charm", "positive").label
@@ -35,10 +40,22 @@ class Example:
     text: str
     label: str | None = None
     text_pair: str | None = None
-    picture: Path | None = None
+    picture: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        """Check the types."""
+        for name in ("text", "label", "text_pair"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and (value is not None or name == "text"):
+                raise InputError(
+                    Code.INPUT_TEXTS,
+                    f"{name} of an example: expected text, found {described(value)}",
+                )
+        if self.picture is not None:
+            object.__setattr__(self, "picture", as_path(self.picture, "picture"))
 
 
-def read_examples(path: Path) -> tuple[Example, ...]:
+def read_examples(path: str | Path) -> tuple[Example, ...]:
     """Reads all examples in the file `path`, in their order.
 
     Args:
@@ -51,6 +68,7 @@ def read_examples(path: Path) -> tuple[Example, ...]:
     Raises:
         DataError: `data.missing`, `data.encoding`, `data.kind`, `data.header`, `data.row` or
             `data.empty`; the message has the number of the line.
+        InputError: `input.path` for a path that is none.
 
     >>> from pathlib import Path
     >>> from osd_edge import read_examples
@@ -58,6 +76,7 @@ def read_examples(path: Path) -> tuple[Example, ...]:
     >>> read_examples(Path("reviews.tsv"))
     (Example(text='a film of real charm', label='positive', text_pair=None, picture=None),)
     """
+    path = as_path(path, "path")
     try:
         if path.suffix not in (".tsv", ".txt"):
             path.stat()  # what is not there at all is said first
@@ -92,7 +111,7 @@ def read_examples(path: Path) -> tuple[Example, ...]:
     return examples
 
 
-def write_tsv(examples: Iterable[Example], path: Path) -> None:
+def write_tsv(examples: Iterable[Example], path: str | Path) -> None:
     """Writes labelled `examples` as a `.tsv` that `read_examples` gives back.
 
     Args:
@@ -101,6 +120,7 @@ def write_tsv(examples: Iterable[Example], path: Path) -> None:
 
     Raises:
         DataError: `data.row` for a field that holds a tab or a line break, or is missing.
+        InputError: `input.path` for a path that is none, `input.type` for other than examples.
         OutputError: The file cannot be written.
 
     >>> from pathlib import Path
@@ -110,13 +130,20 @@ def write_tsv(examples: Iterable[Example], path: Path) -> None:
     >>> read_examples(Path("reviews.tsv")) == examples
     True
     """
+    path = as_path(path, "path")
     lines = ["label\ttext"]
-    for example in examples:
+    for example in expect_examples(examples):
         fields = (example.label or "", example.text)
         if any(not field.strip() or set(field) & set("\t\r\n") for field in fields):
             raise DataError(Code.DATA_ROW, f"cannot be a row of a .tsv file: {fields!r}")
         lines.append("\t".join(fields))
     write_file(path, ("\n".join(lines) + "\n").encode())
+
+
+def expect_examples(examples: object) -> Iterable[Example]:
+    """Gives examples one by one; refuses (`input.type`) whatever else is among them."""
+    for example in expect(examples, Iterable, "examples"):  # type: ignore[type-abstract]
+        yield expect(example, Example, "an example")
 
 
 def check_labels(path: Path, examples: Sequence[Example], labels: Sequence[str]) -> None:

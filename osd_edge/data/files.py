@@ -35,7 +35,7 @@ def write_files(files: Mapping[Path, bytes]) -> None:
             if is_special(at):  # before what it stands for: a pipe has a name in no folder
                 at.write_bytes(data)
                 continue
-            final = Path(os.path.realpath(at))
+            final = real_path(at)
             if final.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             with tempfile.NamedTemporaryFile(
@@ -66,7 +66,7 @@ def staged_folder(path: Path, *, overwrite: bool | None = None) -> Iterator[Path
     Raises OutputError: `output.exists` where `path` is there already and `overwrite` is not
     set, `output.disk-full` or `output.unwritable` where the disk refuses.
     """
-    path = Path(os.path.realpath(path))  # what a link stands for, and never "."
+    path = real_path(path)  # never "."
     check_folder_free(path, overwrite=overwrite)
     staging: Path | None = None
     try:
@@ -139,7 +139,7 @@ def check_file_writable(path: Path) -> None:
         )
     if is_special(path):
         return
-    path = Path(os.path.realpath(path))
+    path = real_path(path)
     try:
         with contextlib.suppress(FileNotFoundError):
             path.lstat()  # whose name may be too long
@@ -149,17 +149,18 @@ def check_file_writable(path: Path) -> None:
         raise output_error(path, error) from error
 
 
-def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path | None]) -> None:
+def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[str | Path | None]) -> None:
     """Refuses (`output.same`) outputs of one name, or that would replace or lie in an input.
 
     `outputs` has each file to write under the option that names it.
     """
     taken: dict[str, str] = {}
-    sources = {os.path.realpath(path) for path in inputs if path is not None}
+    there = [Path(path) for path in inputs if path is not None]
+    sources = {os.path.realpath(path) for path in there if kind_at(path) is not None}
     for option, path in outputs.items():
         if path is None or is_special(path):
             continue
-        real = os.path.realpath(path)
+        real = str(real_path(path))
         if real in taken:
             raise OutputError(Code.OUTPUT_SAME, f"{taken[real]} and {option} both name {path}")
         if any(real == source or real.startswith(source + os.sep) for source in sources):
@@ -167,6 +168,16 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path | No
                 Code.OUTPUT_SAME, f"{option} {path} would replace what is read: name another file"
             )
         taken[real] = option
+
+
+def real_path(path: Path) -> Path:
+    """Gives what a link stands for; refuses (`output.unwritable`) what no file can be named."""
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError as error:  # a null byte, or half a surrogate pair
+        raise OutputError(
+            Code.OUTPUT_UNWRITABLE, f"expected a file's name, found {shown(repr(str(path)))}"
+        ) from error
 
 
 def check_unicode(path: Path) -> None:

@@ -14,7 +14,7 @@ _UNITS = {
     "mib": 2**20,
     "gib": 2**30,
 }
-_LARGEST = 2**40
+LARGEST_SIZE = 2**40
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", re.IGNORECASE)
 
 
@@ -30,7 +30,7 @@ def parse_size(text: str) -> int:
             Code.INPUT_SIZE, f"expected a size such as 16KiB, 1.5MB or 4096, found {text!r}"
         )
     size = float(match[1]) * _UNITS[match[2].lower()]
-    if size > _LARGEST:
+    if size > LARGEST_SIZE:
         raise InputError(Code.INPUT_SIZE, f"expected a size of at most 1 TiB, found {text[:40]!r}")
     return int(size)
 

@@ -242,7 +242,7 @@ class Code(StrEnum):
     TASK_KIND = "task.kind", "the task is of another kind than what is asked of it"
     # Arguments and run inputs
     INPUT_QUESTION = "input.question", "a task that finds answers, and no question"
-    INPUT_STRIDE = "input.stride", "a stride below 0"
+    INPUT_STRIDE = "input.stride", "a stride below 0, or no whole number"
     INPUT_KIND = "input.kind", "an unknown kind of task"
     INPUT_LABELS = (
         "input.labels",
@@ -264,17 +264,20 @@ class Code(StrEnum):
     INPUT_TASK_NAME = "input.task-name", "a malformed task name, or one that two bundles have"
     INPUT_SITES = "input.sites", "a glob that matches no layer"
     INPUT_SIZE = "input.size", "a malformed size"
-    INPUT_NUMBER = "input.number", "a number out of range"
+    INPUT_NUMBER = "input.number", "a number out of range, or no number"
+    INPUT_PATH = "input.path", "a path that is neither text nor a Path"
+    INPUT_TYPE = "input.type", "an argument of another type than the function takes"
     INPUT_WEIGHTS = "input.weights", "an unknown kind of base weights"
     INPUT_METHOD = "input.method", "an unknown method"
     INPUT_VALUES = "input.values", "an unknown value type"
     INPUT_REFINE = "input.refine", "an unknown refinement"
-    INPUT_EXTRA_RANK = "input.extra-rank", "a negative c"
+    INPUT_EXTRA_RANK = "input.extra-rank", "a c that is negative, or no whole number"
     INPUT_FACTORS = "input.factors", "an unknown type of factors"
     INPUT_TRACER = "input.tracer", "an unknown tracer, or one that is not installed"
     INPUT_OPTIONS = (
         "input.options",
-        "options that do not go together, that do not exist, or that mean nothing to the method",
+        "options that do not go together, that do not exist, are of another type, or mean nothing "
+        "to the method",
     )
     INPUT_DATA = "input.data", "the wrong kind of file"
     INPUT_MODELS = "input.models", "options that belong together"

@@ -10,7 +10,7 @@ MAX_DIMENSION = 65_535  # n, d and k are stored in 16 bits
 
 def task_name(text: str) -> str:
     """Gives `text` back if it may name a task; raises InputError `input.task-name`."""
-    if not TASK_NAME.fullmatch(text):
+    if not isinstance(text, str) or not TASK_NAME.fullmatch(text):
         raise InputError(
             Code.INPUT_TASK_NAME,
             f"expected a task name of up to 64 letters, digits, '.', '_' or '-', found {text!r}",

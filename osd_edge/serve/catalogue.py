@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from osd_edge import __version__
+from osd_edge.data.arguments import as_path, as_paths
 from osd_edge.errors import Code, InputError
 from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.bundle.reader import read_bundle, read_bundle_bytes, refusals_of
@@ -24,19 +25,22 @@ from osd_edge.serve.served_file import ServedFile, served_file
 CATALOGUE_VERSION = 1
 
 
-def served_files(page: Path, base: Path, bundles: Sequence[Path]) -> dict[str, ServedFile]:
+def served_files(
+    page: str | Path, base: str | Path, bundles: Sequence[str | Path]
+) -> dict[str, ServedFile]:
     """Lists every address: of the built page in folder `page`, `base`, `bundles`, the catalogue.
 
     Raises BaseError, BundleError where a package or a bundle is damaged, or they do not fit;
     InputError `input.task-name` where two bundles have one task's name, `input.page` where a file
-    of the page cannot be read.
+    of the page cannot be read, `input.path` for a path that is none.
     """
+    page, base = as_path(page, "page"), as_path(base, "base")
     manifest = read_manifest(base)
     check_digests(base, manifest)  # else every phone would find it out, after all its bytes
     entries = page_files(page)
     base_fields = _add_base(entries, base, manifest)
     tasks: dict[str, dict[str, Any]] = {}
-    for path in bundles:
+    for path in as_paths(bundles, "bundles"):
         data = read_bundle_bytes(path)
         with refusals_of(path):
             bundle = read_bundle(data)

@@ -3,23 +3,26 @@
 import importlib.util
 from pathlib import Path
 
+from osd_edge.data.arguments import as_path
+from osd_edge.data.files import kind_at
 from osd_edge.errors import Code, InputError
 from osd_edge.serve.served_file import ServedFile, served_file
 
 BUILD_COMMAND = "make web-page"
 
 
-def page_folder(given: Path | None) -> Path:
+def page_folder(given: str | Path | None) -> Path:
     """Finds the folder of the built page: `given`, or the one inside the package.
 
     Raises InputError `input.page` where it has not been built.
     """
-    folder = given
-    if folder is None:
+    if given is not None:
+        folder = as_path(given, "page")
+    else:
         spec = importlib.util.find_spec("osd_edge.runtime")  # found, not imported
         folders = [] if spec is None else list(spec.submodule_search_locations or [])
         folder = Path(folders[0], "web", "page") if folders else Path("page")
-    if not (folder / "index.html").is_file():
+    if kind_at(folder / "index.html") != "file":
         raise InputError(
             Code.INPUT_PAGE,
             f"the page is not built: expected it in {folder}; run '{BUILD_COMMAND}' in the "

@@ -62,13 +62,13 @@ class PageServer(http.server.ThreadingHTTPServer):
         entries: Mapping[str, ServedFile],
         host: str,
         port: int,
-        certificate: tuple[Path, Path] | None = None,
+        certificate: tuple[str | Path, str | Path] | None = None,
     ) -> None:
         """Binds the address; raises InputError `input.address` where that cannot be done."""
         self.entries = dict(entries)
-        self.loopback = is_loopback(host)
-        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
+            self.loopback = is_loopback(host)
+            self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
             super().__init__((host, port), _Handler)
             if certificate is not None:
                 context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from osd_edge.data.arguments import described
 from osd_edge.errors import Code, InputError, TaskError
 from osd_edge.runtime.text import TextEncoder
 from osd_edge.runtime.windows import Run
@@ -75,6 +76,10 @@ class Kind(ABC):
 
         Raises InputError `input.question`, `input.texts`.
         """
+        if not isinstance(request.question, str | None):
+            raise InputError(
+                Code.INPUT_QUESTION, f"expected a question, found {described(request.question)}"
+            )
         if self.takes_question and request.question is None:
             raise InputError(Code.INPUT_QUESTION, f"task {task!r} finds answers: give --question")
         if request.pairs is not None and not self.takes_pairs:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from osd_edge.data.arguments import as_number
 from osd_edge.formats.heads import Floats, sigmoid, softmax
 from osd_edge.runtime.kinds.base import AskedTask, Entry, Kind, Request
 
@@ -37,11 +38,15 @@ class Answer:
         Returns:
             The labels of that score or more, in the order of the logits.
 
+        Raises:
+            InputError: `input.number` for other than a number.
+
         Example:
             >>> Answer("joy", 0.9, {"joy": 0.9, "anger": 0.1, "surprise": 0.6}).chosen()
             ('joy', 'surprise')
         """
-        return tuple(label for label, score in self.scores.items() if score >= least)
+        lowest = as_number(least, "least")
+        return tuple(label for label, score in self.scores.items() if score >= lowest)
 
 
 class Classifier(Kind):

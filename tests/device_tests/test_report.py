@@ -22,6 +22,7 @@ from osd_edge.device_tests.render.figures import digits
 from osd_edge.device_tests.report.check import check_report, parse_report, read_report
 from osd_edge.device_tests.report.compare import compare
 from osd_edge.device_tests.report.schema import SCHEMA, is_time, withhold_times
+from osd_edge.device_tests.report.verdict import verdict_of
 from osd_edge.errors import Code, DataError
 from tests.support.reports import made_up, part, scenario, spread
 
@@ -236,7 +237,9 @@ def test_figures_that_are_not_there_say_why() -> None:
     assert latency.rows[0][3] == "withheld"
     failed = scenario("models", {}, status="failed")
     failed["reason"] = {"code": "output.disk-full", "message": "no room"}
-    report["scenarios"].append(failed)  # type: ignore[arg-type]
+    others = [entry for entry in report["scenarios"] if entry["id"] != "models"]
+    report["scenarios"] = [*others, failed]  # type: ignore[list-item]
+    report["verdict"] = verdict_of(report, finished=True)
     (absent,) = (t for t in tables_of(report) if t.title == "Without figures")
     assert absent.rows == (("the models", "failed", "no room [output.disk-full]"),)
 
@@ -390,6 +393,9 @@ def test_what_only_one_has_is_not_compared() -> None:
 
 def test_a_scenario_that_is_not_done_any_more_is_told() -> None:
     new: Any = made_up()
-    new["scenarios"][0]["status"] = "not_reached"
+    new["scenarios"][0] |= {
+        "status": "not_reached",
+        "reason": {"code": "device.not-reached", "message": "broken off"},
+    }
     name = new["scenarios"][0]["id"]
     assert f"scenario {name} was done, is not reached" in compare(made_up(), new).notes

@@ -72,7 +72,7 @@ def test_options_are_the_same_in_another_process() -> None:
 
 
 def test_one_value_stands_for_several() -> None:
-    options = TaskOptions(base="b", tuned="t", calibration="rows.txt", sites="*.0.*")  # type: ignore[arg-type]
+    options = TaskOptions(base="b", tuned="t", calibration="rows.txt", sites="*.0.*")
     assert (options.calibration, options.sites) == (Path("rows.txt"), ("*.0.*",))
     assert BaseOptions(sites=["*"]) == BaseOptions(sites="*")
 

@@ -43,7 +43,7 @@ def work_key(
         "multiplies": str(training_dtype()),
         "sites": list(sites),
         "texts": [[example.text, example.text_pair] for example in examples],
-        "pictures": [_sha256(x.picture) for x in examples if x.picture is not None],
+        "pictures": [_sha256(Path(x.picture)) for x in examples if x.picture is not None],
         "seed": seed,
         "columns": [whitening.WIDE, whitening.MAX_COLUMNS],
         "leading": [leading.OVERSAMPLING, leading.ROUNDS],

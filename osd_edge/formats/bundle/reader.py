@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from osd_edge.data.arguments import as_path, expect
 from osd_edge.data.bounded_read import read_bounded
 from osd_edge.errors import BundleError, Code
 from osd_edge.formats import heads
@@ -44,7 +45,7 @@ _REQUIRED_KEYS = (
 _IGNORABLE = "info."  # keys and tensors so named may be unknown; any other must be understood
 
 
-def read_bundle_file(path: Path) -> Bundle:
+def read_bundle_file(path: str | Path) -> Bundle:
     """Reads and checks the task bundle in the file `path`.
 
     Args:
@@ -56,6 +57,7 @@ def read_bundle_file(path: Path) -> Bundle:
     Raises:
         BundleError: `bundle.missing` where the file cannot be read, else as `read_bundle`; the
             message names the file.
+        InputError: `input.path` for a path that is none.
 
     >>> from pathlib import Path
     >>> from osd_edge import read_bundle_file
@@ -63,6 +65,7 @@ def read_bundle_file(path: Path) -> Bundle:
     >>> bundle.labels
     ('red', 'green', 'blue')
     """
+    path = as_path(path, "path")
     data = read_bundle_bytes(path)
     with refusals_of(path):
         return read_bundle(data)
@@ -119,6 +122,7 @@ def read_bundle(data: bytes) -> Bundle:
     Raises:
         BundleError: The data breaks a rule. `docs/bundle-format.md` lists the codes in the order
             of the checks.
+        InputError: `input.type` for other than bytes.
 
     >>> from pathlib import Path
     >>> from osd_edge import BundleError, read_bundle
@@ -131,7 +135,7 @@ def read_bundle(data: bytes) -> Bundle:
     ...     print(error.code)
     bundle.truncated
     """
-    metadata, entries, start = read_header(data)
+    metadata, entries, start = read_header(expect(data, bytes, "data"))
     _check_version(metadata)
     tensors = read_tensors(data, entries, start)
     check_digest(data, metadata)

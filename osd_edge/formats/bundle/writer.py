@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from osd_edge.data.arguments import expect
 from osd_edge.formats.bundle.coded_writer import encode_part
 from osd_edge.formats.bundle.model import CODED, FORMAT_VERSION, Bundle, StoredHead
 from osd_edge.formats.bundle.plain import VALUE_TYPES, PlainLayer, PlainSite
@@ -30,7 +31,8 @@ def write_bundle(bundle: Bundle) -> bytes:
         The whole file. Nothing is written to the disk.
 
     Raises:
-        InputError: `input.task-name` where the task's name cannot stand in a file's name.
+        InputError: `input.task-name` where the task's name cannot stand in a file's name,
+            `input.type` for what is no bundle.
         ValueError: Sites or head layers are not of the type that `bundle.values` names.
 
     >>> from dataclasses import replace
@@ -42,7 +44,7 @@ def write_bundle(bundle: Bundle) -> bytes:
     >>> read_bundle(write_bundle(replace(read_bundle(data), task_version="2"))).task_version
     '2'
     """
-    task_name(bundle.task)
+    task_name(expect(bundle, Bundle, "bundle").task)
     tensors = _tensors(bundle)
     metadata = {
         "osd.format": str(FORMAT_VERSION),

@@ -1,5 +1,6 @@
 """Checks that a task bundle was made for a base package."""
 
+from osd_edge.data.arguments import expect
 from osd_edge.errors import BundleError, Code
 from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.package.manifest import BaseManifest
@@ -16,6 +17,7 @@ def check_fits(bundle: Bundle, manifest: BaseManifest) -> None:
         BundleError: `bundle.base` for another base; `bundle.site-mismatch` for a site table of
             other shapes; `bundle.site-branch` for a layer that this package's graph cannot
             change; `bundle.head-base` for a head that the base's outputs do not fit.
+        InputError: `input.type` for other than a bundle and a manifest.
 
     >>> from dataclasses import replace
     >>> from pathlib import Path
@@ -29,6 +31,8 @@ def check_fits(bundle: Bundle, manifest: BaseManifest) -> None:
     ...     print(error.code)
     bundle.base
     """
+    expect(bundle, Bundle, "bundle")
+    expect(manifest, BaseManifest, "manifest")
     if bundle.base != manifest.fingerprint:
         raise BundleError(
             Code.BUNDLE_BASE,

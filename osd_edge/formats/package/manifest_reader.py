@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 from typing import Any, TypeVar
 
+from osd_edge.data.arguments import as_path, expect, expect_callable
 from osd_edge.data.bounded_read import read_bounded
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import BaseError, Code
@@ -34,7 +35,7 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # never a path
 T = TypeVar("T")
 
 
-def read_manifest(folder: Path) -> BaseManifest:
+def read_manifest(folder: str | Path) -> BaseManifest:
     """Reads the manifest of the base package in `folder`; its files must be there, of right size.
 
     Args:
@@ -48,12 +49,14 @@ def read_manifest(folder: Path) -> BaseManifest:
         BaseError: `base.missing` for no package, `base.manifest` for a malformed manifest,
             `base.version` for one of another format, `base.file` for a file that is missing or
             has another size.
+        InputError: `input.path` for a path that is none.
 
     >>> from pathlib import Path
     >>> from osd_edge import read_manifest
     >>> read_manifest(Path("base")).inputs
     ('input_ids', 'attention_mask', 'token_type_ids')
     """
+    folder = as_path(folder, "folder")
     path = folder / MANIFEST
     try:
         data = read_bounded(path, _MAX_MANIFEST_BYTES)
@@ -209,7 +212,7 @@ def _matching(pattern: re.Pattern[str], value: object) -> str:
     return _of(str, value)
 
 
-def check_digests(folder: Path, manifest: BaseManifest, progress: Progress = silent) -> None:
+def check_digests(folder: str | Path, manifest: BaseManifest, progress: Progress = silent) -> None:
     """Refuses a base package whose files differ from those that were exported, byte for byte.
 
     Args:
@@ -220,16 +223,21 @@ def check_digests(folder: Path, manifest: BaseManifest, progress: Progress = sil
     Raises:
         BaseError: `base.digest` for a file with other bytes, `base.file` for one that cannot be
             read.
+        InputError: `input.path` for a path that is none, `input.type` for no manifest or no
+            function.
 
     >>> from pathlib import Path
     >>> from osd_edge import check_digests, read_manifest
     >>> check_digests(Path("base"), read_manifest(Path("base")))
     """
+    folder = as_path(folder, "folder")
+    expect(manifest, BaseManifest, "manifest")
+    expect_callable(progress, "progress")
     for name, entry in progress(list(manifest.files.items()), "Digests of the base package"):
         try:
             with (folder / name).open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: no name that a file can have
             raise BaseError(Code.BASE_FILE, f"cannot read {folder / name}") from error
         if digest != entry["sha256"]:
             raise BaseError(
