@@ -52,7 +52,7 @@ def _modes(settings: Any) -> list[str]:
     if named is not None:
         return [str(mode) for mode in (named if isinstance(named, list) else [named])]
     return [
-        _SWITCHES.get(name, name)
+        str(_SWITCHES.get(name, name))
         for name, on in settings.items()
         if name.startswith("pooling_mode") and on
     ]

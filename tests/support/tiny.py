@@ -24,6 +24,7 @@ from transformers import (
     XLMRobertaConfig,
 )
 
+from osd_edge.exporters.models.linear import linear_shape
 from osd_edge.exporters.quiet import quiet_libraries
 
 quiet_libraries()
@@ -75,6 +76,9 @@ _SETTINGS: dict[str, tuple[Any, dict[str, Any]]] = {
         | {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3},
     ),
 }
+
+
+FAMILIES = tuple(_SETTINGS)
 
 
 def config(family: str, **changes: Any) -> Any:
@@ -171,7 +175,7 @@ def _shake(model: torch.nn.Module, size: float) -> None:
 
 
 def _restore(model: Any, base: Any) -> None:
-    linear = {f"{n}.weight" for n, m in base.named_modules() if isinstance(m, torch.nn.Linear)}
+    linear = {f"{n}.weight" for n, m in base.named_modules() if linear_shape(m) is not None}
     original = dict(base.named_parameters())
     with torch.no_grad():
         for name, parameter in model.named_parameters():

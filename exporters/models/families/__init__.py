@@ -53,7 +53,8 @@ class Family:
     pooler layer. `inputs` are the tensors that the backbone takes. `fusion` is the model type
     that onnxruntime's transformer optimizer knows it by. `transposed` are globs of layers that
     keep their weight as [d, n]. `settings` are those of the configuration that change what equal
-    weights compute. `modules` maps modules as a newer model class calls them to their names in
+    weights compute, `moved_settings` where transformers 5 keeps some of them: `name.of.the.place`
+    in its configuration. `modules` maps modules as a newer model class calls them to their names in
     checkpoints, with `*` for a layer's number. With `positions_after_padding`, positions start
     after the padding's id. Without `mixed_rows`, the rows of a batch share something that goes
     through the layers, such as relative positions, and so must share a task.
@@ -66,6 +67,7 @@ class Family:
     fusion: str | None = None
     transposed: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
+    moved_settings: Mapping[str, str] = field(default_factory=dict)
     modules: Mapping[str, str] = field(default_factory=dict)
     positions_after_padding: bool = False
     mixed_rows: bool = True
