@@ -22,7 +22,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
 .PHONY: demo test test-emulated test-web web-page lint results measurements docs vectors device-model \
-	format clean
+	release format clean
 
 demo: $(INSTALLED)  ## fine-tune three tasks, compress them, swap them over one base
 	$(BIN)/osd-edge demo -o demo-out --overwrite
@@ -72,6 +72,10 @@ vectors: $(INSTALLED)  ## make vectors/v1 anew, and the copy that devices check 
 
 device-model: $(INSTALLED)  ## make the small model that devices check themselves with anew
 	$(BIN)/python vectors/device_files.py --model
+
+release: $(INSTALLED)  ## sdist, wheel and npm package of the last commit in dist/, built twice and tried out
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[release]'
+	$(BIN)/python -m release -o dist
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

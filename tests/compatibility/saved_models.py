@@ -7,6 +7,7 @@ saves them again, so that all of them hold the same numbers.
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -23,7 +24,7 @@ TEXTS = ["the cat sat", "a dog ran over the mat"]
 
 # Half the widths of the models of other tests: these are kept in the repository.
 _SMALL = {"hidden_size": 16, "intermediate_size": 24}
-_SIZES = {
+_SIZES: dict[str, dict[str, Any]] = {
     "gpt2": {"n_embd": 16, "n_positions": 32},
     "distilbert": {"dim": 16, "hidden_dim": 24, "max_position_embeddings": 32},
     "opt": {"hidden_size": 16, "word_embed_proj_dim": 8, "ffn_dim": 24},
@@ -36,7 +37,7 @@ _SIZES = {
 }
 
 
-def classifier(family: str) -> type:
+def classifier(family: str) -> Any:
     """The class of the family's classifiers."""
     return AutoModelForImageClassification if family == "vit" else AutoClassifier
 

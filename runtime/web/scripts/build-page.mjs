@@ -26,6 +26,8 @@ const old = join(root, "build", "page-old");
 const require = createRequire(import.meta.url);
 const ortFolder = dirname(require.resolve("onnxruntime-web"));
 const version = (folder) => JSON.parse(readFileSync(join(folder, "package.json"), "utf8")).version;
+const source = readFileSync(join(root, "..", "..", "osd_edge", "__init__.py"), "utf8");
+const [, ownVersion] = source.match(/^__version__ = "(.+)"$/m);
 
 const remove = (folder) => rmSync(folder, { recursive: true, force: true });
 remove(page);
@@ -49,15 +51,29 @@ const options = {
   conditions: ["onnxruntime-web-use-extern-wasm"],
 };
 const define = {
-  VERSION: JSON.stringify(version(root)),
+  VERSION: JSON.stringify(ownVersion),
   ORT_VERSION: JSON.stringify(version(join(ortFolder, ".."))),
 };
-await build({
+const { metafile } = await build({
   ...options,
   define,
   entryPoints: ["app", "worker"].map((name) => join(demo, "src", `${name}.ts`)),
   outdir: page,
+  metafile: true,
 });
+
+// Other people's packages that are now in the page, for its list of licences.
+const packages = new Set(["onnxruntime-web"]); // its WebAssembly is copied, not bundled
+for (const input of Object.keys(metafile.inputs)) {
+  const found = input.match(/.*node_modules\/((?:@[^/]+\/)?[^/]+)\//);
+  if (found) packages.add(found[1]);
+}
+const bundled = [...packages].sort().map((name) => {
+  const folder = join(root, "node_modules", name);
+  const { version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  return { name, version, license };
+});
+writeFileSync(join(root, "build", "bundled.json"), `${JSON.stringify(bundled, null, 2)}\n`);
 
 // The service worker knows every file, and is another one whenever any of them changes.
 const files = readdirSync(page, { recursive: true, withFileTypes: true })
