@@ -52,8 +52,8 @@ class SpanFinder:
             scores = torch.outer(starts, ends).triu().tril(_LONGEST - 1)
             scores[~allowed, :] = 0
             best = scores.flatten().topk(min(2 * top + 10, scores.numel()))
-            for score, place in zip(best.values.tolist(), best.indices.tolist(), strict=True):
-                first, last = divmod(place, scores.shape[1])
+            for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+                first, last = divmod(index, scores.shape[1])
                 if not (allowed[first] and allowed[last]) or not score:
                     continue
                 start, end = self._letters(tokens, i, first)[0], self._letters(tokens, i, last)[1]

@@ -35,11 +35,8 @@ def try_out(files: Path, constraints: Path, folder: Path) -> list[str]:
     device = _environment(folder / "device", f"{wheel}[text]", constraints)
     told = json.loads(_run(device / "osd-edge", "doctor", "--json"))
     bundles = [word for task in TASKS for word in ("--bundle", f"{task}.osd.safetensors")]
-    answers = _run(
-        *(device / "osd-edge", "run", "--base", "package", *bundles, "--text", TEXT, "--json"),
-        cwd=folder,
-    )
-    python = _labels(json.loads(answers))
+    asked = ("run", "--base", "package", *bundles, "--text", TEXT, "--json")
+    python = _labels(json.loads(_run(device / "osd-edge", *asked, cwd=folder)))
     said.append(f"device, from {wheel.name}: {python}; page: {_page(told)}")
     node = folder / "node"
     node.mkdir()
