@@ -23,7 +23,7 @@ from bounds.declared import DEVICE, WORKSTATION, lowest, requirements
 PROJECT = Path(__file__).parents[1]
 LOG = PROJECT / "docs" / "bounds.md"
 ROOMS = ("errors", "data", "formats")  # whose tests need no more than a device has
-TOOLS = ("pytest", "pytest-xdist", "hypothesis")
+TOOLS = ("pytest", "pytest-xdist", "hypothesis", "safetensors")
 # The tracer that is tested only where it is installed: no release of it knows transformers 5.
 OPTIMUM = "optimum-onnx==0.1.0"
 CLI = "from osd_edge.cli.main import main; main()"
@@ -92,6 +92,9 @@ def _in_root(root: Path, python: str) -> None:
     fetch = (sys.executable, "-m", "pip", "download", "--quiet", "--dest", wheels)
     only = ("--only-binary", ":all:", "--python-version", version)
     _run(*fetch, *only, *names, *TOOLS, *build)
+    proc = root / "proc"  # onnxruntime learns from it what the processor can do
+    if not (proc / "cpuinfo").exists():
+        _run("mount", "-t", "proc", "proc", proc)
     own = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/osd-edge/wheels"}
     inside = ("chroot", root, "/osd-edge/.venv/bin/python")
     _run("chroot", root, python, "-m", "venv", "/osd-edge/.venv", env=own)

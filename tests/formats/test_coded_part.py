@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,53 +13,17 @@ from numpy.typing import NDArray
 from osd_edge.errors import BundleError
 from osd_edge.formats.bundle.coded import CodedLayer, CodedSite
 from osd_edge.formats.bundle.coded_writer import encode_part
-from osd_edge.formats.bundle.integers import IntegerLayer, IntegerMatrix, IntegerSite
+from osd_edge.formats.bundle.integers import IntegerSite
 from osd_edge.formats.bundle.model import Bundle, StoredHead
-from osd_edge.formats.bundle.plain import Matrix, PlainLayer, PlainSite
-from osd_edge.formats.bundle.plain_factor import PlainFactor
+from osd_edge.formats.bundle.plain import Matrix, PlainLayer
 from osd_edge.formats.bundle.reader import read_bundle
 from osd_edge.formats.bundle.summary import summarize
 from osd_edge.formats.bundle.writer import write_bundle
 from osd_edge.formats.coding.rows import decode_rows
-from osd_edge.formats.coding.scales import snap_scales
 from osd_edge.formats.container import pack, read_header, read_tensors
-from osd_edge.formats.package.manifest_reader import read_manifest
-from osd_edge.runtime import EdgeSession
-from osd_edge.runtime.task import decode_task
-from tests.support import tiny
+from tests.support.integers import layer, plainly, scales, site
 
 Array = NDArray[Any]
-
-
-def rows(random: np.random.Generator, shape: tuple[int, int], most: int = 3) -> Array:
-    """Sparse integers, each row with a non-zero."""
-    made = random.integers(-most, most + 1, shape) * (random.random(shape) < random.random())
-    made[:, random.integers(shape[1])] = most
-    return made
-
-
-def scales(random: np.random.Generator, count: int) -> Array:
-    return snap_scales(np.exp(random.normal(-2, 1, count)))
-
-
-def site(
-    random: np.random.Generator, index: int, n: int, d: int, k: int, scale: Array
-) -> IntegerSite:
-    return IntegerSite(index, rows(random, (k, n)), rows(random, (k, d)), scale)
-
-
-def plainly(coded: IntegerSite) -> PlainSite:
-    """The site as one of float32 values."""
-    u, v = coded.decode()
-    return PlainSite(coded.site, PlainFactor.of(u), PlainFactor.of(v))
-
-
-def layer(random: np.random.Generator, n: int, d: int, rank: int, bias: bool) -> IntegerLayer:
-    row = IntegerMatrix(rows(random, (1, n), 60), scales(random, 1)) if bias else None
-    if rank:
-        u = IntegerMatrix(rows(random, (rank, n), 5), scales(random, rank))
-        return IntegerLayer("tanh", row, u=u, v=rows(random, (rank, d)))
-    return IntegerLayer(None, row, weight=IntegerMatrix(rows(random, (n, d)), scales(random, n)))
 
 
 @st.composite
@@ -204,8 +167,8 @@ def test_a_bundle_used_as_soon_as_it_was_read_is_decoded_once(
 
     monkeypatch.setattr("osd_edge.formats.bundle.coded.decode_rows", counted)
     bundle = read_bundle(data)
-    for site in bundle.sites:
-        site.decode()
+    for read in bundle.sites:
+        read.decode()
     bundle.head.decode()
     assert len(decoded) == 1
 
@@ -229,55 +192,3 @@ def test_a_header_of_a_few_labels_is_small() -> None:
     labels = ("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM")
     data = write_bundle(Bundle("trec", "1", labels, "0" * 64, 37, "coded", (), head))
     assert int.from_bytes(data[:8], "little") + 8 <= 600
-
-
-def test_a_session_runs_a_coded_bundle_as_its_factors(tiny_base: Path, tmp_path: Path) -> None:
-    manifest = read_manifest(tiny_base)
-    random = np.random.default_rng(0)
-    chosen = [i for i, s in enumerate(manifest.sites) if s.u is not None][::2]
-    scale = scales(random, 2 * len(chosen)) / np.float32(4)
-    sites = tuple(
-        site(random, i, manifest.sites[i].n, manifest.sites[i].d, 2, scale[2 * j : 2 * j + 2])
-        for j, i in enumerate(chosen)
-    )
-    bundle = Bundle(
-        task="coded",
-        task_version="1",
-        labels=tiny.LABELS,
-        base=manifest.fingerprint,
-        site_count=len(manifest.sites),
-        values="coded",
-        sites=sites,
-        head=StoredHead(
-            "labels", "cls", (layer(random, len(tiny.LABELS), manifest.hidden_size, 0, True),)
-        ),
-    )
-    plain_layer = bundle.head.layers[0].decode()
-    assert plain_layer.weight is not None
-    plain = replace(
-        bundle,
-        task="plain",
-        values="fp32",
-        sites=tuple(map(plainly, sites)),
-        head=StoredHead(
-            "labels",
-            "cls",
-            (PlainLayer(None, plain_layer.bias, weight=Matrix(plain_layer.weight)),),
-        ),
-    )
-    session = EdgeSession(tiny_base, threads=1)
-    for made in (bundle, plain):
-        path = tmp_path / f"{made.task}.osd.safetensors"
-        path.write_bytes(write_bundle(made))
-        session.load(path)
-    inputs = session.encode(tiny.sentences(5, seed=9))
-    one, other = session.run(inputs, task="coded"), session.run(inputs, task="plain")
-    assert one.logits is not None and other.logits is not None
-    assert np.array_equal(one.logits, other.logits)
-    task = decode_task("coded", read_bundle(write_bundle(bundle)), manifest)
-    for i, s in zip(chosen, sites, strict=True):
-        u, v = s.decode()
-        names = manifest.sites[i]
-        assert names.u is not None and names.v is not None
-        assert np.array_equal(task.feeds[names.u], u[None])
-        assert np.array_equal(task.feeds[names.v], v.T[None])
