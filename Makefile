@@ -22,7 +22,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
 .PHONY: demo test test-emulated test-web web-page lint results measurements docs vectors device-model \
-	release format clean
+	release test-bounds test-newest format clean
 
 demo: $(INSTALLED)  ## fine-tune three tasks, compress them, swap them over one base
 	$(BIN)/osd-edge demo -o demo-out --overwrite
@@ -72,6 +72,12 @@ vectors: $(INSTALLED)  ## make vectors/v1 anew, and the copy that devices check 
 
 device-model: $(INSTALLED)  ## make the small model that devices check themselves with anew
 	$(BIN)/python vectors/device_files.py --model
+
+test-bounds: $(INSTALLED)  ## the lowest version of every dependency, on a device and on the workstation
+	$(BIN)/python -m bounds lowest
+
+test-newest: $(INSTALLED)  ## the newest of everything
+	$(BIN)/python -m bounds newest
 
 release: $(INSTALLED)  ## sdist, wheel and npm package of the last commit in dist/, built twice and tried out
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[release]'

@@ -113,7 +113,7 @@ def _in_root(root: Path, python: str) -> None:
     told = _output(*inside, "-m", "pip", "list", "--format", "freeze")
     system = (root / "etc" / "debian_version").read_text("utf-8").strip()
     named = [one.name for one in requirements(PROJECT, DEVICE)]
-    full = _output(*inside, "--version").removeprefix("Python ")
+    full = _output(*inside, "--version").removeprefix("Python ").strip()
     _write(f"device in a root of Debian {system}, newest", full, told, named, result)
 
 
@@ -150,7 +150,7 @@ def _summary(printed: str) -> str:
 
 def _log(what: str, commands: Path, names: list[str], result: str) -> None:
     told = _output(commands / "python", "-m", "pip", "list", "--format", "freeze")
-    full = _output(commands / "python", "--version").removeprefix("Python ")
+    full = _output(commands / "python", "--version").removeprefix("Python ").strip()
     _write(what, full, told, names, result)
 
 

@@ -30,10 +30,10 @@ def site(
     return IntegerSite(index, rows(random, (k, n)), rows(random, (k, d)), scale)
 
 
-def plainly(coded: IntegerSite) -> PlainSite:
+def plainly(integers: IntegerSite) -> PlainSite:
     """The site as one of float32 values."""
-    u, v = coded.decode()
-    return PlainSite(coded.site, PlainFactor.of(u), PlainFactor.of(v))
+    u, v = integers.decode()
+    return PlainSite(integers.site, PlainFactor.of(u), PlainFactor.of(v))
 
 
 def layer(random: np.random.Generator, n: int, d: int, rank: int, bias: bool) -> IntegerLayer:
