@@ -22,7 +22,8 @@ from bounds.declared import DEVICE, WORKSTATION, lowest, requirements
 
 PROJECT = Path(__file__).parents[1]
 LOG = PROJECT / "docs" / "bounds.md"
-ROOMS = ("errors", "data", "formats")  # whose tests need no more than a device has
+# Tests that need no more than a device has.
+ROOMS = ("errors", "data", "formats", "compatibility/test_written_files.py")
 TOOLS = ("pytest", "pytest-xdist", "hypothesis", "safetensors")
 # The tracer that is tested only where it is installed: no release of it knows transformers 5.
 OPTIMUM = "optimum-onnx==0.1.0"

@@ -30,6 +30,10 @@ def open_graph(
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
+    if _version() < (1, 30):
+        # With all optimisations these end the process at a package with factors in fp16; those left
+        # out lay convolutions out, so that nothing is slower.
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     # Threads that wait for the next run busily take power, and time from other programs: as fast,
     # and 40 % less processor time with pauses between runs (docs/latency.md).
     options.add_session_config_entry("session.force_spinning_stop", "1")
@@ -43,6 +47,10 @@ def open_graph(
     except Exception as error:  # a damaged graph comes to many kinds of exception
         reason = shown(str(error), 200)
         raise BaseError(Code.BASE_GRAPH, f"onnxruntime cannot open {path}: {reason}") from error
+
+
+def _version() -> tuple[int, ...]:
+    return tuple(int(part) for part in ort.__version__.split(".")[:2])
 
 
 def check_graph(session: ort.InferenceSession, manifest: BaseManifest, folder: Path) -> None:

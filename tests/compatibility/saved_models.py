@@ -15,12 +15,12 @@ from safetensors.torch import save_file
 from transformers import AutoModel, AutoModelForImageClassification
 from transformers import AutoModelForSequenceClassification as AutoClassifier
 
+from tests.compatibility.answers import TEXTS
 from tests.support import tiny
 
 MODELS = Path(__file__).parent / "models"
 FIRST = "4.57.6"
 FAMILIES = tuple(tiny.FAMILIES)
-TEXTS = ["the cat sat", "a dog ran over the mat"]
 
 # Half the widths of the models of other tests: these are kept in the repository.
 _SMALL = {"hidden_size": 16, "intermediate_size": 24}

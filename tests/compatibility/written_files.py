@@ -1,8 +1,8 @@
-"""A base package and bundles as releases of this project write them.
+"""Base packages and bundles as this version of the project writes them.
 
-`python -m tests.compatibility.written_files` writes `files/<version>/` beside this file: the base
-package `base`, a bundle for each of BUNDLES, and `answers.json`, what a session answers with them.
-A version's folder is never made again once that version is released.
+`python -m tests.compatibility.written_files` writes `files/<version>/` beside this file: base
+packages of one model, BASES, a bundle for each of BUNDLES, and `answers.json`, what a session
+answers with them. A version's folder is never made again once that version is released.
 """
 
 import json
@@ -12,11 +12,16 @@ from typing import Any
 from osd_edge import __version__
 from osd_edge.exporters import export_base, export_task
 from osd_edge.runtime import EdgeSession
-from tests.compatibility.saved_models import FIRST, MODELS, TEXTS
+from tests.compatibility.answers import FILES, logits_of
+from tests.compatibility.saved_models import FIRST, MODELS
 from tests.support import tiny
 from tests.support.kinds import KINDS, make_embedding
 
-FILES = Path(__file__).parent / "files"
+# By the folder's name: the options of a base package.
+BASES: dict[str, dict[str, Any]] = {
+    "base": {},
+    "base-fp16-factors": {"factors": "fp16"},
+}
 # By the task's name: the kind that it is of, and the options of its export.
 BUNDLES: dict[str, tuple[str, dict[str, Any]]] = {
     "plain": ("labels", {"method": "truncsvd", "budget": "r=2", "values": "fp16"}),
@@ -31,18 +36,12 @@ BUNDLES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def logits_of(session: EdgeSession, task: str) -> list[Any]:
-    """What the session computes for TEXTS with the task: logits, or vectors."""
-    output = session.run(session.encode(TEXTS), task=task)
-    assert output.logits is not None
-    return output.logits.tolist()  # type: ignore[no-any-return]
-
-
 def main(scratch: Path) -> None:
     """Write the files of this version; `scratch` is for models on the way."""
     out = FILES / __version__
     base = MODELS / FIRST / "bert" / "base"
-    export_base(base, out / "base")
+    for name, base_options in BASES.items():
+        export_base(base, out / name, **base_options)
     session = EdgeSession(out / "base", threads=1)
     calibration = tiny.write_tsv(scratch / "texts.tsv", 40)
     answers = {}
