@@ -45,9 +45,8 @@ def main() -> None:
         else:
             pins = lowest(requirements(PROJECT, DEVICE))
             _device(Path(scratch), given.python, given.root, pins)
-            _workstation(
-                Path(scratch), given.python, [*lowest(requirements(PROJECT, WORKSTATION)), OPTIMUM]
-            )
+            pins = lowest(requirements(PROJECT, (*WORKSTATION, "dev")))
+            _workstation(Path(scratch), given.python, [*pins, OPTIMUM])
 
 
 def _workstation(scratch: Path, python: str, pins: list[str]) -> None:
@@ -56,10 +55,12 @@ def _workstation(scratch: Path, python: str, pins: list[str]) -> None:
     constraints = _written(scratch / "workstation.txt", pins)
     first = [pin for pin in pins if pin.startswith(("torch==", OPTIMUM))]
     _pip(commands, constraints, *(first or ["torch"]))
+    tools = [one.name for one in requirements(PROJECT, ("dev",))]
+    more = [] if pins else ["onnxscript"]
     extras = ",".join(WORKSTATION)
-    _pip(commands, constraints, "--editable", f"{PROJECT}[{extras}]")
+    _pip(commands, constraints, "--editable", f"{PROJECT}[{extras}]", *tools, *more)
     result = _tests(commands, [str(PROJECT / "tests")])
-    names = [one.name for one in requirements(PROJECT, WORKSTATION)]
+    names = [one.name for one in requirements(PROJECT, (*WORKSTATION, "dev"))]
     _log("workstation, " + ("lowest" if pins else "newest"), commands, names, result)
 
 

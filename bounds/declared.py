@@ -6,7 +6,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 DEVICE = ("text",)
-WORKSTATION = ("text", "export", "dynamo", "serve", "demo", "dev")
+# Without dynamo, whose bounds are what every change is tested with.
+WORKSTATION = ("text", "export", "serve", "demo")
 
 
 def requirements(project: Path, extras: tuple[str, ...]) -> list[Requirement]:

@@ -72,7 +72,10 @@ def by_hand(head: Path, hidden: NDArray[Any], mask: NDArray[Any], pooled: Any) -
 
 def stock_run(package: Path, adapter_file: Path, inputs: Any) -> list[Any]:
     """Hidden states (and pooler output) of stock onnxruntime with an adapter."""
-    session = ort.InferenceSession(str(package / "model.onnx"), providers=["CPUExecutionProvider"])
+    how = ort.SessionOptions()  # with all optimisations, fp16 factors end the process before 1.30
+    how.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    path = str(package / "model.onnx")
+    session = ort.InferenceSession(path, how, providers=["CPUExecutionProvider"])
     adapter = ort.LoraAdapter()
     adapter.Load(str(adapter_file))
     options = ort.RunOptions()

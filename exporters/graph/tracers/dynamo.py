@@ -32,9 +32,9 @@ def trace(model: Any, backbone: Backbone, folder: Path) -> onnx.ModelProto:
     take_tensors(model, backbone)
     inputs, outputs = input_axes(backbone), output_axes(backbone)
     # The other axes of a picture are the model's own, and nothing else is taken for them.
-    free = {name: torch.export.Dim(name, min=1) for name in (BATCH, TOKENS)}
     shapes = tuple(
-        {i: free[name] for i, name in axes.items() if name in free} for axes in inputs.values()
+        {i: torch.export.Dim.AUTO for i, name in axes.items() if name in (BATCH, TOKENS)}
+        for axes in inputs.values()
     )
     with traceable_masks():
         program: Any = torch.onnx.export(
