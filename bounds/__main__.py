@@ -67,7 +67,12 @@ def _workstation(scratch: Path, python: str, pins: list[str]) -> None:
 def _device(scratch: Path, python: str, root: Path | None, pins: list[str]) -> None:
     """The tests that a device can run, its check of itself, in an environment from the wheel."""
     if root is not None:
-        _in_root(root, python)
+        # onnxruntime learns from /proc what the processor can do.
+        _run("mount", "-t", "proc", "proc", root / "proc")
+        try:
+            _in_root(root, python)
+        finally:
+            _run("umount", root / "proc")
         return
     commands = _environment(scratch / "device", python)
     constraints = _written(scratch / "device.txt", pins)
@@ -94,9 +99,6 @@ def _in_root(root: Path, python: str) -> None:
     fetch = (sys.executable, "-m", "pip", "download", "--quiet", "--dest", wheels)
     only = ("--only-binary", ":all:", "--python-version", version)
     _run(*fetch, *only, *names, *TOOLS, *build)
-    proc = root / "proc"  # onnxruntime learns from it what the processor can do
-    if not (proc / "cpuinfo").exists():
-        _run("mount", "-t", "proc", "proc", proc)
     own = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/osd-edge/wheels"}
     inside = ("chroot", root, "/osd-edge/.venv/bin/python")
     _run("chroot", root, python, "-m", "venv", "/osd-edge/.venv", env=own)

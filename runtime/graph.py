@@ -1,5 +1,6 @@
 """Opens a base package's graph in onnxruntime, and checks that it is the one described."""
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,7 +51,7 @@ def open_graph(
 
 
 def _version() -> tuple[int, ...]:
-    return tuple(int(part) for part in ort.__version__.split(".")[:2])
+    return tuple(int(number) for number in re.findall(r"\d+", ort.__version__)[:2])
 
 
 def check_graph(session: ort.InferenceSession, manifest: BaseManifest, folder: Path) -> None:

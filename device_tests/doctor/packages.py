@@ -51,9 +51,11 @@ def declared_packages(requirements: Iterable[str] | None = None) -> tuple[Packag
             continue
         of = _EXTRA.search(match[4] or "")
         if plain(match[1]) == PROJECT and of:
-            taken.setdefault(of[1], []).extend(one.strip() for one in match[2].split(","))
+            taken.setdefault(of[1], []).extend(one.strip() for one in (match[2] or "").split(","))
         else:
-            own = extras.setdefault((match[1], match[3].strip()), [])
+            # An address may hold a password, and this is pasted into reports.
+            declared = match[3].partition("@")[0].strip()
+            own = extras.setdefault((match[1], declared), [])
             own += [of[1]] if of else []
     packages = []
     for (name, declared), own in extras.items():

@@ -98,7 +98,9 @@ def _declare_shapes(graph: onnx.GraphProto, backbone: Backbone) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep tracing's remarks about Python values from the user; errors still come through."""
-    loggers = [logging.getLogger(name) for name in ("optimum", "transformers", "onnxruntime")]
+    loggers = [
+        logging.getLogger(name) for name in ("optimum", "transformers", "onnxruntime", "torch")
+    ]
     root = logging.getLogger()
     levels = [(logger, logger.level) for logger in (*loggers, root)]
     with warnings.catch_warnings(), torch.no_grad():

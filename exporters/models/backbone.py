@@ -1,12 +1,13 @@
 """The backbone of a checkpoint: its parameters, and its linear layers, which are the sites."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import AutoModel
 
-from osd_edge.errors import Code, ModelError
+from osd_edge.errors import Code, ModelError, shown
 from osd_edge.exporters.models.checkpoint import Checkpoint, first_line
 from osd_edge.exporters.models.families import Family, family_of
 from osd_edge.exporters.models.linear import linear_shape
@@ -63,9 +64,21 @@ def backbone_of(base: Checkpoint) -> Backbone:
     parameters = {
         checkpoint_name(family, name): tuple(p.shape) for name, p in model.named_parameters()
     }
+    _check_positions(base, parameters)
     backbone = Backbone(base, family, has_pooler, layers, parameters)
     check_parameters(base, backbone, parameters)
     return backbone
+
+
+def _check_positions(base: Checkpoint, parameters: Collection[str]) -> None:
+    """Refuse relative positions that the installed transformers leaves out, as version 5 does."""
+    kind = getattr(base.config, "position_embedding_type", None) or "absolute"
+    if kind != "absolute" and not any("distance_embedding" in name for name in parameters):
+        raise ModelError(
+            Code.MODEL_CONFIG,
+            f"{base.folder} has positions of type {shown(str(kind), 40)}, which the installed "
+            "transformers does not compute: export it with transformers 4.57",
+        )
 
 
 def described_model(checkpoint: Checkpoint, family: Family, has_pooler: bool) -> Any:

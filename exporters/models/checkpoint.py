@@ -18,6 +18,7 @@ from transformers import AutoConfig, PretrainedConfig
 
 from osd_edge.errors import Code, ModelError, shown
 from osd_edge.exporters.models.families import known_families, load_family, unknown_family
+from osd_edge.exporters.models.other_settings import take_other_settings
 from osd_edge.formats.package.manifest import MANIFEST
 
 _CONFIG = "config.json"
@@ -229,29 +230,8 @@ def _read_config(folder: Path) -> PretrainedConfig:
             raise unknown_family(str(kind)) from error
         raise _unreadable_config(folder, error) from error
     if kind in known_families():
-        _take_moved_settings(config, fields, load_family(kind).moved_settings)
+        take_other_settings(folder, config, fields, load_family(kind))
     return config
-
-
-def _take_moved_settings(config: Any, fields: Any, moved: Mapping[str, str]) -> None:
-    """Give `config`, which has the file's `fields`, settings that another version keeps elsewhere.
-
-    Transformers 4 does not look for them where 5 writes them, and takes its defaults without a
-    word.
-    """
-    for name, path in moved.items():
-        value = _at(fields, path)
-        if value is None:  # a file of version 4, which version 5 has rearranged
-            value = _at(config.to_dict(), path)
-        if value is not None:
-            setattr(config, name, value)
-
-
-def _at(fields: Any, path: str) -> Any:
-    """The value at `a.b.c` in nested mappings; None where there is none."""
-    for name in path.split("."):
-        fields = fields.get(name) if isinstance(fields, Mapping) else None
-    return fields
 
 
 def _unreadable_config(folder: Path, error: Exception) -> ModelError:

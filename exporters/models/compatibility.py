@@ -25,6 +25,8 @@ _SETTINGS = (
     "is_decoder",
 )
 
+_DEFAULTS = {"position_embedding_type": "absolute"}
+
 
 def check_architecture(backbone: Backbone, tuned: Checkpoint) -> None:
     """Refuse (`model.architecture`) a model of another family than the base."""
@@ -50,7 +52,7 @@ def check_same_backbone(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -
                 Code.MODEL_ARCHITECTURE, f"{tuned.folder} has {name}, which the base has not"
             )
     for setting in (*_SETTINGS, *backbone.family.settings):
-        ours, theirs = getattr(base.config, setting, None), getattr(tuned.config, setting, None)
+        ours, theirs = (_setting(one.config, setting) for one in (base, tuned))
         if ours != theirs:
             raise ModelError(
                 Code.MODEL_ARCHITECTURE,
@@ -58,6 +60,12 @@ def check_same_backbone(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -
             )
     _check_described(backbone, tuned, plan)
     _check_tokenizer(base, tuned)
+
+
+def _setting(config: Any, name: str) -> Any:
+    """A setting; its default where the file is of a transformers that has it no more."""
+    value = getattr(config, name, None)
+    return _DEFAULTS.get(name) if value is None else value
 
 
 def _check_described(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -> None:

@@ -1,6 +1,4 @@
-"""Settings of a sentence-transformers model, from the files beside its weights.
-
-They say how it makes one vector of a text.
+"""Reads how a sentence-transformers model makes one vector of a text, beside its weights.
 
 `modules.json` lists its stages: the transformer, a pooling, and often a normalisation.
 """
@@ -26,14 +24,15 @@ def embedding_settings(folder: Path) -> tuple[str, bool]:
 
     Raises ModelError `model.head` where the folder does not say, or has another stage.
     """
-    stages = [str(stage["type"]).rpartition(".")[2] for stage in _stages(folder)]
+    listed = _stages(folder)
+    stages = [str(stage["type"]).rpartition(".")[2] for stage in listed]
     if stages[1:] not in (["Pooling"], ["Pooling", "Normalize"]):
         raise ModelError(
             Code.MODEL_HEAD,
             f"{folder}: expected an embedding model of a transformer, a pooling and perhaps a "
             f"normalisation, found {', '.join(stages)}",
         )
-    path = folder / str(_stages(folder)[1]["path"]) / "config.json"
+    path = folder / str(listed[1]["path"]) / "config.json"
     modes = _modes(_read(path))
     if len(modes) != 1 or modes[0] not in _POOLINGS:
         raise ModelError(

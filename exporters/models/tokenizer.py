@@ -1,16 +1,25 @@
 """The tokenizer of a checkpoint."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+import transformers
+from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from osd_edge.errors import Code, DataError, ModelError
+from osd_edge.errors import Code, DataError, ModelError, shown
 from osd_edge.exporters.models.checkpoint import Checkpoint, first_line
 from osd_edge.exporters.models.families import family_of
 from osd_edge.formats.package.manifest import TOKENIZER
 
 _CONFIG = "tokenizer_config.json"
+# Settings of BERT's tokenizers, and what the steps in tokenizer.json call them.
+_BERT_STEPS = {
+    "do_lower_case": "lowercase",
+    "strip_accents": "strip_accents",
+    "tokenize_chinese_chars": "handle_chinese_chars",
+}
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Any:
@@ -50,14 +59,31 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
 
 
 def _read(folder: Path) -> Any:
+    """The tokenizer in `folder`, which does what its own file says with any transformers."""
+    file = folder / TOKENIZER
     try:
-        return AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False)
     except Exception:
-        # Of a class that this transformers does not know: version 5 names others than 4 does. All
-        # that a fast tokenizer does is in its own file.
-        if not (folder / TOKENIZER).is_file():
+        # Of a class that this transformers does not know: version 5 names others than 4 does.
+        if not file.is_file():
             raise
         return PreTrainedTokenizerFast.from_pretrained(folder)
+    if transformers.__version__ >= "5" and file.is_file():
+        # Version 5 makes the steps of some classes anew, from the vocabulary alone.
+        tokenizer._tokenizer = _as_configured(file, folder / _CONFIG)
+    return tokenizer
+
+
+def _as_configured(file: Path, config: Path) -> Tokenizer:
+    """The tokenizer of a file, with BERT's own settings where the configuration has others."""
+    described = json.loads(file.read_text("utf-8"))
+    settings = json.loads(config.read_text("utf-8")) if config.is_file() else {}
+    normalizer = described.get("normalizer") or {}
+    if normalizer.get("type") == "BertNormalizer":
+        for name, step in _BERT_STEPS.items():
+            if isinstance(settings.get(name), bool):
+                normalizer[step] = settings[name]
+    return Tokenizer.from_str(json.dumps(described))
 
 
 def _has_own_code(config: Path) -> bool:
@@ -83,4 +109,11 @@ def max_tokens(checkpoint: Checkpoint, tokenizer: Any) -> int:
     positions = int(getattr(config, "max_position_embeddings", 512))
     if family_of(config).positions_after_padding:
         positions -= int(config.pad_token_id) + 1
-    return min(int(tokenizer.model_max_length), positions)
+    longest = tokenizer.model_max_length
+    if not isinstance(longest, int | float) or not longest >= 1:
+        raise ModelError(
+            Code.MODEL_TOKENIZER,
+            f"the tokenizer in {checkpoint.folder} has model_max_length "
+            f"{shown(repr(longest), 40)}: expected a whole number of 1 or more",
+        )
+    return min(int(longest), positions)

@@ -21,7 +21,10 @@ def as_path(value: object, name: str) -> Path:
     >>> as_path("minilm", "base").name
     'minilm'
     """
-    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    try:
+        text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    except TypeError:  # an object that says it is a path, and is none
+        text = None
     if not isinstance(text, str):
         raise InputError(
             Code.INPUT_PATH,
@@ -108,4 +111,8 @@ def expect_callable(value: object, name: str) -> None:
 
 def described(value: object) -> str:
     """Describes a value of any type in a few words for a message."""
-    return f"{shown(repr(value), 40)} ({type(value).__name__})"
+    try:
+        text = repr(value)
+    except Exception:  # of a class of the caller's, which may do anything
+        text = "a value"
+    return f"{shown(text, 40)} ({type(value).__name__})"

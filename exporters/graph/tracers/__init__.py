@@ -19,8 +19,12 @@ if TYPE_CHECKING:  # the command line asks for the names alone
 
 Tracer = Callable[[Any, "Backbone", Path], "onnx.ModelProto"]
 
-# By the tracer's name: the package that it needs.
-_NEEDED = {"torchscript": "torch", "dynamo": "onnxscript", "optimum": "optimum-onnx"}
+# By the tracer's name: what brings what it needs.
+_NEEDED = {
+    "torchscript": "pip install 'osd-edge[export]'",
+    "dynamo": "pip install 'osd-edge[dynamo]'",
+    "optimum": "install optimum-onnx beside transformers 4.57, in an environment of its own",
+}
 TRACERS = tuple(_NEEDED)
 
 
@@ -33,10 +37,12 @@ def tracer_named(name: str) -> Tracer:
     try:
         module = import_module(f"{__name__}.{name}")
     except ImportError as error:
+        if name == TRACERS[0]:
+            raise  # an installation that is broken: no other tracer would do
         raise InputError(
             Code.INPUT_TRACER,
-            f"the tracer {name} needs {_NEEDED[name]}, which cannot be imported here "
-            f"({shown(str(error), 120)}): install it, or take {TRACERS[0]}",
+            f"the tracer {name} cannot be used here ({shown(str(error), 120)}): {_NEEDED[name]}, "
+            f"or take {TRACERS[0]}",
         ) from error
     trace: Tracer = module.trace
     return trace

@@ -7,6 +7,7 @@ from typing import Any
 
 import onnx
 import onnx_ir
+import onnxscript  # noqa: F401  (torch's exporter needs it, and only says so half-way)
 import torch
 from onnx_ir.passes.common import IdentityEliminationPass
 
@@ -21,7 +22,7 @@ from osd_edge.exporters.graph.tracers.example import (
 from osd_edge.exporters.graph.tracers.masks import traceable_masks
 from osd_edge.exporters.models.backbone import Backbone
 
-OPSET = 18  # the lowest that this exporter writes
+DYNAMO_OPSET = 18  # the lowest that this exporter writes
 
 
 _SCOPES = "pkg.torch.onnx.name_scopes"  # of a node: paths of the modules around it, then its own
@@ -43,7 +44,7 @@ def trace(model: Any, backbone: Backbone, folder: Path) -> onnx.ModelProto:
             input_names=list(inputs),
             output_names=list(outputs),
             dynamic_shapes=(shapes,),
-            opset_version=OPSET,
+            opset_version=DYNAMO_OPSET,
             dynamo=True,
             optimize=False,  # it would compute with weights that are not there
             verbose=False,

@@ -5,11 +5,12 @@ from typing import Any
 
 import torch
 
+from osd_edge.errors import Code, ModelError, shown
 from osd_edge.exporters.models.backbone import Backbone
 
 HIDDEN_OUTPUT = "last_hidden_state"
 POOLER_OUTPUT = "pooler_output"
-OPSET = 17
+TORCHSCRIPT_OPSET = 17
 BATCH, TOKENS = "batch_size", "sequence_length"
 
 _ROWS, _LENGTH = 2, 16  # what is traced; both are free in the graph
@@ -64,4 +65,11 @@ def take_tensors(model: Any, backbone: Backbone) -> None:
 
 def _picture_size(config: Any) -> tuple[int, int]:
     size = config.image_size
-    return (size, size) if isinstance(size, int) else tuple(size)
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ModelError(
+            Code.MODEL_CONFIG,
+            f"config.json has image_size {shown(repr(size), 40)}: expected one or two whole "
+            "numbers of 1 or more",
+        )
+    return sides

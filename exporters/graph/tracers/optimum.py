@@ -9,7 +9,7 @@ import optimum.exporters.onnx.model_configs  # noqa: F401  (registers the config
 import torch
 from optimum.exporters.tasks import TasksManager
 
-from osd_edge.exporters.graph.tracers.example import OPSET, output_axes
+from osd_edge.exporters.graph.tracers.example import TORCHSCRIPT_OPSET, output_axes
 from osd_edge.exporters.models.backbone import Backbone
 
 
@@ -33,7 +33,7 @@ def trace(model: Any, backbone: Backbone, folder: Path) -> onnx.ModelProto:
             do_constant_folding=False,  # as the tracer `torchscript` has it
             keep_initializers_as_inputs=True,
             export_params=False,
-            opset_version=OPSET,
+            opset_version=TORCHSCRIPT_OPSET,
             dynamo=False,
         )
     return onnx.load_model(path)

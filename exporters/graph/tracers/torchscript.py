@@ -7,7 +7,7 @@ import onnx
 import torch
 
 from osd_edge.exporters.graph.tracers.example import (
-    OPSET,
+    TORCHSCRIPT_OPSET,
     example_inputs,
     input_axes,
     output_axes,
@@ -33,7 +33,7 @@ def trace(model: Any, backbone: Backbone, folder: Path) -> onnx.ModelProto:
             do_constant_folding=False,  # it would compute with weights that are not there
             keep_initializers_as_inputs=True,  # else equal parameters become one
             export_params=False,
-            opset_version=OPSET,
+            opset_version=TORCHSCRIPT_OPSET,
             dynamo=False,
         )
     return onnx.load_model(path)
