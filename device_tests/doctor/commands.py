@@ -35,7 +35,7 @@ COMMANDS = (
 # Packages that serve for one thing, which they are listed with.
 OPTIONAL = {
     "onnxscript": "export base --tracer dynamo",
-    "optimum-onnx": "export base --tracer optimum",
+    "optimum-onnx": "export base --tracer optimum, with transformers 4.57 alone",
     "peft": "adapters, to make them",
     "pillow": "calibration with pictures",
     "segno": "the QR code of serve",
