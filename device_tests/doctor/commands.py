@@ -35,13 +35,15 @@ COMMANDS = (
 # Packages that serve for one thing, which they are listed with.
 OPTIONAL = {
     "onnxscript": "export base --tracer dynamo",
-    "optimum-onnx": "export base --tracer optimum, with transformers 4.57 alone",
+    "optimum-onnx": "export base --tracer optimum",
     "peft": "adapters, to make them",
     "pillow": "calibration with pictures",
     "segno": "the QR code of serve",
     "tokenizers": "texts for run and evaluate",
     "zstandard": "zstd in compare",
 }
+# Packages that do not go with the newest of the others.
+_APART = {"optimum-onnx": "apart, since it brings transformers 4.57: "}
 _NOT_FOR_USERS = ("demo", "dev")  # extras that take others in
 
 
@@ -122,4 +124,6 @@ def _is_needed(trial: str, needs: Needs) -> bool:
 def _how_to_get(name: str, packages: Sequence[Package]) -> str:
     extras = [x for package in packages if plain(package.name) == name for x in package.extras]
     of = next((extra for extra in extras if extra not in _NOT_FOR_USERS), None)
-    return f"pip install '{PROJECT}[{of}]'" if of else f"pip install {name}"
+    if of:
+        return f"pip install '{PROJECT}[{of}]'"
+    return f"{_APART.get(name, '')}pip install {name}"
