@@ -11,6 +11,7 @@ import transformers
 
 from osd_edge.errors import Code, ModelError
 from osd_edge.exporters.models.families import Family
+from osd_edge.exporters.models.library_version import TRANSFORMERS
 
 _FULL, _SLIDING = "full_attention", "sliding_attention"
 
@@ -37,7 +38,7 @@ def take_other_settings(
 def _take_layer_types(folder: Path, config: Any, fields: Mapping[str, Any]) -> None:
     """Layers that see all tokens: version 5 lists them, version 4 has every so many."""
     given = fields.get("layer_types")
-    if _version() >= 5:
+    if TRANSFORMERS >= 5:
         return
     count, every = config.num_hidden_layers, config.global_attn_every_n_layers
     if given is not None:
@@ -51,7 +52,7 @@ def _take_layer_types(folder: Path, config: Any, fields: Mapping[str, Any]) -> N
 
 def _take_rope(folder: Path, config: Any, fields: Mapping[str, Any]) -> None:
     """Rotary positions: version 4 has a theta alone, which is a setting of its own."""
-    if _version() >= 5:
+    if TRANSFORMERS >= 5:
         return
     given = fields.get("rope_parameters")
     for one in given.values() if isinstance(given, Mapping) else ():
@@ -79,7 +80,3 @@ def _at(fields: Any, path: str) -> Any:
     for name in path.split("."):
         fields = fields.get(name) if isinstance(fields, Mapping) else None
     return fields
-
-
-def _version() -> int:
-    return int(transformers.__version__.partition(".")[0])

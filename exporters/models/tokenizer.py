@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import transformers
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from osd_edge.errors import Code, DataError, ModelError, shown
 from osd_edge.exporters.models.checkpoint import Checkpoint, first_line
 from osd_edge.exporters.models.families import family_of
+from osd_edge.exporters.models.library_version import TRANSFORMERS
 from osd_edge.formats.package.manifest import TOKENIZER
 
 _CONFIG = "tokenizer_config.json"
@@ -68,7 +68,7 @@ def _read(folder: Path) -> Any:
         if not file.is_file():
             raise
         return PreTrainedTokenizerFast.from_pretrained(folder)
-    if transformers.__version__ >= "5" and file.is_file():
+    if TRANSFORMERS >= 5 and file.is_file():
         # Version 5 makes the steps of some classes anew, from the vocabulary alone.
         tokenizer._tokenizer = _as_configured(file, folder / _CONFIG)
     return tokenizer

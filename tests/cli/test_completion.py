@@ -76,7 +76,7 @@ def test_the_script_asks_the_program(shell: str, capsys: pytest.CaptureFixture[s
 
 
 def test_bash_completes_with_the_script(tmp_path: Path) -> None:
-    """As at a prompt: the script is read, and its function is called for `osd-edge ex`."""
+    """Reads the script as a shell does, and calls its function for `osd-edge ex`."""
     bash = shutil.which("bash")
     assert bash is not None
     program = tmp_path / "osd-edge"

@@ -11,13 +11,13 @@ TEXTS = ["the cat sat", "a dog ran over the mat"]
 
 
 def logits_of(session: EdgeSession, task: str) -> list[Any]:
-    """What the session computes for TEXTS with the task: logits, or vectors."""
+    """Gives what the session computes for TEXTS with the task: logits, or vectors."""
     output = session.run(session.encode(TEXTS), task=task)
     assert output.logits is not None
     return output.logits.tolist()  # type: ignore[no-any-return]
 
 
 def expected_of(version: str) -> dict[str, list[Any]]:
-    """What each task answered when the version's files were written."""
+    """Gives what each task answered when the version's files were written."""
     text = (FILES / version / "answers.json").read_text("utf-8")
     return dict(json.loads(text))

@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def example(family: str, base: Path) -> dict[str, torch.Tensor]:
-    """What the models are asked: two texts, or two pictures of noise."""
+    """Makes what the models are asked: two texts, or two pictures of noise."""
     if family == "vit":
         torch.manual_seed(2)
         return {"pixel_values": torch.randn(2, 3, 8, 8)}

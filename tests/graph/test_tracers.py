@@ -29,7 +29,7 @@ def is_there(name: str) -> bool:
 @pytest.mark.parametrize("name", OTHERS)
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_a_tracer_gives_the_values_of_the_first(family: str, name: str, tmp_path: Path) -> None:
-    """Of the base, and with a task at every layer; for batches of other sizes than were traced."""
+    """The base, and a task at every layer, are compared on other sizes than were traced."""
     if not is_there(name):
         pytest.skip(f"the tracer {name} is not installed, or not for this transformers")
     base = tiny.make_base(family, tmp_path / "base")

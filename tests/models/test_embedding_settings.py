@@ -1,4 +1,4 @@
-"""What one vector of a text is, read from the files of sentence-transformers of any version."""
+"""Files of every version of sentence-transformers say how one vector of a text is made."""
 
 import json
 from pathlib import Path

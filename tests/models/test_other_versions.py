@@ -1,4 +1,4 @@
-"""What versions 4 and 5 of transformers write differently is read right, or refused."""
+"""Files that versions 4 and 5 of transformers write differently are read right, or refused."""
 
 import json
 from pathlib import Path

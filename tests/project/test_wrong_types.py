@@ -1,4 +1,4 @@
-"""What the public face answers to an argument of a wrong type: a refusal with a code.
+"""The public face refuses an argument of a wrong type with a code.
 
 The table has every parameter of every public function, so that a new one is not forgotten.
 """
@@ -416,7 +416,7 @@ def _parameters(function: Callable[..., object]) -> list[str]:
 
 
 class Folder(os.PathLike[str]):
-    """What names a path and is no Path."""
+    """Names a path, and is no Path."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

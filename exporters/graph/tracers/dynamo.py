@@ -23,8 +23,6 @@ from osd_edge.exporters.graph.tracers.masks import traceable_masks
 from osd_edge.exporters.models.backbone import Backbone
 
 DYNAMO_OPSET = 18  # the lowest that this exporter writes
-
-
 _SCOPES = "pkg.torch.onnx.name_scopes"  # of a node: paths of the modules around it, then its own
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from transformers import masking_utils
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
 # What an encoder's mask starts from; transformers 4 asks for none.
 _EVERYTHING = getattr(masking_utils, "bidirectional_mask_function", None)
@@ -20,11 +20,12 @@ _EVERYTHING = getattr(masking_utils, "bidirectional_mask_function", None)
 @contextmanager
 def traceable_masks() -> Iterator[None]:
     """Models that run within, with eager attention, make their masks by `additive_mask`."""
+    before = ALL_MASK_ATTENTION_FUNCTIONS["eager"]
     ALL_MASK_ATTENTION_FUNCTIONS.register("eager", additive_mask)
     try:
         yield
     finally:
-        ALL_MASK_ATTENTION_FUNCTIONS.register("eager", eager_mask)
+        ALL_MASK_ATTENTION_FUNCTIONS.register("eager", before)
 
 
 def additive_mask(
