@@ -40,7 +40,10 @@ if TYPE_CHECKING:
         TaskError,
     )
     from osd_edge.formats.bundle.model import Bundle
+    from osd_edge.formats.bundle.probe import Probe, ProbeCase
     from osd_edge.formats.bundle.reader import read_bundle, read_bundle_file
+    from osd_edge.formats.bundle.text import TaskText
+    from osd_edge.formats.bundle.vectors import VectorDelta
     from osd_edge.formats.bundle.writer import write_bundle
     from osd_edge.formats.package.fits import check_fits
     from osd_edge.formats.package.manifest import BaseManifest, ImageSettings, Site, TextSettings
@@ -63,11 +66,15 @@ __all__ = [
     "ModelError",
     "OsdEdgeError",
     "OutputError",
+    "Probe",
+    "ProbeCase",
     "Progress",
     "ReportError",
     "Site",
     "TaskError",
+    "TaskText",
     "TextSettings",
+    "VectorDelta",
     "__version__",
     "check_digests",
     "check_fits",
@@ -98,9 +105,13 @@ if not TYPE_CHECKING:  # else type checkers would take any name for one of this 
         "ModelError": "errors",
         "OsdEdgeError": "errors",
         "OutputError": "errors",
+        "Probe": "formats.bundle.probe",
+        "ProbeCase": "formats.bundle.probe",
         "Progress": "data.progress",
         "ReportError": "errors",
         "TaskError": "errors",
+        "TaskText": "formats.bundle.text",
+        "VectorDelta": "formats.bundle.vectors",
         "check_digests": "formats.package.manifest_reader",
         "check_fits": "formats.package.fits",
         "read_bundle": "formats.bundle.reader",

@@ -59,10 +59,10 @@ def broken_coded(tiny: Draft, widths: Draft) -> Iterator[tuple[str, str, str, st
         "coded",
         made(whole[:5] + b"\5" + whole[6:]),
     )
-    flags = "coded hostile-size"
+    cut = bytes([1, 1, 6, 5, 9])
+    comment = "site 9 of 1, and no rank: each number is checked as it is read"
+    yield "coded-sites-cut", "bundle.site-order", comment, "coded order", made(cut)
     code = "bundle.coded-size"
-    huge = b"\1\1\xff\xff\3\xff\xff\3\0" + b"\xff\1" + _TOP + bytes(256) + _HEAD + rows
-    yield "coded-size-slots", code, "256 columns of 131,070 slots in 300 bytes", flags, made(huge)
     many = b"\1\1\x40\x40\0\x3f" + _TOP + bytes(64) + _HEAD + rows
     yield "coded-size-rows", code, "129 rows, and fewer bytes", "coded", made(many)
     code = "bundle.coded-stream"

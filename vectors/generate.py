@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ed25519 import public_key
 from invalid_cases import invalid_cases
+from optional_parts import KEY_ID, SEED
 from parts import MANIFEST, Array, Delta
 from surgery import Draft
 from valid_cases import valid_cases
@@ -30,7 +32,7 @@ from osd_edge.formats.bundle.model import (
 )
 from osd_edge.formats.bundle.plain import PlainLayer
 from osd_edge.formats.bundle.writer import write_bundle
-from osd_edge.formats.kinds import KINDS
+from osd_edge.formats.kinds import format_kind
 
 Case = dict[str, Any]
 
@@ -53,6 +55,10 @@ FLAGS = {
     "logits": "has inputs and the logits the head must give for them",
     "order": "breaks two rules: the code is that of the earlier check",
     "other-writer": "laid out as another writer might",
+    "probe": "has inputs with expected answers",
+    "signature": "has a signature",
+    "text": "has text settings of its own",
+    "vectors": "changes biases and norms",
 }
 
 
@@ -81,6 +87,7 @@ def _layer_arrays(layer: StoredLayer) -> dict[str, Array]:
 
 
 def _expected(bundle: Bundle, deltas: Sequence[Delta]) -> Case:
+    kind = format_kind(bundle.head.kind)
     sites = [
         {
             "site": delta.site,
@@ -109,8 +116,29 @@ def _expected(bundle: Bundle, deltas: Sequence[Delta]) -> Case:
         "sites": sites,
         "labels": list(bundle.labels),
         "head": {"kind": bundle.head.kind, "pooling": bundle.head.pooling, "layers": layers}
-        | ({"normalize": bundle.head.normalize} if KINDS[bundle.head.kind].vector else {}),
-    }
+        | ({"normalize": bundle.head.normalize} if kind is not None and kind.vector else {}),
+    } | _expected_parts(bundle)
+
+
+def _expected_parts(bundle: Bundle) -> Case:
+    """The parts that a bundle need not have, of those that it has."""
+    parts: Case = {}
+    if bundle.sequence:
+        parts["sequence"] = bundle.sequence
+    if bundle.text is not None:
+        parts["text"] = bundle.text.described()
+    if bundle.probe is not None:
+        parts["probe"] = bundle.probe.described()
+    if bundle.vectors:
+        parts["vectors"] = [
+            {
+                "vector": each.vector,
+                "n": each.codes.size,
+                "values": _sha256(each.codes.astype(np.float32) * each.scale),
+            }
+            for each in bundle.vectors
+        ]
+    return parts
 
 
 def _run(head: StoredHead) -> Case:
@@ -210,13 +238,14 @@ def _write(folder: Path) -> None:
         case = {"id": name, "comment": comment, "flags": flags.split(), "result": "invalid"}
         add(case | {"code": code}, data)
     ids = [case["id"] for case in cases]
-    assert len(set(ids)) == len(ids), "an id stands twice"
+    assert len(set(ids)) == len(ids), f"twice: {[x for x in set(ids) if ids.count(x) > 1]}"
     assert {flag for case in cases for flag in case["flags"]} == set(FLAGS)
     index = {
         "schema": SCHEMA,
         "format": FORMAT_VERSION,
         "base": "base/manifest.json",
         "tolerance": TOLERANCE,
+        "signing-key": {"id": KEY_ID, "public": public_key(SEED).hex(), "private": SEED.hex()},
         "flags": FLAGS,
     }
     lines = ",\n".join(json.dumps(case, ensure_ascii=True) for case in cases)

@@ -8,6 +8,7 @@ from typing import Any
 
 from coded_invalid import broken_coded
 from kind_cases import broken_kinds
+from optional_parts import broken_optional
 from parts import BASE, OTHER_BASE, Delta, bundle_of, head_of, random_delta, random_layer
 from surgery import Draft, flip, frame, seal
 
@@ -28,6 +29,7 @@ def invalid_cases(files: Mapping[str, bytes]) -> Iterator[tuple[str, str, str, s
     yield from broken_coded(Draft.of(files["coded-tiny"]), Draft.of(files["coded-widths"]))
     yield from _broken_heads(Draft.of(files["dense-fp32"]), Draft.of(files["head-low-rank-int8"]))
     yield from broken_kinds(files)
+    yield from broken_optional(files)
     yield from _broken_fits(files)
 
 
@@ -222,7 +224,7 @@ def _shortened(data: bytes, at: int) -> bytes:
 
 def _broken_keys(draft: Draft) -> _Broken:
     code = "bundle.key-unknown"
-    made = draft.with_meta({"osd.signature": "x"}).sealed()
+    made = draft.with_meta({"osd.later": "x"}).sealed()
     yield "key-unknown", code, "a key of a later release that must be understood", "", made
     made = draft.with_meta({"author": "x"}).sealed()
     yield "key-unprefixed", code, "a key with neither prefix", "", made
@@ -407,6 +409,9 @@ def _broken_streams(drafts: Mapping[str, Draft]) -> _Broken:
     yield "not-finite-fp16", code, "-infinity in fp16", "fp16", made
     made = int8.with_numbers("osd.scales", "F32", [7], *[1] * 6, math.inf).sealed()
     yield "not-finite-scale", code, "an infinite scale", "int8", made
+    for name, scale in (("product", 3e38), ("over", -(2.0**64 + 2.0**41))):
+        made = int8.with_numbers("osd.scales", "F32", [7], *[1] * 6, scale).sealed()
+        yield f"not-finite-scale-{name}", code, "a scale beyond 2^64", "int8", made
     made = bitmap.with_numbers("osd.head.0.bias", "F32", [2], math.nan, 0).sealed()
     yield "not-finite-bias", code, "NaN in a head's bias", "head", made
     made = bitmap.with_numbers("osd.head.0.weight", "F16", [2, 8], *[math.inf] * 16).sealed()
@@ -482,9 +487,29 @@ def _broken_heads(full: Draft, low_rank: Draft) -> _Broken:
         ),
     ):
         yield f"head-{name}", code, comment, "head", draft.sealed()
+    for name, comment, changed in (
+        ("outputs-large", "65,536 outputs", {"shape": [65536, 8]}),
+        ("inputs-large", "65,536 inputs", {"shape": [2, 65536]}),
+        ("rank-large", "rank 65,536", {"rank": 65536}),
+    ):
+        yield (
+            f"head-{name}",
+            code,
+            comment,
+            "head hostile-size",
+            full.with_layer(**changed).sealed(),
+        )
+    made = full.with_head(kind=1, later=2).sealed()
+    yield "head-kind-number", code, "a kind that is no text", "head", made
+    made = low_rank.with_numbers("osd.head.0.scale", "F32", [3], 1, 1, 3e38).sealed()
+    comment = "a head's scale beyond 2^64"
+    yield "not-finite-head-scale", "bundle.not-finite", comment, "head int8", made
     code = "bundle.head-kind"
     made = full.with_head(kind="ranking").sealed()
     yield "head-kind-unknown", code, "a kind of a later release", "head", made
+    made = full.with_head(kind="ranking", layers=None, later=1).sealed()
+    comment = "a kind of a later release, whose fields are other ones"
+    yield "head-kind-fields", code, comment, "head order", made
     made = full.with_head(pooling="max").sealed()
     yield "head-pooling-unknown", code, "a pooling of a later release", "head", made
     made = full.with_layer(activation="silu").sealed()
@@ -511,11 +536,8 @@ def _broken_fits(files: Mapping[str, bytes]) -> _Broken:
     yield "sites-count", code, "made for a base of five sites", flags, made(delta, site_count=5)
     data = made(random_delta(1, 8, 6, 1, (8, 6)))
     yield "sites-shape", code, "[8, 6] where the base has [8, 8]", flags, data
-    draft = Draft.of(files["tiny"]).with_meta({"osd.site_count": "4"})
-    draft = draft.with_numbers("osd.sites", "U16", [1, 4], 0, 65535, 65535, 65535)
-    # Index 1 of 32 bits in either factor.
-    draft = draft.with_tensor("osd.positions", "U8", [64], (b"\1" + bytes(31)) * 2)
-    comment = "17 GB of factors from two values: refused for its shape before anything is decoded"
+    draft = Draft.of(files["slots-most"]).with_meta({"osd.base": BASE})
+    comment = "as many slots as it may have: refused for its shape before anything is decoded"
     yield "sites-huge", code, comment, f"{flags} hostile-size", draft.sealed()
     data = made(random_delta(3, 8, 6, 1, (8, 6)))
     yield "sites-branch", "bundle.site-branch", "a site without a branch", flags, data
@@ -524,3 +546,8 @@ def _broken_fits(files: Mapping[str, bytes]) -> _Broken:
     yield "head-base-width", code, "a head of 9 features, the base gives 8", flags, data
     data = made(delta, head=head_of(pooling="pooler"))
     yield "head-base-pooler", code, "a base without a pooler", flags, data
+    data = Draft.of(files["generate-probe"]).with_meta({"osd.base": BASE}).sealed()
+    yield "head-base-logits", code, "text from a base that gives no logits", f"{flags} kind", data
+    data = Draft.of(files["vectors-alone"]).with_meta({"osd.base": BASE}).sealed()
+    comment = "biases and norms, which this base does not take"
+    yield "vectors-base", "bundle.vector-base", comment, f"{flags} vectors", data

@@ -97,9 +97,11 @@ def kinds() -> Iterator[tuple[str, str, str, tuple[Delta, ...], dict[str, Any]]]
 
 def broken_kinds(files: Mapping[str, bytes]) -> Iterator[tuple[str, str, str, str, bytes]]:
     """Id, code, comment, flags and bytes of heads that do not fit their kind."""
-    labels, spans, embedding = (
-        Draft.of(files[name]) for name in ("dense-fp32", "kind-spans", "kind-embedding")
+    labels, spans, embedding, writes = (
+        Draft.of(files[name])
+        for name in ("dense-fp32", "kind-spans", "kind-embedding", "generate-probe")
     )
+    (layer,) = json.loads(labels.meta["osd.head"])["layers"]
     for name, comment, draft in (
         (
             "pooled-tokens",
@@ -115,6 +117,10 @@ def broken_kinds(files: Mapping[str, bytes]) -> Iterator[tuple[str, str, str, st
         ("normalize-missing", "an embedding without it", _without(embedding, "normalize")),
         ("normalize-number", "1 for true", embedding.with_head(normalize=1)),
         ("no-layers", "spans without a layer", spans.with_head(layers=[])),
+        ("logits-labels", "labels of the base's own logits", labels.with_head(pooling="logits")),
+        ("generate-pooled", "text of one vector", writes.with_head(pooling="cls")),
+        ("generate-layers", "a layer on the base's logits", writes.with_head(layers=[layer])),
+        ("generate-normalize", "normalize for text", writes.with_head(normalize=False)),
     ):
         yield f"kind-{name}", "bundle.head", comment, "head kind", draft.sealed()
     made = embedding.with_head(kind="multi-label", normalize=False).sealed()
@@ -124,6 +130,8 @@ def broken_kinds(files: Mapping[str, bytes]) -> Iterator[tuple[str, str, str, st
     yield "kind-spans-order", code, "the end before the start", "head kind", made
     made = embedding.with_meta({"osd.labels": '["x"]'}).sealed()
     yield "kind-embedding-label", code, "an embedding with a label", "head kind", made
+    made = writes.with_meta({"osd.labels": '["x"]'}).sealed()
+    yield "kind-generate-label", code, "text with a label", "head kind", made
     made = embedding.with_tensor("osd.coded", "U8", [6], bytes(6)).sealed()
     comment = "rows, but neither sites nor layers"
     yield "kind-embedding-rows", "bundle.coded-table", comment, "coded head kind", made

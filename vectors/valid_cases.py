@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from kind_cases import kinds
+from optional_parts import BLANK_SIGNATURE, optional_cases, signed
 from parts import (
     BASE,
     Delta,
@@ -26,6 +27,7 @@ from surgery import Draft, seal
 from osd_edge.formats.bundle.integers import IntegerLayer, IntegerMatrix
 from osd_edge.formats.bundle.model import Bundle, StoredHead
 from osd_edge.formats.bundle.plain import Matrix, PlainLayer
+from osd_edge.formats.bundle.writer import write_bundle
 
 
 @dataclass(frozen=True)
@@ -200,7 +202,7 @@ def valid_cases() -> Iterator[ValidCase]:
         "wide-sparse",
         "the largest shape and site, 16 index bits, few values",
         "fp16 hostile-size indices",
-        random_delta(65534, 65535, 65535, 1, (3, 9), "fp16"),
+        random_delta(65534, 65535, 65535, 1, (9, 17), "fp16"),
         values="fp16",
         site_count=65535,
     )
@@ -280,6 +282,25 @@ def valid_cases() -> Iterator[ValidCase]:
     yield from _coded_cases()
     for case, comment, flags, deltas, fields in kinds():
         yield _valid(case, comment, flags, *deltas, **fields)
+    for case, comment, flags, deltas, fields in optional_cases():
+        yield _valid(case, comment, flags, *deltas, **fields)
+    yield _valid(
+        "signed",
+        "a signature by the key that the index names",
+        "signature",
+        random_delta(0, 6, 8, 1, (6, 8)),
+        rewrite=signed,
+        signature=BLANK_SIGNATURE,
+    )
+    yield _valid(
+        "slots-most",
+        "as many slots as a file of this size may have",
+        "fp16 hostile-size indices",
+        _filling_delta(head=tiny, labels=("only",)),
+        values="fp16",
+        head=tiny,
+        labels=("only",),
+    )
     yield _valid(
         "head-16-layers",
         "as many layers as a head may have",
@@ -326,6 +347,18 @@ def valid_cases() -> Iterator[ValidCase]:
         values="int8",
         rewrite=_as_another_writer,
     )
+
+
+def _filling_delta(**fields: Any) -> Delta:
+    """Two non-zeros in as many slots as their file may have."""
+
+    def delta(inputs: int) -> Delta:
+        return Delta(0, np.eye(1, 65_535, dtype="<f2"), np.eye(1, inputs, dtype="<f2"))
+
+    size = len(write_bundle(bundle_of(delta(33_000), values="fp16", **fields)))
+    inputs = 128 * size - 1 - 65_535  # the head has one slot
+    assert 32_768 < inputs <= 65_535, "an index takes 16 bits, as with the guess"
+    return delta(inputs)
 
 
 def _coded_cases() -> Iterator[ValidCase]:

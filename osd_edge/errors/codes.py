@@ -64,13 +64,23 @@ class Code(StrEnum):
         "bundle.digest",
         "`osd.sha256` is missing, malformed, not found exactly once, or not that of the file",
     )
-    BUNDLE_KEY_UNKNOWN = "bundle.key-unknown", "a metadata key that must be understood is unknown"
+    BUNDLE_KEY_UNKNOWN = (
+        "bundle.key-unknown",
+        "a metadata key, or a setting in `osd.text`, that must be understood is unknown",
+    )
     BUNDLE_KEY_MISSING = "bundle.key-missing", "a required metadata key is missing"
     BUNDLE_KEY_VALUE = (
         "bundle.key-value",
         "a metadata value is malformed, or is not strict JSON where JSON is due",
     )
-    BUNDLE_TENSOR_MISSING = "bundle.tensor-missing", "a tensor that must be there is missing"
+    BUNDLE_SIGNATURE = (
+        "bundle.signature",
+        "`osd.signature` is not 144 hex digits that stand exactly once in the header",
+    )
+    BUNDLE_TENSOR_MISSING = (
+        "bundle.tensor-missing",
+        "a tensor that must be there is missing; one of counts and positions, where the other is",
+    )
     BUNDLE_TENSOR_TYPE = (
         "bundle.tensor-type",
         "a tensor has another type or number of dimensions, or `osd.sites` has not 4 columns",
@@ -81,7 +91,7 @@ class Code(StrEnum):
     )
     BUNDLE_SITE_ORDER = (
         "bundle.site-order",
-        "site indices in `osd.sites` do not ascend, or reach `osd.site_count`",
+        "more sites than `osd.site_count`, or a site index that does not ascend or reaches it",
     )
     BUNDLE_SITE_RANK = "bundle.site-rank", "k is 0 or above min(n, d)"
     BUNDLE_COUNTS = (
@@ -94,25 +104,28 @@ class Code(StrEnum):
     )
     BUNDLE_NOT_FINITE = (
         "bundle.not-finite",
-        "NaN or infinity among values, scales, or numbers of the head",
+        "NaN or infinity among values, scales, or numbers of the head; or a scale beyond 2^64",
     )
     BUNDLE_POSITIONS = "bundle.positions", "a position code is not canonical"
     BUNDLE_VALUE_ZERO = "bundle.value-zero", "a zero among the non-zero values"
     BUNDLE_CODED_TABLE = (
         "bundle.coded-table",
-        "sites or scales in `osd.coded` are malformed, or end too early; or rows follow where "
-        "there are neither sites nor a head",
+        "a number, a shape, a vector or a scale in `osd.coded` or `osd.vectors` is malformed, or "
+        "the bytes end too early; or rows follow where there are neither sites nor a head",
     )
     BUNDLE_CODED_SIZE = (
         "bundle.coded-size",
-        "more rows or slots than the coded rows' bytes can hold",
+        "as many coded rows as they have bytes, or more",
     )
     BUNDLE_CODED_STREAM = (
         "bundle.coded-stream",
         "the coded rows are not canonical: lanes, states, words, raw bits, or slots that fill "
         "up a row",
     )
-    BUNDLE_CODED_ZERO = "bundle.coded-zero", "a column of a site's U or V is all zeros"
+    BUNDLE_CODED_ZERO = (
+        "bundle.coded-zero",
+        "a column of a site's U or V is all zeros, or a vector is",
+    )
     BUNDLE_LABELS = (
         "bundle.labels",
         "`osd.labels` is not a list of distinct names, or not those that the head's kind and "
@@ -123,6 +136,15 @@ class Code(StrEnum):
         "bundle.head-kind",
         "a kind, pooling or activation that the reader does not know",
     )
+    BUNDLE_TEXT = (
+        "bundle.text",
+        "`osd.text` is malformed, or sets a prompt for a kind that judges tokens",
+    )
+    BUNDLE_PROBE = "bundle.probe", "`osd.probe` is malformed, or has answers of another kind"
+    BUNDLE_SLOTS = (
+        "bundle.slots",
+        "factors, head and vectors have more than 128 slots for each byte of the file",
+    )
     BUNDLE_BASE = "bundle.base", "made for another base"
     BUNDLE_SITE_MISMATCH = (
         "bundle.site-mismatch",
@@ -131,7 +153,11 @@ class Code(StrEnum):
     BUNDLE_SITE_BRANCH = "bundle.site-branch", "the base package has no branch for a site"
     BUNDLE_HEAD_BASE = (
         "bundle.head-base",
-        "the head needs a pooler that the base lacks, or another hidden size",
+        "the head needs a pooler or logits that the base does not give, or another hidden size",
+    )
+    BUNDLE_VECTOR_BASE = (
+        "bundle.vector-base",
+        "the base package takes no changes of biases and norms",
     )
     # Base packages
     BASE_MISSING = "base.missing", "no readable `manifest.json`"
@@ -235,6 +261,7 @@ class Code(StrEnum):
     BUDGET_TOO_SMALL = "budget.too-small", "less than the smallest bundle, which is named"
     BUDGET_KEEP = "budget.keep", "no file up to 1 MiB keeps the share that `--keep` asks for"
     # Tasks of a session
+    TASK_NEEDS = "task.needs", "the task needs what this runtime cannot do"
     TASK_RANGE = "task.range", "factors too large for a base package with fp16 factors"
     TASK_UNKNOWN = "task.unknown", "no such task is loaded"
     TASK_TAKEN = "task.taken", "the name is in use"

@@ -9,6 +9,7 @@ writes metadata in hash order).
 import hashlib
 import json
 import math
+import re
 import struct
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -24,6 +25,8 @@ MAX_HEADER_BYTES = 1 << 20  # a header of ours is a few KiB; a larger one is not
 _DTYPES = {"F32": "<f4", "F16": "<f2", "I8": "i1", "U8": "u1", "U16": "<u2", "U32": "<u4"}
 _NAMES = {np.dtype(numpy_name): name for name, numpy_name in _DTYPES.items()}
 DIGEST_KEY = "osd.sha256"
+SIGNATURE_KEY = "osd.signature"
+_SIGNATURE = re.compile(r"[0-9a-f]{144}")  # 16 digits of the key's id, 128 of the signature
 _BLANK = "0" * 64
 
 
@@ -84,19 +87,39 @@ def check_digest(data: bytes, metadata: Mapping[str, str]) -> None:
     The digest is sha256 over the whole file, with the 64 digits of the digest itself as zeros.
     """
     digest = metadata.get(DIGEST_KEY, "")
-    start = 8 + struct.unpack_from("<Q", data)[0]
-    found = [data.find(digest.encode(), 8, start)] if len(digest) == 64 else [-1]
-    if found[0] < 0 or data.find(digest.encode(), found[0] + 1, start) >= 0:
+    at = _found_once(data, digest) if len(digest) == 64 else None
+    if at is None:
         raise BundleError(Code.BUNDLE_DIGEST, f"expected {DIGEST_KEY} once, as 64 hex digits")
-    blank = hashlib.sha256(data[: found[0]])
+    blank = hashlib.sha256(data[:at])
     blank.update(_BLANK.encode())
-    blank.update(memoryview(data)[found[0] + 64 :])
+    blank.update(memoryview(data)[at + 64 :])
     if blank.hexdigest() != digest:
         raise BundleError(
             Code.BUNDLE_DIGEST,
             f"the bytes give sha256 {blank.hexdigest()[:12]}…, the file says {digest[:12]}…: "
             "damaged; copy it again",
         )
+
+
+def check_signature(data: bytes, metadata: Mapping[str, str]) -> None:
+    """Refuses a signature, where there is one, whose digits could not be found to be blanked.
+
+    Whether it is a signature of the file by a key that is trusted is not checked here.
+    """
+    signature = metadata.get(SIGNATURE_KEY)
+    if signature is None:
+        return
+    if not _SIGNATURE.fullmatch(signature) or _found_once(data, signature) is None:
+        raise BundleError(
+            Code.BUNDLE_SIGNATURE, f"expected {SIGNATURE_KEY} once, as 144 hex digits"
+        )
+
+
+def _found_once(data: bytes, digits: str) -> int | None:
+    """The place of `digits` in the header's bytes; None unless they stand there exactly once."""
+    end = 8 + struct.unpack_from("<Q", data)[0]
+    at = data.find(digits.encode(), 8, end)
+    return None if at < 0 or data.find(digits.encode(), at + 1, end) >= 0 else int(at)
 
 
 def parse_json(text: str) -> Any:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-POOLINGS = ("cls", "mean", "last", "pooler", "none")
+POOLINGS = ("cls", "mean", "last", "pooler", "none", "logits")
 ACTIVATIONS = ("tanh", "relu", "gelu", "gelu-norm")
 NORM_EPSILON = 1e-5  # added to the variance in `gelu-norm`
 

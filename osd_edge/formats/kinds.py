@@ -6,6 +6,8 @@ become an answer in `osd_edge.runtime.kinds`. A new kind is an object in each of
 
 from dataclasses import dataclass
 
+MAX_LAYERS = 16  # of a head
+
 
 @dataclass(frozen=True)
 class TaskKind:
@@ -13,18 +15,25 @@ class TaskKind:
 
     With `per_token` every token has logits of its own, and the head's pooling is `none`. A kind
     that gives a `vector` has no labels, may do without layers, and says whether the vector is
-    normalised. `labels` are those of every task of the kind, None where a task names its own.
+    normalised. One that `writes` has neither layers nor labels: its tokens come of the base's own
+    logits. `labels` are those of every task of the kind, None where a task names its own.
     """
 
     name: str
     per_token: bool = False
     vector: bool = False
+    writes: bool = False
     labels: tuple[str, ...] | None = None
 
     @property
-    def least_layers(self) -> int:
-        """The fewest linear layers that a head of the kind has."""
-        return 0 if self.vector else 1
+    def layers(self) -> range:
+        """The numbers of linear layers that a head of the kind may have."""
+        return range(0 if self.vector or self.writes else 1, 1 if self.writes else MAX_LAYERS + 1)
+
+    def takes(self, pooling: str) -> bool:
+        """Says whether a head of the kind may have this pooling."""
+        own = {"none": self.per_token, "logits": self.writes}
+        return own.get(pooling, not (self.per_token or self.writes))
 
 
 KINDS = {
@@ -38,3 +47,10 @@ KINDS = {
         TaskKind("embedding", vector=True),
     )
 }
+# Specified before there is a base package that gives what it needs.
+GENERATE = TaskKind("generate", writes=True)  # text, a token after the other
+
+
+def format_kind(name: str) -> TaskKind | None:
+    """Finds what the format states of the kind called `name`; None for one it does not know."""
+    return GENERATE if name == GENERATE.name else KINDS.get(name)

@@ -6,6 +6,7 @@ from osd_edge.errors import Code, InputError
 
 TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MAX_DIMENSION = 65_535  # n, d and k are stored in 16 bits
+SLOTS_PER_BYTE = 128  # of a bundle: all that its factors, head and vectors have, zeros too
 
 
 def task_name(text: str) -> str:

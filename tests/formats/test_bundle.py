@@ -20,8 +20,12 @@ from osd_edge.formats.bundle.plain import (
     PlainSite,
 )
 from osd_edge.formats.bundle.plain_factor import PlainFactor
+from osd_edge.formats.bundle.probe import Probe, ProbeCase
 from osd_edge.formats.bundle.reader import read_bundle
+from osd_edge.formats.bundle.text import TaskText
+from osd_edge.formats.bundle.vectors import VectorDelta
 from osd_edge.formats.bundle.writer import write_bundle
+from osd_edge.formats.coding.scales import snap_scales
 from osd_edge.formats.container import pack, read_header, read_tensors
 from osd_edge.formats.limits import task_name
 
@@ -30,6 +34,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 VALUE_NAMES = st.sampled_from(sorted(VALUE_TYPES))
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
+SCALE = st.floats(-(2.0**64), 2.0**64, width=32)
 
 
 def numbers(draw: st.DrawFn, values: str, shape: tuple[int, ...]) -> Array:
@@ -46,7 +51,7 @@ def numbers(draw: st.DrawFn, values: str, shape: tuple[int, ...]) -> Array:
 def scales(draw: st.DrawFn, values: str, rows: int) -> Array | None:
     if values != "int8":
         return None
-    return np.array(draw(st.lists(FINITE, min_size=rows, max_size=rows)), np.float32)
+    return np.array(draw(st.lists(SCALE, min_size=rows, max_size=rows)), np.float32)
 
 
 @st.composite
@@ -66,6 +71,43 @@ def heads(draw: st.DrawFn, labels: int) -> StoredHead:
         layers.append(PlainLayer(activation, bias, weight, u, v))
     pooling = draw(st.sampled_from(["cls", "mean", "last", "pooler"]))
     return StoredHead("labels", pooling, tuple(layers))
+
+
+@st.composite
+def text_settings(draw: st.DrawFn) -> TaskText:
+    found = TaskText(
+        draw(st.none() | st.integers(1, 2**31 - 1)),
+        draw(st.sampled_from([None, "left", "right"])),
+        draw(st.none() | TEXT),
+    )
+    return found if found.described() else TaskText(prompt="query: ")
+
+
+@st.composite
+def probes(draw: st.DrawFn, outputs: int) -> Probe:
+    logits = st.lists(FINITE, min_size=1, max_size=outputs).map(tuple)
+    ids = st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=5).map(tuple)
+    case = st.one_of(
+        st.builds(ProbeCase, text=st.just("") | TEXT, pair=st.none() | TEXT, logits=logits),
+        st.builds(ProbeCase, ids=ids, logits=logits),
+        st.builds(ProbeCase, seed=st.integers(0, 65_535), logits=logits),
+    )
+    tolerance = draw(st.floats(0, 1, exclude_min=True))
+    return Probe(tolerance, tuple(draw(st.lists(case, min_size=1, max_size=16))))
+
+
+@st.composite
+def vector_deltas(draw: st.DrawFn) -> tuple[VectorDelta, ...]:
+    indices = sorted(draw(st.sets(st.integers(0, 65_534), max_size=4)))
+    scales = snap_scales(np.array([draw(st.floats(0.25, 4)) for _ in indices]))
+    # A reader gives int8 where no integer of any vector needs more than a tail.
+    largest, dtype = draw(st.sampled_from([(16, np.int8), (65_552, np.int32)]))
+    integers = st.integers(-largest, largest)
+    found = []
+    for vector, scale in zip(indices, scales, strict=True):
+        codes = [largest, *draw(st.lists(integers, max_size=20))]
+        found.append(VectorDelta(vector, np.array(codes, dtype), scale))
+    return tuple(found)
 
 
 @st.composite
@@ -91,6 +133,10 @@ def bundles(draw: st.DrawFn) -> Bundle:
             st.dictionaries(TEXT, st.integers(-(10**15) + 1, 10**15 - 1) | TEXT, max_size=2)
         ),
         scores=draw(st.dictionaries(TEXT, FINITE, max_size=2)),
+        sequence=draw(st.integers(0, 10**15 - 1)),
+        text=draw(st.none() | text_settings()),
+        probe=draw(st.none() | probes(len(labels))),
+        vectors=draw(vector_deltas()),
     )
 
 
@@ -113,9 +159,9 @@ def test_what_is_written_is_what_is_read(bundle: Bundle) -> None:
     read = read_bundle(data)
     assert same(bundle, read)
     assert write_bundle(read) == data, "equal bundles, equal bytes"
-    with np.errstate(over="ignore"):
-        for before, after in zip(bundle.sites, read.sites, strict=True):
-            assert same(before.decode(), after.decode())
+    for before, after in zip(bundle.sites, read.sites, strict=True):
+        assert same(before.decode(), after.decode())
+        assert all(np.isfinite(factor).all() for factor in after.decode())
 
 
 @cache

@@ -27,6 +27,9 @@ DOC = (ROOT / "docs" / "bundle-format.md").read_text("utf-8")
 DOC_CODES = re.findall(r"^\| `(bundle\.[a-z-]+)` \|", DOC, re.MULTILINE)
 
 
+PARTS = ("sites", "head", "sequence", "text", "probe", "vectors")
+
+
 def cases(result: str, flag: str = "") -> pytest.MarkDecorator:
     chosen = [c for c in CASES if c["result"] == result and (not flag or flag in c["flags"])]
     assert chosen
@@ -52,7 +55,15 @@ def test_a_valid_file_decodes_to_its_hashes(case: dict[str, Any]) -> None:
         "site_count": bundle.site_count,
         "values": bundle.values,
         "labels": list(bundle.labels),
-    } == {key: expected[key] for key in expected if key not in ("sites", "head")}
+    } == {key: value for key, value in expected.items() if key not in PARTS}
+    assert bundle.sequence == expected.get("sequence", 0)
+    for part, found in (("text", bundle.text), ("probe", bundle.probe)):
+        assert (None if found is None else found.described()) == expected.get(part)
+    vectors = [
+        {"vector": each.vector, "n": each.codes.size, "values": sha256(each.decode())}
+        for each in bundle.vectors
+    ]
+    assert vectors == expected.get("vectors", [])
     sites = []
     for site in bundle.sites:
         u, v = site.decode()

@@ -7,18 +7,16 @@ import numpy as np
 from osd_edge.errors import BundleError, Code
 from osd_edge.formats.bundle.coded import (
     NO_BIAS,
-    Bytes,
     CodedLayer,
     CodedPart,
     CodedSite,
     decoded_part,
 )
 from osd_edge.formats.bundle.facts import LayerFacts, SiteFacts
-from osd_edge.formats.bundle.integers import Floats
 from osd_edge.formats.bundle.model import CODED
-from osd_edge.formats.coding.scales import DEEPEST, LARGEST, scale_values
-
-_VARINT_BYTES = 4
+from osd_edge.formats.bundle.table_bytes import Bytes, TableReader
+from osd_edge.formats.coding.scales import scale_values
+from osd_edge.formats.limits import MAX_DIMENSION
 
 
 class CodedReader:
@@ -27,13 +25,12 @@ class CodedReader:
     values = CODED
 
     def __init__(self, tensor: Bytes, site_count: int) -> None:
-        """Reads the sites.
+        """Reads the `sites`, still coded.
 
         Raises BundleError `bundle.coded-table`, `bundle.site-order`, `bundle.site-rank`.
         """
-        self._tensor = tensor
-        self._at = 0
-        self._sites = self._read_sites(site_count)
+        self._table = TableReader(tensor, "osd.coded")
+        self.sites = self._read_sites(site_count)
         self._layers: list[LayerFacts] = []
 
     def add_layer(self, facts: LayerFacts) -> None:
@@ -46,10 +43,10 @@ class CodedReader:
         Raises BundleError `bundle.coded-table`, `bundle.coded-size`, `bundle.coded-stream`,
         `bundle.coded-zero`.
         """
-        if not self._sites and not self._layers and self._at != self._tensor.size:
-            raise _malformed("rows of neither sites nor a head")
+        if not self.sites and not self._layers and self._table.at != self._table.tensor.size:
+            raise self._table.malformed("rows of neither sites nor a head")
         layers = tuple(map(self._scaled, self._layers))
-        part = CodedPart(self._tensor, self._at, self._sites, layers)
+        part = CodedPart(self._table.tensor, self._table.at, self.sites, layers)
         for site in decoded_part(part)[0]:
             if not (site.u.any(axis=1).all() and site.v.any(axis=1).all()):
                 raise BundleError(
@@ -60,36 +57,36 @@ class CodedReader:
 
     def _scaled(self, facts: LayerFacts) -> LayerFacts:
         """The description of a layer with the scales that stand here."""
-        scale = self._scales(self._top(), facts.rank or facts.shape[0])
-        top = int(self._take(2).view("<i2")[0])
-        bias = None if top == NO_BIAS else scale_values(np.array([self._checked(top)]))
+        scale = self._table.scales(facts.rank or facts.shape[0])
+        index = self._table.int16()
+        bias = None if index == NO_BIAS else scale_values(np.array([self._table.index(index)]))
         return replace(facts, scale=scale, bias_scale=bias)
 
     def _read_sites(self, site_count: int) -> tuple[SiteFacts, ...]:
-        count = self._varint()
+        count = self._table.varint()
         if count > site_count:
             raise BundleError(Code.BUNDLE_SITE_ORDER, f"{count} sites of {site_count}")
         if count == 0:
             return ()
-        shapes = self._shapes(self._varint())
+        shapes = self._shapes(self._table.varint())
         rows, site, used = [], -1, 0
         for _ in range(count):
-            site += 1 + self._varint()
-            rank, shape = divmod(self._varint(), len(shapes))
+            site += 1 + self._table.varint()
             if site >= site_count:
                 raise BundleError(Code.BUNDLE_SITE_ORDER, f"site {site} of {site_count}")
+            rank, shape = divmod(self._table.varint(), len(shapes))
             if rank >= min(shapes[shape]):
                 n, d = shapes[shape]
                 raise BundleError(
                     Code.BUNDLE_SITE_RANK, f"site {site} has rank {rank + 1} for [{n}, {d}]"
                 )
             if shape > used:
-                raise _malformed("a shape before its turn")
+                raise self._table.malformed("a shape before its turn")
             used = max(used, shape + 1)
             rows.append((site, *shapes[shape], rank + 1))
         if used != len(shapes):
-            raise _malformed("a shape of no site")
-        scales = self._scales(self._top(), sum(row[3] for row in rows))
+            raise self._table.malformed("a shape of no site")
+        scales = self._table.scales(sum(row[3] for row in rows))
         ends = np.cumsum([row[3] for row in rows])
         return tuple(
             SiteFacts(*row, scale)
@@ -100,45 +97,10 @@ class CodedReader:
         # A dict, since looking through a list of many shapes would take a hostile file's time.
         shapes: dict[tuple[int, int], None] = {}
         for _ in range(count):
-            shape = (self._varint(), self._varint())
-            if not all(0 < x < 1 << 16 for x in shape) or shape in shapes:
-                raise _malformed(f"the shape {list(shape)}")
+            shape = (self._table.varint(), self._table.varint())
+            if not all(1 <= x <= MAX_DIMENSION for x in shape) or shape in shapes:
+                raise self._table.malformed(f"the shape {list(shape)}")
             shapes[shape] = None
         if not shapes:
-            raise _malformed("no shapes")
+            raise self._table.malformed("no shapes")
         return list(shapes)
-
-    def _take(self, count: int) -> Bytes:
-        if count > self._tensor.size - self._at:
-            raise _malformed("it ends too early")
-        self._at += count
-        return self._tensor[self._at - count : self._at]
-
-    def _varint(self) -> int:
-        number = 0
-        for i in range(_VARINT_BYTES):
-            byte = int(self._take(1)[0])
-            number |= (byte & 127) << 7 * i
-            if byte < 128:
-                if i and not byte:
-                    break
-                return number
-        raise _malformed("a number is not in its shortest form")
-
-    def _top(self) -> int:
-        return self._checked(int(self._take(2).view("<i2")[0]))
-
-    def _checked(self, top: int) -> int:
-        if not DEEPEST - LARGEST <= top <= LARGEST:
-            raise _malformed(f"a scale of 2^({top}/16)")
-        return top
-
-    def _scales(self, top: int, count: int) -> Floats:
-        below = self._take(count)
-        if below.min() != 0:
-            raise _malformed("no scale is the largest")
-        return scale_values(top - below.astype(np.int64))
-
-
-def _malformed(what: str) -> BundleError:
-    return BundleError(Code.BUNDLE_CODED_TABLE, f"the table of osd.coded is malformed: {what}")

@@ -7,9 +7,9 @@ from itertools import pairwise
 import numpy as np
 
 from osd_edge.formats.bundle.coded import NO_BIAS, CodedLayer, CodedPart, CodedSite
-from osd_edge.formats.bundle.integers import Floats, IntegerArray, IntegerLayer, IntegerSite
+from osd_edge.formats.bundle.integers import IntegerArray, IntegerLayer, IntegerSite
+from osd_edge.formats.bundle.table_bytes import scale_bytes, varint_bytes
 from osd_edge.formats.coding.rows import encode_rows
-from osd_edge.formats.coding.scales import scale_indices, scale_values
 
 _NO_BIAS_BYTES = struct.pack("<h", NO_BIAS)
 
@@ -31,14 +31,14 @@ def encode_part(sites: Sequence[CodableSite], layers: Sequence[CodableLayer]) ->
     for site in ready:
         if not (site.u.any(axis=1).all() and site.v.any(axis=1).all()):
             raise ValueError(f"a column of site {site.site} is all zeros: leave it out")
-    table = _varint(len(ready))
+    table = varint_bytes(len(ready))
     if ready:
-        table += _site_table(ready) + _scales(np.concatenate([site.scale for site in ready]))
+        table += _site_table(ready) + scale_bytes(np.concatenate([site.scale for site in ready]))
     for layer in head:
         matrix = layer.u or layer.weight
         assert matrix is not None
-        table += _scales(matrix.scale)
-        table += _NO_BIAS_BYTES if layer.bias is None else _scales(layer.bias.scale)[:2]
+        table += scale_bytes(matrix.scale)
+        table += _NO_BIAS_BYTES if layer.bias is None else scale_bytes(layer.bias.scale)[:2]
     blocks: list[IntegerArray] = [block for site in ready for block in (site.u, site.v)]
     blocks += [block for layer in head for block in layer.matrices]
     return table + (encode_rows(blocks) if blocks else b"")
@@ -51,31 +51,13 @@ def _whole(sites: Sequence[CodableSite], layers: Sequence[CodableLayer]) -> Code
     return part if same else None
 
 
-def _varint(number: int) -> bytes:
-    """A number of seven bits a byte, the low ones first; the top bit says that more follow."""
-    result = b""
-    while number >= 128:
-        result += bytes([128 | number & 127])
-        number >>= 7
-    return result + bytes([number])
-
-
 def _site_table(sites: Sequence[IntegerSite]) -> bytes:
     shapes = list(dict.fromkeys((site.n, site.d) for site in sites))
-    table = _varint(len(shapes))
-    table += b"".join(_varint(n) + _varint(d) for n, d in shapes)
+    table = varint_bytes(len(shapes))
+    table += b"".join(varint_bytes(n) + varint_bytes(d) for n, d in shapes)
     for previous, site in pairwise([None, *sites]):
         assert site is not None
         gap = site.site - (previous.site + 1 if previous else 0)
         rank = (site.k - 1) * len(shapes) + shapes.index((site.n, site.d))
-        table += _varint(gap) + _varint(rank)
+        table += varint_bytes(gap) + varint_bytes(rank)
     return table
-
-
-def _scales(scales: Floats) -> bytes:
-    """The largest grid index, 16 bits, and how far each scale lies below it, 8 bits."""
-    indices = scale_indices(scales)
-    if not np.array_equal(scale_values(indices), scales):
-        raise ValueError("scales are not on the grid: see snap_scales")
-    top = int(indices.max())
-    return struct.pack("<h", top) + bytes((top - indices).tolist())

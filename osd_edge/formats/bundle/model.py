@@ -13,10 +13,14 @@ from osd_edge import __version__
 from osd_edge.formats.bundle.coded import CodedLayer, CodedSite, decoded_part
 from osd_edge.formats.bundle.integers import IntegerLayer, IntegerSite
 from osd_edge.formats.bundle.plain import PlainLayer, PlainSite
+from osd_edge.formats.bundle.probe import Probe
+from osd_edge.formats.bundle.text import TaskText
+from osd_edge.formats.bundle.vectors import VectorDelta
 from osd_edge.formats.heads import Head
 
 FORMAT_VERSION = 1
 FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+SEQUENCE = re.compile(r"[1-9][0-9]{0,14}")  # a whole number that a double holds
 CODED = "coded"  # small integers near their entropy, deltas and head alike
 
 
@@ -60,6 +64,12 @@ class Bundle:
         method: How it was made, for people.
         scores: What it scored where it was made, for people.
         tool: The program that wrote it.
+        sequence: Orders the files of one task: of two, the one with the higher number is newer.
+        signature: The key's id and the signature, 144 hex digits; empty without one. It holds for
+            the file it was made for, no other.
+        text: How the task's texts become tokens, where that is not as the base has it.
+        probe: Inputs with expected answers, or None.
+        vectors: The changes of the base's biases and norms, by ascending index.
 
     >>> from pathlib import Path
     >>> from osd_edge import read_bundle_file
@@ -82,6 +92,11 @@ class Bundle:
     method: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Any] = field(default_factory=dict)
     tool: str = f"osd-edge {__version__}"
+    sequence: int = 0
+    signature: str = ""
+    text: TaskText | None = None
+    probe: Probe | None = None
+    vectors: tuple[VectorDelta, ...] = ()
 
     def decoded(self) -> "Bundle":
         """Gives this bundle with all that is coded as integers, decoded in one go."""

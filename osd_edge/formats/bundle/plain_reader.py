@@ -16,15 +16,16 @@ from osd_edge.formats.coding import positions
 
 _VALUE_NAMES = {dtype: name for name, dtype in VALUE_TYPES.items()}
 _VALUES = ("<f4", "<f2", "i1")
+MAX_SCALE = 2.0**64  # as of coded integers, so that no product is infinite
 
 
 class PlainReader:
     """Reads the tensors of a plain bundle in the order of its checks: sites, then head layers."""
 
     def __init__(self, tensors: dict[str, Array], site_count: int) -> None:
-        """Reads the sites; each tensor that is read leaves `tensors`. Raises BundleError."""
+        """Reads the `sites`; each tensor that is read leaves `tensors`. Raises BundleError."""
         self._tensors = tensors
-        self.values, self._sites = _read_sites(tensors, site_count)
+        self.values, self.sites = _read_sites(tensors, site_count)
         self._layers: list[PlainLayer] = []
 
     def add_layer(self, facts: LayerFacts) -> None:
@@ -33,7 +34,7 @@ class PlainReader:
 
     def finish(self) -> tuple[tuple[PlainSite, ...], tuple[PlainLayer, ...]]:
         """Gives all sites and layers that were read."""
-        return self._sites, tuple(self._layers)
+        return self.sites, tuple(self._layers)
 
 
 def take(tensors: dict[str, Array], name: str, dtypes: tuple[str, ...], ndim: int) -> Array:
@@ -106,7 +107,7 @@ def _read_scales(tensors: dict[str, Array], values: Array, columns: int) -> Arra
         raise BundleError(
             Code.BUNDLE_STREAM_LENGTH, f"{scales.size} scales for {columns} columns of factors"
         )
-    _check_finite("osd.scales", scales)
+    _check_scales("osd.scales", scales)
     return scales
 
 
@@ -157,7 +158,7 @@ def _read_matrix(prefix: str, part: str, tensors: dict[str, Array]) -> Matrix:
     if values.dtype != np.int8:
         return Matrix(values)
     scale = take(tensors, f"{prefix}scale", ("<f4",), 1)
-    _check_finite(f"{prefix}scale", scale)
+    _check_scales(f"{prefix}scale", scale)
     if scale.size != values.shape[0]:
         raise BundleError(Code.BUNDLE_HEAD, f"{prefix}scale does not fit {prefix}{part}")
     return Matrix(values, scale)
@@ -167,6 +168,13 @@ def _values(tensors: dict[str, Array], name: str) -> Array:
     values = take(tensors, name, _VALUES, 2)
     _check_finite(name, values)
     return values
+
+
+def _check_scales(name: str, scales: Array) -> None:
+    if not (np.abs(scales) <= MAX_SCALE).all():  # NaN is not either
+        raise BundleError(
+            Code.BUNDLE_NOT_FINITE, f"tensor {name!r} holds NaN, or a scale beyond 2^64"
+        )
 
 
 def _check_finite(name: str, array: Array) -> None:

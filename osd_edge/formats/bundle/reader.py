@@ -2,33 +2,38 @@
 
 Every number in the file is checked against the file's own size before anything is allocated
 from it. The order of the checks is part of the format, so that every reader gives the same
-code for the same file: header, format version, layout, digest, keys, sites, labels, head.
+code for the same file: header, format version, layout, digest, keys, sites, labels, head, text
+settings, probe, slots, and only then whatever must be decoded.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from osd_edge.data.arguments import as_path, expect
 from osd_edge.data.bounded_read import read_bounded
 from osd_edge.errors import BundleError, Code
-from osd_edge.formats import heads
 from osd_edge.formats.bundle.coded_reader import CodedReader
-from osd_edge.formats.bundle.facts import LayerFacts
-from osd_edge.formats.bundle.model import FINGERPRINT, FORMAT_VERSION, Bundle, StoredHead
+from osd_edge.formats.bundle.facts import LayerFacts, count_slots
+from osd_edge.formats.bundle.head_reader import read_head
+from osd_edge.formats.bundle.model import FINGERPRINT, FORMAT_VERSION, SEQUENCE, Bundle
 from osd_edge.formats.bundle.plain_reader import PlainReader, take
+from osd_edge.formats.bundle.probe import Probe, read_probe
+from osd_edge.formats.bundle.text import TaskText, read_text
+from osd_edge.formats.bundle.vectors import VectorsReader
 from osd_edge.formats.container import (
     DIGEST_KEY,
+    SIGNATURE_KEY,
     check_digest,
+    check_signature,
     parse_json,
     read_header,
     read_tensors,
 )
-from osd_edge.formats.kinds import KINDS
-from osd_edge.formats.limits import TASK_NAME
+from osd_edge.formats.kinds import format_kind
+from osd_edge.formats.limits import SLOTS_PER_BYTE, TASK_NAME
 
 MAX_BUNDLE_BYTES = 1 << 31
 
@@ -42,6 +47,7 @@ _REQUIRED_KEYS = (
     "osd.head",
     DIGEST_KEY,
 )
+_OPTIONAL_KEYS = ("osd.sequence", SIGNATURE_KEY, "osd.text", "osd.probe")
 _IGNORABLE = "info."  # keys and tensors so named may be unknown; any other must be understood
 
 
@@ -140,6 +146,7 @@ def read_bundle(data: bytes) -> Bundle:
     tensors = read_tensors(data, entries, start)
     check_digest(data, metadata)
     _check_keys(metadata)
+    check_signature(data, metadata)
     known = {name: array for name, array in tensors.items() if not name.startswith(_IGNORABLE)}
     site_count = _number(metadata["osd.site_count"])
     reader: CodedReader | PlainReader
@@ -148,8 +155,21 @@ def read_bundle(data: bytes) -> Bundle:
     else:
         reader = PlainReader(known, site_count)
     labels = _read_labels(metadata["osd.labels"])
-    head = _read_head(metadata["osd.head"], labels, reader.add_layer)
+    facts: list[LayerFacts] = []
+
+    def add_layer(layer: LayerFacts) -> None:
+        reader.add_layer(layer)
+        facts.append(layer)
+
+    head = read_head(_parse(metadata["osd.head"], "osd.head"), labels, add_layer)
+    text, probe = _read_text_and_probe(metadata, head.kind, facts)
+    vectors = None
+    if "osd.vectors" in known:
+        vectors = VectorsReader(take(known, "osd.vectors", ("u1",), 1))
+    slots = count_slots(reader.sites, facts) + (0 if vectors is None else vectors.slots)
+    _check_slots(len(data), slots)
     sites, layers = reader.finish()
+    changed = () if vectors is None else vectors.finish()
     if known:
         raise BundleError(Code.BUNDLE_TENSOR_UNKNOWN, f"unknown tensor {sorted(known)[0][:80]!r}")
     return Bundle(
@@ -164,7 +184,35 @@ def read_bundle(data: bytes) -> Bundle:
         method=_info(metadata, "info.method"),
         scores=_info(metadata, "info.scores"),
         tool=metadata.get("info.tool", ""),
+        sequence=int(metadata.get("osd.sequence", "0")),
+        signature=metadata.get(SIGNATURE_KEY, ""),
+        text=text,
+        probe=probe,
+        vectors=changed,
     )
+
+
+def _read_text_and_probe(
+    metadata: Mapping[str, str], kind: str, layers: Sequence[LayerFacts]
+) -> tuple[TaskText | None, Probe | None]:
+    known = format_kind(kind)
+    assert known is not None, "the head was read"
+    text, probe = None, None
+    if "osd.text" in metadata:
+        text = read_text(_parse(metadata["osd.text"], "osd.text"), known)
+    if "osd.probe" in metadata:
+        outputs = layers[-1].shape[0] if layers else 0
+        probe = read_probe(_parse(metadata["osd.probe"], "osd.probe"), known, outputs)
+    return text, probe
+
+
+def _check_slots(size: int, slots: int) -> None:
+    """Bounds what the file may make a reader allocate, before anything is decoded."""
+    if slots > SLOTS_PER_BYTE * size:
+        raise BundleError(
+            Code.BUNDLE_SLOTS,
+            f"a file of {size} bytes has {slots} slots, expected at most {SLOTS_PER_BYTE} a byte",
+        )
 
 
 def _check_version(metadata: Mapping[str, str]) -> None:
@@ -183,7 +231,7 @@ def _check_version(metadata: Mapping[str, str]) -> None:
 
 def _check_keys(metadata: Mapping[str, str]) -> None:
     for key in metadata:
-        if key not in _REQUIRED_KEYS and not key.startswith(_IGNORABLE):
+        if key not in (*_REQUIRED_KEYS, *_OPTIONAL_KEYS) and not key.startswith(_IGNORABLE):
             raise BundleError(
                 Code.BUNDLE_KEY_UNKNOWN,
                 f"the bundle needs {key[:80]!r}, which this release does not know: update osd-edge",
@@ -196,6 +244,10 @@ def _check_keys(metadata: Mapping[str, str]) -> None:
     if not FINGERPRINT.fullmatch(metadata["osd.base"]):
         raise BundleError(Code.BUNDLE_KEY_VALUE, "osd.base is not 64 hex digits")
     _number(metadata["osd.site_count"])
+    if not SEQUENCE.fullmatch(metadata.get("osd.sequence", "1")):
+        raise BundleError(
+            Code.BUNDLE_KEY_VALUE, f"osd.sequence is {metadata['osd.sequence'][:20]!r}"
+        )
 
 
 def _number(text: str) -> int:
@@ -213,68 +265,6 @@ def _read_labels(text: str) -> tuple[str, ...]:
     ):
         raise BundleError(Code.BUNDLE_LABELS, "osd.labels is not a list of distinct names")
     return tuple(labels)
-
-
-def _read_head(
-    text: str, labels: Sequence[str], add_layer: Callable[[LayerFacts], None]
-) -> StoredHead:
-    """Reads the head without its layers: each goes to `add_layer` as soon as it is checked."""
-    description = _parse(text, "osd.head")
-    problem = BundleError(Code.BUNDLE_HEAD, "osd.head does not describe a head")
-    fields = {"kind", "pooling", "layers"}
-    if not isinstance(description, dict) or set(description) - {"normalize"} != fields:
-        raise problem
-    kind, pooling, layers = (description[key] for key in ("kind", "pooling", "layers"))
-    if not isinstance(kind, str) or not isinstance(pooling, str):
-        raise problem
-    known = KINDS.get(kind)
-    if known is None or pooling not in heads.POOLINGS:
-        raise BundleError(
-            Code.BUNDLE_HEAD_KIND,
-            f"a head of kind {kind[:40]!r} with pooling {pooling[:40]!r} is not known "
-            "to this release: update osd-edge",
-        )
-    normalize = description.get("normalize", None if known.vector else False)
-    if (
-        type(normalize) is not bool
-        or ("normalize" in description) != known.vector
-        or (pooling == "none") != known.per_token
-    ):
-        raise problem
-    if not isinstance(layers, list) or not known.least_layers <= len(layers) <= 16:
-        raise problem
-    read = []
-    for i, layer in enumerate(layers):
-        read.append(_layer_facts(i, layer))
-        add_layer(read[-1])
-    for layer, following in pairwise(read):
-        if layer.shape[0] != following.shape[1]:
-            raise BundleError(Code.BUNDLE_HEAD, "the layers of the head do not fit each other")
-    outputs = 0 if known.vector else read[-1].shape[0]
-    if len(labels) != outputs or known.labels not in (None, tuple(labels)):
-        raise BundleError(
-            Code.BUNDLE_LABELS, f"{len(labels)} labels for a {kind} head with {outputs} outputs"
-        )
-    return StoredHead(kind, pooling, (), normalize)
-
-
-def _layer_facts(i: int, description: object) -> LayerFacts:
-    problem = BundleError(Code.BUNDLE_HEAD, f"layer {i} of osd.head is malformed")
-    if not isinstance(description, dict) or set(description) != {"shape", "rank", "activation"}:
-        raise problem
-    shape, rank, activation = (description[key] for key in ("shape", "rank", "activation"))
-    if not isinstance(shape, list) or len(shape) != 2 or type(rank) is not int or rank < 0:
-        raise problem
-    if not all(type(x) is int and x > 0 for x in shape):
-        raise problem
-    if activation is not None and not isinstance(activation, str):
-        raise problem
-    if activation is not None and activation not in heads.ACTIVATIONS:
-        raise BundleError(
-            Code.BUNDLE_HEAD_KIND,
-            f"activation {activation[:40]!r} is not known to this release: update osd-edge",
-        )
-    return LayerFacts(activation, (shape[0], shape[1]), rank)
 
 
 def _parse(text: str, key: str) -> Any:

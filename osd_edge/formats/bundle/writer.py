@@ -11,12 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osd_edge.data.arguments import expect
+from osd_edge.errors import BundleError, Code
 from osd_edge.formats.bundle.coded_writer import encode_part
+from osd_edge.formats.bundle.facts import count_slots
 from osd_edge.formats.bundle.model import CODED, FORMAT_VERSION, Bundle, StoredHead
 from osd_edge.formats.bundle.plain import VALUE_TYPES, PlainLayer, PlainSite
+from osd_edge.formats.bundle.vectors import encode_vectors
 from osd_edge.formats.container import pack
-from osd_edge.formats.kinds import KINDS
-from osd_edge.formats.limits import task_name
+from osd_edge.formats.kinds import format_kind
+from osd_edge.formats.limits import SLOTS_PER_BYTE, task_name
 
 Array = NDArray[Any]
 
@@ -33,6 +36,8 @@ def write_bundle(bundle: Bundle) -> bytes:
     Raises:
         InputError: `input.task-name` where the task's name cannot stand in a file's name,
             `input.type` for what is no bundle.
+        BundleError: `bundle.slots` where so few bytes hold so many numbers, nearly all of them
+            zeros, that no reader takes the file.
         ValueError: Sites or head layers are not of the type that `bundle.values` names.
 
     >>> from dataclasses import replace
@@ -46,6 +51,8 @@ def write_bundle(bundle: Bundle) -> bytes:
     """
     task_name(expect(bundle, Bundle, "bundle").task)
     tensors = _tensors(bundle)
+    if bundle.vectors:
+        tensors["osd.vectors"] = np.frombuffer(encode_vectors(bundle.vectors), np.uint8)
     metadata = {
         "osd.format": str(FORMAT_VERSION),
         "osd.task": bundle.task,
@@ -56,11 +63,28 @@ def write_bundle(bundle: Bundle) -> bytes:
         "osd.head": _json(_head_description(bundle.head)),
         "info.tool": bundle.tool,
     }
+    if bundle.sequence:
+        metadata["osd.sequence"] = str(bundle.sequence)
+    if bundle.signature:
+        metadata["osd.signature"] = bundle.signature
+    if bundle.text is not None:
+        metadata["osd.text"] = _json(bundle.text.described())
+    if bundle.probe is not None:
+        metadata["osd.probe"] = _json(bundle.probe.described())
     if bundle.method:
         metadata["info.method"] = _json(bundle.method)
     if bundle.scores:
         metadata["info.scores"] = _json(bundle.scores)
-    return pack(tensors, metadata)
+    data = pack(tensors, metadata)
+    slots = count_slots(bundle.sites, bundle.head.layers)
+    slots += sum(vector.codes.size for vector in bundle.vectors)
+    if slots > SLOTS_PER_BYTE * len(data):
+        raise BundleError(
+            Code.BUNDLE_SLOTS,
+            f"task {bundle.task!r} has {slots} slots in {len(data)} bytes, which readers refuse: "
+            "give it more bytes, or fewer columns",
+        )
+    return data
 
 
 def _tensors(bundle: Bundle) -> dict[str, Array]:
@@ -113,7 +137,8 @@ def _head_description(head: StoredHead) -> dict[str, object]:
         for layer in head.layers
     ]
     described: dict[str, object] = {"kind": head.kind, "pooling": head.pooling, "layers": layers}
-    if KINDS[head.kind].vector:
+    known = format_kind(head.kind)
+    if known is not None and known.vector:
         described["normalize"] = head.normalize
     return described
 

@@ -37,8 +37,8 @@ from osd_edge.formats.coding.tables import (
 IntegerArray = NDArray[Any]
 
 MAX_INTEGER = 2 + ESCAPE + 0xFFFF  # largest magnitude: 65,552
-MAX_GROUPS_PER_BYTE = 512  # a symbol takes at least 0.026 bits, so a valid stream has at most 303
 MAX_STEPS = 1024  # of patterns, where more lanes are possible: a step takes as long for one lane
+_SYMBOLS_AT_ONCE = 1 << 16  # that are decoded, so that memory goes with the integers alone
 _SYMBOLS_PER_LANE = 128  # more lanes are faster, and cost about a bit each
 _SLOTS_OF = np.zeros((128, GROUP), np.uint8)
 _SLOTS_OF[:PATTERNS] = DIGITS
@@ -88,15 +88,15 @@ def decode_rows(data: NDArray[np.uint8], shapes: Sequence[tuple[int, int]]) -> l
     """Decodes the blocks of rows, of `shapes` (rows, width), that `data` holds.
 
     They are int8 where all fit, else int32, and views of one array. Raises BundleError:
-    `bundle.coded-size` where `data` cannot hold so many slots, `bundle.coded-stream` where it is
-    malformed. Memory is bounded by `MAX_GROUPS_PER_BYTE` before anything is allocated.
+    `bundle.coded-size` where `data` cannot hold so many rows, `bundle.coded-stream` where it is
+    malformed. A few bytes may have many slots, of which each takes a byte or, as int32, five:
+    whoever calls bounds their number.
     """
     rows = sum(count for count, _ in shapes)
     total = sum(count * -(-width // GROUP) for count, width in shapes)
-    if rows >= data.size or total > MAX_GROUPS_PER_BYTE * data.size:
+    if rows >= data.size:
         raise BundleError(
-            Code.BUNDLE_CODED_SIZE,
-            f"{data.size} bytes of coded rows cannot hold {rows} rows of {GROUP * total} slots",
+            Code.BUNDLE_CODED_SIZE, f"{data.size} bytes cannot hold {rows} coded rows"
         )
     counts = [count for count, _ in shapes]
     width = np.repeat([-(-width // GROUP) for _, width in shapes], counts)
@@ -215,11 +215,20 @@ def _take_patterns(
 ) -> NDArray[np.uint8]:
     """Slots of all rows, flat: 0, 1, or 2 for more."""
     used, which = np.unique(classes, return_inverse=True)
-    base = np.repeat((which * TOTAL).astype(np.uint32), width)
-    entries = decoder.take(decode_table(pattern_starts()[used]), base)
-    entries >>= 12
-    entries &= 127
-    return _SLOTS.take(entries).view(np.uint8)
+    table = decode_table(pattern_starts()[used])
+    base = (which * TOTAL).astype(np.uint32)
+    ends = np.cumsum(width)
+    slots = np.empty(int(ends[-1]), np.uint32)
+    # Whole steps at a time: symbol i is in lane i mod L.
+    for begin in range(0, slots.size, _SYMBOLS_AT_ONCE):
+        end = min(begin + _SYMBOLS_AT_ONCE, slots.size)
+        first, last = np.searchsorted(ends, (begin, end - 1), side="right")
+        here = np.diff(np.minimum(ends[first : last + 1], end), prepend=begin)
+        entries = decoder.take(table, np.repeat(base[first : last + 1], here))
+        entries >>= 12
+        entries &= 127
+        _SLOTS.take(entries, out=slots[begin:end], mode="clip")
+    return slots.view(np.uint8)
 
 
 def _take_tails(

@@ -16,7 +16,8 @@ def check_fits(bundle: Bundle, manifest: BaseManifest) -> None:
     Raises:
         BundleError: `bundle.base` for another base; `bundle.site-mismatch` for a site table of
             other shapes; `bundle.site-branch` for a layer that this package's graph cannot
-            change; `bundle.head-base` for a head that the base's outputs do not fit.
+            change; `bundle.head-base` for a head that the base's outputs do not fit;
+            `bundle.vector-base` for changed biases or norms.
         InputError: `input.type` for other than a bundle and a manifest.
 
     >>> from dataclasses import replace
@@ -59,8 +60,19 @@ def check_fits(bundle: Bundle, manifest: BaseManifest) -> None:
                 f"task {bundle.task!r} changes {site.name}, for which this base package has no "
                 "branch: export the base with that site",
             )
+    if bundle.vectors:
+        raise BundleError(
+            Code.BUNDLE_VECTOR_BASE,
+            f"task {bundle.task!r} changes biases or norms, for which this base package has no "
+            "inputs: export the task without them",
+        )
     if bundle.head.pooling == "pooler" and manifest.pooler_output is None:
         raise BundleError(Code.BUNDLE_HEAD_BASE, "the head needs a pooler, which this base lacks")
+    if bundle.head.pooling == "logits":
+        raise BundleError(
+            Code.BUNDLE_HEAD_BASE,
+            f"task {bundle.task!r} writes text, for which this base package gives no logits",
+        )
     if bundle.head.layers and bundle.head.layers[0].shape[1] != manifest.hidden_size:
         raise BundleError(
             Code.BUNDLE_HEAD_BASE,
