@@ -129,7 +129,8 @@ class ArraySession:
             BundleError: the file is damaged, of an unknown version, or made for another base.
             InputError: `input.task-name` where `name` cannot name a task, `input.path` for a path
                 that is none.
-            TaskError: `task.taken` where a task of the name is loaded.
+            TaskError: `task.taken` where a task of the name is loaded, `task.needs` where the task
+                needs what this runtime cannot do.
 
         Example:
             >>> session = EdgeSession("minilm")

@@ -75,12 +75,18 @@ class LoadedTasks:
         """Keeps the bundle at `path`, under its own name unless `name` is given; gives the name.
 
         Raises BundleError where the file is damaged or made for another base, InputError
-        `input.task-name` where `name` cannot name a task, TaskError `task.taken`.
+        `input.task-name` where `name` cannot name a task, TaskError `task.taken`, `task.needs`.
         """
         data = read_bundle_bytes(path)
         with refusals_of(path):
             bundle = read_bundle(data)
         check_fits(bundle, self._manifest)
+        if bundle.text is not None:
+            raise TaskError(
+                Code.TASK_NEEDS,
+                f"task {bundle.task!r} has text settings of its own, without which it would give "
+                "other answers, and which this release does not apply: update osd-edge",
+            )
         name = bundle.task if name is None else task_name(name)
         with self._lock:
             if name in self._files:

@@ -112,6 +112,14 @@ def _check_valid(case: _Entry, data: bytes) -> None:
         numbers = {"site": site.site, "n": site.n, "d": site.d, "k": site.k}
         sites.append(numbers | {"u": _sha256(u), "v": _sha256(v)})
     _same(expected["sites"], sites)
+    _same(expected.get("sequence", 0), bundle.sequence)
+    for part, found in (("text", bundle.text), ("probe", bundle.probe)):
+        _same(expected.get(part), None if found is None else found.described())
+    vectors = [
+        {"vector": each.vector, "n": each.codes.size, "values": _sha256(each.decode())}
+        for each in bundle.vectors
+    ]
+    _same(expected.get("vectors", []), vectors)
     head = bundle.head.decode()
     for layer, described in zip(head.layers, expected["head"]["layers"], strict=True):
         for part in ("weight", "u", "v", "bias"):

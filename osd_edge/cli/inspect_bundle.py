@@ -1,6 +1,8 @@
 """`osd-edge inspect`: shows what is in a task bundle."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -32,6 +34,8 @@ def inspect(file: Path, as_json: bool) -> None:
     for name, score in summary["scores"].items():
         value = _pairs(score) if isinstance(score, dict) else shown(str(score))
         click.echo(f"score   {shown(name)}: {value}")
+    for line in _optional(summary):
+        click.echo(line)
     if not summary["sites"]:
         click.echo("values  no delta: a head over the unchanged base")
         click.echo(f"bytes   {_pairs(summary['bytes'])}")
@@ -56,6 +60,21 @@ def inspect(file: Path, as_json: bool) -> None:
         for site in summary["sites"]
     ]
     click.echo(table(header, rows))
+
+
+def _optional(summary: dict[str, Any]) -> Iterator[str]:
+    """A line for each part that a bundle may have and this one has."""
+    if summary["sequence"]:
+        yield f"file    number {summary['sequence']} of its task"
+    if summary["signed_by"] is not None:
+        yield f"signed  by key {summary['signed_by']}; whether it holds was not checked"
+    if summary["text"] is not None:
+        yield f"text    {_pairs(summary['text'])}"
+    if summary["probe"] is not None:
+        probe = summary["probe"]
+        yield f"probe   cases {len(probe['cases'])}, tolerance {probe['tolerance']:g}"
+    if summary["vectors"]:
+        yield f"vectors {len(summary['vectors'])} of the base's biases and norms"
 
 
 def _pairs(values: dict[str, object]) -> str:

@@ -55,6 +55,26 @@ def test_the_whole_path(tiny_models: Path, tmp_path: Path, capsys: Capture) -> N
     assert result["accuracy"] == pytest.approx(report["compressed"]["accuracy"])
 
 
+@pytest.mark.parametrize(
+    ("case", "line"),
+    [
+        ("sequence", "file    number 41 of its task"),
+        ("signed", "signed  by key 487ebee71699768d; whether it holds was not checked"),
+        ("text", "text    max_length 128, truncation left, prompt query: "),
+        ("probe", "probe   cases 3, tolerance 0.01"),
+        ("vectors", "vectors 4 of the base's biases and norms"),
+    ],
+)
+def test_inspect_names_what_a_bundle_need_not_have(case: str, line: str, capsys: Capture) -> None:
+    vectors = Path(__file__).parents[2] / "vectors" / "v1" / "valid"
+    shown, without = (
+        run_cli(capsys, "inspect", vectors / f"{name}.osd.safetensors").out.splitlines()
+        for name in (case, "tiny")
+    )
+    assert line in shown
+    assert not any(other.startswith(line[:8]) for other in without)
+
+
 def test_people_get_tables(
     tiny_base: Path, tiny_bundles: tuple[Path, Path], tiny_models: Path, capsys: Capture
 ) -> None:

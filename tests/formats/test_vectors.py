@@ -1,6 +1,7 @@
 """The vectors that every reader of bundles shares, run against this one."""
 
 import hashlib
+import importlib.util
 import json
 import re
 import struct
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -206,3 +208,38 @@ def test_generating_again_gives_the_same_bytes(tmp_path: Path) -> None:
         return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
     assert contents(tmp_path) == contents(VECTORS)
+
+
+def signing() -> ModuleType:
+    """The vectors' own Ed25519, with which no reader shares anything."""
+    spec = importlib.util.spec_from_file_location("ed25519", ROOT / "vectors" / "ed25519.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_vectors_sign_as_rfc_8032_does() -> None:
+    ed25519 = signing()
+    seed = bytes.fromhex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb")
+    public = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
+    assert ed25519.public_key(seed).hex() == public
+    assert ed25519.sign(seed, b"\x72").hex() == (
+        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
+        "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
+    )
+
+
+def test_a_signature_covers_the_bytes_that_the_page_says() -> None:
+    ed25519, key = signing(), INDEX["signing-key"]
+    data = (VECTORS / "valid" / "signed.osd.safetensors").read_bytes()
+    bundle = read_bundle(data)
+    seed, public = bytes.fromhex(key["private"]), bytes.fromhex(key["public"])
+    assert ed25519.public_key(seed) == public
+    assert bundle.signature[:16] == key["id"] == hashlib.sha256(public).hexdigest()[:16]
+    digest = re.search(rb'"osd.sha256":"([0-9a-f]{64})"', data)
+    assert digest is not None
+    blank = data.replace(digest[1], b"0" * 64)
+    blank = blank.replace(bundle.signature[16:].encode(), b"0" * 128)
+    message = b"osd-edge bundle signature 1\n" + hashlib.sha256(blank).digest()
+    assert ed25519.sign(seed, message).hex() == bundle.signature[16:]

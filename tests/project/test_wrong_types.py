@@ -29,6 +29,7 @@ RESULTS = {
     *("BaseManifest", "Bundle", "ImageSettings", "Site", "TextSettings", "Progress", "Code"),
     *("CurvePoint", "Score", "TaskReport", "Answer", "Evaluation", "MixedOutput", "Output"),
     *("Span", "Tag", "Change", "Comparison", "Device", "Report", "Table"),
+    *("Probe", "ProbeCase", "TaskText", "VectorDelta"),
 }
 # Of these a caller uses no method, or writes it.
 NOT_CALLED = {"Code", "Device", "Progress", "Report"}

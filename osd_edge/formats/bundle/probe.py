@@ -23,7 +23,11 @@ class ProbeCase:
         ids: Token ids of an input without padding, or None.
         seed: The number from which the format draws a picture, or None.
         logits: The first logits, row by row, that the input gives, or None.
-        tokens: The first tokens that a task that generates answers greedily, or None.
+        tokens: The first tokens that a task that writes text gives, the likeliest each; or None.
+
+    >>> from osd_edge import ProbeCase
+    >>> ProbeCase(ids=(2, 5, 3), logits=(2.5, -2.5)).text is None
+    True
     """
 
     text: str | None = None

@@ -29,17 +29,23 @@ def summarize(bundle: Bundle, file_bytes: int) -> dict[str, Any]:
     parts = {part: sum(site.pop(part) for site in sites) for part in ("values", "positions")}
     scales = sum(site["bytes"] for site in sites) - sum(parts.values())
     parts |= {"scales": scales, "head": sum(map(_layer_bytes, bundle.head.layers))}
+    parts["vectors"] = _coded_bytes([each.codes[None] for each in bundle.vectors])
     parts = {part: round(size) for part, size in parts.items()}
     delta = sum(site["bytes"] for site in sites)
     return {
         "task": bundle.task,
         "task_version": bundle.task_version,
+        "sequence": bundle.sequence,
+        "signed_by": bundle.signature[:16] or None,
         "tool": bundle.tool,
         "base": bundle.base,
         "labels": list(bundle.labels),
         "head": _describe_head(bundle.head),
         "method": dict(bundle.method),
         "scores": dict(bundle.scores),
+        "text": None if bundle.text is None else bundle.text.described(),
+        "probe": None if bundle.probe is None else bundle.probe.described(),
+        "vectors": [{"vector": each.vector, "n": each.codes.size} for each in bundle.vectors],
         "values": bundle.values,
         "nonzeros": nonzeros,
         "bits_per_nonzero": 8 * delta / nonzeros if nonzeros else 0.0,

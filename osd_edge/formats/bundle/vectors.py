@@ -22,9 +22,17 @@ from osd_edge.formats.limits import MAX_DIMENSION
 
 @dataclass(frozen=True)
 class VectorDelta:
-    """The change of one of the base's vectors: `scale` times the integers `codes` `[n]`.
+    """The change of one of the base's vectors, a bias or the weight of a norm.
 
-    `vector` is the index in the base's table of vectors, below 65,535; not all integers are 0.
+    Attributes:
+        vector: The index in the base's table of vectors, below 65,535.
+        codes: Integers `[n]`, not all of them 0.
+        scale: What they are multiplied with, a scale of the grid.
+
+    >>> import numpy as np
+    >>> from osd_edge import VectorDelta
+    >>> VectorDelta(3, np.array([0, -2, 1], np.int8), np.float32(0.5)).decode().tolist()
+    [0.0, -1.0, 0.5]
     """
 
     vector: int
