@@ -29,6 +29,14 @@ from osd_edge.data.sizes import format_size
     help="0: any free one.",
 )
 @click.option(
+    "--name",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Name by which browsers reach it, as of its certificate; others than its address are "
+    "refused. NAME:PORT behind a proxy. Repeatable.",
+)
+@click.option(
     "--cert",
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -46,23 +54,22 @@ def serve(
     bundles: tuple[Path, ...],
     host: str,
     port: int,
+    names: tuple[str, ...],
     cert: Path | None,
     key: Path | None,
     page: Path | None,
 ) -> None:
     """Serve a page that runs BASE and its tasks in a phone's browser, offline after a visit."""
-    from osd_edge.serve.addresses import page_address
     from osd_edge.serve.catalogue import served_files
     from osd_edge.serve.page import page_folder
-    from osd_edge.serve.server import PageServer
+    from osd_edge.serve.server import Endpoint, PageServer
 
     if (cert is None) != (key is None):
         raise click.UsageError("--cert and --key go together")
     certificate = None if cert is None or key is None else (cert, key)
     entries = served_files(page_folder(page), base, bundles)
-    with PageServer(entries, host, port, certificate) as server:
-        scheme = "http" if certificate is None else "https"
-        address = page_address(scheme, host, server.server_address[1])
+    with PageServer(entries, Endpoint(host, port, certificate, names)) as server:
+        address = server.address
         count = len(bundles)
         size = sum(
             entry.size for path, entry in entries.items() if path.startswith(("/base/", "/tasks/"))
@@ -72,7 +79,7 @@ def serve(
             click.echo(qr_code(address))
         except ModuleNotFoundError:
             click.echo("(a QR code of it stands here after: pip install 'osd-edge[serve]')")
-        for line in how_to_reach(host, address, secure=certificate is not None):
+        for line in how_to_reach(host, address, secure=address.startswith("https:")):
             click.echo(line, err=True)
         try:
             server.serve_forever()

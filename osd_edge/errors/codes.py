@@ -309,10 +309,13 @@ class Code(StrEnum):
     INPUT_DATA = "input.data", "the wrong kind of file"
     INPUT_MODELS = "input.models", "options that belong together"
     INPUT_MISSING_PACKAGE = "input.missing-package", "a package to install"
-    INPUT_PAGE = "input.page", "the phone page has not been built"
+    INPUT_PAGE = (
+        "input.page",
+        "the phone page has not been built, or a link leads out of its folder",
+    )
     INPUT_ADDRESS = (
         "input.address",
-        "`serve` cannot listen there, or its certificate cannot be read",
+        "`serve` cannot listen there, its certificate cannot be read, or a `--name` is no name",
     )
     INPUT_DEVICE = "input.device", "`bench`: no such device"
     INPUT_SCENARIO = "input.scenario", "`bench`: no such scenario"

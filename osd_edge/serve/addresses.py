@@ -4,6 +4,15 @@ import ipaddress
 import socket
 
 
+def is_address(host: str) -> bool:
+    """Says whether `host` is an address, not a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def is_loopback(host: str) -> bool:
     """Says whether only this machine reaches `host`, an address or a name."""
     try:

@@ -35,15 +35,24 @@ def page_folder(given: str | Path | None) -> Path:
 def page_files(page: Path) -> dict[str, ServedFile]:
     """Lists the addresses of all files in folder `page` but hidden ones; `/` is its index.html.
 
-    Raises InputError `input.page` where a file cannot be read.
+    Raises InputError `input.page` where a file cannot be read, or is a link that leads out.
     """
     depth = len(page.parts)
     try:
-        entries = {
-            f"/{path.relative_to(page).as_posix()}": served_file(path)
-            for path in sorted(page.rglob("*"))
-            if path.is_file() and not any(part.startswith(".") for part in path.parts[depth:])
-        }
+        inside = page.resolve(strict=True)
+        entries = {}
+        for path in sorted(page.rglob("*")):
+            hidden = any(part.startswith(".") for part in path.parts[depth:])
+            if hidden or not path.is_file():
+                continue
+            entry = served_file(path)
+            # The file that will be opened is asked, not the link, which may change.
+            if not (isinstance(entry.source, Path) and entry.source.is_relative_to(inside)):
+                raise InputError(
+                    Code.INPUT_PAGE,
+                    f"{path} is a link that leads out of the page's folder: put the file there",
+                )
+            entries[f"/{path.relative_to(page).as_posix()}"] = entry
     except OSError as error:
         raise InputError(Code.INPUT_PAGE, f"cannot read the page: {error}") from error
     entries["/"] = entries["/index.html"]

@@ -1,86 +1,125 @@
-"""The HTTP server of the phone page: takes a table of addresses and answers from it alone.
+"""The HTTP server of the phone page: serves a table of addresses, a thread a connection.
 
-Only what it was given is reachable: every address is looked up in the table, so no path of a
-request ever becomes a path of the disk. On loopback it answers to loopback's names alone, so that
-no web page reaches it by a name of its own that was made to lead here. Whole files and single
-ranges, an ETag of each file's digest, cross-origin isolation (for threads and memory figures),
-many requests at once. Standard library only.
+It answers to its own names alone, and bounds the time, the size and the number of all that it is
+sent. It stands on the standard library's `http.server`, since none of uvicorn, waitress, cheroot
+and tornado bounds how slowly an answer is taken or how many connections an address has, and only
+tornado the time of a whole head. What they would take away, mostly ranges, is less than what would
+have to stand around each of them, and no other part needs one.
 """
 
-import http.server
-import re
+import contextlib
 import socket
+import socketserver
 import ssl
 import sys
-from collections.abc import Iterable, Mapping
-from http import HTTPStatus
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-from osd_edge import __version__
 from osd_edge.errors import Code, InputError
-from osd_edge.serve.addresses import is_loopback
+from osd_edge.serve.addresses import is_address, page_address
+from osd_edge.serve.handler import PageHandler, Served
+from osd_edge.serve.limits import Limits
+from osd_edge.serve.open_connections import OpenConnections
+from osd_edge.serve.own_names import OwnNames
 from osd_edge.serve.served_file import ServedFile
 
-_CHUNK = 1 << 18
-_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".mjs": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".json": "application/json",
-    ".webmanifest": "application/manifest+json",
-    ".svg": "image/svg+xml",
-    ".png": "image/png",
-    ".wasm": "application/wasm",
-}
-_HEADERS = {
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Embedder-Policy": "require-corp",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": (
-        "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; "
-        "img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-}
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.IGNORECASE)
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Retry-After: 20\r\nConnection: close\r\n\r\n"
+    b"There are as many connections as the server takes. Try again in a while.\n"
+)
 
 
-class PageServer(http.server.ThreadingHTTPServer):
-    """Serves `entries`, a table by address, at `host` and `port` (0: any free one).
+@dataclass(frozen=True)
+class Endpoint:
+    """A place to listen at, `host` and `port` (0: any free one), and other names of the server.
 
-    With `certificate`, the PEM files of a certificate and its key, it speaks TLS.
+    With `certificate`, the PEM files of a certificate and its key, it speaks TLS. `names` are
+    those by which browsers reach it beside its address; the first is the one to open.
     """
 
+    host: str
+    port: int
+    certificate: tuple[str | Path, str | Path] | None = None
+    names: tuple[str, ...] = ()
+
+
+class PageServer(socketserver.ThreadingTCPServer):
+    """Serves `entries`, a table by address, at an endpoint and within limits."""
+
     daemon_threads = True
+    allow_reuse_address = sys.platform != "win32"  # where it would share the port with another
+    request_queue_size = 128  # browsers open several at once, and so do phones that come back
 
     def __init__(
         self,
         entries: Mapping[str, ServedFile],
-        host: str,
-        port: int,
-        certificate: tuple[str | Path, str | Path] | None = None,
+        endpoint: Endpoint,
+        limits: Limits | None = None,
     ) -> None:
         """Binds the address; raises InputError `input.address` where that cannot be done."""
-        self.entries = dict(entries)
+        self.endpoint = endpoint
+        limits = limits or Limits()
+        self._open = OpenConnections(limits)
+        host, names = endpoint.host, endpoint.names
         try:
-            self.loopback = is_loopback(host)
             self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            super().__init__((host, port), _Handler)
-            if certificate is not None:
+            super().__init__((host, endpoint.port), socketserver.BaseRequestHandler)
+        except (OSError, OverflowError, TypeError, UnicodeError) as error:
+            raise _cannot_serve(endpoint, error) from error
+        try:
+            # An address needs not be named: a connection tells the one that it came to.
+            named = names if host == "" or is_address(host) else (*names, host)
+            self._names = OwnNames(named, self.server_address[1])
+            served = Served(dict(entries), self._names, limits)
+            self.RequestHandlerClass = partial(PageHandler, served)
+            if endpoint.certificate is not None:
                 context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-                context.load_cert_chain(*certificate)
+                context.load_cert_chain(*endpoint.certificate)
                 # The handshake is done by the thread of the request, not by the one that accepts.
                 self.socket = context.wrap_socket(
                     self.socket, server_side=True, do_handshake_on_connect=False
                 )
-        except (OSError, OverflowError, TypeError, UnicodeError) as error:
-            raise InputError(
-                Code.INPUT_ADDRESS, f"cannot serve at {host} port {port}: {error}"
-            ) from error
+        except (OSError, TypeError) as error:
+            self.server_close()
+            raise _cannot_serve(endpoint, error) from error
+        except InputError:
+            self.server_close()
+            raise
+
+    @property
+    def address(self) -> str:
+        """The address to open in a browser."""
+        host, port = self.endpoint.host, self.server_address[1]
+        if self.endpoint.names:
+            host, port = self._names.first
+        secure = self.endpoint.certificate is not None or port == 443  # a proxy's
+        return page_address("https" if secure else "http", host, port)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Gives the connection a thread, or turns it away where there are too many."""
+        if not self._open.add(client_address[0]):
+            if not isinstance(request, ssl.SSLSocket):
+                with contextlib.suppress(OSError):
+                    request.settimeout(0)  # its buffer is empty; nobody is waited for here
+                    request.send(_FULL)
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._open.remove(client_address[0])
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serves a connection in its thread until it ends."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._open.remove(client_address[0])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Prints one line; none for a phone that goes out of reach and breaks its connection."""
@@ -89,110 +128,7 @@ class PageServer(http.server.ThreadingHTTPServer):
             print(f"a request from {client_address[0]} failed: {error}", file=sys.stderr)
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server_version = f"osd-edge/{__version__}"
-    sys_version = ""
-    timeout = 60  # seconds that a connection may be idle
-    server: PageServer
-
-    def do_GET(self) -> None:
-        self._answer(body=True)
-
-    def do_HEAD(self) -> None:
-        self._answer(body=False)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Logs nothing: a page asks for dozens of pieces."""
-
-    def _answer(self, *, body: bool) -> None:
-        if {"Content-Length", "Transfer-Encoding"} & set(self.headers):
-            self.close_connection = True  # a body, which is not read, is not the next request
-        named = self.headers.get("Host", "localhost")
-        host = re.sub(r":\d*$", "", named).strip("[]").lower().removesuffix(".")
-        if self.server.loopback and not is_loopback(host):
-            self._send_head(HTTPStatus.MISDIRECTED_REQUEST, {"Content-Length": "0"})
-            return
-        path = unquote(urlsplit(self.path).path)
-        entry = self.server.entries.get(path)
-        if entry is None or not entry.is_there():
-            self._send_head(HTTPStatus.NOT_FOUND, {"Content-Length": "0"})
-            return
-        headers = {
-            "Content-Type": _TYPES.get(Path(path).suffix, "application/octet-stream"),
-            "Accept-Ranges": "bytes",
-            "ETag": f'"{entry.tag}"',
-            "Cache-Control": "public, max-age=31536000, immutable" if entry.fixed else "no-cache",
-        }
-        if path == "/":
-            headers["Content-Type"] = _TYPES[".html"]
-        if f'"{entry.tag}"' in self.headers.get("If-None-Match", ""):
-            self._send_head(HTTPStatus.NOT_MODIFIED, headers)
-            return
-        begin, end = 0, entry.size
-        status = HTTPStatus.OK
-        asked = self.headers.get("Range")
-        if asked is not None and self.headers.get("If-Range", headers["ETag"]) == headers["ETag"]:
-            found = parse_range(asked, entry.size)
-            if found is not None and found[0] == found[1]:
-                headers["Content-Range"] = f"bytes */{entry.size}"
-                headers["Content-Length"] = "0"
-                self._send_head(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, headers)
-                return
-            if found is not None:
-                begin, end = found
-                status = HTTPStatus.PARTIAL_CONTENT
-                headers["Content-Range"] = f"bytes {begin}-{end - 1}/{entry.size}"
-        headers["Content-Length"] = str(end - begin)
-        self._send_head(status, headers)
-        if body:
-            sent = 0
-            for chunk in _chunks(entry.source, begin, end):
-                self.wfile.write(chunk)
-                sent += len(chunk)
-            if sent < end - begin:  # the file was cut short: no more bytes are to be waited for
-                self.close_connection = True
-
-    def _send_head(self, status: HTTPStatus, headers: Mapping[str, str]) -> None:
-        self.send_response(status)
-        for name, value in (_HEADERS | dict(headers)).items():
-            self.send_header(name, value)
-        self.end_headers()
-
-
-def parse_range(text: str, size: int) -> tuple[int, int] | None:
-    """Reads the one range that a header asks for: begin and end, equal where no byte is in it.
-
-    Gives None for whatever is no single range of bytes: such a header is passed over
-    (RFC 9110, 14.2).
-
-    >>> parse_range("bytes=2-", 10), parse_range("bytes=-3", 10), parse_range("bytes=10-", 10)
-    ((2, 10), (7, 10), (10, 10))
-    """
-    match = _RANGE.fullmatch(text)
-    if match is None or match[1] == match[2] == "":
-        return None
-    first, last = match[1], match[2]
-    if first == "":
-        begin, end = max(size - int(last), 0), size
-    elif last == "":
-        begin, end = int(first), size
-    elif int(first) <= int(last):
-        begin, end = int(first), int(last) + 1
-    else:
-        return None
-    return min(begin, size), min(end, size)
-
-
-def _chunks(source: Path | bytes, begin: int, end: int) -> Iterable[bytes]:
-    if isinstance(source, bytes):
-        yield source[begin:end]
-        return
-    with source.open("rb") as file:
-        file.seek(begin)
-        while begin < end:
-            chunk = file.read(min(_CHUNK, end - begin))
-            if not chunk:
-                return
-            yield chunk
-            begin += len(chunk)
+def _cannot_serve(endpoint: Endpoint, error: Exception) -> InputError:
+    return InputError(
+        Code.INPUT_ADDRESS, f"cannot serve at {endpoint.host} port {endpoint.port}: {error}"
+    )

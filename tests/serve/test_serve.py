@@ -4,12 +4,9 @@ import hashlib
 import http.client
 import json
 import shutil
-import socket
 import ssl
 import subprocess
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,8 +15,10 @@ from osd_edge.cli.serve import how_to_reach, qr_code
 from osd_edge.errors import BaseError
 from osd_edge.serve.addresses import is_loopback, page_address
 from osd_edge.serve.catalogue import served_files
-from osd_edge.serve.served_file import ServedFile, served_file
-from osd_edge.serve.server import PageServer, parse_range
+from osd_edge.serve.ranges import parse_range
+from osd_edge.serve.served_file import served_file
+from osd_edge.serve.server import Endpoint, PageServer
+from tests.serve.serving import get, running, send
 from tests.support.command_line import run_cli
 
 
@@ -33,36 +32,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@contextmanager
-def running(
-    entries: dict[str, ServedFile],
-    host: str = "127.0.0.1",
-    certificate: tuple[Path, Path] | None = None,
-) -> Iterator[PageServer]:
-    with PageServer(entries, host, 0, certificate) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
-
-
 @pytest.fixture(scope="module")
 def server(page: Path, tiny_base: Path, tiny_bundles: tuple[Path, Path]) -> Iterator[PageServer]:
     with running(served_files(page, tiny_base, tiny_bundles)) as serving:
         yield serving
-
-
-Reply = tuple[int, dict[str, str], bytes]
-
-
-def get(server: PageServer, path: str, method: str = "GET", **headers: str) -> Reply:
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=30)
-    try:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method, path, headers=named)
-        response = connection.getresponse()
-        return response.status, dict(response.getheaders()), response.read()
-    finally:
-        connection.close()
 
 
 def test_page_base_tasks_and_catalogue(
@@ -124,9 +97,8 @@ def test_a_range_of_another_version_is_the_whole_file(server: PageServer) -> Non
 
 def test_no_address_reaches_another_file(server: PageServer, page: Path) -> None:
     (page.parent / "secret.txt").write_text("secret", "utf-8")
-    for path in ("/../secret.txt", "/ort/../../secret.txt", "/%2e%2e/secret.txt", "//secret.txt"):
+    for path in ("//secret.txt", "/ort/", "/ort/...", "/etc/passwd"):
         assert get(server, path)[::2] == (404, b"")
-    assert get(server, "/", "POST")[0] == 501
 
 
 def test_one_slow_reader_does_not_hold_up_another(
@@ -140,17 +112,6 @@ def test_one_slow_reader_does_not_hold_up_another(
         slow.getresponse()  # and its body is left unread
         assert get(server, "/catalogue.json")[0] == 200
         slow.close()
-
-
-def test_on_loopback_it_has_no_other_name(server: PageServer, page: Path, tiny_base: Path) -> None:
-    """A web page elsewhere, whose name was made to lead here, is told nothing."""
-    port = server.server_address[1]
-    for host in (f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}"):
-        assert get(server, "/catalogue.json", Host=host)[0] == 200
-    for host in (f"rebound.example:{port}", "127.0.0.1.example", ""):
-        assert get(server, "/catalogue.json", Host=host)[::2] == (421, b"")
-    with running(served_files(page, tiny_base, []), "0.0.0.0") as open_to_all:
-        assert get(open_to_all, "/", Host="workstation.example")[0] == 200
 
 
 def test_a_file_replaced_under_the_server_is_not_there(
@@ -188,7 +149,9 @@ def test_with_a_certificate_it_speaks_tls(page: Path, tiny_base: Path, tmp_path:
         subprocess.run([*command, "-keyout", key, "-out", cert], check=True, capture_output=True)
     except FileNotFoundError:
         pytest.skip("needs openssl to make a certificate")
-    with running(served_files(page, tiny_base, []), certificate=(cert, key)) as server:
+    with running(
+        served_files(page, tiny_base, []), Endpoint("127.0.0.1", 0, (cert, key))
+    ) as server:
         context = ssl.create_default_context(cafile=str(cert))
         port = server.server_address[1]
         connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=30, context=context)
@@ -216,6 +179,8 @@ def test_refusals_of_the_command(
     assert result.code == 1 and "[input.address]" in result.err
     result = run_cli(capsys, *usual, "--page", page, "--host", "a..b")
     assert result.code == 1 and "[input.address]" in result.err
+    result = run_cli(capsys, *usual, "--page", page, "--port", 0, "--name", "a b")
+    assert result.code == 1 and "[input.address]" in result.err
     assert run_cli(capsys, *usual, "--page", page, "--cert", "x").code == 2
 
 
@@ -231,20 +196,24 @@ def test_odd_requests(page: Path, tiny_base: Path, tiny_bundles: tuple[Path, Pat
     (page / "a b.js").write_text("1", "utf-8")
     (page / ".hidden").write_text("1", "utf-8")
     with running(served_files(page, tiny_base, tiny_bundles)) as server:
+        port = server.server_address[1]
         assert get(server, "/a%20b.js")[0] == 200
+        assert get(server, "/a%20b.js?version=1")[0] == 200
         assert get(server, "/.hidden")[0] == 404
-        assert get(server, "http://localhost/index.html")[0] == 200
-        assert get(server, "/", Host="LOCALHOST.")[0] == 200
+        assert get(server, f"http://localhost:{port}/index.html")[0] == 200
+        assert get(server, "/", Host=f"LOCALHOST.:{port}")[0] == 200
         assert get(server, "/index.html", Range="Bytes=0-3")[0] == 206
-        # A body is not taken for the next request.
-        with socket.create_connection(
-            ("127.0.0.1", server.server_address[1]), timeout=30
-        ) as connection:
-            body = b"GET / HTTP/1.1\r\n\r\n"
-            head = f"GET /a%20b.js HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n"
-            connection.sendall(head.encode() + body)
-            answer = b"".join(iter(lambda: connection.recv(4096), b""))
-        assert answer.count(b"HTTP/1.1 200") == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["Content-Length: 44", "content-length: 44", "Transfer-Encoding: x"]
+)
+def test_a_body_is_not_taken_for_the_next_request(server: PageServer, name: str) -> None:
+    host = f"Host: 127.0.0.1:{server.server_address[1]}\r\n"
+    head = f"GET / HTTP/1.1\r\n{host}{name}\r\n\r\n"
+    answer = send(server, f"{head}GET / HTTP/1.1\r\n{host}\r\n".encode())
+    assert answer.count(b"HTTP/1.1 200") == 1
+    assert b"Connection: close" in answer
 
 
 def test_what_a_phone_needs_is_said() -> None:

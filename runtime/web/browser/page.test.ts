@@ -179,6 +179,27 @@ test("a file of the page that cannot be kept: it is not said to work offline", a
   await phone.close();
 });
 
+test("on a web server that sends no headers, the page's own policy holds", async () => {
+  proxy.plain = true;
+  const phone = await ready("first");
+  await phone.type(text);
+  await phone.answers(label("first", text));
+  const refused = await phone.page.evaluate(async () => {
+    const found: string[] = [];
+    addEventListener("securitypolicyviolation", (event) => found.push(event.effectiveDirective));
+    const script = document.createElement("script");
+    script.textContent = "document.title = 'ran'";
+    document.head.append(script);
+    await fetch("http://localhost:1/").catch(() => null);
+    for (let wait = 0; found.length < 2 && wait < 100; wait++) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    return { found: found.sort(), title: document.title };
+  });
+  assert.deepEqual(refused, { found: ["connect-src", "script-src-elem"], title: "OSD Edge" });
+  await phone.close();
+});
+
 test("below a path of its server it is kept as well", async () => {
   const phone = await Phone.with(browser);
   proxy.below = "/sub";

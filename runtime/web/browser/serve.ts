@@ -63,6 +63,8 @@ export class Proxy {
   fault: Fault | null = null;
   /** Where the site is, for example "/sub". */
   below = "";
+  /** Pass on no header of the server's but the type, as a web server that is set up for nothing. */
+  plain = false;
 
   constructor(public served: Served) {}
 
@@ -105,7 +107,8 @@ export class Proxy {
     if (fault?.status !== undefined) return void answer.writeHead(fault.status).end();
     let cut = false;
     const onward = request({ port: this.served.port, path, method, headers }, (found) => {
-      answer.writeHead(found.statusCode!, found.headers);
+      const type = found.headers["content-type"] ?? "";
+      answer.writeHead(found.statusCode!, this.plain ? { "content-type": type } : found.headers);
       let passed = 0;
       found.on("data", (bytes: Buffer) => {
         fault?.change?.(bytes);
