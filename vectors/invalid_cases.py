@@ -10,6 +10,7 @@ from coded_invalid import broken_coded
 from kind_cases import broken_kinds
 from optional_parts import broken_optional
 from parts import BASE, OTHER_BASE, Delta, bundle_of, head_of, random_delta, random_layer
+from single_faults import single_faults
 from surgery import Draft, flip, frame, seal
 
 from osd_edge.formats.bundle.writer import write_bundle
@@ -30,6 +31,7 @@ def invalid_cases(files: Mapping[str, bytes]) -> Iterator[tuple[str, str, str, s
     yield from _broken_heads(Draft.of(files["dense-fp32"]), Draft.of(files["head-low-rank-int8"]))
     yield from broken_kinds(files)
     yield from broken_optional(files)
+    yield from single_faults(files)
     yield from _broken_fits(files)
 
 

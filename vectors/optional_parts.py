@@ -67,6 +67,7 @@ def optional_cases() -> Iterator[tuple[str, str, str, tuple[Delta, ...], Fields]
         ProbeCase(text="a dull film", logits=(2.5, -2.5)),
         ProbeCase(text="Who?", pair="", logits=(0.0, 1e-3)),
         ProbeCase(ids=(2, 5, 3), logits=(-1,)),
+        ProbeCase(text="", logits=(1e39, -0.0)),
     )
     yield (
         "probe",

@@ -157,7 +157,7 @@ class Code(StrEnum):
     )
     BUNDLE_VECTOR_BASE = (
         "bundle.vector-base",
-        "the base package takes no changes of biases and norms",
+        "the base package takes no changes of biases and norms, or has no such vector",
     )
     # Base packages
     BASE_MISSING = "base.missing", "no readable `manifest.json`"
