@@ -13,12 +13,13 @@ _UNKNOWN = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.E
 
 
 def replace_folder(new: Path, path: Path, aside: Path) -> None:
-    """Renames the folder `new` to `path`, and what is there to `new`, or to `aside`.
+    """Renames the folder `new` to `path`, and a folder that is there to `new`, or to `aside`.
 
     `aside` is for where two names cannot be exchanged: for a moment nothing is at `path` then, and
-    a process that is killed in it leaves the old folder there, whole. Raises OSError.
+    a process that is killed in it leaves the old folder there, whole. Raises OSError, also where
+    something else than a folder is at `path`.
     """
-    if not os.path.lexists(path):
+    if not path.is_dir():
         new.rename(path)
     elif not exchange(new, path):
         path.rename(aside)
