@@ -8,7 +8,6 @@ import argparse
 import io
 import json
 import os
-import signal
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from osd_edge.device_tests.measure import measure
 from osd_edge.device_tests.plan import OPTIONS, SCENARIOS, Plan, plan_of
 from osd_edge.device_tests.report.schema import Report, Scenario, middle
 from osd_edge.errors import OsdEdgeError, shown
+from osd_edge.signals import ending_in_order
 
 T = TypeVar("T")
 
@@ -41,10 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"osd-edge: {shown(str(error), 600)} [{error.code}]", file=sys.stderr)
         return 2 if error.code.startswith("input.") else 1
     watcher = _Watcher(options.json)
-    # A driver that gives up ends this process politely: what there is has been written by then.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
-        report = measure(plan, progress=watcher.progress, keep=watcher.keep)
+        # A driver that gives up ends this process politely: what there is has been written by then.
+        with ending_in_order():
+            report = measure(plan, progress=watcher.progress, keep=watcher.keep)
     except OsdEdgeError as error:
         print(f"osd-edge: {shown(str(error), 600)} [{error.code}]", file=sys.stderr)
         watcher.print_verdict()

@@ -6,12 +6,12 @@ The answer is one JSON object: the sheet, or `{"refused": [code, message]}`.
 import importlib
 import json
 import os
-import signal
 import sys
 from typing import Any
 
 from osd_edge.device_tests.job.sheet import Job, Sheet
 from osd_edge.errors import Code, InputError, OsdEdgeError
+from osd_edge.signals import ending_in_order
 
 
 def play(job: Job) -> dict[str, Any]:
@@ -42,10 +42,10 @@ def _pin(processors: tuple[int, ...]) -> None:
 
 def main() -> None:
     """Reads the job, plays it, prints the answer; what libraries print goes to standard error."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by which folders are left tidily
-    job = Job.from_json(sys.stdin.read())
-    answer, sys.stdout = sys.stdout, sys.stderr
-    print(json.dumps(play(job)), file=answer, flush=True)
+    with ending_in_order():  # by which folders are left tidily
+        job = Job.from_json(sys.stdin.read())
+        answer, sys.stdout = sys.stdout, sys.stderr
+        print(json.dumps(play(job)), file=answer, flush=True)
 
 
 if __name__ == "__main__":

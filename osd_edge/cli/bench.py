@@ -1,7 +1,6 @@
 """The command `osd-edge bench`: measures what tasks cost on this device or another."""
 
 import json
-import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -23,6 +22,7 @@ from osd_edge.device_tests import (
     read_report,
 )
 from osd_edge.device_tests.plan import OPTIONS, Option, plan_of
+from osd_edge.signals import Ended
 
 _STDOUT = Path("-")
 _OUTPUTS = ("--json", "--csv", "--markdown", "--html")
@@ -165,11 +165,9 @@ def _measure(plan: Plan, device: str, json_file: Path | None) -> Report:
         if json_file is not None and json_file != _STDOUT:
             _write_json(json_file, report)
 
-    # Whoever ends this process politely ends those that it has started, and keeps the results.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         return open_device(device).run(plan, bar, keep)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Ended):
         if json_file is not None and json_file != _STDOUT:
             click.echo(f"{json_file}: the results until it was broken off", err=True)
         raise

@@ -14,6 +14,7 @@ import click
 from osd_edge.cli.options import MODEL, SEED, FiniteRange, example, json_option
 from osd_edge.cli.output import bar, percent, print_json, table
 from osd_edge.errors import OsdEdgeError
+from osd_edge.signals import Ended
 
 if TYPE_CHECKING:
     from osd_edge.exporters.compare.comparison import Outcome
@@ -142,7 +143,7 @@ def compare(
                 if folder not in kept:
                     folder.rmdir()
         raise
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Ended):
         click.echo("\nosd-edge: the same command goes on from here", err=True)
         raise
     write_file(out / "comparison.csv", as_csv([outcome]).encode())

@@ -96,7 +96,7 @@ def demo(
     learns from the calibration set.
     """
     from osd_edge.cli.plot import plot_outcomes
-    from osd_edge.data.files import check_folder_free, make_folder, write_file
+    from osd_edge.data.files import check_folder_free, held_output, make_folder, write_file
     from osd_edge.exporters import export_base
     from osd_edge.exporters.compare.comparison import grid
     from osd_edge.exporters.methods.budget import parse_budget
@@ -115,12 +115,15 @@ def demo(
     check_folder_free(package, overwrite=overwrite)
     if not overwrite:
         _check_free(out)
+    own = None
     if base is not None:
         folder = find_model(base)
-        tasks = _own_tasks(folder, tuned, calibrations, tests)
-        make_folder(bundles)
+        own = _own_tasks(folder, tuned, calibrations, tests)
+    make_folder(bundles)
+    scratch = click.get_current_context().with_resource(held_output(out / "demo"))
+    if own is not None:
+        tasks = own
     else:
-        make_folder(bundles)
         folder, tasks = _generated_tasks(out, seed)
     paper = [name for name, entry in METHODS.items() if "values" in entry.takes]
     methods = tuple(bundle_name(method, values) for method in paper)
@@ -132,7 +135,7 @@ def demo(
     results = []
     for task in tasks:
         click.echo(f"Task {task.task!r}: {len(settings)} bundles", err=True)
-        results.append(_compared(task, bundles))
+        results.append(_compared(task, bundles, scratch))
     costs = _swap_and_latency(session, results, bundles, tasks[0].test[0].text)
     document = {
         "base": str(folder),
@@ -169,13 +172,13 @@ def _check_free(out: Path) -> None:
         )
 
 
-def _compared(task: "MethodComparison", bundles: Path) -> "Outcome":
+def _compared(task: "MethodComparison", bundles: Path, scratch: Path) -> "Outcome":
     """The comparison of one task, made anew; its bundles are kept in `bundles`."""
     from osd_edge.data.files import write_file
     from osd_edge.exporters.compare.comparison import compare
 
-    with tempfile.TemporaryDirectory() as scratch:
-        outcome = compare(task, Path(scratch), bar)
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        outcome = compare(task, Path(folder), bar)
         points = []
         for point in outcome.points:
             if point.refused is not None:
@@ -184,7 +187,7 @@ def _compared(task: "MethodComparison", bundles: Path) -> "Outcome":
             (file,) = point.files
             size = "".join(c for c in point.budget or "" if c not in "= ")
             name = f"{outcome.task}-{point.method}-{size}.osd.safetensors"
-            write_file(bundles / name, (Path(scratch) / file).read_bytes())
+            write_file(bundles / name, (Path(folder) / file).read_bytes())
             points.append(replace(point, files=(name,)))
     return replace(outcome, points=tuple(points))
 

@@ -64,7 +64,12 @@ def export_task(jobs: int | None, out: Path, as_json: bool, **given: Any) -> Non
     # Idle workers keep threads of torch's own, and those slow everything after by a sixth.
     several = jobs is not None and jobs > 1
     with ThreadPoolExecutor(jobs) if several else nullcontext() as executor:
-        report = run(base, tuned, out, executor=executor, progress=bar, **options)
+        try:
+            report = run(base, tuned, out, executor=executor, progress=bar, **options)
+        except BaseException:
+            if executor is not None:  # what is not begun yet would be waited for
+                executor.shutdown(wait=False, cancel_futures=True)
+            raise
     if as_json:
         print_json(report.as_dict())
     else:

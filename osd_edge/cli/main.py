@@ -1,5 +1,6 @@
 """`osd-edge`: the group of all commands, and the entry point of the command line."""
 
+import contextlib
 import io
 import sys
 from importlib import import_module
@@ -9,6 +10,7 @@ import click
 from osd_edge import __version__
 from osd_edge.cli.options import COMPLETION_VARIABLE, example
 from osd_edge.errors import Code, OsdEdgeError, shown
+from osd_edge.signals import Ended, ending_in_order
 
 # Where each command is: a module of this folder, and its name there.
 _COMMANDS = {
@@ -56,12 +58,20 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Runs the command line: exit code 0 done, 1 refused or failed, 2 wrong usage."""
+    """Runs the command line: exit code 0 done, 1 refused or failed, 2 wrong usage.
+
+    Ended by a signal it is 128 and the signal's number, after all is tidied up.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without our arrows
     try:
-        cli.main(standalone_mode=True, complete_var=COMPLETION_VARIABLE)
+        with ending_in_order():
+            cli.main(standalone_mode=True, complete_var=COMPLETION_VARIABLE)
+    except Ended as ended:
+        with contextlib.suppress(OSError):  # nobody may be listening any more
+            click.echo(f"osd-edge: ended by {ended.signal.name}", err=True)
+        raise
     except OsdEdgeError as error:
         click.echo(f"osd-edge: {shown(str(error), 600)} [{error.code}]", err=True)
         sys.exit(1)

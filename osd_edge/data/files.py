@@ -1,20 +1,24 @@
 """Writes files so that nobody ever sees half of one.
 
-Everything is written beside its final name, flushed to the disk, and renamed: a reader has
-the old file or the new one, and a failure leaves the old one.
+Everything is written in a folder beside its final name, flushed to the disk, and renamed: a
+reader has the old file or the new one, and a failure leaves the old one. What a run leaves that is
+killed, the next one removes (`osd_edge/data/staging.py`).
 """
 
 import contextlib
 import errno
 import json
 import os
-import shutil
 import stat
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from osd_edge.data.disk_sync import sync_folder, sync_tree
+from osd_edge.data.exchange import replace_folder
+from osd_edge.data.staging import NEW, OLD, staging_beside
 from osd_edge.errors import Code, OutputError, shown
+
+_OTHER_WRITER_SECONDS = 10.0  # a file takes much less; a writer that is stopped takes for ever
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -31,30 +35,27 @@ def write_files(files: Mapping[Path, bytes]) -> None:
     staged: list[tuple[Path, Path]] = []
     at = Path()
     try:
-        for at, data in files.items():
-            if is_special(at):  # before what it stands for: a pipe has a name in no folder
-                at.write_bytes(data)
-                continue
-            final = real_path(at)
-            if final.is_dir():
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            with tempfile.NamedTemporaryFile(
-                dir=final.parent, prefix=".osd-", delete=False
-            ) as file:
-                staged.append((Path(file.name), final))
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            staged[-1][0].chmod(0o666 & ~_umask())
-        while staged:
-            temporary, at = staged[0]
-            temporary.replace(at)
-            del staged[0]
+        with contextlib.ExitStack() as folders:
+            for at, data in files.items():
+                if is_special(at):  # before what it stands for: a pipe has a name in no folder
+                    at.write_bytes(data)
+                    continue
+                final = real_path(at)
+                if final.is_dir():
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+                staging = staging_beside(final, wait_seconds=_OTHER_WRITER_SECONDS)
+                new = folders.enter_context(staging) / NEW
+                with new.open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                staged.append((new, final))
+            for new, at in staged:
+                new.replace(at)
+            for parent in {final.parent for _, final in staged}:
+                sync_folder(parent)
     except OSError as error:
         raise output_error(at, error) from error
-    finally:
-        for temporary, _ in staged:  # whatever stopped it, an interrupt too
-            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -64,39 +65,43 @@ def staged_folder(path: Path, *, overwrite: bool | None = None) -> Iterator[Path
     `overwrite` is None where the user has no such choice.
 
     Raises OutputError: `output.exists` where `path` is there already and `overwrite` is not
-    set, `output.disk-full` or `output.unwritable` where the disk refuses.
+    set, `output.busy` where another run is making it, `output.disk-full` or `output.unwritable`
+    where the disk refuses.
     """
     path = real_path(path)  # never "."
     check_folder_free(path, overwrite=overwrite)
-    staging: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
-        yield staging
-        for file in staging.rglob("*"):
-            if file.is_file():
-                file.chmod(0o666 & ~_umask())
-                with file.open("rb") as handle:
-                    os.fsync(handle.fileno())
-        staging.chmod(0o777 & ~_umask())
-        if path.exists():
-            # Only a rename stands between the old folder and the new one.
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-old-"))
-            path.rename(old / path.name)
-            try:
-                staging.rename(path)
-            except OSError:
-                (old / path.name).rename(path)
-                old.rmdir()
-                raise
-            shutil.rmtree(old)
-        else:
-            staging.rename(path)
+        with staging_beside(path) as staging:
+            check_folder_free(path, overwrite=overwrite)  # a killed run's may be back
+            new = staging / NEW
+            new.mkdir()
+            yield new
+            for file in new.rglob("*"):
+                if file.is_file():
+                    file.chmod(0o666 & ~_umask())
+            sync_tree(new)
+            check_folder_free(path, overwrite=overwrite)  # hours may have passed
+            replace_folder(new, path, staging / OLD)
+            sync_folder(path.parent)  # before the old one is removed
+            sync_folder(staging)
     except OSError as error:
         raise output_error(path, error) from error
-    finally:
-        if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def held_output(path: Path) -> Iterator[Path]:
+    """Keeps `path` from other runs, and gives a folder for what is needed for a while.
+
+    Raises OutputError: `output.busy` where another run holds it, `output.unwritable`.
+    """
+    with contextlib.ExitStack() as folders:
+        try:
+            scratch = folders.enter_context(staging_beside(real_path(path))) / NEW
+            scratch.mkdir()
+        except OSError as error:
+            raise output_error(path, error) from error
+        yield scratch
 
 
 def make_folder(path: Path) -> None:
@@ -132,7 +137,10 @@ def _is_package(path: Path) -> bool:
 
 
 def check_file_writable(path: Path) -> None:
-    """Refuses early, before minutes of work, a file whose folder cannot be written to."""
+    """Refuses early, before minutes of work, a file whose folder cannot be written to.
+
+    What an earlier run has left there that was killed is removed.
+    """
     if kind_at(path) == "folder":
         raise OutputError(
             Code.OUTPUT_UNWRITABLE, f"{path} is a folder; expected the name of a file"
@@ -143,7 +151,7 @@ def check_file_writable(path: Path) -> None:
     try:
         with contextlib.suppress(FileNotFoundError):
             path.lstat()  # whose name may be too long
-        with tempfile.TemporaryFile(dir=path.parent):
+        with staging_beside(path, wait_seconds=_OTHER_WRITER_SECONDS):
             pass
     except OSError as error:
         raise output_error(path, error) from error

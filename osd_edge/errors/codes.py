@@ -325,7 +325,7 @@ class Code(StrEnum):
     OUTPUT_EXISTS = "output.exists", "something is there already"
     OUTPUT_UNWRITABLE = "output.unwritable", "the file or folder cannot be written"
     OUTPUT_DISK_FULL = "output.disk-full", "the disk is full"
-    OUTPUT_BUSY = "output.busy", "another export keeps its work beside this output"
+    OUTPUT_BUSY = "output.busy", "another run is at work on this output"
     OUTPUT_SAME = "output.same", "two outputs of one name, or one that would replace what is read"
     # Reports of a measurement
     REPORT_MISSING = "report.missing", "the file of a report cannot be read"

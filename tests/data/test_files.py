@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from osd_edge.data import exchange
 from osd_edge.data.files import check_file_writable, check_folder_free, staged_folder, write_file
 from osd_edge.errors import OutputError
 
@@ -62,7 +63,7 @@ def test_a_file_has_the_permissions_of_any_other(tmp_path: Path) -> None:
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
 
 
-@pytest.mark.parametrize("broken", ["os.fsync", "pathlib.Path.replace", "pathlib.Path.chmod"])
+@pytest.mark.parametrize("broken", ["os.fsync", "pathlib.Path.replace", "pathlib.Path.mkdir"])
 @pytest.mark.parametrize(
     ("number", "code"),
     [(errno.ENOSPC, "output.disk-full"), (errno.EIO, "output.unwritable")],
@@ -150,6 +151,7 @@ def test_a_failed_swap_puts_the_old_folder_back(
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return rename(self, target)
 
+    monkeypatch.setattr(exchange, "exchange", lambda *_: False)  # a system that cannot
     monkeypatch.setattr(Path, "rename", only_the_old)
     with (
         pytest.raises(OutputError),

@@ -34,7 +34,7 @@ MAY_IMPORT = {
 # the one that counts, so `osd_edge.exporters` means the files beside its packages.
 FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     "osd_edge": (
-        ("osd_edge.errors", "osd_edge.on_demand"),
+        ("osd_edge.errors", "osd_edge.on_demand", "osd_edge.signals"),
         ("osd_edge.data",),
         ("osd_edge.formats.coding",),
         ("osd_edge.formats",),  # container, heads, kinds, limits

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from osd_edge.data.arguments import as_path, expect, expect_callable
 from osd_edge.data.bounded_read import read_bounded
 from osd_edge.data.progress import Progress, silent
+from osd_edge.data.staging import bring_back
 from osd_edge.errors import BaseError, Code
 from osd_edge.formats.container import parse_json
 from osd_edge.formats.package.manifest import (
@@ -57,6 +58,7 @@ def read_manifest(folder: str | Path) -> BaseManifest:
     ('input_ids', 'attention_mask', 'token_type_ids')
     """
     folder = as_path(folder, "folder")
+    bring_back(folder)
     path = folder / MANIFEST
     try:
         data = read_bounded(path, _MAX_MANIFEST_BYTES)
