@@ -56,9 +56,9 @@ def _layout(draft: Draft) -> _Broken:
 
 
 def _plain(draft: Draft, int8: Draft) -> _Broken:
-    made = draft.with_numbers("osd.sites", "F32", [1, 4], 0, 6, 8, 2).without_tensor("osd.values")
+    two = draft.with_numbers("osd.sites", "F32", [1, 4], 0, 6, 8, 2).without_tensor("osd.values")
     comment = "a site table of another type, and no values: the table comes first"
-    yield "single-sites-first", "bundle.tensor-type", comment, "order", made.sealed()
+    yield "single-sites-first", "bundle.tensor-type", comment, "order", two.sealed()
     none = draft.with_numbers("osd.sites", "U16", [0, 4]).with_numbers("osd.values", "F32", [0])
     counted = none.with_numbers("osd.counts", "U32", [0, 2])
     made = counted.with_tensor("osd.positions", "U8", [0], b"").sealed()
