@@ -1,21 +1,18 @@
 """A session that takes arrays: tasks loaded and swapped over one base, token ids or pixels in."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, overload
-
-from numpy.typing import NDArray
+from typing import NoReturn, Self, overload
 
 from osd_edge.data.arguments import as_path, as_whole
 from osd_edge.errors import Code, InputError
-from osd_edge.formats.heads import apply_head
 from osd_edge.formats.package.manifest import BaseManifest
 from osd_edge.runtime.graph import MOST_THREADS, Memory
-from osd_edge.runtime.loaded_tasks import ACTIVE, LoadedTasks, TaskOrBase
-from osd_edge.runtime.mixed import MixedBatches
-from osd_edge.runtime.open_base import OpenBase
+from osd_edge.runtime.inputs import RunInputs
+from osd_edge.runtime.lifetime import OPENING, Lifetime
+from osd_edge.runtime.loaded_tasks import ACTIVE, TaskOrBase
+from osd_edge.runtime.mixed import TaskNames
 from osd_edge.runtime.output import MixedOutput, Output
-from osd_edge.runtime.task import DecodedTask
+from osd_edge.runtime.parts import Parts
 
 
 class ArraySession:
@@ -35,9 +32,48 @@ class ArraySession:
         self.folder = as_path(base, "base")
         threads = as_whole(threads, "threads", 0, MOST_THREADS)
         cache_bytes = as_whole(cache_bytes, "cache_bytes")
-        self._base = OpenBase(self.folder, threads, memory)
-        self._tasks = LoadedTasks(self.manifest, cache_bytes)
-        self._mixed = MixedBatches(self._base, self._tasks, cache_bytes)
+        with OPENING:
+            parts = Parts(self.folder, threads, memory, cache_bytes)
+        self._manifest = parts.base.manifest
+        self._lifetime = Lifetime(parts)
+
+    @property
+    def _parts(self) -> Parts:
+        """The parts, which a call takes once. Raises TaskError `task.closed`, `task.fork`."""
+        return self._lifetime.held
+
+    def __enter__(self) -> Self:
+        _ = self._parts  # a closed session is refused
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a session can be neither copied nor sent to another process: send its folder, and "
+            "open an EdgeSession there"
+        )
+
+    def close(self) -> None:
+        """Gives the memory back: the base, the loaded tasks, the tokenizer. Once more does nothing.
+
+        Calls that have begun in other threads end as they would have, and the memory is given
+        back after them. All later calls are refused (TaskError `task.closed`); `folder` and
+        `manifest` remain. A `with` block closes its session at its end.
+
+        Example:
+            >>> from osd_edge import TaskError
+            >>> with EdgeSession("minilm") as session:
+            ...     session.load("mr.osd.safetensors")
+            'mr'
+            >>> try:
+            ...     session.activate("mr")
+            ... except TaskError as error:
+            ...     print(error.code)
+            task.closed
+        """
+        self._lifetime.close()
 
     @property
     def manifest(self) -> BaseManifest:
@@ -48,7 +84,7 @@ class ArraySession:
             >>> session.manifest.family, session.manifest.inputs
             ('bert', ('input_ids', 'attention_mask', 'token_type_ids'))
         """
-        return self._base.manifest
+        return self._manifest
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -61,7 +97,7 @@ class ArraySession:
             >>> session.tasks
             ('mr', 'trec')
         """
-        return self._tasks.names
+        return self._parts.tasks.names
 
     @property
     def active(self) -> str | None:
@@ -73,7 +109,7 @@ class ArraySession:
             >>> session.active
             'mr'
         """
-        return self._tasks.active
+        return self._parts.tasks.active
 
     def kind(self, name: str) -> str:
         """Tells of which kind a loaded task is.
@@ -92,7 +128,7 @@ class ArraySession:
             >>> session.kind(session.load("ner.osd.safetensors"))
             'token-labels'
         """
-        return self._tasks.kind(name)
+        return self._parts.tasks.kind(name)
 
     def labels(self, name: str) -> tuple[str, ...]:
         """Names the labels of a loaded task.
@@ -111,7 +147,7 @@ class ArraySession:
             >>> session.labels(session.load("mr.osd.safetensors"))
             ('negative', 'positive')
         """
-        return self._tasks.labels(name)
+        return self._parts.tasks.labels(name)
 
     def load(self, path: str | Path, name: str | None = None) -> str:
         """Checks a task bundle, every byte of it, and keeps it; the active task stays as it is.
@@ -137,7 +173,7 @@ class ArraySession:
             >>> session.load("mr.osd.safetensors"), session.load("mr.osd.safetensors", "reviews")
             ('mr', 'reviews')
         """
-        return self._tasks.load(as_path(path, "path"), name)
+        return self._parts.tasks.load(as_path(path, "path"), name)
 
     def activate(self, name: str) -> None:
         """Makes a loaded task the one that runs use. This is the swap: no session is rebuilt.
@@ -146,8 +182,9 @@ class ArraySession:
             name: a loaded task.
 
         Raises:
-            TaskError: `task.unknown` where no such task is loaded, `task.range` where the base
-                takes fp16 factors and the task's are too large for them.
+            TaskError: `task.unknown` where no such task is loaded, `task.not-finite` where its
+                factors or head are too large for fp32, `task.range` where the base takes fp16
+                factors and the task's are too large for them.
 
         Example:
             >>> session = EdgeSession("minilm")
@@ -155,7 +192,7 @@ class ArraySession:
             >>> session.run({"input_ids": np.array([[2, 5, 3]])}).task
             'mr'
         """
-        self._tasks.activate(name)
+        self._parts.tasks.activate(name)
 
     def deactivate(self) -> None:
         """Returns to the base: runs give what they gave before any task, bit for bit.
@@ -167,7 +204,7 @@ class ArraySession:
             >>> session.active is None
             True
         """
-        self._tasks.deactivate()
+        self._parts.tasks.deactivate()
 
     def unload(self, name: str) -> None:
         """Forgets a loaded task, and deactivates it if it is active.
@@ -186,32 +223,32 @@ class ArraySession:
             >>> session.tasks
             ()
         """
-        self._tasks.unload(name)
-        self._mixed.forget()
+        parts = self._parts
+        parts.tasks.unload(name)
+        parts.mixed.forget()
 
     @overload
-    def run(self, inputs: Mapping[str, NDArray[Any]], task: TaskOrBase = ACTIVE) -> Output: ...
+    def run(self, inputs: RunInputs, task: TaskOrBase = ACTIVE) -> Output: ...
 
     @overload
-    def run(
-        self, inputs: Mapping[str, NDArray[Any]], *, tasks: Sequence[str | None]
-    ) -> MixedOutput: ...
+    def run(self, inputs: RunInputs, *, tasks: TaskNames) -> MixedOutput: ...
 
     def run(
         self,
-        inputs: Mapping[str, NDArray[Any]],
+        inputs: RunInputs,
         task: TaskOrBase = ACTIVE,
         *,
-        tasks: Sequence[str | None] | None = None,
+        tasks: TaskNames | None = None,
     ) -> Output | MixedOutput:
         """Runs a batch of token ids or pixels through the base, with one task or one for each row.
 
         With `tasks` all rows go through in one pass (over a DeBERTa base, a pass for each task).
 
         Args:
-            inputs: integers `[batch, tokens]`: `input_ids`, and `attention_mask` (ones unless
-                given) and `token_type_ids` (zeros unless given) where the base takes them; or
-                floats `pixel_values` `[batch, channels, height, width]`.
+            inputs: integers `[batch, tokens]`, as arrays or lists of lists: `input_ids`, and
+                `attention_mask` (ones unless given; True and False do too) and `token_type_ids`
+                (zeros unless given) where the base takes them; or finite floats `pixel_values`
+                `[batch, channels, height, width]`.
             task: a loaded task, for this run only; None for the base alone; unless given, the
                 active task, or the base alone where there is none.
             tasks: a loaded task for each row, or None for the base alone.
@@ -222,7 +259,10 @@ class ArraySession:
         Raises:
             InputError: `input.names`, `input.shape` or `input.run` for inputs that the base does
                 not take, `input.tasks` where there is not one task for each row.
-            TaskError: `task.unknown` where no such task is loaded.
+            TaskError: `task.unknown` where no such task is loaded, `task.not-finite` where its
+                logits hold NaN or infinity.
+            BaseError: `base.graph` where the base alone gives NaN or infinity. Padding may hold
+                either.
 
         Example:
             >>> session = EdgeSession("minilm")
@@ -234,16 +274,9 @@ class ArraySession:
             >>> [row.shape for row in session.run(inputs, tasks=["mr", "trec"]).logits]
             [(2,), (3,)]
         """
+        parts = self._parts
         if tasks is None:
-            return self._run(inputs, self._tasks.resolve(task))
+            return parts.run(inputs, parts.tasks.resolve(task))
         if task is not ACTIVE:
             raise InputError(Code.INPUT_TASKS, "give task or tasks, not both")
-        return self._mixed.run(*self._mixed.rows(inputs, tasks))
-
-    def _run(self, inputs: Mapping[str, NDArray[Any]], decoded: DecodedTask | None) -> Output:
-        feeds = self._base.checked(inputs)
-        hidden, pooled = self._base.forward(feeds, {} if decoded is None else decoded.feeds)
-        if decoded is None:
-            return Output(None, hidden, pooled, None)
-        logits = apply_head(decoded.head, hidden, feeds.get("attention_mask"), pooled)
-        return Output(decoded.name, hidden, pooled, logits)
+        return parts.mixed.run(*parts.mixed.rows(inputs, tasks))

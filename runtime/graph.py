@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from osd_edge.errors import BaseError, Code, expected_one_of, shown
 from osd_edge.formats.package.manifest import MODEL, PIXELS, BaseManifest
+from osd_edge.runtime.raised_by import raised_by
 
 Array = NDArray[Any]
 Memory = Literal["default", "low"]
@@ -46,6 +47,8 @@ def open_graph(
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # a damaged graph comes to many kinds of exception
+        if not raised_by("onnxruntime", error):
+            raise
         reason = shown(str(error), 200)
         raise BaseError(Code.BASE_GRAPH, f"onnxruntime cannot open {path}: {reason}") from error
 

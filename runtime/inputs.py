@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from osd_edge.data.arguments import described
 from osd_edge.errors import Code, InputError, shown
 from osd_edge.formats.package.manifest import PIXELS, BaseManifest
-from osd_edge.runtime.images import image_inputs
+from osd_edge.runtime.images import as_array, image_inputs
+
+RunInputs = Mapping[str, ArrayLike]  # of a run, by name, as a caller gives them
 
 
-def base_inputs(
-    manifest: BaseManifest, inputs: Mapping[str, NDArray[Any]]
-) -> dict[str, NDArray[Any]]:
+def base_inputs(manifest: BaseManifest, inputs: RunInputs) -> dict[str, NDArray[Any]]:
     """Checks the inputs of a base of either sort: by `image_inputs`, or by `token_inputs`."""
     if not isinstance(inputs, Mapping):
         raise InputError(
@@ -25,11 +25,10 @@ def base_inputs(
     return {**token_inputs(manifest, inputs)}
 
 
-def token_inputs(
-    manifest: BaseManifest, inputs: Mapping[str, NDArray[Any]]
-) -> dict[str, NDArray[np.int64]]:
+def token_inputs(manifest: BaseManifest, inputs: RunInputs) -> dict[str, NDArray[np.int64]]:
     """Checks token inputs `[batch, tokens]`, fills in defaults, and gives them as int64.
 
+    Lists of lists are taken as arrays are, and masks of True and False as ones and zeros.
     `attention_mask` defaults to ones, others to zeros. Raises InputError `input.names`,
     `input.shape`.
     """
@@ -42,16 +41,14 @@ def token_inputs(
             f"{shown(', '.join(map(str, inputs)), 100)}",
         )
     feeds = {}
+    shape = as_array(ids, "input_ids").shape
     for name in manifest.inputs:
-        try:
-            shape = np.shape(ids)
-            if name in inputs:
-                array = np.asarray(inputs[name])
-            else:
-                array = np.full(shape, int(name == "attention_mask"), np.int64)
-        except ValueError as error:
-            raise InputError(Code.INPUT_SHAPE, f"{name} is ragged: {error}") from error
-        if array.ndim != 2 or array.shape != shape or 0 in shape or array.dtype.kind not in "iu":
+        if name in inputs:
+            array = as_array(inputs[name], name)
+        else:
+            array = np.full(shape, int(name == "attention_mask"), np.int64)
+        kinds = "iu" if name == "input_ids" else "iub"  # True where there is a token
+        if array.ndim != 2 or array.shape != shape or 0 in shape or array.dtype.kind not in kinds:
             raise InputError(
                 Code.INPUT_SHAPE,
                 f"{name}: expected integers [batch, tokens] like input_ids, "
@@ -61,3 +58,8 @@ def token_inputs(
             raise InputError(Code.INPUT_SHAPE, f"{name} holds numbers that are no token ids")
         feeds[name] = array.astype(np.int64, copy=False)
     return feeds
+
+
+def as_list(values: Any) -> Any:
+    """Gives a numpy array as a list of plain values, and anything else as it is."""
+    return values.tolist() if isinstance(values, np.ndarray) else values

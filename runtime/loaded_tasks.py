@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from osd_edge.errors import Code, TaskError
+from osd_edge.data.arguments import described
+from osd_edge.errors import Code, TaskError, shown
 from osd_edge.formats.bundle.coded import forget_decoded
 from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.bundle.reader import (
@@ -151,9 +152,15 @@ class LoadedTasks:
         return task
 
     def _file(self, name: str) -> bytes:
-        if not isinstance(name, str) or name not in self._files:
-            loaded = ", ".join(self._files) or "none"
-            raise TaskError(Code.TASK_UNKNOWN, f"no task {name!r} is loaded (loaded: {loaded})")
+        if not isinstance(name, str):
+            raise TaskError(
+                Code.TASK_UNKNOWN, f"expected the name of a loaded task, found {described(name)}"
+            )
+        if name not in self._files:
+            loaded = shown(", ".join(self._files), 200) or "none"
+            raise TaskError(
+                Code.TASK_UNKNOWN, f"no task {shown(repr(name))} is loaded (loaded: {loaded})"
+            )
         return self._files[name]
 
     def _forget_fresh(self) -> None:

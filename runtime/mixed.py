@@ -12,12 +12,16 @@ from numpy.typing import NDArray
 
 from osd_edge.data.arguments import described
 from osd_edge.errors import Code, InputError
-from osd_edge.formats.heads import Floats, apply_head
+from osd_edge.formats.heads import Floats
+from osd_edge.runtime.finite import check_hidden
+from osd_edge.runtime.inputs import RunInputs, as_list
 from osd_edge.runtime.loaded_tasks import LoadedTasks
 from osd_edge.runtime.open_base import Arrays, OpenBase
 from osd_edge.runtime.output import MixedOutput
 from osd_edge.runtime.stacked_factors import Rows, Stack, stack
 from osd_edge.runtime.task import DecodedTask
+
+TaskNames = Sequence[str | None] | NDArray[Any]  # of the task of each row, None for the base alone
 
 
 class MixedBatches:
@@ -33,9 +37,7 @@ class MixedBatches:
         self._cache_bytes = cache_bytes
         self._stack: Stack | None = None
 
-    def rows(
-        self, inputs: Arrays, names: Sequence[str | None]
-    ) -> tuple[dict[str, NDArray[Any]], Rows]:
+    def rows(self, inputs: RunInputs, names: TaskNames) -> tuple[dict[str, NDArray[Any]], Rows]:
         """Checks inputs, and finds the task of each of their rows.
 
         Raises InputError `input.tasks` where there is not one name for each row, TaskError
@@ -43,16 +45,19 @@ class MixedBatches:
         """
         feeds = self._base.checked(inputs)
         batch = self._base.batch(feeds)
-        check_names(names)
-        if len(names) != batch:
+        listed = task_names(names)
+        if len(listed) != batch:
             raise InputError(
                 Code.INPUT_TASKS,
-                f"expected a list with the task of each of {batch} rows, found {len(names)}",
+                f"expected a list with the task of each of {batch} rows, found {len(listed)}",
             )
-        return feeds, self._tasks.rows(names)
+        return feeds, self._tasks.rows(listed)
 
     def run(self, feeds: Arrays, rows: Rows) -> MixedOutput:
-        """Runs checked inputs with the tasks of their rows, as `rows` gave both."""
+        """Runs checked inputs with the tasks of their rows, as `rows` gave both.
+
+        Raises TaskError `task.not-finite`, BaseError `base.graph`.
+        """
         if self._base.manifest.mixed_rows:
             hidden, pooled = self._base.forward(feeds, self._stacked(rows).feeds)
         else:
@@ -73,13 +78,15 @@ class MixedBatches:
         return stacked
 
 
-def check_names(names: object) -> None:
-    """Refuses (`input.tasks`) what is no list of tasks' names, a name alone too."""
+def task_names(given: TaskNames) -> Sequence[str | None]:
+    """Gives a list or array of tasks' names as a list; refuses (`input.tasks`) a name alone too."""
+    names: Sequence[str | None] = as_list(given)
     if not isinstance(names, Sequence) or isinstance(names, str | bytes):
         raise InputError(
             Code.INPUT_TASKS,
             f"expected a list with the task of each row, found {described(names)}",
         )
+    return names
 
 
 def _task_by_task(
@@ -102,15 +109,18 @@ def _task_by_task(
 def _row_logits(
     rows: Rows, hidden: Floats, mask: NDArray[Any] | None, pooled: Floats | None
 ) -> list[Floats | None]:
-    """Applies the heads: each row's logits by its own task's, None for the base alone."""
+    """Applies the heads: each row's logits by its own task's, None for the base alone.
+
+    Raises TaskError `task.not-finite` for a row's task, BaseError `base.graph` for a row without.
+    """
     logits: list[Floats | None] = [None] * len(rows)
     for of, task in _groups(rows):
-        if task is None:
-            continue
         part = None if pooled is None else pooled[of]
         there = None if mask is None else mask[of]
-        found = apply_head(task.head, hidden[of], there, part)
-        for row, own in zip(of, found, strict=True):
+        if task is None:
+            check_hidden(hidden[of], part, there)
+            continue
+        for row, own in zip(of, task.logits(hidden[of], there, part), strict=True):
             logits[row] = own
     return logits
 

@@ -11,7 +11,8 @@ from osd_edge.formats.heads import Floats
 from osd_edge.formats.package.manifest import MODEL, BaseManifest
 from osd_edge.formats.package.manifest_reader import read_manifest
 from osd_edge.runtime.graph import Memory, check_graph, check_results, open_graph
-from osd_edge.runtime.inputs import base_inputs
+from osd_edge.runtime.inputs import RunInputs, base_inputs
+from osd_edge.runtime.raised_by import raised_by
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -30,7 +31,7 @@ class OpenBase:
         )
         check_graph(self._ort, self.manifest, folder)
 
-    def checked(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+    def checked(self, inputs: RunInputs) -> dict[str, NDArray[Any]]:
         """Checks inputs and fills in defaults, as the graph takes them. Raises InputError."""
         return base_inputs(self.manifest, inputs)
 
@@ -50,8 +51,12 @@ class OpenBase:
         try:
             results = self._ort.run(names, {**feeds, **factors})
         except Exception as error:  # onnxruntime's exceptions have no common base
+            if not raised_by("onnxruntime", error):
+                raise
             reason = shown(str(error), 200)
             raise InputError(Code.INPUT_RUN, f"onnxruntime refused the inputs: {reason}") from error
-        hidden, pooled = results[0], results[1] if len(results) > 1 else None
+        # Copies, since results are in onnxruntime's memory: a session that is closed could not give
+        # that back, and a forked process not free it.
+        hidden, pooled = results[0].copy(), results[1].copy() if len(results) > 1 else None
         check_results(self.manifest, feeds[self.manifest.inputs[0]].shape, hidden, pooled)
         return hidden, pooled

@@ -3,8 +3,8 @@
 Texts and pictures in, answers out; what takes arrays is in `array_session`.
 """
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from osd_edge.errors import Code, InputError, TaskError
 from osd_edge.formats.heads import Floats
 from osd_edge.runtime.array_session import ArraySession
 from osd_edge.runtime.images import normalised
+from osd_edge.runtime.inputs import RunInputs
 from osd_edge.runtime.kinds import (
     KINDS,
     AskedTask,
@@ -30,9 +31,10 @@ from osd_edge.runtime.kinds.answer import Span, find_spans
 from osd_edge.runtime.kinds.classify import Answer
 from osd_edge.runtime.kinds.tag import Tag, find_tags
 from osd_edge.runtime.loaded_tasks import ACTIVE, NamedTask, TaskOrBase
-from osd_edge.runtime.mixed import check_names
+from osd_edge.runtime.mixed import TaskNames, task_names
+from osd_edge.runtime.parts import Parts
 from osd_edge.runtime.task import DecodedTask
-from osd_edge.runtime.text import TextEncoder, check_texts
+from osd_edge.runtime.text import Texts, as_texts
 from osd_edge.runtime.windows import STRIDE, Windows
 
 _Kind = TypeVar("_Kind", bound=Kind)
@@ -43,7 +45,8 @@ class EdgeSession(ArraySession):
 
     Safe to use from many threads: a run has the task that was active when it began, whole,
     whatever other threads do meanwhile. What is loaded is the bytes of bundles, decoded when a
-    task is used.
+    task is used. A session is for the process that opened it: a forked one opens its own. `close`,
+    or the end of a `with` block, gives its memory back.
 
     Args:
         base: the base package, a folder that `osd-edge export base` wrote.
@@ -77,8 +80,8 @@ class EdgeSession(ArraySession):
 
     def ask(
         self,
-        texts: Sequence[str],
-        pairs: Sequence[str] | None = None,
+        texts: Texts,
+        pairs: Texts | None = None,
         *,
         task: NamedTask = ACTIVE,
         question: str | None = None,
@@ -113,19 +116,20 @@ class EdgeSession(ArraySession):
             >>> session.ask(["Ada lives in Paris"], task="squad", question="Where is Ada?")
             [[Span(text='...', ...)]]
         """
-        decoded = self._needed(task)
+        parts = self._parts
+        decoded = parts.needed(task)
         kind = KINDS[decoded.head.kind]
         request = Request(texts, pairs, question, max_length)
         kind.check_request(decoded.name, request)
-        return kind.answers(self._asked(decoded), request)
+        return kind.answers(_asked(parts, decoded), request)
 
     def classify(
         self,
-        texts: Sequence[str],
-        pairs: Sequence[str] | None = None,
+        texts: Texts,
+        pairs: Texts | None = None,
         *,
         task: NamedTask = ACTIVE,
-        tasks: Sequence[str] | None = None,
+        tasks: Sequence[str] | NDArray[Any] | None = None,
         max_length: int | None = None,
     ) -> list[Answer]:
         """Gives the likeliest label and all scores of each text, or pair of texts, in one batch.
@@ -155,14 +159,15 @@ class EdgeSession(ArraySession):
             >>> list(one.scores), list(other.scores)
             (['negative', 'positive'], ['person', 'place', 'number'])
         """
-        return self._classify(self.encode(texts, pairs, max_length=max_length), task, tasks)
+        parts = self._parts
+        return _classify(parts, parts.encoder(texts, pairs, max_length=max_length), task, tasks)
 
     def classify_images(
         self,
         images: NDArray[Any],
         *,
         task: NamedTask = ACTIVE,
-        tasks: Sequence[str] | None = None,
+        tasks: Sequence[str] | NDArray[Any] | None = None,
     ) -> list[Answer]:
         """Gives the likeliest label and all scores of each picture, in one batch.
 
@@ -188,11 +193,12 @@ class EdgeSession(ArraySession):
             >>> session.classify_images(grey)
             [Answer(label='...', ...)]
         """
-        return self._classify(normalised(self.manifest, images), task, tasks)
+        parts = self._parts
+        return _classify(parts, normalised(self.manifest, images), task, tasks)
 
     def tag(
         self,
-        texts: Sequence[str],
+        texts: Texts,
         *,
         words: bool = False,
         task: NamedTask = ACTIVE,
@@ -228,10 +234,10 @@ class EdgeSession(ArraySession):
             >>> all(text[tag.start : tag.end] == tag.text for tag in tags)
             True
         """
-        check_texts(texts)
+        parts, texts = self._parts, as_texts(texts)
         expect(words, bool, "words")
-        decoded, _ = self._needed_of(TokenLabels, task)
-        asked = self._asked(decoded)
+        decoded, _ = _needed_of(parts, TokenLabels, task)
+        asked = _asked(parts, decoded)
         cut = Windows(asked.encoder, max_length, stride)
         return [find_tags(text, cut, asked.logits, asked.labels, words=words) for text in texts]
 
@@ -277,15 +283,16 @@ class EdgeSession(ArraySession):
             >>> [context[span.start : span.end] == span.text for span in spans]
             [True, True]
         """
+        parts = self._parts
         top, max_tokens = as_whole(top, "top", 1), as_whole(max_tokens, "max_tokens", 1)
-        decoded, _ = self._needed_of(Spans, task)
-        asked = self._asked(decoded)
+        decoded, _ = _needed_of(parts, Spans, task)
+        asked = _asked(parts, decoded)
         cut = Windows(asked.encoder, max_length, stride)
         return find_spans(question, context, cut, asked.logits, top=top, max_tokens=max_tokens)
 
     def embed(
         self,
-        texts: Sequence[str],
+        texts: Texts,
         *,
         task: NamedTask = ACTIVE,
         max_length: int | None = None,
@@ -312,14 +319,15 @@ class EdgeSession(ArraySession):
             >>> np.linalg.norm(vectors, axis=1).round(3).tolist()
             [1.0, 1.0]
         """
-        inputs = self.encode(texts, max_length=max_length)
-        decoded, _ = self._needed_of(Embedding, task)
-        return self._logits(inputs, decoded)
+        parts = self._parts
+        inputs = parts.encoder(texts, max_length=max_length)
+        decoded, _ = _needed_of(parts, Embedding, task)
+        return parts.logits(inputs, decoded)
 
     def encode(
         self,
-        texts: Sequence[str],
-        pairs: Sequence[str] | None = None,
+        texts: Texts,
+        pairs: Texts | None = None,
         *,
         max_length: int | None = None,
     ) -> dict[str, NDArray[np.int64]]:
@@ -344,50 +352,35 @@ class EdgeSession(ArraySession):
             >>> list(inputs), inputs["input_ids"].shape
             (['input_ids', 'attention_mask', 'token_type_ids'], (2, 5))
         """
-        return self._encoder(texts, pairs, max_length=max_length)
+        return self._parts.encoder(texts, pairs, max_length=max_length)
 
-    @cached_property
-    def _encoder(self) -> TextEncoder:
-        # Two threads that are first at once may each make one: either does.
-        return TextEncoder(self.folder, self.manifest)
 
-    def _needed(self, task: TaskOrBase) -> DecodedTask:
-        decoded = self._tasks.resolve(task)
-        if decoded is None:
-            raise TaskError(Code.TASK_NONE, "no task is active: activate one, or name it")
-        return decoded
+def _needed_of(parts: Parts, wanted: type[_Kind], task: TaskOrBase) -> tuple[DecodedTask, _Kind]:
+    decoded = parts.needed(task)
+    return decoded, expect_kind(decoded.name, decoded.head.kind, wanted)
 
-    def _needed_of(self, wanted: type[_Kind], task: TaskOrBase) -> tuple[DecodedTask, _Kind]:
-        decoded = self._needed(task)
-        return decoded, expect_kind(decoded.name, decoded.head.kind, wanted)
 
-    def _asked(self, decoded: DecodedTask) -> AskedTask:
-        run = partial(self._logits, decoded=decoded)
-        return AskedTask(decoded.name, decoded.labels, self._encoder, run)
+def _asked(parts: Parts, decoded: DecodedTask) -> AskedTask:
+    run = partial(parts.logits, decoded=decoded)
+    return AskedTask(decoded.name, decoded.labels, parts.encoder, run)
 
-    def _classify(
-        self, inputs: Mapping[str, NDArray[Any]], task: TaskOrBase, tasks: Sequence[str] | None
-    ) -> list[Answer]:
-        if tasks is None:
-            decoded, kind = self._needed_of(Classifier, task)
-            return kind.scored(decoded.labels, self._logits(inputs, decoded))
-        if task is not ACTIVE:
-            raise InputError(Code.INPUT_TASKS, "give task or tasks, not both")
-        check_names(tasks)
-        if any(name is None for name in tasks):
-            raise TaskError(Code.TASK_NONE, "every text needs a task: name one for each")
-        feeds, rows = self._mixed.rows(inputs, tasks)
-        named = [row for row in rows if row is not None]
-        kinds = [expect_kind(row.name, row.head.kind, Classifier) for row in named]
-        found = []
-        for kind, row, logits in zip(
-            kinds, named, self._mixed.run(feeds, rows).logits, strict=True
-        ):
-            assert logits is not None
-            found += kind.scored(row.labels, logits[None])
-        return found
 
-    def _logits(self, inputs: Mapping[str, NDArray[Any]], decoded: DecodedTask) -> Floats:
-        output = self._run(inputs, decoded)
-        assert output.logits is not None
-        return output.logits
+def _classify(
+    parts: Parts, inputs: RunInputs, task: TaskOrBase, tasks: TaskNames | None
+) -> list[Answer]:
+    if tasks is None:
+        decoded, kind = _needed_of(parts, Classifier, task)
+        return kind.scored(decoded.labels, parts.logits(inputs, decoded))
+    if task is not ACTIVE:
+        raise InputError(Code.INPUT_TASKS, "give task or tasks, not both")
+    names = task_names(tasks)
+    if any(name is None for name in names):
+        raise TaskError(Code.TASK_NONE, "every text needs a task: name one for each")
+    feeds, rows = parts.mixed.rows(inputs, names)
+    named = [row for row in rows if row is not None]
+    kinds = [expect_kind(row.name, row.head.kind, Classifier) for row in named]
+    found = []
+    for kind, row, logits in zip(kinds, named, parts.mixed.run(feeds, rows).logits, strict=True):
+        assert logits is not None
+        found += kind.scored(row.labels, logits[None])
+    return found

@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from osd_edge.errors import Code, TaskError
 from osd_edge.formats.bundle.model import Bundle
-from osd_edge.formats.heads import Head
+from osd_edge.formats.heads import Floats, Head, apply_head
 from osd_edge.formats.package.feeds import factor_feeds
 from osd_edge.formats.package.manifest import BaseManifest
+from osd_edge.runtime.finite import check_logits
 
 Array = NDArray[Any]
 
@@ -28,15 +31,32 @@ class DecodedTask:
     head: Head
     nbytes: int
 
+    def logits(self, hidden: Floats, mask: Array | None, pooled: Floats | None) -> Floats:
+        """Applies the head, as `apply_head` does, to what a run with the task's factors gave.
+
+        Raises TaskError `task.not-finite`.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):  # refused in a sentence
+            logits = apply_head(self.head, hidden, mask, pooled)
+        check_logits(self.name, logits, mask)
+        return logits
+
 
 def decode_task(name: str, bundle: Bundle, manifest: BaseManifest) -> DecodedTask:
     """Decodes `bundle`, which must have been checked to fit `manifest`.
 
-    Raises TaskError `task.range` where a package takes fp16 factors and the task's are too large.
+    Raises TaskError `task.not-finite` where a number is beyond fp32, `task.range` where a package
+    takes fp16 factors and the task's are too large.
     """
     bundle = bundle.decoded()
     feeds = factor_feeds(name, bundle, manifest)
-    head = bundle.head.decode()
+    with np.errstate(over="ignore"):
+        head = bundle.head.decode()
     weights = [w for layer in head.layers for w in (layer.weight, layer.u, layer.v, layer.bias)]
+    if not all(np.isfinite(x).all() for x in weights if x is not None):
+        raise TaskError(
+            Code.TASK_NOT_FINITE,
+            f"task {name!r} has a head beyond what fp32 holds: export it again",
+        )
     size = sum(x.nbytes for x in (*feeds.values(), *weights) if x is not None)
     return DecodedTask(name, bundle.labels, feeds, head, size)

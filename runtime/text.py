@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.data.arguments import as_whole
+from osd_edge.data.arguments import as_whole, described
 from osd_edge.errors import BaseError, Code, InputError, shown
 from osd_edge.formats.package.manifest import TOKENIZER, BaseManifest, TextSettings
+from osd_edge.runtime.inputs import as_list
+from osd_edge.runtime.raised_by import raised_by
+
+Texts = Sequence[str] | NDArray[np.str_]
 
 
 class TextEncoder:
@@ -30,8 +34,8 @@ class TextEncoder:
 
     def __call__(
         self,
-        texts: Sequence[str],
-        pairs: Sequence[str] | None = None,
+        texts: Texts,
+        pairs: Texts | None = None,
         *,
         max_length: int | None = None,
     ) -> dict[str, NDArray[np.int64]]:
@@ -40,10 +44,14 @@ class TextEncoder:
         `max_length` tokens at most each. Raises InputError `input.texts`, `input.max-length`.
         """
         length = self.length_within(max_length)
-        check_texts(texts, pairs)
-        if pairs is not None and len(pairs) != len(texts):
-            raise InputError(Code.INPUT_TEXTS, f"{len(texts)} texts, but {len(pairs)} second texts")
-        batch: list[Any] = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
+        batch: list[Any] = list(as_texts(texts))
+        if pairs is not None:
+            seconds = as_texts(pairs, "second texts")
+            if len(seconds) != len(batch):
+                raise InputError(
+                    Code.INPUT_TEXTS, f"{len(batch)} texts, but {len(seconds)} second texts"
+                )
+            batch = list(zip(batch, seconds, strict=True))
         return self.padded(self.encodings(batch, length))
 
     @property
@@ -73,7 +81,7 @@ class TextEncoder:
                     self._tokenizer.enable_truncation(length, **truncation)
                 found: list[Any] = self._tokenizer.encode_batch(batch)
         except BaseException as error:  # the package's panics are no Exception
-            if isinstance(error, KeyboardInterrupt):
+            if not raised_by("tokenizers", error):
                 raise
             raise BaseError(Code.BASE_TEXT, f"the tokenizer fails: {shown(str(error))}") from error
         return found
@@ -107,22 +115,24 @@ def _open(folder: Path, manifest: BaseManifest) -> tuple[Any, TextSettings]:
     try:
         return Tokenizer.from_file(str(folder / TOKENIZER)), manifest.text
     except Exception as error:  # the package raises bare Exception
+        if not raised_by("tokenizers", error):
+            raise
         raise BaseError(Code.BASE_TEXT, f"cannot read {folder / TOKENIZER}: {error}") from error
 
 
-def check_texts(texts: Sequence[str], pairs: Sequence[str] | None = None) -> None:
-    """Refuses (`input.texts`) anything but a list of texts, as first texts and as second ones."""
-    for given in (texts,) if pairs is None else (texts, pairs):
-        # A text is a sequence too, of its letters: each would get an answer of its own.
-        listed = isinstance(given, Sequence) and not isinstance(given, str)
-        if not listed or not given or not all(isinstance(text, str) for text in given):
-            raise InputError(
-                Code.INPUT_TEXTS,
-                f"expected a list of one or more {'texts' if given is texts else 'second texts'}, "
-                f"found {shown(repr(given))}",
-            )
-        for text in given:
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                raise InputError(Code.INPUT_TEXTS, "a text is not valid Unicode") from error
+def as_texts(given: Any, what: str = "texts") -> Sequence[str]:
+    """Gives a list, tuple or array of texts as a sequence; refuses (`input.texts`) all else."""
+    texts: Sequence[str] = as_list(given)
+    # A text is a sequence too, of its letters: each would get an answer of its own.
+    listed = isinstance(texts, Sequence) and not isinstance(texts, str)
+    if not listed or not texts or not all(isinstance(text, str) for text in texts):
+        raise InputError(
+            Code.INPUT_TEXTS,
+            f"expected a list of one or more {what}, found {described(given)}",
+        )
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(Code.INPUT_TEXTS, "a text is not valid Unicode") from error
+    return texts

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from osd_edge.data.arguments import as_whole
 from osd_edge.errors import Code, InputError
 from osd_edge.formats.heads import Floats
-from osd_edge.runtime.text import TextEncoder, check_texts
+from osd_edge.runtime.text import TextEncoder, as_texts
 
 Inputs = dict[str, NDArray[np.int64]]
 Run = Callable[[Inputs], Floats]  # token inputs to logits [batch, tokens, labels]
@@ -41,7 +41,7 @@ class Windows:
 
         Raises InputError `input.max-length` where a window is too small for any but overlaps.
         """
-        check_texts([text])
+        as_texts([text])
         special = self._encoder.special_tokens
         if special + self._stride >= self._length:
             tokens = len(self._encoder.encodings([text])[0].ids)
@@ -58,7 +58,8 @@ class Windows:
 
         Raises InputError `input.max-length` where the question leaves no room.
         """
-        check_texts([question], [context])
+        as_texts([question])
+        as_texts([context], "second texts")
         asked = len(self._encoder.encodings([(question, "")])[0].ids)
         if asked + self._stride >= self._length:
             raise InputError(

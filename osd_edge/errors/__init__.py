@@ -7,7 +7,7 @@
   * DataError: a calibration or test file that cannot be used
     * ReportError: a report of a measurement that breaks a rule
   * BudgetError: a size that cannot be met
-  * TaskError: a task name that a session does not know, or already has
+  * TaskError: a task that a session does not know or cannot run; a session that is closed
   * InputError: arguments or run inputs of the wrong kind
   * OutputError: a file that could not be written
   * DeviceError: a device that cannot be reached, or cannot run this
@@ -163,7 +163,7 @@ class BudgetError(OsdEdgeError):
 
 
 class TaskError(OsdEdgeError):
-    """A session does not have the task, or the task cannot do what is asked of it.
+    """A session does not have the task, is closed, or the task cannot do what is asked of it.
 
     >>> from osd_edge import TaskError
     >>> from osd_edge.runtime import EdgeSession

@@ -267,6 +267,16 @@ class Code(StrEnum):
     TASK_TAKEN = "task.taken", "the name is in use"
     TASK_NONE = "task.none", "no task is active"
     TASK_KIND = "task.kind", "the task is of another kind than what is asked of it"
+    TASK_NOT_FINITE = (
+        "task.not-finite",
+        "a run with the task gives NaN or infinity, or its factors or head are beyond fp32",
+    )
+    TASK_CLOSED = "task.closed", "the session was closed"
+    TASK_FORK = (
+        "task.fork",
+        "the session was opened before the process was forked: the new process opens its own, or "
+        "is started by the method `spawn`",
+    )
     # Arguments and run inputs
     INPUT_QUESTION = "input.question", "a task that finds answers, and no question"
     INPUT_STRIDE = "input.stride", "a stride below 0, or no whole number"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from osd_edge.formats.heads import Floats
 from osd_edge.runtime.kinds.base import AskedTask, Entry, Kind, Request
-from osd_edge.runtime.text import check_texts
+from osd_edge.runtime.text import as_texts
 from osd_edge.runtime.windows import Run, Windows
 
 _EXCLUDED = -10_000.0  # the logit of a token that is not of the context
@@ -49,9 +49,9 @@ class Spans(Kind):
     def answers(self, task: AskedTask, request: Request) -> list[list[Span]]:
         """Finds the likeliest answer to the question in each text, however long."""
         assert request.question is not None  # check_request refuses such a request
-        check_texts(request.texts)
+        texts = as_texts(request.texts)
         windows = Windows(task.encoder, request.max_length)
-        return [find_spans(request.question, text, windows, task.logits) for text in request.texts]
+        return [find_spans(request.question, text, windows, task.logits) for text in texts]
 
     def entries(self, text: str, answer: list[Span]) -> list[Entry]:
         """An entry for each span, which is its label."""

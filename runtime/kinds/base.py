@@ -5,13 +5,12 @@ which knows its name.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from osd_edge.data.arguments import described
 from osd_edge.errors import Code, InputError, TaskError
-from osd_edge.runtime.text import TextEncoder
+from osd_edge.runtime.text import TextEncoder, Texts
 from osd_edge.runtime.windows import Run
 
 Entry = dict[str, Any]  # of a list of answers: plain values by name
@@ -39,8 +38,8 @@ class Request:
     `max_length` is in tokens, None for as many as the base takes.
     """
 
-    texts: Sequence[str]
-    pairs: Sequence[str] | None = None
+    texts: Texts
+    pairs: Texts | None = None
     question: str | None = None
     max_length: int | None = None
 

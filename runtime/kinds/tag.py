@@ -8,7 +8,7 @@ import numpy as np
 
 from osd_edge.formats.heads import Floats, softmax
 from osd_edge.runtime.kinds.base import AskedTask, Entry, Kind, Request
-from osd_edge.runtime.text import check_texts
+from osd_edge.runtime.text import as_texts
 from osd_edge.runtime.windows import Run, Windows
 
 OUTSIDE = "O"
@@ -57,9 +57,9 @@ class TokenLabels(Kind):
 
     def answers(self, task: AskedTask, request: Request) -> list[list[Tag]]:
         """Tags each text, however long."""
-        check_texts(request.texts)
+        texts = as_texts(request.texts)
         windows = Windows(task.encoder, request.max_length)
-        return [find_tags(text, windows, task.logits, task.labels) for text in request.texts]
+        return [find_tags(text, windows, task.logits, task.labels) for text in texts]
 
     def entries(self, text: str, answer: list[Tag]) -> list[Entry]:
         """An entry for each tag, whose own text is its part."""

@@ -62,7 +62,9 @@ def test_no_task_is_the_same_refusal_everywhere(session: EdgeSession) -> None:
         assert refusal.value.code == "task.none"
 
 
-@pytest.mark.parametrize("pairs", ["ab", [], [1, 2], [b"a", b"b"], ["a"], np.array(["a", "b"])])
+@pytest.mark.parametrize(
+    "pairs", ["ab", [], [1, 2], [b"a", b"b"], ["a"], np.array([1, 2]), np.array("ab")]
+)
 def test_second_texts_that_are_no_list_of_texts(session: EdgeSession, pairs: Any) -> None:
     with pytest.raises(InputError) as refusal:
         session.classify(["a cat", "a dog"], pairs)

@@ -37,7 +37,7 @@ for i in range(count):
     assert session.labels(f"task-{i}")
 session.run(inputs, task="task-7")
 after = read_memory()
-decoded = session._tasks.resolve("task-7").nbytes
+decoded = session._parts.tasks.resolve("task-7").nbytes
 print(json.dumps([after.pss - before.pss, after.uss - before.uss, decoded]))
 """
 PROFILE = """
