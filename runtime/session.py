@@ -348,8 +348,8 @@ class EdgeSession(ArraySession):
 
     @cached_property
     def _encoder(self) -> TextEncoder:
-        # Two threads that are first at once may each make one: either does.
-        return TextEncoder(self.folder, self.manifest)
+        # Two threads that are first at once may each make one, over one tokenizer: either does.
+        return TextEncoder(self._base.tokenizer, self.manifest)
 
     def _needed(self, task: TaskOrBase) -> DecodedTask:
         decoded = self._tasks.resolve(task)
