@@ -38,6 +38,7 @@ class HeldFolder:
         self.root = real if number is None else _HELD / str(number)
         self._real = real
         self._stamps: dict[str, Stamp | None] = {}
+        self._renamed = self._last_renamed()
 
     def size(self, name: str) -> int | None:
         """Gives the bytes of file `name`, None where there is no such file.
@@ -77,11 +78,18 @@ class HeldFolder:
             return False
 
     def is_there(self) -> bool:
-        """Says whether the path still names this folder."""
+        """Says whether the path names this folder, and did so all the time."""
         try:
-            return self.path.samefile(self.root)
+            return self.path.samefile(self.root) and self._last_renamed() == self._renamed
         except OSError:
             return False
+
+    def _last_renamed(self) -> int | None:
+        """Gives when the folder last changed, which a rename does as well."""
+        try:
+            return self.root.stat().st_ctime_ns
+        except OSError:
+            return None
 
     def _stamp(self, name: str) -> Stamp | None:
         file = self.root / name
@@ -134,12 +142,12 @@ def open_unchanged(path: Path, opened: Callable[[HeldFolder], None]) -> None:
 
     Raises the BaseError of `opened`, and `base.file` for a folder that keeps changing.
     """
-    for _ in range(_MOST_TRIES):
+    for left in reversed(range(_MOST_TRIES)):
         with held_folder(path) as folder:
             try:
                 opened(folder)
             except BaseError:
-                if folder.is_unchanged() and folder.is_there():
+                if not left or (folder.is_unchanged() and folder.is_there()):
                     raise
             else:
                 if folder.is_unchanged():
