@@ -18,20 +18,29 @@ MEMORY: tuple[Memory, ...] = ("default", "low")
 
 
 def open_graph(
-    path: Path, threads: int = 0, memory: Memory = "default", weights: str = "fp32"
+    path: Path,
+    threads: int = 0,
+    memory: Memory = "default",
+    weights: str = "fp32",
+    *,
+    named: Path | None = None,
 ) -> ort.InferenceSession:
     """Opens the graph file `path` in onnxruntime, on `threads` threads of the CPU (0: all cores).
 
     `memory` "low" leaves the weights where they are, in the mapped file, in the place of a copy
     laid out for speed, and plans no memory ahead: slower, and far less resident (docs/memory.md
-    has both measured). `weights` is how the package stores its weights.
+    has both measured). `weights` is how the package stores its weights. `named` is what messages
+    call the file, where it is opened by another name. The graph must have been checked: see
+    `check_graph_file`.
+
     Raises BaseError `base.graph`, InputError `input.memory`.
     """
     if memory not in MEMORY:
         raise expected_one_of(Code.INPUT_MEMORY, MEMORY, memory)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = 3
+    # Fatal errors alone: others come as exceptions, and a banner for the terminal beside them.
+    options.log_severity_level = 4
     if _version() < (1, 30):
         # With all optimisations these end the process at a package with factors in fp16; those left
         # out lay convolutions out, so that nothing is slower.
@@ -49,8 +58,9 @@ def open_graph(
     except Exception as error:  # a damaged graph comes to many kinds of exception
         if not raised_by("onnxruntime", error):
             raise
-        reason = shown(str(error), 200)
-        raise BaseError(Code.BASE_GRAPH, f"onnxruntime cannot open {path}: {reason}") from error
+        named = named or path
+        reason = shown(str(error).replace(str(path.parent), str(named.parent)), 200)
+        raise BaseError(Code.BASE_GRAPH, f"onnxruntime cannot open {named}: {reason}") from error
 
 
 def _version() -> tuple[int, ...]:

@@ -1,4 +1,7 @@
-"""A base package opened for a session: its manifest, and its graph in onnxruntime."""
+"""A base package opened for a session: its manifest, its graph in onnxruntime, its tokenizer.
+
+All of them are of one package, whatever happens to its folder meanwhile and afterwards.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,11 +11,15 @@ from numpy.typing import NDArray
 
 from osd_edge.errors import Code, InputError, shown
 from osd_edge.formats.heads import Floats
+from osd_edge.formats.package.graph_check import check_graph_file
+from osd_edge.formats.package.held_folder import HeldFolder, open_unchanged
 from osd_edge.formats.package.manifest import MODEL, BaseManifest
-from osd_edge.formats.package.manifest_reader import read_manifest
+from osd_edge.formats.package.manifest_reader import manifest_of
 from osd_edge.runtime.graph import Memory, check_graph, check_results, open_graph
+from osd_edge.runtime.held_tokenizer import HeldTokenizer, held_tokenizer
 from osd_edge.runtime.inputs import RunInputs, base_inputs
 from osd_edge.runtime.raised_by import raised_by
+from osd_edge.runtime.weights_watch import WeightsWatch
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -25,14 +32,29 @@ class OpenBase:
 
     def __init__(self, folder: Path, threads: int, memory: Memory) -> None:
         """Opens the package in `folder`. Raises BaseError, InputError `input.memory`."""
-        self.manifest: BaseManifest = read_manifest(folder)
-        self._ort = open_graph(
-            folder / MODEL, threads, memory, str(self.manifest.made.get("weights", "fp32"))
-        )
-        check_graph(self._ort, self.manifest, folder)
+
+        self.manifest: BaseManifest
+        self.tokenizer: HeldTokenizer
+
+        def opened(held: HeldFolder) -> None:
+            self.manifest = manifest_of(held)
+            files = self.manifest.files
+            weights = check_graph_file(held, MODEL, files)
+            self._watches = [WeightsWatch(held, x, files[x]["sha256"]) for x in weights]
+            made = str(self.manifest.made.get("weights", "fp32"))
+            self._ort = open_graph(held.root / MODEL, threads, memory, made, named=folder / MODEL)
+            check_graph(self._ort, self.manifest, folder)
+            self.tokenizer = held_tokenizer(held, self.manifest)
+
+        open_unchanged(folder, opened)
 
     def checked(self, inputs: RunInputs) -> dict[str, NDArray[Any]]:
-        """Checks inputs and fills in defaults, as the graph takes them. Raises InputError."""
+        """Checks inputs and fills in defaults, as the graph takes them. Raises InputError.
+
+        Also BaseError `base.file`, `base.digest` where the weights were written to since.
+        """
+        for watch in self._watches:
+            watch.check()
         return base_inputs(self.manifest, inputs)
 
     def batch(self, feeds: Arrays) -> int:

@@ -20,7 +20,6 @@ class Parts:
 
     def __init__(self, folder: Path, threads: int, memory: Memory, cache_bytes: int) -> None:
         """Opens the base package in `folder`. Raises BaseError, InputError `input.memory`."""
-        self._folder = folder
         self.base = OpenBase(folder, threads, memory)
         self.tasks = LoadedTasks(self.base.manifest, cache_bytes)
         self.mixed = MixedBatches(self.base, self.tasks, cache_bytes)
@@ -32,10 +31,10 @@ class Parts:
 
         Raises InputError `input.tokenizers`, BaseError `base.text`.
         """
-        # Two threads that are first at once may each make one: either does. No lock, which a fork
-        # would leave held, and so no cached_property, which has one in Python 3.11.
+        # Two threads that are first at once may each make one, over one tokenizer: either does. No
+        # cached_property, since it has a lock in Python 3.11, which a fork would leave held.
         if self._encoder is None:
-            self._encoder = TextEncoder(self._folder, self.base.manifest)
+            self._encoder = TextEncoder(self.base.tokenizer, self.base.manifest)
         return self._encoder
 
     def needed(self, task: TaskOrBase) -> DecodedTask:

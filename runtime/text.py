@@ -1,8 +1,6 @@
 """Turns texts into the base's token inputs, with the `tokenizers` package alone."""
 
-import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +8,8 @@ from numpy.typing import NDArray
 
 from osd_edge.data.arguments import as_whole, described
 from osd_edge.errors import BaseError, Code, InputError, shown
-from osd_edge.formats.package.manifest import TOKENIZER, BaseManifest, TextSettings
+from osd_edge.formats.package.manifest import BaseManifest
+from osd_edge.runtime.held_tokenizer import HeldTokenizer
 from osd_edge.runtime.inputs import as_list
 from osd_edge.runtime.raised_by import raised_by
 
@@ -23,14 +22,14 @@ class TextEncoder:
     The tokenizer is read once, which takes longer than a short run. Safe to use from many threads.
     """
 
-    def __init__(self, folder: Path, manifest: BaseManifest) -> None:
-        """Opens the tokenizer in base package `folder`.
+    def __init__(self, tokenizer: HeldTokenizer, manifest: BaseManifest) -> None:
+        """Reads the tokenizer of the base with `manifest`.
 
         Raises InputError `input.tokenizers`, BaseError `base.text`.
         """
-        self._tokenizer, self._settings = _open(folder, manifest)
+        self._tokenizer, self._settings = tokenizer.read()
+        self._lock = tokenizer.lock
         self._names = manifest.inputs
-        self._lock = threading.Lock()
 
     def __call__(
         self,
@@ -101,23 +100,6 @@ class TextEncoder:
             )
         made = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
         return {name: made[name] for name in self._names}
-
-
-def _open(folder: Path, manifest: BaseManifest) -> tuple[Any, TextSettings]:
-    try:
-        from tokenizers import Tokenizer
-    except ImportError as error:
-        raise InputError(
-            Code.INPUT_TOKENIZERS, "text needs the tokenizers package: pip install osd-edge[text]"
-        ) from error
-    if manifest.text is None:
-        raise BaseError(Code.BASE_TEXT, f"{folder} was exported from a model without a tokenizer")
-    try:
-        return Tokenizer.from_file(str(folder / TOKENIZER)), manifest.text
-    except Exception as error:  # the package raises bare Exception
-        if not raised_by("tokenizers", error):
-            raise
-        raise BaseError(Code.BASE_TEXT, f"cannot read {folder / TOKENIZER}: {error}") from error
 
 
 def as_texts(given: Any, what: str = "texts") -> Sequence[str]:

@@ -22,6 +22,7 @@ from osd_edge.errors import BundleError, OsdEdgeError, shown
 from osd_edge.formats.bundle.reader import read_bundle, read_bundle_file
 from osd_edge.formats.heads import apply_head
 from osd_edge.formats.package.fits import check_fits
+from osd_edge.formats.package.graph_check import check_graphs
 from osd_edge.formats.package.manifest import PLAIN_MODEL, BaseManifest
 from osd_edge.formats.package.manifest_reader import check_digests, parse_manifest
 from osd_edge.runtime import EdgeSession
@@ -181,6 +182,7 @@ def _model_cases(folder: Path) -> list[_Case]:
 
 
 def _check_plain(folder: Path, session: EdgeSession, inputs: dict[str, Any]) -> None:
+    check_graphs(folder, session.manifest)
     plain = open_graph(folder / PLAIN_MODEL, threads=1)
     names = [output.name for output in plain.get_outputs()]
     hidden = plain.run(names, inputs)[names.index(session.manifest.hidden_output)]

@@ -12,6 +12,7 @@ from osd_edge.device_tests.job.sheet import Job, Sheet
 from osd_edge.errors import shown
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.formats.package.fits import check_fits
+from osd_edge.formats.package.graph_check import check_graphs
 from osd_edge.formats.package.manifest_reader import read_manifest
 from osd_edge.runtime.task import decode_task
 
@@ -20,6 +21,7 @@ def run(job: Job, sheet: Sheet) -> dict[str, Any]:
     """Collects facts for the report; refuses what any scenario would refuse."""
     folder = Path(job.base)
     manifest = read_manifest(folder)
+    check_graphs(folder, manifest)
     tasks = []
     for name, path in named_bundles(job.bundles):
         bundle = read_bundle_file(path)

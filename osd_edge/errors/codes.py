@@ -163,11 +163,15 @@ class Code(StrEnum):
     BASE_MISSING = "base.missing", "no readable `manifest.json`"
     BASE_MANIFEST = "base.manifest", "the manifest is not JSON or lacks a field"
     BASE_VERSION = "base.version", "another format version"
-    BASE_FILE = "base.file", "a file is missing or has another size"
-    BASE_DIGEST = "base.digest", "a file's bytes differ from those exported (`osd-edge verify`)"
+    BASE_FILE = (
+        "base.file",
+        "a file is missing, has another size, is a link, or changes while it is open",
+    )
+    BASE_DIGEST = "base.digest", "a file's bytes differ from those exported"
     BASE_GRAPH = (
         "base.graph",
-        "onnxruntime cannot open the graph, or it is not the one that the manifest describes, "
+        "the graph is malformed or takes weights from elsewhere, or onnxruntime cannot open it, "
+        "or it is not the one that the manifest describes, "
         "or gives results of other shapes",
     )
     BASE_TEXT = "base.text", "text was asked of a package without a tokenizer"

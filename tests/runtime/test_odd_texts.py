@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tokenizers
 
 from osd_edge.errors import InputError, TaskError
-from osd_edge.runtime import EdgeSession, text
+from osd_edge.runtime import EdgeSession
 from tests.support import tiny
 
 
@@ -23,13 +24,15 @@ def test_a_session_reads_its_tokenizer_once(
     session: EdgeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = []
-    usual = text._open
+    usual = tokenizers.Tokenizer
 
-    def counted(*given: Any) -> Any:
-        opened.append(given)
-        return usual(*given)
+    class Counted:
+        @staticmethod
+        def from_buffer(data: bytes) -> Any:
+            opened.append(data)
+            return usual.from_buffer(data)
 
-    monkeypatch.setattr(text, "_open", counted)
+    monkeypatch.setattr(tokenizers, "Tokenizer", Counted)
     for length in (None, *range(3, 20)):
         session.classify(["a cat sat on the mat"], max_length=length)
     assert len(opened) == 1

@@ -21,6 +21,7 @@ from tokenizers import (
 )
 
 from osd_edge.formats.package.manifest import TOKENIZER, BaseManifest, TextSettings
+from osd_edge.runtime.held_tokenizer import HeldTokenizer
 from osd_edge.runtime.text import TextEncoder
 from osd_edge.runtime.windows import Windows
 
@@ -50,8 +51,9 @@ def write_windows(path: Path) -> None:
         with TemporaryDirectory() as folder:
             tokenizer.save(str(Path(folder, TOKENIZER)))
             text = Path(folder, TOKENIZER).read_text("utf-8")
+            held = HeldTokenizer(Path(folder, TOKENIZER), text.encode(), TextSettings(LIMIT, 0))
             cases = [
-                _case(Path(folder), one, question, *lengths)
+                _case(held, one, question, *lengths)
                 for one in _TEXTS
                 for question in (None, _QUESTION)
                 for lengths in ((LIMIT, 8), (40, 12))
@@ -66,7 +68,7 @@ def in_units(text: str, place: int) -> int:
 
 
 def _case(
-    folder: Path, text: str, question: str | None, max_length: int, stride: int
+    tokenizer: HeldTokenizer, text: str, question: str | None, max_length: int, stride: int
 ) -> dict[str, Any]:
     manifest = BaseManifest(
         family="bert",
@@ -78,7 +80,7 @@ def _case(
         sites=(),
         text=TextSettings(LIMIT, 0),
     )
-    windows = Windows(TextEncoder(folder, manifest), max_length, stride)
+    windows = Windows(TextEncoder(tokenizer, manifest), max_length, stride)
     cut = windows.of_text(text) if question is None else windows.of_context(question, text)
     return {
         "text": text,

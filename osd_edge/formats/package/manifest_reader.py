@@ -5,22 +5,23 @@ Every field is checked before it is used: a folder from outside is refused with 
 
 import hashlib
 import re
-import stat
 from pathlib import Path
 from typing import Any, TypeVar
 
 from osd_edge.data.arguments import as_path, expect, expect_callable
 from osd_edge.data.bounded_read import read_bounded
 from osd_edge.data.progress import Progress, silent
-from osd_edge.data.staging import bring_back
 from osd_edge.errors import BaseError, Code
 from osd_edge.formats.container import parse_json
+from osd_edge.formats.package.graph_check import check_graph_file
+from osd_edge.formats.package.held_folder import HeldFolder, held_folder
 from osd_edge.formats.package.manifest import (
     FACTOR_TYPES,
     FORMAT_VERSION,
     MANIFEST,
     MODEL,
     PIXELS,
+    PLAIN_MODEL,
     TOKEN_INPUTS,
     TOKENIZER,
     WEIGHTS,
@@ -29,6 +30,7 @@ from osd_edge.formats.package.manifest import (
     Site,
     TextSettings,
 )
+from osd_edge.formats.package.refusals import damaged, not_a_package, wrong_size
 
 _MAX_MANIFEST_BYTES = 1 << 24
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -57,17 +59,18 @@ def read_manifest(folder: str | Path) -> BaseManifest:
     >>> read_manifest(Path("base")).inputs
     ('input_ids', 'attention_mask', 'token_type_ids')
     """
-    folder = as_path(folder, "folder")
-    bring_back(folder)
-    path = folder / MANIFEST
+    with held_folder(as_path(folder, "folder")) as held:
+        return manifest_of(held)
+
+
+def manifest_of(folder: HeldFolder) -> BaseManifest:
+    """Reads the manifest of a folder that is held, as `read_manifest` does."""
+    path = folder.path / MANIFEST
+    folder.size(MANIFEST)  # which refuses a link, and looks at the file before it is read
     try:
-        data = read_bounded(path, _MAX_MANIFEST_BYTES)
+        data = read_bounded(folder.root / MANIFEST, _MAX_MANIFEST_BYTES)
     except OSError as error:
-        raise BaseError(
-            Code.BASE_MISSING,
-            f"{folder} is not a base package: cannot read {MANIFEST} ({error.strerror}); "
-            "make one with 'osd-edge export base'",
-        ) from error
+        raise not_a_package(folder.path, error.strerror or "") from error
     if data is None:
         raise BaseError(Code.BASE_MANIFEST, f"{path} is not a manifest: export the base again")
     try:
@@ -79,23 +82,10 @@ def read_manifest(folder: str | Path) -> BaseManifest:
     if not needed <= set(manifest.files):
         raise BaseError(Code.BASE_MANIFEST, f"{path} does not list {', '.join(sorted(needed))}")
     for name, entry in manifest.files.items():
-        file = folder / name
-        found = _size(file)
+        found = folder.size(name)
         if found != entry["bytes"]:
-            state = "is missing" if found is None else f"has {found} bytes"
-            raise BaseError(
-                Code.BASE_FILE,
-                f"{file} {state}, expected {entry['bytes']} bytes: copy the base package again",
-            )
+            raise wrong_size(folder.path / name, found, entry["bytes"])
     return manifest
-
-
-def _size(file: Path) -> int | None:
-    try:
-        status = file.stat()
-    except OSError:  # a link may lead anywhere, also to where nobody may look
-        return None
-    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def parse_manifest(text: str, path: str = MANIFEST) -> BaseManifest:
@@ -217,6 +207,8 @@ def _matching(pattern: re.Pattern[str], value: object) -> str:
 def check_digests(folder: str | Path, manifest: BaseManifest, progress: Progress = silent) -> None:
     """Refuses a base package whose files differ from those that were exported, byte for byte.
 
+    Also one whose graphs take weights from elsewhere, whatever their digests.
+
     Args:
         folder: The package.
         manifest: Its manifest, as `read_manifest` gives it.
@@ -224,7 +216,7 @@ def check_digests(folder: str | Path, manifest: BaseManifest, progress: Progress
 
     Raises:
         BaseError: `base.digest` for a file with other bytes, `base.file` for one that cannot be
-            read.
+            read, `base.graph` for a graph that is malformed or takes weights from elsewhere.
         InputError: `input.path` for a path that is none, `input.type` for no manifest or no
             function.
 
@@ -235,13 +227,24 @@ def check_digests(folder: str | Path, manifest: BaseManifest, progress: Progress
     folder = as_path(folder, "folder")
     expect(manifest, BaseManifest, "manifest")
     expect_callable(progress, "progress")
-    for name, entry in progress(list(manifest.files.items()), "Digests of the base package"):
-        try:
-            with (folder / name).open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-        except (OSError, ValueError) as error:  # ValueError: no name that a file can have
-            raise BaseError(Code.BASE_FILE, f"cannot read {folder / name}") from error
-        if digest != entry["sha256"]:
-            raise BaseError(
-                Code.BASE_DIGEST, f"{folder / name} is damaged: copy the base package again"
-            )
+    try:
+        with held_folder(folder) as held:
+            for name in progress(list(manifest.files), "Digests of the base package"):
+                _check_file(held, name, manifest)
+    except BaseError as error:
+        if error.code != Code.BASE_MISSING:
+            raise
+        raise BaseError(Code.BASE_FILE, f"cannot read the files of {folder}") from error
+
+
+def _check_file(folder: HeldFolder, name: str, manifest: BaseManifest) -> None:
+    if name in (MODEL, PLAIN_MODEL):
+        check_graph_file(folder, name, manifest.files)
+        return
+    try:
+        with (folder.root / name).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError) as error:  # ValueError: no name that a file can have
+        raise BaseError(Code.BASE_FILE, f"cannot read {folder.path / name}") from error
+    if digest != manifest.files[name]["sha256"]:
+        raise damaged(folder.path / name)

@@ -1,0 +1,157 @@
+"""A base package's folder that stays the same one while it is opened.
+
+A package may be replaced, or copied over, at the moment that someone opens it. Linux can hold a
+folder whatever its name comes to stand for; elsewhere, and for files that are written in place,
+what was looked at before is compared with what is there afterwards.
+"""
+
+import contextlib
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from osd_edge.data.bounded_read import read_bounded
+from osd_edge.data.staging import bring_back
+from osd_edge.errors import BaseError
+from osd_edge.formats.package.refusals import a_link, not_a_package, restless, too_large, wrong_size
+
+_MOST_TRIES = 3
+_MOST_BYTES = (1 << 31) - 1  # of a file that is read whole; a graph has no more either
+_HELD = Path("/proc/self/fd")  # a folder that is open, by its number
+# A file of a hub's cache: `<repo>/snapshots/<revision>/FILE` is a link to `../../blobs/<hash>`.
+_HUB_LINK = re.compile(r"((?:\.\./){2,20})blobs/(?:[0-9a-f]{40}|[0-9a-f]{64})")
+Stamp = tuple[int, int, int, int, int]  # device, inode, bytes, ns of the last write and change
+
+
+class HeldFolder:
+    """A folder whose files are looked at one after the other, and must not change meanwhile.
+
+    Attributes:
+        path: The folder as the caller names it, for messages.
+        root: Where its files are found: a name that stays its own.
+    """
+
+    def __init__(self, path: Path, real: Path, number: int | None) -> None:
+        """Takes the folder, what it stands for without links, and its number where it is open."""
+        self.path = path
+        self.root = real if number is None else _HELD / str(number)
+        self._real = real
+        self._stamps: dict[str, Stamp | None] = {}
+        self._renamed = self._last_renamed()
+
+    def size(self, name: str) -> int | None:
+        """Gives the bytes of file `name`, None where there is no such file.
+
+        Raises BaseError `base.file` for a link that is not one of a hub's cache.
+        """
+        stamp = self._stamp(name)
+        self._stamps.setdefault(name, stamp)
+        return None if stamp is None else stamp[2]
+
+    def read(self, name: str, size: int) -> bytes:
+        """Reads the file `name` of `size` bytes, below 2 GiB; raises BaseError `base.file`."""
+        found = self.size(name)
+        if size > _MOST_BYTES:
+            raise too_large(self.path / name, size, _MOST_BYTES)
+        data = None
+        if found == size:
+            with contextlib.suppress(OSError):
+                data = read_bounded(self.root / name, size)
+        if data is None or len(data) != size:
+            raise wrong_size(self.path / name, found, size)
+        return data
+
+    def stamp(self, name: str) -> Stamp | None:
+        """Gives what tells file `name` from others and from itself changed, as it was first."""
+        return self._stamps[name]
+
+    def file(self, name: str) -> Path:
+        """Gives the path of file `name` over no link, as it is now."""
+        return Path(os.path.realpath(self.root / name))
+
+    def is_unchanged(self) -> bool:
+        """Says whether every file that was looked at is still the one that it was."""
+        try:
+            return all(self._stamp(name) == stamp for name, stamp in self._stamps.items())
+        except BaseError:
+            return False
+
+    def is_there(self) -> bool:
+        """Says whether the path names this folder, and did so all the time."""
+        try:
+            return self.path.samefile(self.root) and self._last_renamed() == self._renamed
+        except OSError:
+            return False
+
+    def _last_renamed(self) -> int | None:
+        """Gives when the folder last changed, which a rename does as well."""
+        try:
+            return self.root.stat().st_ctime_ns
+        except OSError:
+            return None
+
+    def _stamp(self, name: str) -> Stamp | None:
+        file = self.root / name
+        try:
+            status = file.lstat()
+            if stat.S_ISLNK(status.st_mode):
+                link = file.readlink().as_posix()
+                status = (self.root / link).lstat()
+                if not self._is_of_a_hub(link) or not stat.S_ISREG(status.st_mode):
+                    raise a_link(self.path / name)
+        except OSError:  # a link may lead also to where nobody may look
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        return (
+            status.st_dev,
+            status.st_ino,
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+        )
+
+    def _is_of_a_hub(self, link: str) -> bool:
+        match = _HUB_LINK.fullmatch(link)
+        if match is None:
+            return False
+        up = match[1].count("/")  # 2 from the snapshot itself, more from folders in it
+        parts = self._real.parts
+        return len(parts) > up and parts[-up] == "snapshots"
+
+
+@contextlib.contextmanager
+def held_folder(path: Path) -> Iterator[HeldFolder]:
+    """Holds the folder `path`, which may be a link to one; raises BaseError `base.missing`."""
+    bring_back(path)
+    try:
+        real = Path(os.path.realpath(path))
+        number = os.open(real, os.O_PATH | os.O_DIRECTORY) if _HELD.is_dir() else None
+    except (OSError, ValueError) as error:  # ValueError: no name that a file can have
+        why = getattr(error, "strerror", None) or "no name of a folder"
+        raise not_a_package(path, why) from error
+    try:
+        yield HeldFolder(path, real, number)
+    finally:
+        if number is not None:
+            os.close(number)
+
+
+def open_unchanged(path: Path, opened: Callable[[HeldFolder], None]) -> None:
+    """Has `opened` open the folder `path`, anew where its files changed meanwhile.
+
+    Raises the BaseError of `opened`, and `base.file` for a folder that keeps changing.
+    """
+    for left in reversed(range(_MOST_TRIES)):
+        with held_folder(path) as folder:
+            try:
+                opened(folder)
+            except BaseError:
+                if not left or (folder.is_unchanged() and folder.is_there()):
+                    raise
+            else:
+                if folder.is_unchanged():
+                    return
+    raise restless(path)

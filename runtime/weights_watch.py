@@ -1,0 +1,52 @@
+"""Notices that a weights file was written to while a session has it mapped.
+
+onnxruntime maps weights rather than copying them, so a program that writes to the file in place
+changes what a session computes, and one that cuts it off ends the process (SIGBUS). A file that is
+replaced by a rename is another one: the session keeps what it opened.
+"""
+
+import hashlib
+
+from osd_edge.errors import BaseError, Code
+from osd_edge.formats.package.held_folder import HeldFolder
+
+
+class WeightsWatch:
+    """A weights file as it was when a session opened it.
+
+    Looking takes some microseconds; only a file with another time of its last write is read whole.
+    Safe to use from many threads.
+    """
+
+    def __init__(self, folder: HeldFolder, name: str, sha256: str) -> None:
+        """Takes the file `name` of a package that is being opened, and the digest that it has."""
+        self._file = folder.file(name)
+        self._stamp = folder.stamp(name)
+        self._sha256 = sha256
+
+    def check(self) -> None:
+        """Refuses a file that was written to since.
+
+        Raises BaseError `base.file` for one of another size, `base.digest` for other bytes.
+        """
+        was = self._stamp
+        assert was is not None
+        try:
+            status = self._file.stat()
+            if (status.st_dev, status.st_ino) != was[:2]:
+                return  # another file has its name: the one that is mapped is as it was
+            now = (status.st_size, status.st_mtime_ns)
+            if now == was[2:4]:
+                return
+            if now[0] == was[2]:
+                with self._file.open("rb") as file:
+                    if hashlib.file_digest(file, "sha256").hexdigest() == self._sha256:
+                        self._stamp = (*was[:3], now[1], was[4])  # touched: the same bytes
+                        return
+        except OSError:  # gone, and so is nobody's to write to
+            return
+        raise BaseError(
+            Code.BASE_DIGEST if now[0] == was[2] else Code.BASE_FILE,
+            f"{self._file} was written to while a session has it open: open a new session, and "
+            "replace packages by a rename ('osd-edge export base --overwrite' does)",
+        )
