@@ -41,7 +41,7 @@ def _damaged(data: bytes, noise: random.Random) -> bytes:
         if kind < 0.2:
             at = noise.randrange(len(header))
             header = header[:at] + noise.choice(_CHARACTERS) + header[at + noise.randint(0, 1) :]
-        elif kind < 0.4:
+        elif kind < 0.4 or not body:
             at = noise.choice([i for i, character in enumerate(header) if character.isdigit()])
             header = header[:at] + noise.choice("0123456789") + header[at + 1 :]
         else:  # in place, but for one in ten

@@ -31,7 +31,8 @@ function refusal(action: () => unknown): BundleError {
 
 for (const vector of cases.filter(({ result }) => result === "valid")) {
   test(`${vector.id} decodes to its hashes`, () => {
-    const { sites, head, ...facts } = vector.expected!;
+    const { sites, head, sequence = 0, text = null, probe = null, vectors = [], ...facts } =
+      vector.expected!;
     const bundle: Bundle = readBundle(dataOf(vector));
     const { task, labels, base, values } = bundle;
     const found = { task, labels, base, values };
@@ -53,6 +54,11 @@ for (const vector of cases.filter(({ result }) => result === "valid")) {
       return { shape: [n, d], rank: bundle.head.layers[i]!.rank, activation, ...Object.fromEntries(parts) };
     });
     assert.deepEqual({ kind, pooling, layers, ...length }, head);
+    assert.deepEqual([bundle.sequence, bundle.text, bundle.probe], [sequence, text, probe]);
+    const changes = bundle.vectors.map(({ vector, n }, i) => {
+      return { vector, n, values: hash(decoded.vectors[i]!) };
+    });
+    assert.deepEqual(changes, vectors);
   });
 
   test(`${vector.id} fits the base as its flags say`, () => {
