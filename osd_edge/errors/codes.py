@@ -267,6 +267,7 @@ class Code(StrEnum):
     TASK_TAKEN = "task.taken", "the name is in use"
     TASK_NONE = "task.none", "no task is active"
     TASK_KIND = "task.kind", "the task is of another kind than what is asked of it"
+    TASK_NOT_FINITE = "task.not-finite", "the answers of a task are not finite numbers"
     # Arguments and run inputs
     INPUT_QUESTION = "input.question", "a task that finds answers, and no question"
     INPUT_STRIDE = "input.stride", "a stride below 0, or no whole number"

@@ -51,7 +51,7 @@ export function readBundle(file: Uint8Array): Bundle {
   // Node's Buffer is a Uint8Array whose slices are views, where those of others are copies.
   const data = new Uint8Array(file.buffer, file.byteOffset, file.length);
   const { length } = data;
-  checkBundle(length <= MAX_BUNDLE_BYTES, "header-length", `${length} bytes`);
+  checkBundle("header-length", length <= MAX_BUNDLE_BYTES, `${length} bytes`);
   const header = readHeader(data);
   const { metadata } = header;
   const value = (key: string): string | undefined => metadata.get(PREFIX + key);
@@ -93,11 +93,11 @@ export function readBundle(file: Uint8Array): Bundle {
     ...[...part.sites, ...layers].flatMap(matrices).map(([rows, width]) => rows * width),
     ...vectors.map(({ n }) => n),
   ]);
-  checkBundle(slots <= SLOTS_PER_BYTE * length, "slots", `${slots} slots in ${length} bytes`);
+  checkBundle("slots", slots <= SLOTS_PER_BYTE * length, `${slots} slots in ${length} bytes`);
   part.finish();
   changes?.integers();
   const unknown = shown([...tensors.keys()].join(", "));
-  checkBundle(tensors.size === 0, "tensor-unknown", `unknown tensor ${unknown}`);
+  checkBundle("tensor-unknown", tensors.size === 0, `unknown tensor ${unknown}`);
   return {
     task: given("task"),
     taskVersion: given("task_version"),
@@ -120,25 +120,25 @@ export function readBundle(file: Uint8Array): Bundle {
 }
 
 function checkVersion(version: string | undefined): void {
-  checkBundle(version !== undefined, "not-a-bundle", "no key osd.format");
+  checkBundle("not-a-bundle", version !== undefined, "no key osd.format");
   const found = `format ${shown(version, 20)}, expected ${FORMAT_VERSION}`;
-  checkBundle(version === FORMAT_VERSION, "version", found);
+  checkBundle("version", version === FORMAT_VERSION, found);
 }
 
 function checkKeys(metadata: ReadonlyMap<string, string>): void {
   for (const key of metadata.keys()) {
     const known = KNOWN_KEYS.includes(key) || key.startsWith(IGNORABLE);
-    checkBundle(known, "key-unknown", `unknown key ${shown(key)}`);
+    checkBundle("key-unknown", known, `unknown key ${shown(key)}`);
   }
   for (const key of REQUIRED_KEYS) {
-    checkBundle(metadata.has(key), "key-missing", `no key ${key}`);
+    checkBundle("key-missing", metadata.has(key), `no key ${key}`);
   }
   for (const [key, form] of FORMS) {
     const value = metadata.get(PREFIX + key);
     if (value === undefined) continue;
     // A site count is below 2¹⁶; names and digests are no numbers, or their size says nothing.
     const fits = form.test(value) && (key !== "site_count" || Number(value) < 2 ** 16);
-    checkBundle(fits, "key-value", `${PREFIX}${key} is ${shown(value)}`);
+    checkBundle("key-value", fits, `${PREFIX}${key} is ${shown(value)}`);
   }
 }
 
@@ -147,7 +147,7 @@ function checkLabels(labels: Json): void {
     isList(labels) &&
     labels.every((label) => isString(label) && label !== "") &&
     new Set(labels).size === labels.length;
-  checkBundle(named, "labels", "expected distinct names");
+  checkBundle("labels", named, "expected distinct names");
 }
 
 function parse(text: string, key: string): Json {

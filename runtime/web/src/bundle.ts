@@ -22,19 +22,19 @@ export interface SiteFacts {
 
 /** Refuse more sites than the base has. */
 export function checkCount(count: number, siteCount: number): void {
-  checkBundle(count <= siteCount, "site-order", `${count} sites of ${siteCount}`);
+  checkBundle("site-order", count <= siteCount, `${count} sites of ${siteCount}`);
 }
 
 /** Refuse a site index that is not between `previous` and the last. */
 export function checkIndex(site: number, previous: number, siteCount: number): void {
   const between = site > previous && site < siteCount;
-  checkBundle(between, "site-order", `${site} after ${previous}, of ${siteCount}`);
+  checkBundle("site-order", between, `${site} after ${previous}, of ${siteCount}`);
 }
 
 /** Refuse a site whose rank is 0 or too large. */
 export function checkRank({ site, n, d, k }: SiteFacts): void {
   const fits = k > 0 && k <= Math.min(n, d);
-  checkBundle(fits, "site-rank", `site ${site} has rank ${k} for [${n}, ${d}]`);
+  checkBundle("site-rank", fits, `site ${site} has rank ${k} for [${n}, ${d}]`);
 }
 
 /** Everything that a bundle decodes to, sites in the order of the file. */

@@ -36,15 +36,15 @@ export interface Header {
 
 /** Metadata and unchecked tensor entries of a file. Throws BundleError. */
 export function readHeader(data: Uint8Array): Header {
-  checkBundle(data.length >= 8, "too-short", `${data.length} bytes`);
+  checkBundle("too-short", data.length >= 8, `${data.length} bytes`);
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   const headerBytes = Number(view.getBigUint64(0, true));
   const fits = headerBytes <= MAX_HEADER_BYTES && headerBytes <= data.length - 8;
-  checkBundle(fits, "header-length", `a header of ${headerBytes} bytes in ${data.length}`);
+  checkBundle("header-length", fits, `a header of ${headerBytes} bytes in ${data.length}`);
   const entries = parseHeader(data.subarray(8, 8 + headerBytes));
   const metadata = entries.has(METADATA) ? entries.get(METADATA) : new Map<string, Json>();
   const strings = isObject(metadata) && [...metadata.values()].every(isString);
-  checkBundle(strings, "header-json", "__metadata__ holds no strings");
+  checkBundle("header-json", strings, "__metadata__ holds no strings");
   entries.delete(METADATA);
   return { metadata: metadata as Map<string, string>, entries, start: 8 + headerBytes };
 }
@@ -70,14 +70,14 @@ export function readTensors(data: Uint8Array, header: Header): Map<string, Tenso
   let position = 0;
   for (const [begin, end, name, dtype, shape] of spans) {
     const found = `tensor ${shown(name)} begins at ${begin}, expected ${position}`;
-    checkBundle(begin === position, "tensor-layout", found);
+    checkBundle("tensor-layout", begin === position, found);
     position = end;
     tensors.set(name, { dtype, shape, bytes: content.subarray(begin, end) });
   }
   const { length } = content;
   const found = `expected ${position} bytes of tensors, found ${length}`;
-  checkBundle(position <= length, "truncated", found);
-  checkBundle(position === length, "trailing-bytes", found);
+  checkBundle("truncated", position <= length, found);
+  checkBundle("trailing-bytes", position === length, found);
   return tensors;
 }
 
@@ -119,7 +119,7 @@ function placeOf(
   const header = characters(data.subarray(0, start));
   const place = header.indexOf(digits, 8);
   const once = place >= 0 && header.indexOf(digits, place + 1) < 0;
-  checkBundle(form.test(digits) && once, code, `expected ${key} once, as hex digits`);
+  checkBundle(code, form.test(digits) && once, `expected ${key} once, as hex digits`);
   return place;
 }
 
@@ -136,7 +136,7 @@ export function checkDigest(data: Uint8Array, header: Header): void {
     .update(data.subarray(place + 64))
     .hex();
   const digest = header.metadata.get(DIGEST_KEY);
-  checkBundle(found === digest, "digest", `expected ${digest}, found ${found}`);
+  checkBundle("digest", found === digest, `expected ${digest}, found ${found}`);
 }
 
 /**

@@ -39,7 +39,7 @@ export function bundleError(reason: string, found: string): BundleError {
 }
 
 /** Refuse a bundle for `reason` unless it `holds` what it must. */
-export function checkBundle(holds: boolean, reason: string, found: string): asserts holds {
+export function checkBundle(reason: string, holds: boolean, found: string): asserts holds {
   if (!holds) throw bundleError(reason, found);
 }
 

@@ -31,7 +31,7 @@ export function readHead(
   const [kind, pooling] = [description.get("kind"), description.get("pooling")];
   if (!isString(kind) || !isString(pooling)) throw problem;
   const unknown = `unknown: ${shown(kind, 40)} or ${shown(pooling, 40)}`;
-  checkBundle(isKind(kind) && isPooling(pooling), "head-kind", unknown);
+  checkBundle("head-kind", isKind(kind) && isPooling(pooling), unknown);
   const { pooling: own, vector, labels: fixed = labels }: TaskKind = KINDS[kind];
   const keys = ["layers", "kind", "pooling", ...(vector ? ["normalize"] : [])];
   const [layers, , , normalize = false] = valuesOf(description, ...keys);
@@ -53,11 +53,11 @@ export function readHead(
     return facts;
   });
   const fit = read.every(({ d }, i) => i === 0 || d === (read[i - 1] as LayerFacts).n);
-  checkBundle(fit, "head", "its layers do not fit each other");
+  checkBundle("head", fit, "its layers do not fit each other");
   const outputs = least && (read.at(-1) as LayerFacts).n;
   checkBundle(
-    outputs === labels.length && JSON.stringify(labels) === JSON.stringify(fixed),
     "labels",
+    outputs === labels.length && JSON.stringify(labels) === JSON.stringify(fixed),
     `${labels.length} labels for ${kind} of ${outputs} outputs`,
   );
   return { kind, pooling, layers: read, normalize };
@@ -72,7 +72,7 @@ function layerFacts(i: number, description: Json): LayerFacts {
   const [n, d] = shape as [number, number];
   if (activation !== null) {
     if (!isString(activation)) throw problem;
-    checkBundle(isActivation(activation), "head-kind", `unknown: ${shown(activation, 40)}`);
+    checkBundle("head-kind", isActivation(activation), `unknown: ${shown(activation, 40)}`);
   }
   return { n, d, rank, activation };
 }

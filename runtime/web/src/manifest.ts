@@ -144,21 +144,21 @@ export function checkFits(bundle: Bundle, manifest: BaseManifest): void {
   const { fingerprint, sites, hiddenSize, poolerOutput } = manifest;
   const { pooling, layers } = bundle.head;
   checkBundle(
-    base === fingerprint,
     "base",
+    base === fingerprint,
     `${bundle.task} is for base ${shown(base, 12)}, this is ${shown(fingerprint, 12)}`,
   );
   const counted = `${siteCount} sites, the base has ${sites.length}`;
-  checkBundle(siteCount === sites.length, "site-mismatch", counted);
+  checkBundle("site-mismatch", siteCount === sites.length, counted);
   for (const facts of bundle.sites) {
     const { name, n, d, u } = sites[facts.site] as Site;
     const found = `[${facts.n}, ${facts.d}] at ${shown(name)}, the base has `;
-    checkBundle(n === facts.n && d === facts.d, "site-mismatch", `${found}[${n}, ${d}]`);
-    checkBundle(u !== null, "site-branch", `${found}no branch`);
+    checkBundle("site-mismatch", n === facts.n && d === facts.d, `${found}[${n}, ${d}]`);
+    checkBundle("site-branch", u !== null, `${found}no branch`);
   }
-  checkBundle(!vectors.length, "vector-base", "the base takes no changes of biases and norms");
+  checkBundle("vector-base", !vectors.length, "the base takes no changes of biases and norms");
   const given = pooling !== "logits" && (pooling !== "pooler" || poolerOutput !== null);
-  checkBundle(given, "head-base", `the base gives no ${pooling}`);
+  checkBundle("head-base", given, `the base gives no ${pooling}`);
   const width = layers[0]?.d ?? hiddenSize;
-  checkBundle(width === hiddenSize, "head-base", `${width} features, the base has ${hiddenSize}`);
+  checkBundle("head-base", width === hiddenSize, `${width} features, the base has ${hiddenSize}`);
 }

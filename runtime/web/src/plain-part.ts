@@ -31,25 +31,25 @@ export function take(
   dimensions = 1,
 ): Tensor {
   const tensor = tensors.get(name);
-  checkBundle(tensor !== undefined, "tensor-missing", `no tensor ${name}`);
+  checkBundle("tensor-missing", tensor !== undefined, `no tensor ${name}`);
   tensors.delete(name);
   const { dtype, shape } = tensor;
   const fits = dtypes.includes(dtype) && shape.length === dimensions;
-  checkBundle(fits, "tensor-type", `${name} is ${dtype} [${shape}]`);
+  checkBundle("tensor-type", fits, `${name} is ${dtype} [${shape}]`);
   return tensor;
 }
 
 /** Refuse (`bundle.not-finite`) NaN, and numbers beyond `most` in magnitude; returns `tensor`. */
 function checked(name: string, tensor: Tensor, most = MAX_FLOAT): Tensor {
   const within = numbers(tensor).every((x) => Math.abs(x) <= most);
-  checkBundle(within, "not-finite", `NaN, infinity or a scale beyond 2^64 in ${name}`);
+  checkBundle("not-finite", within, `NaN, infinity or a scale beyond 2^64 in ${name}`);
   return tensor;
 }
 
 /** The numbers of a bundle that is not coded, from `tensors`. Throws BundleError. */
 export function plainPart(tensors: Tensors, siteCount: number): Part {
   const table = take(tensors, "osd.sites", "U16", 2);
-  checkBundle(table.shape[1] === 4, "tensor-type", "osd.sites");
+  checkBundle("tensor-type", table.shape[1] === 4, "osd.sites");
   const values = take(tensors, "osd.values", VALUES);
   const sites = siteFacts(elements(table) as Uint16Array, siteCount);
   const slots = sites.flatMap(matrices).map(([rows, width]) => rows * width);
@@ -63,13 +63,13 @@ export function plainPart(tensors: Tensors, siteCount: number): Part {
       `${stored.shape}` === `${[sites.length, 2]}` &&
       slots.every((s, i) => (counts[i] as number) <= s) &&
       slots.some((s, i) => counts[i] !== s);
-    checkBundle(fits, "counts", "osd.counts");
+    checkBundle("counts", fits, "osd.counts");
   }
   const sizes = slots.map((s, i) => codedBytes(s, counts[i] as number));
   const bytes = sum(sizes);
   const count = sum(counts);
   const fits = bytes === stream.length && count === values.shape[0];
-  checkBundle(fits, "stream-length", `expected ${bytes} bytes and ${count} values`);
+  checkBundle("stream-length", fits, `expected ${bytes} bytes and ${count} values`);
   checked("osd.values", values);
   const scales = readScales(tensors, values, sum(sites.map(({ k }) => k)));
 
@@ -92,7 +92,7 @@ export function plainPart(tensors: Tensors, siteCount: number): Part {
   };
   eachFactor((values, each) => {
     each(() => {});
-    checkBundle(!values.includes(0), "value-zero", "zero among non-zeros");
+    checkBundle("value-zero", !values.includes(0), "zero among non-zeros");
   });
   const layers: (() => HeadLayer)[] = [];
   return {
@@ -139,7 +139,7 @@ function readScales(tensors: Tensors, values: Tensor, columns: number): Float32A
   if (values.dtype !== "I8") return null;
   const scales = take(tensors, "osd.scales", "F32");
   const [found] = scales.shape;
-  checkBundle(found === columns, "stream-length", `${found} scales for ${columns} columns`);
+  checkBundle("stream-length", found === columns, `${found} scales for ${columns} columns`);
   return elements(checked("osd.scales", scales, MAX_SCALE)) as Float32Array;
 }
 
@@ -153,7 +153,7 @@ function readLayer(i: number, facts: LayerFacts, tensors: Tensors): () => HeadLa
   const bias = tensors.has(`osd.head.${i}.bias`) ? read("bias", "F32") : null;
   const first = read(rank > 0 ? "u" : "weight", VALUES, 2);
   const scale = first.dtype === "I8" ? read("scale", "F32", 1, MAX_SCALE) : null;
-  const check = (holds: boolean): void => checkBundle(holds, "head", `layer ${i} is malformed`);
+  const check = (holds: boolean): void => checkBundle("head", holds, `layer ${i} is malformed`);
   check(scale === null || scale.shape[0] === first.shape[0]);
   const v = rank > 0 ? read("v", VALUES, 2) : null;
   const found = v ? [first.shape, v.shape, v.dtype] : [first.shape];

@@ -37,7 +37,7 @@ export function eachPosition(
   let found = 0;
   let previous = -1;
   const message = `malformed, of ${count} in ${slots} slots`;
-  const check = (holds: boolean): void => checkBundle(holds, "positions", message);
+  const check = (holds: boolean): void => checkBundle("positions", holds, message);
   const add = (slot: number): void => {
     check(slot > previous && slot < slots && found < count);
     previous = slot;

@@ -50,7 +50,7 @@ export function checkProbe(given: Json, answer: "logits" | "tokens", outputs: nu
   const [tolerance, cases] = valuesOf(given, "tolerance", "cases");
   const size = numberOf(tolerance);
   const fits = size > 0 && size <= 1 && list(MAX_CASES, isCase)(cases);
-  checkBundle(fits, "probe", "osd.probe is malformed");
+  checkBundle("probe", fits, "osd.probe is malformed");
 }
 
 /** A guard for a list of 1 to `most` items that `fits`. */

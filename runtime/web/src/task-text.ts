@@ -27,8 +27,8 @@ export function checkText(given: Json, perToken: boolean): void {
   };
   const entries = isObject(given) ? [...given] : [];
   for (const [key] of entries) {
-    checkBundle(Object.hasOwn(settings, key), "key-unknown", `osd.text has ${shown(key)}`);
+    checkBundle("key-unknown", Object.hasOwn(settings, key), `osd.text has ${shown(key)}`);
   }
   const fits = entries.every(([key, value]) => settings[key as keyof TaskText](value));
-  checkBundle(fits && entries.length > 0, "text", "osd.text is malformed");
+  checkBundle("text", fits && entries.length > 0, "osd.text is malformed");
 }

@@ -10,6 +10,7 @@ import {
   readBundle,
   type Bundle,
 } from "../src/core.js";
+import { withKeys } from "./surgery.js";
 import { cases, dataOf, manifestText, ROOT, tolerance } from "./vectors.js";
 
 const manifest = parseManifest(manifestText);
@@ -110,6 +111,14 @@ test("a bundle is read wherever it begins in its buffer", () => {
     assert.deepEqual(factors(shifted), factors(data));
     assert.deepEqual(factors(buffer), factors(data));
   }
+});
+
+test("labels that would read alike in one line are not taken for those of the kind", () => {
+  const data = dataOf(cases.find(({ id }) => id === "probe-seed")!);
+  const layers = [{ shape: [1, 8], rank: 0, activation: null }];
+  const head = JSON.stringify({ kind: "spans", pooling: "none", layers });
+  const changed = withKeys(data, { "osd.head": head, "osd.labels": '["start,end"]' });
+  assert.equal(refusal(() => readBundle(changed)).code, "bundle.labels");
 });
 
 test("every code of the format's page is one that this reader gives, or names a file", () => {
