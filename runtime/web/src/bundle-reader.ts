@@ -8,13 +8,7 @@
 
 import { type Bundle, matrices, type Part } from "./bundle.js";
 import { codedPart } from "./coded-part.js";
-import {
-  checkDigest,
-  checkSignature,
-  DIGEST,
-  readHeader,
-  readTensors,
-} from "./container.js";
+import { checkDigest, checkSignature, DIGEST, readHeader, readTensors } from "./container.js";
 import { bundleError, checkBundle, reasonOf, shown } from "./errors.js";
 import { readHead } from "./head-reader.js";
 import { isList, isString, type Json, parseJson } from "./json.js";

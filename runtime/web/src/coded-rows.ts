@@ -114,7 +114,9 @@ function groupsOf(width: number): number {
 }
 
 function isZero(integers: Integers, begin: number, end: number): boolean {
-  return !integers.subarray(begin, end).some(Boolean);
+  let at = begin;
+  while (at < end && integers[at] === 0) at++;
+  return at === end;
 }
 
 /** Put signs and escapes, from the lanes' last states and then `rest`, into `integers`. */

@@ -5,7 +5,17 @@
  */
 
 import { bundleError, checkBundle, reasonOf, shown } from "./errors.js";
-import { isList, isObject, isOneOf, isString, isWithin, type Json, type JsonObject, parseJson, valuesOf } from "./json.js";
+import {
+  isList,
+  isObject,
+  isOneOf,
+  isString,
+  isWithin,
+  type Json,
+  type JsonObject,
+  parseJson,
+  valuesOf,
+} from "./json.js";
 import { Sha256 } from "./sha256.js";
 import { characters, decodeUtf8 } from "./utf8.js";
 import { ARRAYS } from "./values.js";

@@ -23,13 +23,11 @@ const VALUE_NAMES = { F32: "fp32", F16: "fp16", I8: "int8" } as const;
 const MAX_FLOAT = 1e39; // beyond any of float32
 const MAX_SCALE = 2 ** 64; // as of coded integers, so that no product is infinite
 
-/** Remove and return tensor `name`, of one of the types `dtypes`; what is left in `tensors` at the end is unknown. */
-export function take(
-  tensors: Tensors,
-  name: string,
-  dtypes: string,
-  dimensions = 1,
-): Tensor {
+/**
+ * Remove and return tensor `name`, of one of the types `dtypes`; what is left in `tensors` at the
+ * end is unknown.
+ */
+export function take(tensors: Tensors, name: string, dtypes: string, dimensions = 1): Tensor {
   const tensor = tensors.get(name);
   checkBundle("tensor-missing", tensor !== undefined, `no tensor ${name}`);
   tensors.delete(name);
@@ -41,8 +39,8 @@ export function take(
 
 /** Refuse (`bundle.not-finite`) NaN, and numbers beyond `most` in magnitude; returns `tensor`. */
 function checked(name: string, tensor: Tensor, most = MAX_FLOAT): Tensor {
-  const within = numbers(tensor).every((x) => Math.abs(x) <= most);
-  checkBundle("not-finite", within, `NaN, infinity or a scale beyond 2^64 in ${name}`);
+  const found = `NaN, infinity or a scale beyond 2^64 in ${name}`;
+  for (const x of numbers(tensor)) checkBundle("not-finite", Math.abs(x) <= most, found);
   return tensor;
 }
 
@@ -90,8 +88,8 @@ export function plainPart(tensors: Tensors, siteCount: number): Part {
       return make(own, (visit) => eachPosition(code, size, own.length, visit), size);
     });
   };
-  eachFactor((values, each) => {
-    each(() => {});
+  eachFactor((values, each, size) => {
+    if (values.length < size) each(() => {});
     checkBundle("value-zero", !values.includes(0), "zero among non-zeros");
   });
   const layers: (() => HeadLayer)[] = [];

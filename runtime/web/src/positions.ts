@@ -4,7 +4,7 @@
  * docs/bundle-format.md, "Positions", says which coding a factor has and what is canonical.
  */
 
-import { checkBundle } from "./errors.js";
+import { type BundleError, bundleError } from "./errors.js";
 
 /** ⌈log₂ slots⌉: bits that name one of `slots` positions; slots are below 2³². */
 function indexBits(slots: number): number {
@@ -36,21 +36,21 @@ export function eachPosition(
   const [bitmap, indices] = sizes(slots, count);
   let found = 0;
   let previous = -1;
-  const message = `malformed, of ${count} in ${slots} slots`;
-  const check = (holds: boolean): void => checkBundle("positions", holds, message);
+  const malformed = (): BundleError =>
+    bundleError("positions", `malformed, of ${count} in ${slots} slots`);
   const add = (slot: number): void => {
-    check(slot > previous && slot < slots && found < count);
+    if (slot <= previous || slot >= slots || found === count) throw malformed();
     previous = slot;
     each(found++, slot);
   };
   if (count === slots) {
-    while (found < count) add(found);
+    for (; found < count; found++) each(found, found);
   } else if (bitmap <= indices) {
-    code.forEach((byte, i) => {
-      for (let bits = byte; bits !== 0; bits &= bits - 1) {
-        add(8 * i + 31 - Math.clz32(bits & -bits));
+    for (let byte = 0; byte < code.length; byte++) {
+      for (let bits = code[byte] as number; bits !== 0; bits &= bits - 1) {
+        add(8 * byte + 31 - Math.clz32(bits & -bits));
       }
-    });
+    }
   } else {
     const plane = Math.ceil(count / 8);
     for (let i = 0; i < 8 * plane; i++) {
@@ -62,5 +62,5 @@ export function eachPosition(
       if (i < count || slot > 0) add(slot);
     }
   }
-  check(found === count);
+  if (found !== count) throw malformed();
 }

@@ -166,7 +166,7 @@ test("a task with text settings is refused, since its answers would be others wi
   assert.equal(await session.load(withKeys(bundle("first"), others)), "first");
 });
 
-test("results that are not finite are refused, but for those of padding where each token has its own", async () => {
+test("results that are not finite are refused, those of padding aside", async () => {
   const session = await sessionWithTasks();
   const kinds = ["token-labels", "spans", "embedding"];
   for (const kind of kinds) await session.load(fixture(`kind-${kind}.osd.safetensors`), kind);
@@ -207,7 +207,10 @@ test("results that are not finite are refused, but for those of padding where ea
     assert.equal(await withValue(value, hiddenOutput, 0, "embedding"), "task.not-finite");
   }
   for (const task of TASKS) {
-    const found = [await withValue(NaN, hiddenOutput, 0, task), await withValue(NaN, poolerOutput!, 0, task)];
+    const found = [
+      await withValue(NaN, hiddenOutput, 0, task),
+      await withValue(NaN, poolerOutput!, 0, task),
+    ];
     assert.ok(found.includes("task.not-finite"), `${task}: ${found.join()}`);
   }
 });
