@@ -100,7 +100,8 @@ def test_the_javascript_runtime_gives_codes_of_the_table() -> None:
     for path in sorted((PROJECT / "runtime" / "web" / "src").glob("*.ts")):
         source = path.read_text("utf-8")
         for kind in ("bundle", "base", "input", "task"):
-            for reason in re.findall(rf'\b{kind}Error\(\s*"([a-z-]+)"', source):
+            given = rf'\b(?:{kind}Error|check{kind.title()})\(\s*"([a-z-]+)"'
+            for reason in re.findall(given, source):
                 found.add(f"{kind}.{reason}")
         found |= set(re.findall(r'Error\(\s*"((?:bundle|base|input|task)\.[a-z-]+)"', source))
     assert len(found) > 30

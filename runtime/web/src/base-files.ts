@@ -1,6 +1,7 @@
 /** Where the files of a base package come from. */
 
 import { baseError, reasonOf, shown } from "./errors.js";
+import { MANIFEST } from "./manifest.js";
 
 /** The bytes of a file of the package, by its name in the folder. */
 export type BaseFiles = (name: string) => Promise<Uint8Array>;
@@ -25,7 +26,7 @@ export function filesAt(base: string | URL): BaseFiles {
   const folder = String(base).replace(/\/?$/, "/");
   return (name) =>
     fetchBytes(folder + name).catch((error: unknown) => {
-      const reason = name === "manifest.json" ? "missing" : "file";
+      const reason = name === MANIFEST ? "missing" : "file";
       throw baseError(reason, `cannot read ${shown(folder + name, 200)} (${reasonOf(error)})`);
     });
 }

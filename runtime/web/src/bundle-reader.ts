@@ -2,45 +2,38 @@
  * Reading a task bundle that may be damaged or hostile.
  *
  * The order of the checks is part of the format, so that every reader gives the same code for the
- * same file: header, format version, layout, digest, keys, sites, labels, head.
+ * same file: header, format version, layout, digest, keys, sites, labels, head, text settings, probe,
+ * vectors, slots, and only then whatever must be decoded.
  */
 
-import type { Bundle, LayerFacts, Part } from "./bundle.js";
-import { CodedPart } from "./coded-part.js";
-import { checkDigest, DIGEST, DIGEST_KEY, readHeader, readTensors } from "./container.js";
-import { bundleError, reasonOf, shown } from "./errors.js";
-import {
-  type Activation,
-  ACTIVATIONS,
-  type Head,
-  type Kind,
-  KINDS,
-  POOLINGS,
-  type TaskKind,
-} from "./heads.js";
-import { isList, isOneOf, isString, isWithin, type Json, parseJson, valuesOf } from "./json.js";
+import { type Bundle, matrices, type Part } from "./bundle.js";
+import { codedPart } from "./coded-part.js";
+import { checkDigest, checkSignature, DIGEST, readHeader, readTensors } from "./container.js";
+import { bundleError, checkBundle, reasonOf, shown } from "./errors.js";
+import { readHead } from "./head-reader.js";
+import { isList, isString, type Json, parseJson } from "./json.js";
 import { plainPart, take } from "./plain-part.js";
+import { checkProbe, type Probe } from "./probe.js";
+import { checkText, type TaskText } from "./task-text.js";
+import { sum } from "./values.js";
+import { vectorsPart } from "./vectors-part.js";
 
 const FORMAT_VERSION = "1";
 const MAX_BUNDLE_BYTES = 2 ** 31;
+const SLOTS_PER_BYTE = 128; // all that factors, head and vectors have, zeros too
 export const TASK_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
-const REQUIRED_KEYS = [
-  ..."format task task_version base site_count labels head".split(" ").map((key) => `osd.${key}`),
-  DIGEST_KEY,
-];
+const PREFIX = "osd.";
 const IGNORABLE = "info."; // keys and tensors so named may be unknown; any other must be understood
-const MAX_LAYERS = 16;
-const isKind = isOneOf(Object.keys(KINDS) as Kind[]);
-const isPooling = isOneOf(POOLINGS);
-const isActivation = isOneOf(Object.keys(ACTIVATIONS) as Activation[]);
-const isRank = isWithin(0, Infinity);
-const isCount = isWithin(1, Infinity);
-/** What values must look like. */
+const keys = (names: string): string[] => names.split(" ").map((name) => PREFIX + name);
+const REQUIRED_KEYS = keys("format task task_version base site_count labels head sha256");
+const KNOWN_KEYS = [...REQUIRED_KEYS, ...keys("sequence text probe signature")];
+/** What values must look like, where they are there. */
 const FORMS: readonly (readonly [string, RegExp])[] = [
-  ["osd.task", TASK_NAME],
-  ["osd.base", DIGEST],
-  ["osd.site_count", /^\d{1,5}$/],
+  ["task", TASK_NAME],
+  ["base", DIGEST],
+  ["site_count", /^\d{1,5}$/],
+  ["sequence", /^[1-9]\d{0,14}$/],
 ];
 
 /**
@@ -51,133 +44,110 @@ const FORMS: readonly (readonly [string, RegExp])[] = [
 export function readBundle(file: Uint8Array): Bundle {
   // Node's Buffer is a Uint8Array whose slices are views, where those of others are copies.
   const data = new Uint8Array(file.buffer, file.byteOffset, file.length);
-  if (data.length > MAX_BUNDLE_BYTES) {
-    throw bundleError("header-length", `${data.length} bytes`);
-  }
+  const { length } = data;
+  checkBundle("header-length", length <= MAX_BUNDLE_BYTES, `${length} bytes`);
   const header = readHeader(data);
-  checkVersion(header.metadata);
+  const { metadata } = header;
+  const value = (key: string): string | undefined => metadata.get(PREFIX + key);
+  const given = value as (key: string) => string; // what checkKeys requires
+  checkVersion(value("format"));
   const tensors = readTensors(data, header);
   checkDigest(data, header);
-  checkKeys(header.metadata);
-  const key = (name: string): string => header.metadata.get(name) as string;
-  for (const name of [...tensors.keys()]) if (name.startsWith(IGNORABLE)) tensors.delete(name);
-  const siteCount = Number(key("osd.site_count"));
+  checkKeys(metadata);
+  checkSignature(data, header);
+  for (const name of tensors.keys()) if (name.startsWith(IGNORABLE)) tensors.delete(name);
+  const bytes = (name: string): Uint8Array => take(tensors, name, "U8").bytes;
+  const siteCount = Number(given("site_count"));
   const part: Part = tensors.has("osd.coded")
-    ? new CodedPart(take(tensors, "osd.coded", ["U8"], 1).bytes, siteCount)
+    ? codedPart(bytes("osd.coded"), siteCount)
     : plainPart(tensors, siteCount);
-  const labels = readLabels(key("osd.labels"));
-  const head = parseHead(key("osd.head"), labels, (i, facts) => part.addLayer(i, facts));
+
+  /** Check the JSON under `key` with `check`, and then give it as it stands there, or null. */
+  const json = <T>(key: string, check: (parsed: Json) => void): T | null => {
+    const text = value(key);
+    if (text === undefined) return null;
+    check(parse(text, key));
+    return JSON.parse(text) as T;
+  };
+  const labels = json<string[]>("labels", checkLabels) as string[];
+  const head = readHead(parse(given("head"), "head"), labels, part.addLayer);
+  const { pooling, layers } = head;
+  const perToken = pooling === "none";
+  const text = json<TaskText>("text", (parsed) => checkText(parsed, perToken));
+  const probe = json<Probe>("probe", (parsed) =>
+    checkProbe(
+      parsed,
+      pooling === "logits" ? "tokens" : "logits",
+      perToken ? 0 : (layers.at(-1)?.n ?? 0),
+    ),
+  );
+  const changes = tensors.has("osd.vectors") ? vectorsPart(bytes("osd.vectors")) : null;
+  const vectors = changes?.vectors ?? [];
+  const slots = sum([
+    ...[...part.sites, ...layers].flatMap(matrices).map(([rows, width]) => rows * width),
+    ...vectors.map(({ n }) => n),
+  ]);
+  checkBundle("slots", slots <= SLOTS_PER_BYTE * length, `${slots} slots in ${length} bytes`);
   part.finish();
-  for (const name of tensors.keys()) {
-    throw bundleError("tensor-unknown", `unknown tensor ${shown(name)}`);
-  }
+  changes?.integers();
+  const unknown = shown([...tensors.keys()].join(", "));
+  checkBundle("tensor-unknown", tensors.size === 0, `unknown tensor ${unknown}`);
   return {
-    task: key("osd.task"),
-    taskVersion: key("osd.task_version"),
-    base: key("osd.base"),
+    task: given("task"),
+    taskVersion: given("task_version"),
+    base: given("base"),
     siteCount,
-    metadata: header.metadata,
+    metadata,
     values: part.values,
     sites: part.sites,
     labels,
     head,
+    sequence: Number(value("sequence") ?? 0),
+    text,
+    probe,
+    vectors,
     decode: () => {
       const { factors, layers } = part.decode();
-      return { factors, head: { ...head, layers } };
+      return { factors, head: { ...head, layers }, vectors: changes?.decode() ?? [] };
     },
   };
 }
 
-function checkVersion(metadata: ReadonlyMap<string, string>): void {
-  const version = metadata.get("osd.format");
-  if (version === undefined) {
-    throw bundleError("not-a-bundle", "no key osd.format");
-  }
-  if (version !== FORMAT_VERSION) {
-    throw bundleError("version", `format ${shown(version, 20)}, expected ${FORMAT_VERSION}`);
-  }
+function checkVersion(version: string | undefined): void {
+  checkBundle("not-a-bundle", version !== undefined, "no key osd.format");
+  const found = `format ${shown(version, 20)}, expected ${FORMAT_VERSION}`;
+  checkBundle("version", version === FORMAT_VERSION, found);
 }
 
 function checkKeys(metadata: ReadonlyMap<string, string>): void {
   for (const key of metadata.keys()) {
-    if (!REQUIRED_KEYS.includes(key) && !key.startsWith(IGNORABLE)) {
-      throw bundleError("key-unknown", `unknown key ${shown(key)}`);
-    }
+    const known = KNOWN_KEYS.includes(key) || key.startsWith(IGNORABLE);
+    checkBundle("key-unknown", known, `unknown key ${shown(key)}`);
   }
   for (const key of REQUIRED_KEYS) {
-    if (!metadata.has(key)) {
-      throw bundleError("key-missing", `no key ${key}`);
-    }
+    checkBundle("key-missing", metadata.has(key), `no key ${key}`);
   }
   for (const [key, form] of FORMS) {
-    const value = metadata.get(key) as string;
+    const value = metadata.get(PREFIX + key);
+    if (value === undefined) continue;
     // A site count is below 2¹⁶; names and digests are no numbers, or their size says nothing.
-    const over = key === "osd.site_count" && Number(value) > 65535;
-    if (!form.test(value) || over) throw bundleError("key-value", `${key} is ${shown(value)}`);
+    const fits = form.test(value) && (key !== "site_count" || Number(value) < 2 ** 16);
+    checkBundle("key-value", fits, `${PREFIX}${key} is ${shown(value)}`);
   }
 }
 
-function readLabels(text: string): string[] {
-  const labels = parse(text, "osd.labels");
-  const names = isList(labels) ? labels : [""];
-  const named = names.every((name): name is string => isString(name) && name !== "");
-  if (!named || new Set(names).size !== names.length) {
-    throw bundleError("labels", "expected distinct names");
-  }
-  return names;
-}
-
-/** The head in `text`; each of its layers is given to `add`, as it comes. */
-function parseHead(
-  text: string,
-  labels: readonly string[],
-  add: (i: number, facts: LayerFacts) => void,
-): Omit<Head, "layers"> & { readonly layers: readonly LayerFacts[] } {
-  const description = parse(text, "osd.head");
-  const problem = bundleError("head", "osd.head is malformed");
-  const keys = ["kind", "pooling", "layers"];
-  const three = valuesOf(description, ...keys);
-  const [kind, pooling, layers, normalize] =
-    three.length > 0 ? three : valuesOf(description, ...keys, "normalize");
-  if (!isString(kind) || !isString(pooling)) throw problem;
-  if (!isKind(kind) || !isPooling(pooling)) {
-    throw bundleError("head-kind", `unknown: ${shown(kind, 40)} or ${shown(pooling, 40)}`);
-  }
-  const { perToken, vector, labels: fixed = labels }: TaskKind = KINDS[kind];
-  const normalizes = vector ? typeof normalize === "boolean" : normalize === undefined;
-  if (!normalizes || !perToken === (pooling === "none")) throw problem;
-  if (!isList(layers) || layers.length > MAX_LAYERS || (!vector && !layers.length)) throw problem;
-  const read = layers.map((layer, i) => {
-    const facts = layerFacts(i, layer);
-    add(i, facts);
-    return facts;
-  });
-  if (read.some(({ d }, i) => i > 0 && d !== (read[i - 1] as LayerFacts).n)) {
-    throw bundleError("head", "its layers do not fit each other");
-  }
-  const outputs = vector ? 0 : (read.at(-1) as LayerFacts).n;
-  if (outputs !== labels.length || labels.join() !== fixed.join()) {
-    throw bundleError("labels", `${labels.length} labels for ${kind} of ${outputs} outputs`);
-  }
-  return { kind, pooling, layers: read, normalize: normalize === true };
-}
-
-function layerFacts(i: number, description: Json): LayerFacts {
-  const problem = bundleError("head", `layer ${i} is malformed`);
-  const [shape, rank, activation] = valuesOf(description, "shape", "rank", "activation");
-  if (!isList(shape) || shape.length !== 2 || !shape.every(isCount) || !isRank(rank)) throw problem;
-  const [n, d] = shape as [number, number];
-  if (activation !== null && !isString(activation)) throw problem;
-  if (activation !== null && !isActivation(activation)) {
-    throw bundleError("head-kind", `unknown activation ${shown(activation, 40)}`);
-  }
-  return { n, d, rank, activation };
+function checkLabels(labels: Json): void {
+  const named =
+    isList(labels) &&
+    labels.every((label) => isString(label) && label !== "") &&
+    new Set(labels).size === labels.length;
+  checkBundle("labels", named, "expected distinct names");
 }
 
 function parse(text: string, key: string): Json {
   try {
     return parseJson(text);
   } catch (error) {
-    throw bundleError("key-value", `${key} is not JSON: ${reasonOf(error)}`);
+    throw bundleError("key-value", `${PREFIX}${key} is not JSON: ${reasonOf(error)}`);
   }
 }

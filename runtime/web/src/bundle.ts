@@ -1,7 +1,10 @@
 /** What a task bundle holds once it was read and checked; factors stay coded until asked for. */
 
-import { bundleError } from "./errors.js";
+import { checkBundle } from "./errors.js";
 import type { Head, HeadLayer, Kind, Pooling } from "./heads.js";
+import type { Probe } from "./probe.js";
+import type { TaskText } from "./task-text.js";
+import type { VectorFacts } from "./vectors-part.js";
 
 /** Factors of one site as float32: `u` `[k, n]`, scales applied, and `v` `[k, d]`. */
 export interface Factors {
@@ -19,30 +22,51 @@ export interface SiteFacts {
 
 /** Refuse more sites than the base has. */
 export function checkCount(count: number, siteCount: number): void {
-  if (count > siteCount) {
-    throw bundleError("site-order", `${count} sites of ${siteCount}`);
-  }
+  checkBundle("site-order", count <= siteCount, `${count} sites of ${siteCount}`);
 }
 
-/** Refuse a site whose index is not between `previous` and the last, or whose rank is too large. */
-export function checkSite(facts: SiteFacts, previous: number, siteCount: number): void {
-  const { site, n, d, k } = facts;
-  if (site <= previous || site >= siteCount) {
-    throw bundleError("site-order", `${site} after ${previous}, of ${siteCount}`);
-  }
-  if (k < 1 || k > Math.min(n, d)) {
-    throw bundleError("site-rank", `site ${site} has rank ${k} for [${n}, ${d}]`);
-  }
+/** Refuse a site index that is not between `previous` and the last. */
+export function checkIndex(site: number, previous: number, siteCount: number): void {
+  const between = site > previous && site < siteCount;
+  checkBundle("site-order", between, `${site} after ${previous}, of ${siteCount}`);
+}
+
+/** Refuse a site whose rank is 0 or too large. */
+export function checkRank({ site, n, d, k }: SiteFacts): void {
+  const fits = k > 0 && k <= Math.min(n, d);
+  checkBundle("site-rank", fits, `site ${site} has rank ${k} for [${n}, ${d}]`);
 }
 
 /** Everything that a bundle decodes to, sites in the order of the file. */
 export interface DecodedBundle {
   readonly factors: readonly Factors[];
   readonly head: Head;
+  /** What is added to each of the base's vectors that the task changes. */
+  readonly vectors: readonly Float32Array[];
 }
 
-/** A head's layer before it is decoded. */
+/** A head's layer before it is decoded; its rank is 0 where it has a whole matrix. */
 export type LayerFacts = Pick<HeadLayer, "n" | "d" | "activation"> & { readonly rank: number };
+
+/** How many rows a matrix has, and how many numbers each of them. */
+export type MatrixShape = readonly [rows: number, width: number];
+
+/** The matrices of a site, or of a head's layer: U and V, or where the rank is 0 a whole one. */
+export function matrices(one: SiteFacts | LayerFacts): MatrixShape[] {
+  const { n, d } = one;
+  const k = "k" in one ? one.k : one.rank;
+  return k > 0 ? [[k, n], [k, d]] : [[n, d]];
+}
+
+/** A head's layer of the matrix `first`, or of the factors `first` and `v`. */
+export function headLayer(
+  { n, d, activation }: LayerFacts,
+  first: Float32Array,
+  v: Float32Array | null,
+  bias: Float32Array | null,
+): HeadLayer {
+  return { n, d, activation, bias, weight: v ? null : first, u: v && first, v };
+}
 
 /**
  * The part of a bundle with its numbers, coded or plain, read in the order of the checks: sites
@@ -73,8 +97,16 @@ export interface Bundle {
     readonly pooling: Pooling;
     readonly layers: readonly LayerFacts[];
   };
+  /** Orders the files of one task: of two, the one with the higher number is newer. */
+  readonly sequence: number;
+  /** How the task's texts become tokens, where that is not as the base has it. */
+  readonly text: TaskText | null;
+  /** Inputs with the answers that they must give. */
+  readonly probe: Probe | null;
+  /** The base's biases and norms that the task changes, by ascending index. */
+  readonly vectors: readonly VectorFacts[];
   /** All keys of the file; `info.method`, `info.scores` and `info.tool` are for people. */
   readonly metadata: ReadonlyMap<string, string>;
-  /** All factors and the head; anew at every call. */
+  /** All factors, the head, and changes of vectors; anew at every call. */
   decode(): DecodedBundle;
 }

@@ -28,7 +28,7 @@ const TAIL_FREQUENCIES = [
 
 /** What the slots of each pattern are, 2 for more than 1; flat, four to a pattern. */
 export const DIGITS = Uint8Array.from({ length: 4 * PATTERNS }, (_, i) => {
-  return Math.floor(Math.floor(i / 4) / 3 ** (i % 4)) % 3;
+  return ((i >> 2) / 3 ** (i & 3)) % 3; // cut to a whole number
 });
 
 /** Frequencies of the 81 patterns in a class `0 … 255`; they add up to 4096. */
@@ -42,16 +42,17 @@ export function patternFrequencies(code: number): number[] {
     for (let i = 0; i < 4; i++) weight *= chances[DIGITS[4 * pattern + i] as number] as number;
     return weight;
   });
-  const rest = TOTAL - weights.filter((weight) => weight > 0).length;
+  const rest = TOTAL - weights.filter(Boolean).length;
   let some = 0;
   let before = 0;
-  const starts = weights.map((weight) => {
-    const start = some + Math.floor((before * rest) / 2 ** 40);
+  let start = 0;
+  return weights.map((weight) => {
+    const first = start;
+    if (weight > 0) some++;
     before += weight;
-    some += weight > 0 ? 1 : 0;
-    return start;
+    start = some + Math.floor((before * rest) / 2 ** 40); // of the next pattern
+    return start - first;
   });
-  return starts.map((start, i) => (starts[i + 1] ?? TOTAL) - start);
 }
 
 /** Frequencies of the 16 tails in a class by its lowest three bits, `0 … 7`; they add up to 4096. */

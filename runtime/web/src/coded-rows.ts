@@ -5,6 +5,7 @@
  * words; then what is left of the raw bits after the lanes' last states have given theirs.
  */
 
+import type { MatrixShape } from "./bundle.js";
 import {
   decodingTable,
   DIGITS,
@@ -14,46 +15,97 @@ import {
   TAILS,
 } from "./code-classes.js";
 import { type BundleError, bundleError } from "./errors.js";
-import { LaneDecoder, LOWEST, MAX_LANES_LOG2 } from "./rans.js";
+import { laneDecoder, LOWEST, MAX_LANES_LOG2 } from "./rans.js";
 import { sum } from "./values.js";
 
 export type Integers = Int8Array | Int32Array;
 
-/** How many rows a block has, and how many integers each of them. */
-export type BlockShape = readonly [rows: number, width: number];
-
 const GROUP = 4;
-const MAX_GROUPS_PER_BYTE = 512; // a symbol takes at least 0.026 bits
 const MAX_STEPS = 1024; // of patterns, where more lanes are possible
 
 /**
- * The blocks that `data` holds, row by row.
+ * The blocks that `data` holds, row by row: Int8Array, or Int32Array where an integer needs it.
  *
- * Throws BundleError: `bundle.coded-size` where `data` cannot hold so many slots, before anything
- * is allocated for them, `bundle.coded-stream` where it is malformed.
+ * They are views of one array, which takes a byte for each slot, or four; five while escapes are
+ * read. A few bytes may have many slots: whoever calls bounds their number. Throws BundleError:
+ * `bundle.coded-size` where `data` cannot hold so many rows, `bundle.coded-stream` where it is
+ * malformed, `bundle.coded-zero` where a row of the first `nonzero` blocks has zeros alone.
  */
-export function decodeRows(data: Uint8Array, shapes: readonly BlockShape[]): Integers[] {
+export function decodeRows(
+  data: Uint8Array,
+  shapes: readonly MatrixShape[],
+  nonzero: number,
+): Integers[] {
   const rows = sum(shapes.map(([count]) => count));
   const groups = sum(shapes.map(([count, width]) => count * groupsOf(width)));
-  if (rows >= data.length || groups > MAX_GROUPS_PER_BYTE * data.length) {
-    throw bundleError("coded-size", `${data.length} bytes for ${rows} rows, ${groups} groups`);
-  }
-  const classes = data.subarray(0, rows);
+  if (rows >= data.length) throw bundleError("coded-size", `${data.length} bytes for ${rows} rows`);
   const log2 = data[rows] as number;
   const lanes = 2 ** log2;
   const body = data.subarray(rows + 1);
-  if (log2 > MAX_LANES_LOG2 || body.length < 4 * lanes) throw malformed("lanes");
-  if (groups > MAX_STEPS * lanes && log2 < MAX_LANES_LOG2) throw malformed("lanes");
+  if (
+    log2 > MAX_LANES_LOG2 ||
+    body.length < 4 * lanes ||
+    (groups > MAX_STEPS * lanes && log2 < MAX_LANES_LOG2)
+  ) {
+    throw malformed("lanes");
+  }
   const states = new Uint32Array(body.slice(0, 4 * lanes).buffer);
-  if (states.some((state) => state < LOWEST)) throw malformed("lanes");
-  const rest = body.subarray(4 * lanes);
-  const decoder = new LaneDecoder(states, rest);
+  if (states.some((state) => state < LOWEST)) throw malformed("states");
+  const decoder = laneDecoder(states, body.subarray(4 * lanes));
   const slots = new Int8Array(GROUP * groups);
-  const nonzeros = takePatterns(decoder, classes, shapes, slots);
-  const escapes = takeTails(decoder, classes, shapes, slots);
-  const integers = escapes === 0 ? slots : Int32Array.from(slots);
-  applyRaw(integers, nonzeros, escapes, states, rest.subarray(2 * decoder.at));
-  return split(integers, shapes);
+  let nonzeros = 0;
+  let escapes = 0;
+
+  /** Call `each` with every row's groups `begin` to `end`, and the table of its class's `bits`. */
+  const eachRow = (
+    bits: number,
+    frequencies: (code: number) => number[],
+    each: (table: Uint32Array, begin: number, end: number) => void,
+  ): void => {
+    const tables: Uint32Array[] = [];
+    let row = 0;
+    let group = 0;
+    for (const [count, width] of shapes) {
+      for (const end = row + count; row < end; row++) {
+        const code = (data[row] as number) & bits;
+        tables[code] ??= decodingTable(frequencies(code));
+        each(tables[code], group, (group += groupsOf(width)));
+      }
+    }
+  };
+
+  let next = decoder.part();
+  eachRow(255, patternFrequencies, (table, begin, end) => {
+    for (let group = begin; group < end; group++) {
+      const pattern = (next(table) >>> 12) & 127;
+      if (pattern === 0) continue;
+      for (let i = 0; i < GROUP; i++) {
+        const digit = DIGITS[GROUP * pattern + i] as number;
+        slots[GROUP * group + i] = digit; // 2 for more than 1
+        if (digit !== 0) nonzeros++;
+      }
+    }
+  });
+  next = decoder.part();
+  eachRow(7, tailFrequencies, (table, begin, end) => {
+    for (let slot = GROUP * begin; slot < GROUP * end; slot++) {
+      if (slots[slot] !== 2) continue;
+      const tail = (next(table) >>> 12) & (TAILS - 1);
+      if (tail === ESCAPE) escapes++;
+      slots[slot] = 2 + tail;
+    }
+  });
+
+  const integers = escapes > 0 ? new Int32Array(slots) : slots;
+  applyRaw(integers, nonzeros, escapes, states, decoder.rest());
+  const blocks = closed(integers, shapes);
+  blocks.slice(0, nonzero).forEach((block, i) => {
+    const [, width] = shapes[i] as MatrixShape;
+    for (let at = 0; at < block.length; at += width) {
+      if (isZero(block, at, at + width)) throw bundleError("coded-zero", "a row of zeros");
+    }
+  });
+  return blocks;
 }
 
 /** Groups of a row of `width` integers. */
@@ -61,67 +113,10 @@ function groupsOf(width: number): number {
   return Math.ceil(width / GROUP);
 }
 
-/** Call `each` with every row's groups `begin` to `end`, and the table of its class's `bits`. */
-function eachRow(
-  classes: Uint8Array,
-  shapes: readonly BlockShape[],
-  bits: number,
-  frequencies: (code: number) => number[],
-  each: (table: Uint32Array, begin: number, end: number) => void,
-): void {
-  const tables: Uint32Array[] = [];
-  let row = 0;
-  let group = 0;
-  for (const [rows, width] of shapes) {
-    const groups = groupsOf(width);
-    for (let i = 0; i < rows; i++, group += groups) {
-      const code = (classes[row++] as number) & bits;
-      each((tables[code] ??= decodingTable(frequencies(code))), group, group + groups);
-    }
-  }
-}
-
-/** Write the slots of all rows, 2 for more than 1; returns how many are not zero. */
-function takePatterns(
-  decoder: LaneDecoder,
-  classes: Uint8Array,
-  shapes: readonly BlockShape[],
-  slots: Int8Array,
-): number {
-  let nonzeros = 0;
-  decoder.restart();
-  eachRow(classes, shapes, 255, patternFrequencies, (table, begin, end) => {
-    for (let group = begin; group < end; group++) {
-      const pattern = (decoder.next(table) >>> 12) & 127;
-      if (pattern === 0) continue;
-      for (let i = 0; i < GROUP; i++) {
-        const digit = DIGITS[GROUP * pattern + i] as number;
-        slots[GROUP * group + i] = digit;
-        if (digit !== 0) nonzeros++;
-      }
-    }
-  });
-  return nonzeros;
-}
-
-/** Put magnitudes in the place of every 2 in `slots`; returns how many escape (then 17). */
-function takeTails(
-  decoder: LaneDecoder,
-  classes: Uint8Array,
-  shapes: readonly BlockShape[],
-  slots: Int8Array,
-): number {
-  let escapes = 0;
-  decoder.restart();
-  eachRow(classes, shapes, 7, tailFrequencies, (table, begin, end) => {
-    for (let slot = GROUP * begin; slot < GROUP * end; slot++) {
-      if (slots[slot] !== 2) continue;
-      const tail = (decoder.next(table) >>> 12) & (TAILS - 1);
-      if (tail === ESCAPE) escapes++;
-      slots[slot] = 2 + tail;
-    }
-  });
-  return escapes;
+function isZero(integers: Integers, begin: number, end: number): boolean {
+  let at = begin;
+  while (at < end && integers[at] === 0) at++;
+  return at === end;
 }
 
 /** Put signs and escapes, from the lanes' last states and then `rest`, into `integers`. */
@@ -165,22 +160,20 @@ function topBit(state: number): number {
   return 31 - Math.clz32(state);
 }
 
-/** Each block without the slots that fill up its rows. */
-function split(integers: Integers, shapes: readonly BlockShape[]): Integers[] {
-  let at = 0;
+/** Each block, its rows moved up to close the gaps that were filled up: no copy of so many slots. */
+function closed(integers: Integers, shapes: readonly MatrixShape[]): Integers[] {
+  let from = 0;
+  let to = 0;
   return shapes.map(([rows, width]) => {
-    const filled = GROUP * groupsOf(width);
-    const whole = integers.subarray(at, at + rows * filled);
-    at += rows * filled;
-    if (filled === width) return whole;
-    const block = whole.slice(0, rows * width);
+    const begin = to;
     for (let row = 0; row < rows; row++) {
-      const begin = row * filled;
-      const own = begin + width;
-      if (whole.subarray(own, begin + filled).some(Boolean)) throw malformed("a row is too long");
-      block.set(whole.subarray(begin, own), row * width);
+      const end = from + width;
+      integers.copyWithin(to, from, end);
+      from += GROUP * groupsOf(width);
+      if (!isZero(integers, end, from)) throw malformed("a row is too long");
+      to += width;
     }
-    return block;
+    return integers.subarray(begin, to);
   });
 }
 

@@ -11,6 +11,7 @@ export { applyHead, type Head, type HeadInput, type HeadLayer, type Kind } from 
 export type { PixelInputs, RunInputs, TokenInputs } from "./inputs.js";
 export { type BaseManifest, checkFits, parseManifest, type Site } from "./manifest.js";
 export type { Picture } from "./pictures.js";
+export type { Probe, ProbeCase } from "./probe.js";
 export { sigmoid, softmax } from "./scores.js";
 export {
   EdgeSession,
@@ -22,6 +23,7 @@ export {
 export { Sha256, sha256 } from "./sha256.js";
 export { tag, type Tag, type TagOptions } from "./tag.js";
 export type { DecodedTask } from "./task.js";
+export type { TaskText } from "./task-text.js";
 export {
   padded,
   type PlacedToken,
@@ -30,3 +32,4 @@ export {
   type TokenRow,
   type WindowOptions,
 } from "./text-encoding.js";
+export type { VectorFacts } from "./vectors-part.js";

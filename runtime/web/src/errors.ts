@@ -38,6 +38,11 @@ export function bundleError(reason: string, found: string): BundleError {
   return new BundleError(`bundle.${reason}`, `${found}: ${advice}`);
 }
 
+/** Refuse a bundle for `reason` unless it `holds` what it must. */
+export function checkBundle(reason: string, holds: boolean, found: string): asserts holds {
+  if (!holds) throw bundleError(reason, found);
+}
+
 /** A refusal of a base package, `reason` being its code without `base.`. */
 export function baseError(reason: string, found: string): BaseError {
   return new BaseError(`base.${reason}`, `${found}: copy or export the base again`);
@@ -55,7 +60,7 @@ export function taskError(reason: string, found: string): TaskError {
 
 /** The message of whatever was thrown. */
 export function reasonOf(error: unknown): string {
-  return shown(error instanceof Error ? error.message : String(error), 200);
+  return shown(String((error as Error | null)?.message ?? error), 200);
 }
 
 /** Text from a file or another program, fit for a message: one line, cut, no control codes. */

@@ -8,33 +8,28 @@
  * numbers from onnx.proto): ModelProto.graph = 7, GraphProto.initializer = 5, TensorProto.name = 8.
  */
 
-import { type BaseError, baseError } from "./errors.js";
+import { baseError } from "./errors.js";
 import { decodeUtf8 } from "./utf8.js";
 import { sum } from "./values.js";
 
-// Tags of fields: their number, and the wire type of what has a length.
-const BYTES = 2;
-const GRAPH = 7 * 8 + BYTES;
-const INITIALIZER = 5 * 8 + BYTES;
-const NAME = 8 * 8 + BYTES;
+// Tags of fields: their number · 8, and 2, the wire type of what has a length.
+const GRAPH = 7 * 8 + 2;
+const INITIALIZER = 5 * 8 + 2;
+const NAME = 8 * 8 + 2;
 
-/** A message's part: a field as a whole, its tag, and its content. */
-interface Field {
-  readonly tag: number;
-  readonly whole: Uint8Array;
-  readonly content: Uint8Array;
-}
+/** A message's part: the tag of a field, the field as a whole, and its content. */
+type Field = readonly [tag: number, whole: Uint8Array, content: Uint8Array];
 
 /** `model` without the initializers `names`. Throws BaseError `base.graph`. */
 export function requireInputs(model: Uint8Array, names: ReadonlySet<string>): Uint8Array {
-  const named = ({ tag, content }: Field): boolean =>
+  const named = ([tag, , content]: Field): boolean =>
     tag === NAME && names.has(decodeUtf8(content) ?? "");
-  const parts = fields(model).flatMap(({ tag, whole, content }) => {
+  const parts = fields(model).flatMap(([tag, whole, content]) => {
     if (tag !== GRAPH) return [whole];
     const kept = fields(content)
-      .filter((field) => field.tag !== INITIALIZER || !fields(field.content).some(named))
-      .map((field) => field.whole);
-    return [Uint8Array.of(GRAPH, ...varint(bytesOf(kept))), ...kept];
+      .filter(([inner, , part]) => inner !== INITIALIZER || !fields(part).some(named))
+      .map(([, part]) => part);
+    return [Uint8Array.of(GRAPH, ...varintBytes(bytesOf(kept))), ...kept];
   });
   const result = new Uint8Array(bytesOf(parts));
   let at = 0;
@@ -51,37 +46,33 @@ function bytesOf(parts: readonly Uint8Array[]): number {
 
 function fields(message: Uint8Array): Field[] {
   const result: Field[] = [];
-  for (let at = 0; at < message.length; ) {
-    const [tag, begin] = readVarint(message, at);
-    const type = tag % 8;
+  let at = 0;
+  const damaged = (): Error => baseError("graph", "model.onnx is damaged");
+  // Numbers above 2⁵³ are no lengths of ours.
+  const varint = (): number => {
+    let number = 0;
+    for (let i = 0; i < 10 && at < message.length; i++) {
+      const byte = message[at++] as number;
+      number += (byte & 127) * 2 ** (7 * i);
+      if (byte < 128) return number;
+    }
+    throw damaged();
+  };
+  while (at < message.length) {
+    const begin = at;
+    const tag = varint();
+    const number = varint();
+    const after = at;
     // The messages that are walked here have numbers and things with a length alone.
-    const [number, after] = readVarint(message, begin);
-    const end = type === BYTES ? after + number : after;
-    if (end > message.length || (type !== BYTES && type !== 0)) throw damaged();
-    result.push({ tag, whole: message.subarray(at, end), content: message.subarray(after, end) });
-    at = end;
+    if (tag % 8 === 2) at += number;
+    if (at > message.length || ![0, 2].includes(tag % 8)) throw damaged();
+    result.push([tag, message.subarray(begin, at), message.subarray(after, at)]);
   }
   return result;
 }
 
-/** The number at `at`, and the place after it. Numbers above 2⁵³ are no lengths of ours. */
-function readVarint(message: Uint8Array, at: number): [number, number] {
-  let number = 0;
-  for (let i = 0; i < 10; i++) {
-    const byte = message[at + i];
-    if (byte === undefined) throw damaged();
-    number += (byte & 127) * 2 ** (7 * i);
-    if (byte < 128) return [number, at + i + 1];
-  }
-  throw damaged();
-}
-
-function varint(number: number): number[] {
+function varintBytes(number: number): number[] {
   const bytes: number[] = [];
   for (; number >= 128; number = Math.floor(number / 128)) bytes.push((number % 128) + 128);
   return [...bytes, number];
-}
-
-function damaged(): BaseError {
-  return baseError("graph", "model.onnx is damaged");
 }

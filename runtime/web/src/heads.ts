@@ -1,6 +1,6 @@
 /** A head: what only the task has. Pooling, then linear layers, then a kind of answer. */
 
-export const POOLINGS = ["cls", "mean", "last", "pooler", "none"] as const;
+export const POOLINGS = ["cls", "mean", "last", "pooler", "none", "logits"] as const;
 export const ACTIVATIONS = {
   tanh: Math.tanh,
   relu: (x: number): number => Math.max(x, 0),
@@ -16,12 +16,13 @@ export type Kind = keyof typeof KINDS;
 /**
  * The facts that the format states of a kind of task; `osd_edge/formats/kinds.py` has the same.
  *
- * With `perToken` every token has logits of its own, and the pooling is `none`. A kind that gives a
+ * A kind that asks for a `pooling` goes with that one alone: `none`, where every token has logits
+ * of its own, or `logits`, the base's own, for which no base package is yet. A kind that gives a
  * `vector` has no labels, may do without layers, and says whether the vector is normalised.
  * `labels` are those of every task of the kind.
  */
 export interface TaskKind {
-  readonly perToken?: boolean;
+  readonly pooling?: "none" | "logits";
   readonly vector?: boolean;
   readonly labels?: readonly string[];
 }
@@ -30,9 +31,10 @@ export const KINDS = {
   labels: {}, // one of them
   "multi-label": {}, // any of them
   regression: {}, // numbers
-  "token-labels": { perToken: true }, // one for each token
-  spans: { perToken: true, labels: ["start", "end"] }, // of an answer in a context
+  "token-labels": { pooling: "none" }, // one for each token
+  spans: { pooling: "none", labels: ["start", "end"] }, // of an answer in a context
   embedding: { vector: true },
+  generate: { pooling: "logits" }, // text, a token after the other
 } satisfies Record<string, TaskKind>;
 
 /** y = activation(W x + b): W is `weight` `[n, d]`, or Uᵀ V of `u` `[k, n]` and `v` `[k, d]`. */
@@ -68,10 +70,13 @@ export interface HeadInput {
 /** Logits `[batch, labels]`, or `[batch, tokens, labels]` where the pooling is `none`. */
 export function applyHead(head: Head, input: HeadInput): Float32Array {
   const { hidden, batch, tokens } = input;
-  const rows = head.pooling === "none" ? batch * tokens : batch;
+  // With a row for each token, it is as if each were an input by itself.
+  if (head.pooling === "none" && tokens > 1) {
+    return applyHead(head, { ...input, batch: batch * tokens, tokens: 1 });
+  }
   const outputs = head.layers.at(-1)?.n ?? hidden.length / (batch * tokens);
-  const logits = new Float32Array(rows * outputs);
-  for (let row = 0; row < rows; row++) {
+  const logits = new Float32Array(batch * outputs);
+  for (let row = 0; row < batch; row++) {
     let x = pool(head.pooling, input, row);
     for (const layer of head.layers) x = applyLayer(layer, x);
     if (head.normalize) {
@@ -84,34 +89,28 @@ export function applyHead(head: Head, input: HeadInput): Float32Array {
 }
 
 function pool(pooling: Pooling, input: HeadInput, row: number): Float32Array {
-  const { hidden, tokens } = input;
+  const { hidden, batch, tokens, mask, pooled } = input;
   const part = (array: Float32Array, i: number, of: number): Float32Array =>
     array.subarray((i * array.length) / of, ((i + 1) * array.length) / of);
-  const token = (i: number): Float32Array => part(hidden, row * tokens + i, input.batch * tokens);
-  const there = (i: number): boolean => Number(input.mask?.[row * tokens + i] ?? 1) !== 0;
-  switch (pooling) {
-    case "none":
-      return part(hidden, row, input.batch * tokens);
-    case "pooler":
-      return part(input.pooled as Float32Array, row, input.batch);
-    case "cls":
-      return token(0);
-    case "last": {
-      let last = tokens - 1;
-      while (last >= 0 && !there(last)) last--;
-      return token(last < 0 ? tokens - 1 : last);
-    }
-    case "mean": {
-      const sum = Float64Array.from(token(0), () => 0);
-      let count = 0;
-      for (let i = 0; i < tokens; i++) {
-        if (!there(i)) continue;
-        count++;
-        token(i).forEach((x, j) => (sum[j]! += x));
-      }
-      return Float32Array.from(sum, (x) => x / Math.max(count, 1));
-    }
+  const token = (i: number): Float32Array => part(hidden, row * tokens + i, batch * tokens);
+  const there = (i: number): boolean => Number(mask?.[row * tokens + i] ?? 1) !== 0;
+  if (pooling === "pooler") return part(pooled as Float32Array, row, batch);
+  if (pooling === "last") {
+    let last = tokens - 1;
+    while (last >= 0 && !there(last)) last--;
+    return token(last < 0 ? tokens - 1 : last);
   }
+  if (pooling === "mean") {
+    const sum = new Float64Array(token(0).length);
+    let count = 0;
+    for (let i = 0; i < tokens; i++) {
+      if (!there(i)) continue;
+      count++;
+      token(i).forEach((x, j) => (sum[j]! += x));
+    }
+    return Float32Array.from(sum, (x) => x / Math.max(count, 1));
+  }
+  return token(0);
 }
 
 function applyLayer(layer: HeadLayer, x: Float32Array): Float32Array {

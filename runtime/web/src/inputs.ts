@@ -37,7 +37,7 @@ export function baseInputs(
   const pixels = main === PIXELS;
   const given = inputs as Partial<Record<Input, ArrayLike<number | bigint>>>;
   if (given[pixels ? main : "input_ids"] === undefined) {
-    throw inputError("names", `expected ${manifest.inputs.join(", ")}`);
+    throw inputError("names", `expected ${manifest.inputs}`);
   }
   if (dims.length !== (pixels ? 4 : 2) || !dims.every((x) => Number.isInteger(x) && x > 0)) {
     throw inputError("shape", `dims are [${dims}]`);
@@ -75,6 +75,6 @@ function tokenIds(
 }
 
 function finite(pixels: Float32Array): Float32Array {
-  if (!pixels.every(Number.isFinite)) throw inputError("shape", `${PIXELS} holds NaN or infinity`);
+  if (!pixels.every(isFinite)) throw inputError("shape", `${PIXELS} holds NaN or infinity`);
   return pixels;
 }

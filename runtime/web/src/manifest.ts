@@ -2,7 +2,7 @@
 
 import type { Bundle } from "./bundle.js";
 import { DIGEST } from "./container.js";
-import { baseError, bundleError, reasonOf, shown } from "./errors.js";
+import { baseError, checkBundle, reasonOf, shown } from "./errors.js";
 import { isList, isObject, isOneOf, isString, isWithin, type Json, type JsonObject, parseJson } from "./json.js";
 
 export const MANIFEST = "manifest.json";
@@ -49,7 +49,7 @@ export function parseManifest(text: string): BaseManifest {
   } catch {
     throw baseError("manifest", `${MANIFEST} is not JSON`);
   }
-  const version = fields instanceof Map ? fields.get("format") : undefined;
+  const version = isObject(fields) ? fields.get("format") : undefined;
   if (version !== FORMAT_VERSION) {
     throw baseError(
       "version",
@@ -64,7 +64,7 @@ export function parseManifest(text: string): BaseManifest {
 }
 
 function checked(fields: JsonObject): BaseManifest {
-  const text = fields.get("text");
+  const text = get(fields, "text", isObjectOrNull);
   const manifest: BaseManifest = {
     family: get(fields, "family", isString),
     fingerprint: get(fields, "fingerprint", isDigest),
@@ -76,11 +76,10 @@ function checked(fields: JsonObject): BaseManifest {
     files: new Map(
       [...get(fields, "files", isObject)].map(([name, entry]) => {
         check(FILE_NAME.test(name), "files");
-        const facts = as(entry, isObject);
-        return [name, { bytes: get(facts, "bytes", isCount), sha256: get(facts, "sha256", isDigest) }];
+        return [name, { bytes: get(entry, "bytes", isCount), sha256: get(entry, "sha256", isDigest) }];
       }),
     ),
-    text: text === null ? null : textSettings(get(fields, "text", isObject)),
+    text: text && { maxLength: get(text, "max_length", isCount), padId: get(text, "pad_id", isTokenId) },
     image: as(fields.get("image") ?? null, isObjectOrNull, "image"),
     factors: as(fields.get("factors") ?? "fp32", isFactorType, "factors"),
   };
@@ -88,8 +87,8 @@ function checked(fields: JsonObject): BaseManifest {
   const names = [...inputs, ...factorNames(manifest)];
   const pictures = inputs.join() === PIXELS;
   const tokens = inputs.includes("input_ids") && inputs.includes("attention_mask");
-  check(pictures || (tokens && !inputs.includes(PIXELS)), "inputs");
-  check(new Set(names).size === names.length, "inputs");
+  const distinct = new Set(names).size === names.length;
+  check(distinct && (pictures || (tokens && !inputs.includes(PIXELS))), "inputs");
   check(image === null || pictures, "image");
   return manifest;
 }
@@ -100,21 +99,16 @@ export function factorNames(manifest: BaseManifest): string[] {
 }
 
 function site(value: Json): Site {
-  const fields = as(value, isObject);
-  const u = get(fields, "u", isName);
-  const v = get(fields, "v", isName);
+  const u = get(value, "u", isName);
+  const v = get(value, "v", isName);
   check((u === null) === (v === null), "one factor");
   return {
-    name: get(fields, "name", isString),
-    n: get(fields, "n", isCount),
-    d: get(fields, "d", isCount),
+    name: get(value, "name", isString),
+    n: get(value, "n", isCount),
+    d: get(value, "d", isCount),
     u,
     v,
   };
-}
-
-function textSettings(fields: JsonObject): BaseManifest["text"] {
-  return { maxLength: get(fields, "max_length", isCount), padId: get(fields, "pad_id", isTokenId) };
 }
 
 const FILE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/; // never a path
@@ -140,42 +134,31 @@ function as<T extends Json>(value: Json | undefined, guard: Guard<T>, key = "an 
   return value;
 }
 
-function get<T extends Json>(fields: JsonObject, key: string, guard: Guard<T>): T {
-  return as(fields.get(key), guard, key);
+function get<T extends Json>(fields: Json, key: string, guard: Guard<T>): T {
+  return as(as(fields, isObject).get(key), guard, key);
 }
 
 /** Refuse a bundle that was not made for this base: fingerprint, shapes, branches, head. */
 export function checkFits(bundle: Bundle, manifest: BaseManifest): void {
-  const task = `task ${bundle.task}`;
-  if (bundle.base !== manifest.fingerprint) {
-    throw bundleError(
-      "base",
-      `${task} is for base ${bundle.base.slice(0, 12)}…, this is ${manifest.fingerprint.slice(0, 12)}…`,
-    );
+  const { base, siteCount, vectors } = bundle;
+  const { fingerprint, sites, hiddenSize, poolerOutput } = manifest;
+  const { pooling, layers } = bundle.head;
+  checkBundle(
+    "base",
+    base === fingerprint,
+    `${bundle.task} is for base ${shown(base, 12)}, this is ${shown(fingerprint, 12)}`,
+  );
+  const counted = `${siteCount} sites, the base has ${sites.length}`;
+  checkBundle("site-mismatch", siteCount === sites.length, counted);
+  for (const facts of bundle.sites) {
+    const { name, n, d, u } = sites[facts.site] as Site;
+    const found = `[${facts.n}, ${facts.d}] at ${shown(name)}, the base has `;
+    checkBundle("site-mismatch", n === facts.n && d === facts.d, `${found}[${n}, ${d}]`);
+    checkBundle("site-branch", u !== null, `${found}no branch`);
   }
-  if (bundle.siteCount !== manifest.sites.length) {
-    throw bundleError(
-      "site-mismatch",
-      `${task} counts ${bundle.siteCount} sites, the base has ${manifest.sites.length}`,
-    );
-  }
-  for (const { site: index, n, d } of bundle.sites) {
-    const site = manifest.sites[index] as Site;
-    if (n !== site.n || d !== site.d) {
-      throw bundleError(
-        "site-mismatch",
-        `${task} has [${n}, ${d}] for ${shown(site.name)}, the base has [${site.n}, ${site.d}]`,
-      );
-    }
-    if (site.u === null) {
-      throw bundleError("site-branch", `the base has no branch at ${shown(site.name)}`);
-    }
-  }
-  if (bundle.head.pooling === "pooler" && manifest.poolerOutput === null) {
-    throw bundleError("head-base", "the base has no pooler");
-  }
-  const width = bundle.head.layers[0]?.d ?? manifest.hiddenSize;
-  if (width !== manifest.hiddenSize) {
-    throw bundleError("head-base", `${width} features, the base has ${manifest.hiddenSize}`);
-  }
+  checkBundle("vector-base", !vectors.length, "the base takes no changes of biases and norms");
+  const given = pooling !== "logits" && (pooling !== "pooler" || poolerOutput !== null);
+  checkBundle("head-base", given, `the base gives no ${pooling}`);
+  const width = layers[0]?.d ?? hiddenSize;
+  checkBundle("head-base", width === hiddenSize, `${width} features, the base has ${hiddenSize}`);
 }

@@ -34,56 +34,33 @@ export function eachPosition(
   each: (index: number, slot: number) => void,
 ): void {
   const [bitmap, indices] = sizes(slots, count);
-  if (count === slots) {
-    for (let i = 0; i < count; i++) each(i, i);
-  } else if (bitmap <= indices) {
-    eachBit(code, slots, count, each);
-  } else {
-    eachIndex(code, slots, count, each);
-  }
-}
-
-function eachBit(
-  code: Uint8Array,
-  slots: number,
-  count: number,
-  each: (index: number, slot: number) => void,
-): void {
   let found = 0;
-  for (let byte = 0; byte < code.length; byte++) {
-    for (let bits = code[byte] as number; bits !== 0; bits &= bits - 1) {
-      const slot = 8 * byte + 31 - Math.clz32(bits & -bits);
-      if (slot >= slots || found === count) throw malformed(slots, count);
-      each(found++, slot);
-    }
-  }
-  if (found !== count) throw malformed(slots, count);
-}
-
-function eachIndex(
-  code: Uint8Array,
-  slots: number,
-  count: number,
-  each: (index: number, slot: number) => void,
-): void {
-  const planes = indexBits(slots);
-  const plane = Math.ceil(count / 8);
-  const bit = (b: number, i: number): number =>
-    ((code[b * plane + (i >> 3)] as number) >> (i & 7)) & 1;
   let previous = -1;
-  for (let i = 0; i < 8 * plane; i++) {
-    let slot = 0;
-    for (let b = planes - 1; b >= 0; b--) slot = 2 * slot + bit(b, i);
-    if (i < count) {
-      if (slot <= previous || slot >= slots) throw malformed(slots, count);
-      previous = slot;
-      each(i, slot);
-    } else if (slot !== 0) {
-      throw malformed(slots, count);
+  const malformed = (): BundleError =>
+    bundleError("positions", `malformed, of ${count} in ${slots} slots`);
+  const add = (slot: number): void => {
+    if (slot <= previous || slot >= slots || found === count) throw malformed();
+    previous = slot;
+    each(found++, slot);
+  };
+  if (count === slots) {
+    for (; found < count; found++) each(found, found);
+  } else if (bitmap <= indices) {
+    for (let byte = 0; byte < code.length; byte++) {
+      for (let bits = code[byte] as number; bits !== 0; bits &= bits - 1) {
+        add(8 * byte + 31 - Math.clz32(bits & -bits));
+      }
+    }
+  } else {
+    const plane = Math.ceil(count / 8);
+    for (let i = 0; i < 8 * plane; i++) {
+      let slot = 0;
+      for (let b = indexBits(slots) - 1; b >= 0; b--) {
+        slot = 2 * slot + (((code[b * plane + (i >> 3)] as number) >> (i & 7)) & 1);
+      }
+      // After the last index all bits are 0.
+      if (i < count || slot > 0) add(slot);
     }
   }
-}
-
-function malformed(slots: number, count: number): BundleError {
-  return bundleError("positions", `malformed, of ${count} in ${slots} slots`);
+  if (found !== count) throw malformed();
 }

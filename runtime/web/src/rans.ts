@@ -9,43 +9,38 @@ import { bundleError } from "./errors.js";
 export const LOWEST = 2 ** 16; // of a state
 export const MAX_LANES_LOG2 = 12;
 
-export class LaneDecoder {
-  /** Words taken. */
-  at = 0;
-  #lane = 0;
-  readonly #count: number;
+/** The next symbol's entry of a table. Throws BundleError `bundle.coded-stream` at the end. */
+export type NextSymbol = (table: Uint32Array) => number;
 
-  /** `words` are bytes, two a word; a last odd byte is not taken. `states` is changed. */
-  constructor(
-    readonly states: Uint32Array,
-    readonly words: Uint8Array,
-  ) {
-    this.#count = words.length >> 1;
-  }
-
+export interface LaneDecoder {
   /** Begin a part: its first symbol is in lane 0. */
-  restart(): void {
-    this.#lane = 0;
-  }
+  part(): NextSymbol;
+  /** The bytes after the words that were taken. */
+  rest(): Uint8Array;
+}
 
-  /** The next symbol's entry of `table`. Throws BundleError `bundle.coded-stream` at the end. */
-  next(table: Uint32Array): number {
-    const lane = this.#lane;
-    this.#lane = lane + 1 === this.states.length ? 0 : lane + 1;
-    const state = this.states[lane] as number;
-    const entry = table[state & (TOTAL - 1)] as number;
-    // Below 2³² for a valid state; a hostile one wraps, as in a decoder of 32-bit numbers.
-    let x = (Math.imul(entry >>> 20, state >>> 12) + (entry & (TOTAL - 1))) >>> 0;
-    if (x < LOWEST) {
-      // Lanes of a step take words in ascending order, which is the order of their symbols.
-      if (this.at === this.#count) {
-        throw bundleError("coded-stream", "it ends too early");
-      }
-      const place = 2 * this.at++;
-      const word = (this.words[place] as number) | ((this.words[place + 1] as number) << 8);
-      x = (x * 2 ** 16 + word) >>> 0;
-    }
-    this.states[lane] = x;
-    return entry;
-  }
+/** `words` are bytes, two a word; a last odd byte is not taken. `states` is changed. */
+export function laneDecoder(states: Uint32Array, words: Uint8Array): LaneDecoder {
+  let at = 0;
+  return {
+    part: () => {
+      let lane = 0;
+      return (table) => {
+        const state = states[lane] as number;
+        const entry = table[state & (TOTAL - 1)] as number;
+        // Below 2³² for a valid state; a hostile one wraps, as in a decoder of 32-bit numbers.
+        let x = (Math.imul(entry >>> 20, state >>> 12) + (entry & (TOTAL - 1))) >>> 0;
+        if (x < LOWEST) {
+          // Lanes of a step take words in ascending order, which is the order of their symbols.
+          if (at + 2 > words.length) throw bundleError("coded-stream", "it ends too early");
+          x = (x * 2 ** 16 + (words[at] as number) + 256 * (words[at + 1] as number)) >>> 0;
+          at += 2;
+        }
+        states[lane] = x;
+        if (++lane === states.length) lane = 0;
+        return entry;
+      };
+    },
+    rest: () => words.subarray(at),
+  };
 }

@@ -1,4 +1,4 @@
-/** Positive scales in one byte: a grid of 16 steps to the octave, 2^(i/16) at place i. */
+/** Positive scales in one byte: a grid of 16 steps to the octave, 2^(i/16) at grid index i. */
 
 const LARGEST = 1024; // 2⁶⁴: neither infinity nor a subnormal ever comes of a scale
 const DEEPEST = 255; // steps below the largest of a group
@@ -7,13 +7,13 @@ const DEEPEST = 255; // steps below the largest of a group
 // the middle of two such numbers that the last digits of an engine's powers could matter.
 const STEPS = Float32Array.from({ length: 16 }, (_, r) => 2 ** (r / 16));
 
-/** Whether `top` may be the largest place of a group, or the place of a bias's scale. */
-export function isPlace(top: number): boolean {
-  return top >= DEEPEST - LARGEST && top <= LARGEST;
+/** Whether `index` may be that of the largest scale of a group, or of a bias. */
+export function isGridIndex(index: number): boolean {
+  return index >= DEEPEST - LARGEST && index <= LARGEST;
 }
 
-/** The scale at `place` of the grid, a float32 number; exact. */
-export function scaleAt(place: number): number {
-  const step = ((place % 16) + 16) % 16;
-  return (STEPS[step] as number) * 2 ** ((place - step) / 16);
+/** The scale at grid index `index`, a float32 number; exact. */
+export function scaleAt(index: number): number {
+  const step = ((index % 16) + 16) % 16;
+  return (STEPS[step] as number) * 2 ** ((index - step) / 16);
 }

@@ -4,7 +4,7 @@ import type { InferenceSession, Tensor, TensorConstructor } from "onnxruntime-we
 import { type BaseFiles, fetchBytes } from "./base-files.js";
 import type { Bundle } from "./bundle.js";
 import { readBundle, TASK_NAME } from "./bundle-reader.js";
-import { type BaseError, baseError, bundleError, inputError, reasonOf, shown, taskError } from "./errors.js";
+import { baseError, bundleError, inputError, reasonOf, shown, taskError } from "./errors.js";
 import { requireInputs } from "./graph.js";
 import { applyHead, type Kind } from "./heads.js";
 import { baseInputs, type RunInputs } from "./inputs.js";
@@ -103,10 +103,18 @@ export class EdgeSession {
     if (options.encoder !== undefined && manifest.text !== null) {
       encoder = options.encoder(await readText(read, TOKENIZER), manifest);
     }
-    const session = await openGraph(ort, model, await read(WEIGHTS), options.ort);
-    checkGraph(session, manifest, names);
-    const cacheBytes = options.cacheBytes ?? CACHE_BYTES;
-    return new EdgeSession(manifest, ort, session, encoder, cacheBytes);
+    const externalData = [{ path: WEIGHTS, data: await read(WEIGHTS) }];
+    const session = await ort.InferenceSession.create(model, {
+      logSeverityLevel: 3,
+      ...options.ort,
+      externalData,
+    }).catch((error: unknown) => {
+      throw baseError("graph", reasonOf(error));
+    });
+    const sorted = (all: readonly string[]): string => [...all].sort().join("\n");
+    checkGraph(sorted([...manifest.inputs, ...names]) === sorted(session.inputNames));
+    checkGraph(outputNames(manifest).every((name) => session.outputNames.includes(name)));
+    return new EdgeSession(manifest, ort, session, encoder, options.cacheBytes ?? CACHE_BYTES);
   }
 
   /** Names of the loaded tasks, in the order they were loaded. */
@@ -133,7 +141,8 @@ export class EdgeSession {
    * Check a bundle, given as its bytes or an address, and keep it, coded; returns its name.
    *
    * `name` replaces the name in the bundle. Throws BundleError where it is damaged or made for
-   * another base, TaskError `task.taken` where the name is in use.
+   * another base, TaskError `task.taken` where the name is in use, `task.needs` where the task has
+   * text settings, without which its answers would be others.
    */
   async load(bundle: Uint8Array | string | URL, name?: string): Promise<string> {
     return this.loadBytes(bundle instanceof Uint8Array ? bundle : await fetchBundle(bundle), name);
@@ -143,6 +152,9 @@ export class EdgeSession {
   loadBytes(bytes: Uint8Array, name?: string): string {
     const bundle = readBundle(bytes);
     checkFits(bundle, this.manifest);
+    if (bundle.text) {
+      throw taskError("needs", `${bundle.task} has text settings, which are not applied here`);
+    }
     if (name !== undefined && !TASK_NAME.test(name)) {
       throw inputError("task-name", `expected a task name, found ${shown(name)}`);
     }
@@ -172,7 +184,12 @@ export class EdgeSession {
     this.#bundles.delete(name);
   }
 
-  /** Run token inputs, or pictures, through the base with a task. Throws InputError, TaskError. */
+  /**
+   * Run token inputs, or pictures, through the base with a task.
+   *
+   * Throws InputError; TaskError, `task.not-finite` where logits are no numbers; BaseError
+   * `base.graph` where the base's results are none, or not those of its manifest.
+   */
   async run(inputs: RunInputs, options: RunOptions = {}): Promise<Output> {
     const task = this.decoded(options.task);
     const given = baseInputs(this.manifest, inputs, this.ort);
@@ -192,6 +209,8 @@ export class EdgeSession {
     const pooled = poolerOutput === null ? null : floats(results[poolerOutput], batch, hiddenSize);
     const mask = (given.attention_mask?.data as BigInt64Array | undefined) ?? null;
     const logits = task && applyHead(task.head, { hidden, batch, tokens, mask, pooled });
+    checkFinite(task, logits ?? hidden, mask);
+    if (!task && pooled) checkFinite(task, pooled);
     return { task: task?.name ?? null, hidden, pooled, logits };
   }
 
@@ -217,7 +236,7 @@ export class EdgeSession {
   #bundle(name: string): Bundle {
     const bundle = this.#bundles.get(name);
     if (bundle === undefined) {
-      throw taskError("unknown", `no task ${shown(name)} among: ${this.tasks.join(", ")}`);
+      throw taskError("unknown", `no task ${shown(name)} among: ${this.tasks}`);
     }
     return bundle;
   }
@@ -248,48 +267,37 @@ function fetchBundle(address: string | URL): Promise<Uint8Array> {
   });
 }
 
-async function openGraph(
-  ort: Ort,
-  model: Uint8Array,
-  weights: Uint8Array,
-  options: InferenceSession.SessionOptions | undefined,
-): Promise<InferenceSession> {
-  try {
-    return await ort.InferenceSession.create(model, {
-      logSeverityLevel: 3,
-      ...options,
-      externalData: [{ path: WEIGHTS, data: weights }],
-    });
-  } catch (error) {
-    throw baseError("graph", reasonOf(error));
-  }
-}
-
 /** Hidden states and, where the base has one, the pooler's output. */
 function outputNames({ hiddenOutput, poolerOutput }: BaseManifest): string[] {
   return poolerOutput === null ? [hiddenOutput] : [hiddenOutput, poolerOutput];
 }
 
-/** Refuse (`base.graph`) a graph that is not the one that the manifest describes. */
-function checkGraph(
-  session: InferenceSession,
-  manifest: BaseManifest,
-  factors: readonly string[],
-): void {
-  const sorted = (names: readonly string[]): string => [...names].sort().join("\n");
-  const same = sorted([...manifest.inputs, ...factors]) === sorted(session.inputNames);
-  if (!same || !outputNames(manifest).every((name) => session.outputNames.includes(name))) {
-    throw differing();
-  }
-}
-
 /** A result's numbers. Refuses (`base.graph`) others: onnxruntime holds no graph to its shapes. */
 function floats(result: unknown, ...dims: number[]): Float32Array {
   const { type, data, dims: found } = result as Tensor;
-  if (type !== "float32" || `${found}` !== `${dims}`) throw differing();
+  checkGraph(type === "float32" && `${found}` === `${dims}`);
   return data as Float32Array;
 }
 
-function differing(): BaseError {
-  return baseError("graph", `${MODEL} and ${MANIFEST} differ`);
+/** Refuse (`base.graph`) a graph that is not the one that the manifest describes. */
+function checkGraph(same: boolean): void {
+  if (!same) throw baseError("graph", `${MODEL} and ${MANIFEST} differ`);
+}
+
+/**
+ * Refuse NaN and infinity among `values`: `task.not-finite`, or of the base alone `base.graph`.
+ *
+ * Where each token has values of its own, those of padding may be anything: `mask` is 0 there.
+ */
+function checkFinite(
+  task: DecodedTask | null,
+  values: Float32Array,
+  mask: BigInt64Array | null = null,
+): void {
+  const perToken = !task || task.head.pooling === "none";
+  const padding = (i: number): boolean =>
+    perToken && mask?.[Math.floor((i * mask.length) / values.length)] === 0n;
+  if (values.every((x, i) => isFinite(x) || padding(i))) return;
+  const found = "results are NaN or infinite";
+  throw task ? taskError("not-finite", `${task.name}: ${found}`) : baseError("graph", found);
 }

@@ -16,30 +16,29 @@ export class Sha256 {
   readonly #state = BEGIN.slice();
   readonly #schedule = new Int32Array(64);
   readonly #block = new Uint8Array(64);
-  #filled = 0;
   #bytes = 0;
 
   /** Add a piece; returns itself. */
   update(piece: Uint8Array): this {
+    const filled = this.#bytes % 64;
     this.#bytes += piece.length;
-    let at = 0;
-    if (this.#filled > 0) {
-      at = Math.min(64 - this.#filled, piece.length);
-      this.#block.set(piece.subarray(0, at), this.#filled);
-      this.#filled += at;
-      if (this.#filled < 64) return this;
+    let at = 0; // of what begins a block
+    if (filled > 0) {
+      at = 64 - filled;
+      this.#block.set(piece.subarray(0, at), filled);
+      if (piece.length < at) return this;
       this.#compress(this.#block, 0);
     }
     for (; at + 64 <= piece.length; at += 64) this.#compress(piece, at);
     this.#block.set(piece.subarray(at));
-    this.#filled = piece.length - at;
     return this;
   }
 
   /** The digest of all pieces: 64 lower-case hex digits. */
   hex(): string {
     const bits = this.#bytes * 8;
-    const end = new Uint8Array(this.#filled < 56 ? 64 - this.#filled : 128 - this.#filled);
+    // A bit that is set, zeros, and the number of bits, up to the end of a block.
+    const end = new Uint8Array(72 - ((this.#bytes + 8) % 64));
     end[0] = 0x80;
     new DataView(end.buffer).setBigUint64(end.length - 8, BigInt(bits));
     this.update(end);

@@ -34,13 +34,16 @@ export function sum(numbers: Iterable<number>): number {
 }
 
 /**
- * Rows of `values`, as many as there are scales, each times its scale.
+ * Rows of `values`, as many as there are scales, each times its scale, in `result`.
  *
  * A number of 17 bits times one of 24 is exact in a double, so the store rounds once, as it must.
  */
-export function scaled(values: ArrayLike<number>, scale: Float32Array): Float32Array {
+export function scaled(
+  values: ArrayLike<number>,
+  scale: Float32Array,
+  result: Float32Array = new Float32Array(values.length),
+): Float32Array {
   const width = values.length / scale.length;
-  const result = new Float32Array(values.length);
   for (let row = 0, i = 0; row < scale.length; row++) {
     for (let end = i + width; i < end; i++) {
       result[i] = (values[i] as number) * (scale[row] as number);
@@ -49,12 +52,11 @@ export function scaled(values: ArrayLike<number>, scale: Float32Array): Float32A
   return result;
 }
 
-/** A number in fp16 from its bits, subnormals included. */
+/** A number in fp16 from its bits, subnormals included; NaN for infinity. */
 function fp16Value(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >> 10) & 0x1f;
   const fraction = bits & 0x3ff;
-  if (exponent === 0x1f) return Number.NaN;
+  if (exponent === 0x1f) return NaN;
   const steps = exponent === 0 ? fraction : 1024 + fraction;
-  return sign * steps * 2 ** (Math.max(exponent, 1) - 25);
+  return (bits & 0x8000 ? -steps : steps) * 2 ** (Math.max(exponent, 1) - 25);
 }

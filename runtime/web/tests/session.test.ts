@@ -5,12 +5,13 @@ import { relative } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import * as web from "onnxruntime-web";
-import { classify, EdgeSession as CoreSession, type Ort } from "../src/core.js";
+import { classify, EdgeSession as CoreSession, type Ort, type OsdEdgeError } from "../src/core.js";
 import { EdgeSession } from "../src/node.js";
 import { onnxruntime } from "../src/node-ort.js";
 import { textEncoder } from "../src/text.js";
 import { expected, FIXTURES, fixture, TASKS } from "./fixtures.js";
 import { code } from "./refusal.js";
+import { withKeys } from "./surgery.js";
 
 const BASE = fileURLToPath(new URL("base", FIXTURES));
 const TOLERANCE = 1e-4;
@@ -149,6 +150,69 @@ test("inputs of the wrong shape or kind are refused", async () => {
   assert.equal(await code(() => encode([])), "input.texts");
   assert.equal(await code(() => encode(["\ud800"])), "input.texts");
   assert.equal(await code(() => encode(["a"], 65)), "input.max-length");
+});
+
+test("a task with text settings is refused, since its answers would be others without them", async () => {
+  const session = await EdgeSession.create(BASE);
+  const load = (text: string): Promise<string> =>
+    code(() => session.load(withKeys(bundle("first"), { "osd.text": text })));
+  assert.equal(await load('{"max_length":8}'), "task.needs");
+  assert.equal(await load('{"prompt":"query: "}'), "task.needs");
+  assert.equal(await load('{"max_length":0}'), "bundle.text");
+  assert.deepEqual(session.tasks, []);
+  // What need not be applied does not keep a task from being loaded.
+  const probe = '{"tolerance":0.1,"cases":[{"ids":[2,3],"logits":[0.5]}]}';
+  const others = { "osd.probe": probe, "osd.sequence": "7" };
+  assert.equal(await session.load(withKeys(bundle("first"), others)), "first");
+});
+
+test("results that are not finite are refused, those of padding aside", async () => {
+  const session = await sessionWithTasks();
+  const kinds = ["token-labels", "spans", "embedding"];
+  for (const kind of kinds) await session.load(fixture(`kind-${kind}.osd.safetensors`), kind);
+  const { hiddenOutput, poolerOutput, hiddenSize } = session.manifest;
+  const inner = session.session;
+  const run = inner.run.bind(inner) as (...given: unknown[]) => Promise<Results>;
+  type Results = Record<string, { data: Float32Array }>;
+  /** The code of a run of two rows of three tokens, the last one padding, with `value` at `i`. */
+  const withValue = (value: number, name: string, i: number, task: string | null): Promise<string> => {
+    Object.assign(inner, {
+      run: async (...given: unknown[]) => {
+        const results = await run(...given);
+        results[name]!.data[i] = value;
+        return results;
+      },
+    });
+    const mask = [1, 1, 1, 1, 1, 0];
+    const inputs = { dims: [2, 3], input_ids: [2, 5, 3, 2, 3, 0], attention_mask: mask } as const;
+    return session.run(inputs, { task }).then(
+      () => "",
+      (error: unknown) => (error as OsdEdgeError).code,
+    );
+  };
+  const padding = 5 * hiddenSize;
+  for (const value of [NaN, Infinity, -Infinity]) {
+    for (const [name, i, wanted] of [
+      [hiddenOutput, 4 * hiddenSize + 1, "base.graph"],
+      [hiddenOutput, padding - 1, "base.graph"],
+      [hiddenOutput, padding, ""],
+      [poolerOutput!, 2 * hiddenSize - 1, "base.graph"],
+    ] as const) {
+      assert.equal(await withValue(value, name, i, null), wanted, `${value}, ${name} ${i}`);
+    }
+    for (const task of ["token-labels", "spans"]) {
+      assert.equal(await withValue(value, hiddenOutput, padding - 1, task), "task.not-finite");
+      assert.equal(await withValue(value, hiddenOutput, padding, task), "");
+    }
+    assert.equal(await withValue(value, hiddenOutput, 0, "embedding"), "task.not-finite");
+  }
+  for (const task of TASKS) {
+    const found = [
+      await withValue(NaN, hiddenOutput, 0, task),
+      await withValue(NaN, poolerOutput!, 0, task),
+    ];
+    assert.ok(found.includes("task.not-finite"), `${task}: ${found.join()}`);
+  }
 });
 
 test("results that are not of the shape and type that the manifest tells are refused", async () => {

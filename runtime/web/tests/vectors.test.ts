@@ -10,6 +10,7 @@ import {
   readBundle,
   type Bundle,
 } from "../src/core.js";
+import { withKeys } from "./surgery.js";
 import { cases, dataOf, manifestText, ROOT, tolerance } from "./vectors.js";
 
 const manifest = parseManifest(manifestText);
@@ -31,7 +32,8 @@ function refusal(action: () => unknown): BundleError {
 
 for (const vector of cases.filter(({ result }) => result === "valid")) {
   test(`${vector.id} decodes to its hashes`, () => {
-    const { sites, head, ...facts } = vector.expected!;
+    const { sites, head, sequence = 0, text = null, probe = null, vectors = [], ...facts } =
+      vector.expected!;
     const bundle: Bundle = readBundle(dataOf(vector));
     const { task, labels, base, values } = bundle;
     const found = { task, labels, base, values };
@@ -53,6 +55,11 @@ for (const vector of cases.filter(({ result }) => result === "valid")) {
       return { shape: [n, d], rank: bundle.head.layers[i]!.rank, activation, ...Object.fromEntries(parts) };
     });
     assert.deepEqual({ kind, pooling, layers, ...length }, head);
+    assert.deepEqual([bundle.sequence, bundle.text, bundle.probe], [sequence, text, probe]);
+    const changes = bundle.vectors.map(({ vector, n }, i) => {
+      return { vector, n, values: hash(decoded.vectors[i]!) };
+    });
+    assert.deepEqual(changes, vectors);
   });
 
   test(`${vector.id} fits the base as its flags say`, () => {
@@ -104,6 +111,14 @@ test("a bundle is read wherever it begins in its buffer", () => {
     assert.deepEqual(factors(shifted), factors(data));
     assert.deepEqual(factors(buffer), factors(data));
   }
+});
+
+test("labels that would read alike in one line are not taken for those of the kind", () => {
+  const data = dataOf(cases.find(({ id }) => id === "probe-seed")!);
+  const layers = [{ shape: [1, 8], rank: 0, activation: null }];
+  const head = JSON.stringify({ kind: "spans", pooling: "none", layers });
+  const changed = withKeys(data, { "osd.head": head, "osd.labels": '["start,end"]' });
+  assert.equal(refusal(() => readBundle(changed)).code, "bundle.labels");
 });
 
 test("every code of the format's page is one that this reader gives, or names a file", () => {

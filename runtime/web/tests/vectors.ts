@@ -22,6 +22,10 @@ export interface Case {
   expected?: Record<string, unknown> & {
     sites: { site: number; n: number; d: number; k: number; u: string; v: string }[];
     head: { kind: string; pooling: string; layers: LayerExpected[] };
+    sequence?: number;
+    text?: Record<string, unknown>;
+    probe?: { tolerance: number; cases: Record<string, unknown>[] };
+    vectors?: { vector: number; n: number; values: string }[];
   };
   run?: {
     hidden: number[][][];
