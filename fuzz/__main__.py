@@ -1,0 +1,96 @@
+"""`python -m fuzz run|replay|search|coverage|keep`: feed mutated files to every reader.
+
+* `run`: the seeded loop over all targets, for a time or a number of mutants.
+* `replay FILE ...`: give inputs to their target once more; the folder that one is in names it.
+* `search`: inputs guided by coverage, with atheris.
+* `coverage`: which branches of the readers the seeds, the corpus and a seeded run reach.
+* `keep`: make the kept corpus anew of what runs have found.
+
+Findings and new inputs go to `fuzz-out/`; with findings the exit status is 1. docs/fuzzing.md says
+more.
+"""
+
+import argparse
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+
+from fuzz.findings import Findings
+from fuzz.javascript import missing
+from fuzz.loop import FuzzPlan, Tally, run_target
+from fuzz.replay import replay
+from fuzz.targets.table import TARGETS
+
+
+def main() -> None:
+    """Do what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run")
+    length = run.add_mutually_exclusive_group(required=True)
+    length.add_argument("--seconds", type=float)
+    length.add_argument("--inputs", type=int)
+    run.add_argument("--processes", type=int, default=2)
+    run.add_argument("--seed", type=int, default=1)
+    again = commands.add_parser("replay")
+    again.add_argument("files", type=Path, nargs="+")
+    for command in (run,):
+        command.add_argument("--targets", nargs="+", choices=list(TARGETS), default=list(TARGETS))
+        command.add_argument("--out", type=Path, default=Path("fuzz-out"))
+    given = parser.parse_args()
+    if given.command == "replay":
+        sys.exit(replay(given.files))
+    sys.exit(_run(given))
+
+
+def _run(given: argparse.Namespace) -> int:
+    reason = missing()
+    if reason:
+        print(f"Python and JavaScript are not compared: {reason}")
+        if os.environ.get("CI"):
+            return 1
+    given.out.mkdir(parents=True, exist_ok=True)
+    findings = Findings(given.out / "findings")
+    chosen = [TARGETS[name] for name in given.targets]
+    # The shares of those that are left out go to the others.
+    seconds = given.seconds and given.seconds / sum(target.share for target in chosen)
+    inputs = given.inputs and int(given.inputs / sum(target.inputs for target in chosen))
+    plan = FuzzPlan(seconds, inputs, given.processes, given.seed, given.out, not reason)
+    tallies = [run_target(target, plan, findings) for target in chosen]
+    _report(tallies, findings.counts)
+    return 1 if findings.counts else 0
+
+
+def _report(tallies: list[Tally], findings: Counter[tuple[str, str]]) -> None:
+    """Print a table of the targets, then how many mutants came to which code."""
+    print("| Target | Mutants | Seconds | A second | Codes | Kept | Findings |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    for tally in [*tallies, _total(tallies)]:
+        found = sum(
+            count for (target, _), count in findings.items() if tally.target in (target, "all")
+        )
+        number = len(set(tally.codes) - {"a finding"})
+        print(
+            f"| {tally.target} | {tally.inputs:,} | {tally.seconds:.0f} | "
+            f"{tally.inputs / max(tally.seconds, 1e-9):,.0f} | {number} | {tally.kept} | {found} |"
+        )
+    for tally in tallies:
+        codes = ", ".join(f"{code} {count:,}" for code, count in tally.codes.most_common())
+        print(f"\n{tally.target}: {codes}")
+    for (target, title), inputs in findings.most_common():
+        print(f"\nFINDING {target}: {title} ({inputs:,} inputs)")
+
+
+def _total(tallies: list[Tally]) -> Tally:
+    total = Tally("all")
+    for tally in tallies:
+        total.inputs += tally.inputs
+        total.seconds += tally.seconds
+        total.kept += tally.kept
+        total.codes += tally.codes
+    return total
+
+
+if __name__ == "__main__":
+    main()
