@@ -16,11 +16,16 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from fuzz.corpus import keep
+from fuzz.coverage_table import print_coverage
 from fuzz.findings import Findings
 from fuzz.javascript import missing
 from fuzz.loop import FuzzPlan, Tally, run_target
 from fuzz.replay import replay
+from fuzz.search import available, search
 from fuzz.targets.table import TARGETS
+
+_GUIDED_FROM = 600  # seconds of a run, of which a third then goes to atheris where it is installed
 
 
 def main() -> None:
@@ -35,12 +40,23 @@ def main() -> None:
     run.add_argument("--seed", type=int, default=1)
     again = commands.add_parser("replay")
     again.add_argument("files", type=Path, nargs="+")
-    for command in (run,):
-        command.add_argument("--targets", nargs="+", choices=list(TARGETS), default=list(TARGETS))
+    guided = commands.add_parser("search")
+    guided.add_argument("--seconds", type=float, required=True)
+    commands.add_parser("coverage")
+    kept = commands.add_parser("keep")
+    for command in (run, guided, kept):
         command.add_argument("--out", type=Path, default=Path("fuzz-out"))
+    run.add_argument("--targets", nargs="+", choices=list(TARGETS), default=list(TARGETS))
     given = parser.parse_args()
     if given.command == "replay":
         sys.exit(replay(given.files))
+    if given.command == "coverage":
+        sys.exit(print_coverage())
+    if given.command == "keep":
+        keep(given.out)
+        sys.exit()
+    if given.command == "search":
+        sys.exit(1 if search(given.seconds, given.out) else 0)
     sys.exit(_run(given))
 
 
@@ -53,13 +69,17 @@ def _run(given: argparse.Namespace) -> int:
     given.out.mkdir(parents=True, exist_ok=True)
     findings = Findings(given.out / "findings")
     chosen = [TARGETS[name] for name in given.targets]
+    guided = 0
+    if given.seconds and given.seconds >= _GUIDED_FROM and available():
+        guided = search(given.seconds / 3, given.out)
+        given.seconds -= given.seconds / 3
     # The shares of those that are left out go to the others.
     seconds = given.seconds and given.seconds / sum(target.share for target in chosen)
     inputs = given.inputs and int(given.inputs / sum(target.inputs for target in chosen))
     plan = FuzzPlan(seconds, inputs, given.processes, given.seed, given.out, not reason)
     tallies = [run_target(target, plan, findings) for target in chosen]
     _report(tallies, findings.counts)
-    return 1 if findings.counts else 0
+    return 1 if findings.counts or guided else 0
 
 
 def _report(tallies: list[Tally], findings: Counter[tuple[str, str]]) -> None:

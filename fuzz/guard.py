@@ -13,6 +13,7 @@ from types import FrameType
 from fuzz.limits import most_bytes, most_seconds
 from fuzz.outcome import Fault, Observed, lines_of, refused
 from fuzz.targets.target import Target
+from fuzz.terminal import Terminal
 from osd_edge.errors import OsdEdgeError
 
 _ALARM = 10  # of so many times the bound, whatever runs is stopped
@@ -25,19 +26,23 @@ class _TooLong(BaseException):
 class Guard:
     """A target opened in this process, with the process's address space limited."""
 
-    def __init__(self, target: Target) -> None:
-        """Opens the target. To be made once in a process, on its main thread."""
+    def __init__(self, target: Target, folder: Path) -> None:
+        """Opens the target, whose files go to `folder`. For the main thread of a process."""
         self._target = target
-        self._run = target.opened()
+        self._terminal = Terminal()
+        self._run = target.opened(folder)
         signal.signal(signal.SIGPROF, _stop)
         warnings.simplefilter("error")  # what a reader would write to the terminal is a finding
+        warnings.simplefilter("ignore", ResourceWarning)
         _limit(target.headroom)
 
     def outcome(self, data: bytes) -> Observed:
         """Gives the outcome of an input; raises Fault."""
         most = most_seconds(len(data), self._target.seconds)
         signal.setitimer(signal.ITIMER_PROF, _ALARM * most)
+        self._terminal.turn_away()
         begin = time.process_time()
+        written = ""
         try:
             outcome = self._outcome(data)
             took = time.process_time() - begin
@@ -45,6 +50,9 @@ class Guard:
             raise Fault("takes too long", f"stopped after {_ALARM * most:.1f} s") from None
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
+            written = self._terminal.turn_back()
+        if written and not self._target.talks:
+            raise Fault("writes to the terminal", written)
         if took > most:
             raise Fault("takes too long", f"{took:.2f} s of {most:.2f} s, {outcome.code}")
         return outcome
@@ -54,11 +62,13 @@ class Guard:
         if not self._target.counted:
             return
         tracemalloc.start()
+        self._terminal.turn_away()
         try:
             self._outcome(data)
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
+            self._terminal.turn_back()
         if peak > most_bytes(len(data)):
             detail = f"{peak} bytes of {most_bytes(len(data))}, for {len(data)}"
             raise Fault("takes too much memory", detail)

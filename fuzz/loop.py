@@ -1,6 +1,7 @@
 """Runs the seeded loop over targets, in processes that may end without harm."""
 
 import multiprocessing
+import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -56,27 +57,32 @@ def run_target(target: Target, plan: FuzzPlan, findings: Findings) -> Tally:
     kept = plan.out / "corpus" / target.name
     kept.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
-    running = [_start(_job(target, plan, number)) for number in range(plan.processes)]
-    while running:
-        wait([one.messages for one in running] + [one.process.sentinel for one in running], 1.0)
-        for one in list(running):
-            done = _hear(one, tally, findings, kept)
-            if not done and one.process.is_alive():
-                if time.monotonic() - one.heard < _SILENCE:
-                    continue
-                one.process.kill()
-            running.remove(one)
-            one.process.join()
-            if not done and not _hear(one, tally, findings, kept):
-                _note_end(one, tally, findings)
-                again = _rest(one)
-                running += [] if again is None else [_start(again)]
-            one.messages.close()
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        running = []
+        for number in range(plan.processes):
+            scratch = Path(folder, str(number))
+            scratch.mkdir()
+            running.append(_start(_job(target, plan, number, scratch)))
+        while running:
+            wait([one.messages for one in running] + [one.process.sentinel for one in running], 1.0)
+            for one in list(running):
+                done = _hear(one, tally, findings, kept)
+                if not done and one.process.is_alive():
+                    if time.monotonic() - one.heard < _SILENCE:
+                        continue
+                    one.process.kill()
+                running.remove(one)
+                one.process.join()
+                if not done and not _hear(one, tally, findings, kept):
+                    _note_end(one, tally, findings)
+                    again = _rest(one)
+                    running += [] if again is None else [_start(again)]
+                one.messages.close()
     tally.seconds = time.monotonic() - begun
     return tally
 
 
-def _job(target: Target, plan: FuzzPlan, number: int) -> WorkerJob:
+def _job(target: Target, plan: FuzzPlan, number: int, scratch: Path) -> WorkerJob:
     inputs = None
     if plan.inputs is not None:
         inputs = -(-int(plan.inputs * target.inputs) // plan.processes)
@@ -86,7 +92,7 @@ def _job(target: Target, plan: FuzzPlan, number: int) -> WorkerJob:
         seconds=None if plan.seconds is None else plan.seconds * target.share,
         inputs=inputs,
         pool=(seeds.CORPUS / target.name, plan.out / "corpus" / target.name),
-        in_flight=plan.out / f"in-flight-{number}",
+        scratch=scratch,
         javascript=plan.javascript,
     )
 
@@ -128,7 +134,7 @@ def _note_end(one: _Running, tally: Tally, findings: Findings) -> None:
     code = one.process.exitcode or 0
     how = f"signal {-code}" if code < 0 else f"exit status {code}"
     tally.codes["a finding"] += 1
-    data = InFlight(one.job.in_flight).get()
+    data = InFlight(one.job.scratch.with_suffix(".input")).get()
     findings.add(one.job.target, f"the process ended: {how}", "", data)
 
 

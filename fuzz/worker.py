@@ -32,7 +32,7 @@ class WorkerJob:
     seconds: float | None
     inputs: int | None
     pool: tuple[Path, ...]  # folders of files besides the seeds
-    in_flight: Path
+    scratch: Path  # an empty folder
     javascript: bool
 
 
@@ -64,8 +64,8 @@ class _Worker:
         self._target: Target = TARGETS[job.target]
         twin = self._target.twin if job.javascript else None
         self._twin = JavaScriptReader(twin) if twin else None
-        self._guard = Guard(self._target)
-        self._in_flight = InFlight(job.in_flight)
+        self._guard = Guard(self._target, job.scratch)
+        self._in_flight = InFlight(job.scratch.with_suffix(".input"))
         self._seen: set[tuple[object, ...]] = set()
         self._pool: list[bytes] = []
         self._batch: list[tuple[bytes, Observed]] = []

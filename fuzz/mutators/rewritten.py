@@ -13,8 +13,9 @@ from osd_edge.formats.bundle.plain import PlainSite
 from osd_edge.formats.bundle.plain_factor import PlainFactor
 from osd_edge.formats.bundle.reader import read_bundle
 from osd_edge.formats.bundle.writer import write_bundle
+from osd_edge.formats.coding.scales import snap_scales
 
-_INTEGERS = (-65552, -18, -17, -16, -2, -1, 0, 1, 2, 3, 16, 17, 18, 127, 128, 32767, 65552)
+_INTEGERS = (-65552, -18, -17, -16, -2, -1, 0, 1, 2, 3, 16, 17, 18, 127, 128, 32767, 65552, 65553)
 
 
 def rewrite(noise: Random, data: bytes) -> bytes | None:
@@ -35,7 +36,11 @@ def _sites(noise: Random, bundle: Bundle) -> tuple[Any, ...]:
     if noise.random() < 0.1:
         del sites[at]
     elif isinstance(site, IntegerSite):
-        sites[at] = replace(site, u=_changed(noise, site.u), v=_changed(noise, site.v))
+        scale = site.scale
+        if noise.random() < 0.3:
+            scale = snap_scales(scale * np.float32(noise.choice((0.5, 3, 1e18, 1e-18, -1))))
+        u, v = _changed(noise, site.u), _changed(noise, site.v)
+        sites[at] = replace(site, u=u, v=v, scale=scale)
     elif isinstance(site, PlainSite) and site.n * site.k + site.d * site.k < 1 << 14:
         factors = (_refilled(noise, factor) for factor in (site.u, site.v))
         sites[at] = replace(site, u=next(factors), v=next(factors))

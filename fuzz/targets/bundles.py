@@ -1,6 +1,7 @@
 """Reads bundles, decodes them, and compares them with a base."""
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,16 @@ from fuzz.targets import seeds
 from fuzz.targets.target import Reader, Target
 from osd_edge.errors import BundleError
 from osd_edge.formats.bundle.coded import forget_decoded
-from osd_edge.formats.bundle.model import CODED, Bundle
+from osd_edge.formats.bundle.model import CODED, Bundle, StoredSite
 from osd_edge.formats.bundle.reader import read_bundle, stored_kind, stored_labels
+from osd_edge.formats.heads import Floats, Head, apply_head
 from osd_edge.formats.package.fits import check_fits
 from osd_edge.formats.package.manifest_reader import parse_manifest
 
+_MOST_DENSE = 1 << 16  # elements of a layer that is multiplied out
 
-def opened() -> Reader:
+
+def opened(folder: Path) -> Reader:
     """Gives what reads one bundle, decodes it and compares it with the vectors' base."""
     manifest = parse_manifest(seeds.base_manifest())
 
@@ -56,12 +60,39 @@ def _slots(bundle: Bundle) -> int:
 def _decoded(bundle: Bundle) -> list[Any]:
     """Decodes all that is in it, as hashes: sites, then the head's layers."""
     integers = bundle.decoded()
-    found: list[Any] = [[_hash(each) for each in site.decode()] for site in integers.sites]
-    for stored in integers.head.layers:
-        layer = stored.decode()
+    found: list[Any] = []
+    for site in integers.sites:
+        u, v = site.decode()
+        found.append([_hash(u), _hash(v)])
+        _check_written(site, u, v)
+    head = integers.head.decode()
+    _apply(head, bundle)
+    for layer in head.layers:
+        if layer.n * layer.d <= _MOST_DENSE and layer.dense().shape != (layer.n, layer.d):
+            raise Fault("a layer of a head is of another shape than it says")
         values = (layer.weight, layer.u, layer.v, layer.bias)
         found.append([None if each is None else _hash(each) for each in values])
     return found
+
+
+def _check_written(site: StoredSite, u: Floats, v: Floats) -> None:
+    """Decodes a site in the other way, in which a session does it: to arrays that are there."""
+    to_u, to_v = np.zeros_like(u), np.zeros_like(v.T)
+    site.write(to_u, to_v)
+    if not (np.array_equal(u, to_u) and np.array_equal(v, to_v.T)):
+        raise Fault("a site decodes to other values where it is written to arrays")
+
+
+def _apply(head: Head, bundle: Bundle) -> None:
+    """Gives the head three tokens, of which the last is padding."""
+    width = head.layers[0].d if head.layers else 1
+    hidden = np.linspace(-1, 1, 3 * width, dtype=np.float32).reshape(1, 3, width)
+    mask = np.array([[1, 1, 0]]) if len(bundle.labels) % 2 else None
+    with np.errstate(all="ignore"):  # a session looks at its logits, not at how they came
+        logits = apply_head(head, hidden, mask, hidden[:, 0])
+    outputs = head.layers[-1].n if head.layers else width
+    if logits.shape != ((1, 3, outputs) if head.pooling == "none" else (1, outputs)):
+        raise Fault("a head gives logits of another shape", str(logits.shape))
 
 
 def _hash(values: Any) -> str:

@@ -1,7 +1,10 @@
 """All targets, by name."""
 
-from fuzz.targets import bundles, manifests
+from fuzz.targets.bundles import BUNDLE, HEAD
+from fuzz.targets.graphs import GRAPH
+from fuzz.targets.manifests import MANIFEST_TARGET
+from fuzz.targets.tokenizers import TOKENIZER_TARGET
 
 TARGETS = {
-    target.name: target for target in (bundles.BUNDLE, bundles.HEAD, manifests.MANIFEST_TARGET)
+    target.name: target for target in (BUNDLE, HEAD, MANIFEST_TARGET, TOKENIZER_TARGET, GRAPH)
 }

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from fuzz.limits import SECONDS_BESIDE
 from fuzz.mutators import Mutator
@@ -14,22 +15,25 @@ Reader = Callable[[bytes], Observed]
 class Target:
     """A reader to be tried.
 
-    `opened` prepares it in the process that is to run it, and gives what runs one input: that
-    raises OsdEdgeError with a code of `kinds`, Fault, or something that is a finding.
+    `opened` prepares it in the process that is to run it, with a folder for its files, and gives
+    what runs one input. That raises OsdEdgeError with a code of `kinds`; whatever else it raises is
+    a finding.
+
     `seconds` of processor time are allowed beside what the input's size is, `headroom` bytes of
     address space beside what the process has when it is ready. `counted`: whether Python sees the
-    reader's memory, so that it can be held to the input's size. `twin` names the reader in
-    JavaScript that gets the same inputs.
+    reader's memory, so that it can be held to the input's size. `talks`: whether it may write to
+    the terminal. `twin` names the reader in JavaScript that gets the same inputs.
     """
 
     name: str
     seeds: Callable[[], list[bytes]]
     mutate: Mutator
-    opened: Callable[[], Reader]
+    opened: Callable[[Path], Reader]
     kinds: frozenset[str]
     share: float  # of the time
     inputs: float  # share of the inputs, where these are what is counted
     seconds: float = SECONDS_BESIDE
     headroom: int = 1 << 30
     counted: bool = True
+    talks: bool = False
     twin: str | None = None
