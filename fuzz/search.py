@@ -1,10 +1,11 @@
 """Searches for inputs that reach new branches, with atheris (libFuzzer for Python).
 
-`python -m fuzz.search TARGET SECONDS OUT` is a process of its own, since the readers are made to
-count their branches while they are imported, and libFuzzer ends the process when it is done.
+`python -m fuzz.search TARGET SECONDS OUT SCRATCH` is a process of its own, since the readers are
+made to count their branches while they are imported, and libFuzzer ends it when it is done.
 """
 
 import importlib.util
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,19 +22,33 @@ def available() -> bool:
 
 def search(seconds: float, out: Path) -> int:
     """Searches each target for its part of the time; gives how many findings were written."""
-    folder = out / "findings"
-    before = set(folder.glob("*/*"))
+    out.mkdir(parents=True, exist_ok=True)
+    before = _findings(out)
+    part = str(max(1, int(seconds / len(GUIDED))))
     for target in GUIDED:
-        part = str(max(1, int(seconds / len(GUIDED))))
-        subprocess.run([sys.executable, "-m", "fuzz.search", target, part, str(out)])
-    return len({path for path in set(folder.glob("*/*")) - before if not path.suffix})
+        log = out / f"search-{target}.log"
+        with log.open("w", encoding="utf-8") as errors, tempfile.TemporaryDirectory() as scratch:
+            command = (sys.executable, "-m", "fuzz.search", target, part, out, scratch)
+            ended = subprocess.run(command, stderr=errors)
+        text = log.read_text("utf-8", "replace")
+        inputs = re.search(r"stat::number_of_executed_units:\s*(\d+)", text)
+        kept = re.search(r"stat::new_units_added:\s*(\d+)", text)
+        if ended.returncode or inputs is None or kept is None:
+            raise RuntimeError(f"the search of {target} fails: see {log}")
+        print(f"atheris, {target}: {int(inputs[1]):,} inputs, {kept[1]} kept", flush=True)
+    return len(_findings(out) - before)
+
+
+def _findings(out: Path) -> set[Path]:
+    return {path for path in (out / "findings").glob("*/*") if not path.suffix}
 
 
 def main() -> None:
     """Search one target, as the command line says."""
     import atheris
 
-    name, seconds, out = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+    name, seconds = sys.argv[1:3]
+    out, scratch = Path(sys.argv[3]), Path(sys.argv[4])
     with atheris.instrument_imports(include=["osd_edge.formats"]):
         from fuzz.targets.table import TARGETS
 
@@ -46,12 +61,14 @@ def main() -> None:
     target = TARGETS[name]
     findings = Findings(out / "findings")
     pool = [*target.seeds(), *seeds.kept(name)]
-    scratch = Path(tempfile.mkdtemp(prefix="fuzz-", dir=out))
+    (files := scratch / "files").mkdir()
+    guard = Guard(target, files)
+    (inputs := scratch / "inputs").mkdir()
     for i, data in enumerate(pool):
-        (scratch / f"seed-{i}").write_bytes(data)
-    guard = Guard(target, scratch)
+        (inputs / str(i)).write_bytes(data)
     found = out / "corpus" / name
     found.mkdir(parents=True, exist_ok=True)
+    (out / "findings" / name).mkdir(parents=True, exist_ok=True)
 
     def run(data: bytes) -> None:
         try:
@@ -64,9 +81,9 @@ def main() -> None:
         return target.mutate(noise, data, noise.choice(pool))[:most]
 
     options = [f"-max_total_time={seconds}", f"-max_len={LARGEST_INPUT}", "-print_final_stats=1"]
-    limits = ["-rss_limit_mb=4096", "-timeout=60", f"-artifact_prefix={out / 'findings' / name}-"]
+    limits = ["-rss_limit_mb=4096", "-timeout=60", f"-artifact_prefix={out / 'findings' / name}/"]
     atheris.Setup(
-        [sys.argv[0], *options, *limits, str(found), str(scratch)], run, custom_mutator=mutate
+        [sys.argv[0], *options, *limits, str(found), str(inputs)], run, custom_mutator=mutate
     )
     atheris.Fuzz()
 

@@ -60,7 +60,7 @@ Step = Callable[[Random, Container, Container], None]
 def _mutated(noise: Random, data: bytes, other: bytes, steps: tuple[Step, ...]) -> bytes:
     kind = noise.random()
     container = Container.of(data) if kind > 0.1 else None
-    if kind > 0.95:
+    if kind > 0.92:
         result = rewrite(noise, data) or mutate_octets(noise, data, other)
     elif container is None:
         result = mutate_octets(noise, data, other)

@@ -21,7 +21,7 @@ _BLANK = b"0" * 64
 class TensorBytes:
     """A tensor: its type and shape as the header has them, and its bytes."""
 
-    dtype: Any
+    dtype: str
     shape: list[Any]
     data: bytes
 
@@ -50,7 +50,7 @@ class Container:
             for name, entry in header.items():
                 begin, end = entry["data_offsets"]
                 body = data[8 + size + begin : 8 + size + end]
-                parts[name] = TensorBytes(entry["dtype"], list(entry["shape"]), body)
+                parts[name] = TensorBytes(str(entry["dtype"]), list(entry["shape"]), body)
             return cls(dict(metadata), parts)
         except (ValueError, KeyError, TypeError, AttributeError, struct.error, RecursionError):
             return None

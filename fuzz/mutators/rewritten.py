@@ -37,8 +37,8 @@ def _sites(noise: Random, bundle: Bundle) -> tuple[Any, ...]:
         del sites[at]
     elif isinstance(site, IntegerSite):
         scale = site.scale
-        if noise.random() < 0.3:
-            scale = snap_scales(scale * np.float32(noise.choice((0.5, 3, 1e18, 1e-18, -1))))
+        if noise.random() < 0.5:
+            scale = snap_scales(scale * np.float32(noise.choice((0.5, 3, 1e18, -1))))
         u, v = _changed(noise, site.u), _changed(noise, site.v)
         sites[at] = replace(site, u=u, v=v, scale=scale)
     elif isinstance(site, PlainSite) and site.n * site.k + site.d * site.k < 1 << 14:

@@ -114,7 +114,9 @@ def mutate_tokenizer(noise: Random, data: bytes, other: bytes) -> bytes:
     except (ValueError, RecursionError):
         return mutate_octets(noise, data, other)
     if kind > 0.9:
-        return mutate_json_text(noise, data.decode()).encode("utf-8", "surrogatepass")
+        return mutate_json_text(noise, data.decode(errors="replace")).encode(
+            "utf-8", "surrogatepass"
+        )
     if kind > 0.7 and isinstance(source, dict) and isinstance(value, dict) and source:
         key = noise.choice(list(source))
         value[key] = source[key]
