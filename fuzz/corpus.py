@@ -39,6 +39,7 @@ def _chosen(name: str, found: Path, most: int) -> list[bytes]:
                 seen.add(way)
                 chosen.append(data)
                 most -= len(data)
+        guard.close()
     return chosen
 
 

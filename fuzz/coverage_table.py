@@ -45,7 +45,9 @@ def print_coverage() -> int:
         found = json.loads(report.read_text("utf-8"))["files"]
     for name in ended:
         print(f"the process of {name} ended: its branches do not count")
-    return _print(files, {(seeds.PROJECT / name).resolve(): one for name, one in found.items()})
+    return print_table(
+        files, {(seeds.PROJECT / name).resolve(): one for name, one in found.items()}
+    )
 
 
 def _trace(name: str, mutants: int, data: Path, files: list[str]) -> None:
@@ -72,7 +74,8 @@ def _trace(name: str, mutants: int, data: Path, files: list[str]) -> None:
     counter.save()
 
 
-def _print(files: list[Path], found: dict[Path, dict[str, Any]]) -> int:
+def print_table(files: list[Path], found: dict[Path, dict[str, Any]]) -> int:
+    """Prints the branches of each file, of coverage's figures; gives the exit status."""
     print("| Reader or decoder | Branches | Reached | Not reached, by line |\n|---|---:|---:|---|")
     total = reached = failed = 0
     for path in files:

@@ -73,6 +73,10 @@ class Guard:
             detail = f"{peak} bytes of {most_bytes(len(data))}, for {len(data)}"
             raise Fault("takes too much memory", detail)
 
+    def close(self) -> None:
+        """Closes what the guard has open; what it set in the process stays."""
+        self._terminal.close()
+
     def _outcome(self, data: bytes) -> Observed:
         try:
             return self._run(data)

@@ -87,7 +87,7 @@ def _job(target: Target, plan: FuzzPlan, number: int, scratch: Path) -> WorkerJo
     if plan.inputs is not None:
         inputs = -(-int(plan.inputs * target.inputs) // plan.processes)
     return WorkerJob(
-        target=target.name,
+        target=target,
         seed=f"{plan.seed} {target.name} {number}",
         seconds=None if plan.seconds is None else plan.seconds * target.share,
         inputs=inputs,
@@ -112,7 +112,9 @@ def _hear(one: _Running, tally: Tally, findings: Findings, kept: Path) -> bool:
         while one.messages.poll():
             told = one.messages.recv()
             if told.failure:
-                raise RuntimeError(f"the fuzzer itself fails, at {one.job.target}:\n{told.failure}")
+                raise RuntimeError(
+                    f"the fuzzer itself fails, at {one.job.target.name}:\n{told.failure}"
+                )
             one.heard = time.monotonic()
             one.inputs += told.inputs
             tally.inputs += told.inputs
@@ -121,7 +123,7 @@ def _hear(one: _Running, tally: Tally, findings: Findings, kept: Path) -> bool:
             for data in told.kept:
                 (kept / digest_of(data)).write_bytes(data)
             for finding in told.findings:
-                findings.add(one.job.target, *finding)
+                findings.add(one.job.target.name, *finding)
             if told.done:
                 return True
     except EOFError:
@@ -135,7 +137,7 @@ def _note_end(one: _Running, tally: Tally, findings: Findings) -> None:
     how = f"signal {-code}" if code < 0 else f"exit status {code}"
     tally.codes["a finding"] += 1
     data = InFlight(one.job.scratch.with_suffix(".input")).get()
-    findings.add(one.job.target, f"the process ended: {how}", "", data)
+    findings.add(one.job.target.name, f"the process ended: {how}", "", data)
 
 
 def _rest(one: _Running) -> WorkerJob | None:

@@ -24,6 +24,7 @@ def replay(paths: list[Path]) -> int:
             for path in paths:
                 if path.resolve().parent.name == name:
                     failed |= _replay(target, path, guard, twin)
+            guard.close()
         if twin is not None:
             twin.close()
     return failed

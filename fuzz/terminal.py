@@ -34,6 +34,12 @@ class Terminal:
         self._file.truncate()
         return text
 
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+        for own in self._own:
+            os.close(own)
+
     def _flush(self) -> None:
         sys.stdout.flush()
         sys.stderr.flush()

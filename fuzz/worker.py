@@ -15,7 +15,6 @@ from fuzz.in_flight import InFlight
 from fuzz.javascript import JavaScriptReader, compare
 from fuzz.limits import LARGEST_INPUT, SAMPLED
 from fuzz.outcome import Fault, Observed
-from fuzz.targets.table import TARGETS
 from fuzz.targets.target import Target
 
 _BATCH = 64  # inputs that the JavaScript reader gets at a time
@@ -27,7 +26,7 @@ _POOL = 20_000  # files that mutants are made of
 class WorkerJob:
     """The work of one process: `inputs` mutants, or as many as `seconds` give."""
 
-    target: str
+    target: Target
     seed: str  # of the noise: with the pool it decides all mutants
     seconds: float | None
     inputs: int | None
@@ -61,7 +60,7 @@ class _Worker:
     def __init__(self, job: WorkerJob, out: "Connection[Told, object]") -> None:
         self._job = job
         self._out = out
-        self._target: Target = TARGETS[job.target]
+        self._target = job.target
         twin = self._target.twin if job.javascript else None
         self._twin = JavaScriptReader(twin) if twin else None
         self._guard = Guard(self._target, job.scratch)
@@ -93,6 +92,7 @@ class _Worker:
         self._tell(done=True)
         if self._twin is not None:
             self._twin.close()
+        self._guard.close()
 
     def _seeds(self) -> Iterator[bytes]:
         yield from self._target.seeds()

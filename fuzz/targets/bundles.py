@@ -68,8 +68,6 @@ def _decoded(bundle: Bundle) -> list[Any]:
     head = integers.head.decode()
     _apply(head, bundle)
     for layer in head.layers:
-        if layer.n * layer.d <= _MOST_DENSE and layer.dense().shape != (layer.n, layer.d):
-            raise Fault("a layer of a head is of another shape than it says")
         values = (layer.weight, layer.u, layer.v, layer.bias)
         found.append([None if each is None else _hash(each) for each in values])
     return found
@@ -90,6 +88,9 @@ def _apply(head: Head, bundle: Bundle) -> None:
     mask = np.array([[1, 1, 0]]) if len(bundle.labels) % 2 else None
     with np.errstate(all="ignore"):  # a session looks at its logits, not at how they came
         logits = apply_head(head, hidden, mask, hidden[:, 0])
+        for layer in head.layers:
+            if layer.n * layer.d <= _MOST_DENSE and layer.dense().shape != (layer.n, layer.d):
+                raise Fault("a layer of a head is of another shape than it says")
     outputs = head.layers[-1].n if head.layers else width
     if logits.shape != ((1, 3, outputs) if head.pooling == "none" else (1, outputs)):
         raise Fault("a head gives logits of another shape", str(logits.shape))
