@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fuzz.findings import digest_of
 from fuzz.guard import Guard
-from fuzz.outcome import Fault
+from fuzz.outcome import ACCEPTED, Fault
 from fuzz.targets import seeds
 from fuzz.targets.table import TARGETS
 
@@ -28,18 +28,20 @@ def keep(out: Path) -> None:
 
 def _chosen(name: str, found: Path, most: int) -> list[bytes]:
     target = TARGETS[name]
-    inputs = [*seeds.kept(name), *(path.read_bytes() for path in sorted(found.glob("*")))]
-    chosen: list[bytes] = []
+    inputs = {*seeds.kept(name), *(path.read_bytes() for path in found.glob("*"))}
+    smallest: dict[tuple[object, ...], bytes] = {}
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         guard = Guard(target, Path(folder))
         seen = {_way(guard, data) for data in target.seeds()}
-        for data in sorted(set(inputs), key=lambda data: (len(data), data)):
-            way = _way(guard, data)
-            if way not in seen and most >= len(data):
-                seen.add(way)
-                chosen.append(data)
-                most -= len(data)
+        for data in sorted(inputs, key=lambda data: (len(data), data)):
+            smallest.setdefault(_way(guard, data), data)
         guard.close()
+    chosen: list[bytes] = []
+    # Refusals first, since each has lines of its own; what is accepted differs less.
+    for way, data in sorted(smallest.items(), key=lambda one: one[0][0] == ACCEPTED):
+        if way not in seen and len(data) <= most:
+            chosen.append(data)
+            most -= len(data)
     return chosen
 
 

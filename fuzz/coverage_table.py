@@ -64,7 +64,7 @@ def _trace(name: str, mutants: int, data: Path, files: list[str]) -> None:
         for i in range(len(pool) + mutants):
             mutate = i >= len(pool)
             one = (
-                target.mutate(noise, noise.choice(pool), noise.choice(pool)) if mutate else pool[i]
+                target.mutant(noise, noise.choice(pool), noise.choice(pool)) if mutate else pool[i]
             )
             try:
                 guard.outcome(one)

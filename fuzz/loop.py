@@ -15,6 +15,7 @@ from fuzz.targets import seeds
 from fuzz.targets.target import Target
 from fuzz.worker import Told, WorkerJob, work
 
+_TELLS = 60.0  # seconds between lines that say how far a run is
 _SILENCE = 180.0  # seconds after which a process that says nothing is ended
 
 
@@ -56,7 +57,7 @@ def run_target(target: Target, plan: FuzzPlan, findings: Findings) -> Tally:
     tally = Tally(target.name)
     kept = plan.out / "corpus" / target.name
     kept.mkdir(parents=True, exist_ok=True)
-    begun = time.monotonic()
+    begun = told = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         running = []
         for number in range(plan.processes):
@@ -64,6 +65,9 @@ def run_target(target: Target, plan: FuzzPlan, findings: Findings) -> Tally:
             scratch.mkdir()
             running.append(_start(_job(target, plan, number, scratch)))
         while running:
+            if time.monotonic() > told + _TELLS:
+                told = time.monotonic()
+                print(f"{tally.target}: {tally.inputs:,} in {told - begun:.0f} s", flush=True)
             wait([one.messages for one in running] + [one.process.sentinel for one in running], 1.0)
             for one in list(running):
                 done = _hear(one, tally, findings, kept)

@@ -78,7 +78,7 @@ def main() -> None:
 
     def mutate(data: bytes, most: int, seed: int) -> bytes:
         noise = Random(seed)
-        return target.mutate(noise, data, noise.choice(pool))[:most]
+        return target.mutant(noise, data, noise.choice(pool))[:most]
 
     options = [f"-max_total_time={seconds}", f"-max_len={LARGEST_INPUT}", "-print_final_stats=1"]
     limits = ["-rss_limit_mb=4096", "-timeout=60", f"-artifact_prefix={out / 'findings' / name}/"]

@@ -81,7 +81,7 @@ class _Worker:
         noise = Random(self._job.seed)
         left = self._job.inputs
         while (left is None or left > 0) and (end is None or time.monotonic() < end):
-            data = self._target.mutate(noise, noise.choice(self._pool), noise.choice(self._pool))
+            data = self._target.mutant(noise, noise.choice(self._pool), noise.choice(self._pool))
             if len(data) <= LARGEST_INPUT and self._try(data) and len(self._pool) < _POOL:
                 self._pool.append(data)
                 self._kept.append(data)

@@ -33,7 +33,7 @@ def manifests() -> list[bytes]:
     """Reads the manifests of the vectors and of releases, and makes small ones of all fields."""
     texts = [seeds.base_manifest()]
     texts += [(folder / MANIFEST).read_text("utf-8") for folder in seeds.packages()]
-    fields = json.loads(texts[0])
+    fields = json.loads(texts[1])  # whose files are there
     small = fields | {"sites": fields["sites"][:1], "factors": "fp16", "mixed_rows": False}
     pictures = small | {"inputs": [PIXELS], "text": None, "image": _PICTURES}
     return [text.encode() for text in (*texts, json.dumps(small), json.dumps(pictures))]
@@ -48,7 +48,8 @@ def mutate_manifest(noise: Random, data: bytes, other: bytes) -> bytes:
     except (ValueError, RecursionError):
         return mutate_octets(noise, data, other)
     if kind < 0.8:
-        for _ in range(noise.choice((1, 1, 1, 2, 3))):
+        _splice(noise, value, other)
+        for _ in range(noise.choice((0, 1, 1, 2, 3))):
             value = mutate_json(noise, value, _WORDS)
         text = written(noise, value)
     elif kind < 0.95:
@@ -56,6 +57,27 @@ def mutate_manifest(noise: Random, data: bytes, other: bytes) -> bytes:
     else:
         return mutate_octets(noise, data, other)
     return text.encode("utf-8", "surrogatepass")
+
+
+def _splice(noise: Random, value: Any, other: bytes) -> None:
+    """Now and then, puts a field of another manifest in, or changes a file's name or digest."""
+    if not isinstance(value, dict) or noise.random() > 0.2:
+        return
+    files = value.get("files")
+    if isinstance(files, dict) and files and noise.random() < 0.4:
+        name, entry = files.popitem()
+        if isinstance(entry, dict) and noise.random() < 0.5:
+            files[name] = entry | {"sha256": "0" * 64}
+        else:
+            files[noise.choice(("../x", "a/b", "", ".", "model.onnx", "a" * 101))] = entry
+        return
+    try:
+        source = json.loads(other)
+    except (ValueError, RecursionError):
+        return
+    if isinstance(source, dict) and source:
+        key = noise.choice(list(source))
+        value[key] = source[key]
 
 
 def opened(folder: Path) -> Reader:

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 from fuzz.limits import SECONDS_BESIDE
 from fuzz.mutators import Mutator
+from fuzz.mutators.octets import mutate_octets
 from fuzz.outcome import Observed
 
 Reader = Callable[[bytes], Observed]
@@ -37,3 +39,10 @@ class Target:
     counted: bool = True
     talks: bool = False
     twin: str | None = None
+
+    def mutant(self, noise: Random, data: bytes, other: bytes) -> bytes:
+        """Gives a mutant of `data`: by its structure, unless that nests deeper than Python goes."""
+        try:
+            return self.mutate(noise, data, other)
+        except RecursionError:
+            return mutate_octets(noise, data, other)

@@ -35,7 +35,7 @@ def test_a_mutant_of_a_mutant_can_always_be_made(target: Target) -> None:
     noise = Random(3)
     pool = target.seeds()
     for _ in range(400):
-        pool.append(target.mutate(noise, noise.choice(pool), noise.choice(pool)))
+        pool.append(target.mutant(noise, noise.choice(pool), noise.choice(pool)))
         assert type(pool[-1]) is bytes
     assert len(set(pool)) > 300
 
@@ -43,7 +43,7 @@ def test_a_mutant_of_a_mutant_can_always_be_made(target: Target) -> None:
 @EACH_TARGET
 def test_equal_noise_gives_equal_mutants(target: Target) -> None:
     first, second = target.seeds()[:2]
-    one, two = ([target.mutate(Random(i), first, second) for i in range(30)] for _ in range(2))
+    one, two = ([target.mutant(Random(i), first, second) for i in range(30)] for _ in range(2))
     assert one == two
 
 
@@ -51,7 +51,14 @@ def test_equal_noise_gives_equal_mutants(target: Target) -> None:
 @given(st.binary(max_size=300), st.binary(max_size=300), st.integers(0, 2**32))
 def test_bytes_that_are_no_file_have_mutants_too(data: bytes, other: bytes, seed: int) -> None:
     for target in TARGETS.values():
-        assert type(target.mutate(Random(seed), data, other)) is bytes
+        assert type(target.mutant(Random(seed), data, other)) is bytes
+
+
+def test_json_without_end_has_mutants_too() -> None:
+    deep = b'{"a":' * 900 + b"1" + b"}" * 900
+    for target in TARGETS.values():
+        for i in range(20):
+            assert type(target.mutant(Random(i), deep, deep)) is bytes
 
 
 @settings(max_examples=40, deadline=None)

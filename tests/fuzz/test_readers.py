@@ -24,7 +24,7 @@ def test_mutants_are_decoded_or_refused(name: str, tmp_path: Path) -> None:
     codes: Counter[str] = Counter()
     for i in range(len(pool) + 600):
         mutant = i >= len(pool)
-        data = target.mutate(noise, noise.choice(pool), noise.choice(pool)) if mutant else pool[i]
+        data = target.mutant(noise, noise.choice(pool), noise.choice(pool)) if mutant else pool[i]
         try:
             outcome = run(data)
         except OsdEdgeError as error:
