@@ -77,9 +77,17 @@ def _run(given: argparse.Namespace) -> int:
     seconds = given.seconds and given.seconds / sum(target.share for target in chosen)
     inputs = given.inputs and int(given.inputs / sum(target.inputs for target in chosen))
     plan = FuzzPlan(seconds, inputs, given.processes, given.seed, given.out, not reason)
-    tallies = [run_target(target, plan, findings) for target in chosen]
+    tallies: list[Tally] = []
+    failed = False
+    for target in chosen:
+        tallies.append(Tally(target.name))
+        try:
+            run_target(target, plan, findings, tallies[-1])
+        except RuntimeError as error:  # of the fuzzer's own: what was found is told all the same
+            print(error)
+            failed = True
     _report(tallies, findings.counts)
-    return 1 if findings.counts or guided else 0
+    return 1 if findings.counts or guided or failed else 0
 
 
 def _report(tallies: list[Tally], findings: Counter[tuple[str, str]]) -> None:

@@ -52,38 +52,46 @@ class _Running:
     inputs: int = 0
 
 
-def run_target(target: Target, plan: FuzzPlan, findings: Findings) -> Tally:
-    """Runs one target for its share of the plan."""
-    tally = Tally(target.name)
+def run_target(target: Target, plan: FuzzPlan, findings: Findings, tally: Tally) -> None:
+    """Runs one target for its share of the plan, adding up its figures in `tally`."""
     kept = plan.out / "corpus" / target.name
     kept.mkdir(parents=True, exist_ok=True)
-    begun = told = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         running = []
         for number in range(plan.processes):
             scratch = Path(folder, str(number))
             scratch.mkdir()
             running.append(_start(_job(target, plan, number, scratch)))
-        while running:
-            if time.monotonic() > told + _TELLS:
-                told = time.monotonic()
-                print(f"{tally.target}: {tally.inputs:,} in {told - begun:.0f} s", flush=True)
-            wait([one.messages for one in running] + [one.process.sentinel for one in running], 1.0)
-            for one in list(running):
-                done = _hear(one, tally, findings, kept)
-                if not done and one.process.is_alive():
-                    if time.monotonic() - one.heard < _SILENCE:
-                        continue
-                    one.process.kill()
-                running.remove(one)
+        try:
+            _follow(running, tally, findings, kept)
+        finally:
+            for one in running:
+                one.process.kill()
                 one.process.join()
-                if not done and not _hear(one, tally, findings, kept):
-                    _note_end(one, tally, findings)
-                    again = _rest(one)
-                    running += [] if again is None else [_start(again)]
-                one.messages.close()
-    tally.seconds = time.monotonic() - begun
-    return tally
+
+
+def _follow(running: list[_Running], tally: Tally, findings: Findings, kept: Path) -> None:
+    """Takes in what processes say, until all are done; starts another where one ends."""
+    begun = told = time.monotonic()
+    while running:
+        tally.seconds = time.monotonic() - begun
+        if time.monotonic() > told + _TELLS:
+            told = time.monotonic()
+            print(f"{tally.target}: {tally.inputs:,} in {told - begun:.0f} s", flush=True)
+        wait([one.messages for one in running] + [one.process.sentinel for one in running], 1.0)
+        for one in list(running):
+            done = _hear(one, tally, findings, kept)
+            if not done and one.process.is_alive():
+                if time.monotonic() - one.heard < _SILENCE:
+                    continue
+                one.process.kill()
+            running.remove(one)
+            one.process.join()
+            if not done and not _hear(one, tally, findings, kept):
+                _note_end(one, tally, findings)
+                again = _rest(one)
+                running += [] if again is None else [_start(again)]
+            one.messages.close()
 
 
 def _job(target: Target, plan: FuzzPlan, number: int, scratch: Path) -> WorkerJob:

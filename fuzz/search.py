@@ -33,9 +33,10 @@ def search(seconds: float, out: Path) -> int:
         text = log.read_text("utf-8", "replace")
         inputs = re.search(r"stat::number_of_executed_units:\s*(\d+)", text)
         kept = re.search(r"stat::new_units_added:\s*(\d+)", text)
-        if ended.returncode or inputs is None or kept is None:
+        if inputs is None or kept is None:
             raise RuntimeError(f"the search of {target} fails: see {log}")
-        print(f"atheris, {target}: {int(inputs[1]):,} inputs, {kept[1]} kept", flush=True)
+        early = f", ended early with status {ended.returncode}" if ended.returncode else ""
+        print(f"atheris, {target}: {int(inputs[1]):,} inputs, {kept[1]} kept{early}", flush=True)
     return len(_findings(out) - before)
 
 

@@ -47,9 +47,9 @@ def mutate_json(noise: Random, value: Any, words: tuple[Any, ...] = ()) -> Any:
         del holder[key]
     elif kind == 6:
         source, name = noise.choice(holders)
-        holder[key] = json.loads(json.dumps(source[name]))
+        holder[key] = _copied(source[name])
     elif kind == 7 and isinstance(holder, list) and holder is not root:
-        holder.insert(key, json.loads(json.dumps(holder[key])))
+        holder.insert(key, _copied(holder[key]))
     elif kind == 8 and isinstance(holder, dict):
         holder[str(noise.choice((*STRINGS, *words)))] = holder.pop(key)
     elif isinstance(holder[key], dict):
@@ -102,11 +102,14 @@ def _value(noise: Random, old: Any, words: tuple[Any, ...]) -> Any:
     if kind == 0 and isinstance(old, int | float):
         return old + noise.choice((-1, 1, -old, old))
     if kind == 1 and words:
-        return noise.choice(words)
+        return _copied(noise.choice(words))
     if isinstance(old, int | float) and kind < 4:
         return noise.choice(NUMBERS)
     if isinstance(old, str) and kind < 4:
         return noise.choice(STRINGS)
-    chosen = noise.choice((NUMBERS, STRINGS, OTHERS))
-    value = noise.choice(chosen)
+    return _copied(noise.choice(noise.choice((NUMBERS, STRINGS, OTHERS))))
+
+
+def _copied(value: Any) -> Any:
+    """Gives a list or an object of its own, since it is changed where it lies."""
     return json.loads(json.dumps(value)) if isinstance(value, dict | list) else value

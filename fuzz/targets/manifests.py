@@ -85,7 +85,7 @@ def opened(folder: Path) -> Reader:
     package = seeds.packages()[0]
     for path in package.iterdir():
         if path.name != MANIFEST:
-            (folder / path.name).symlink_to(path)
+            (folder / path.name).write_bytes(path.read_bytes())
     manifest_file = folder / MANIFEST
 
     def run(data: bytes) -> Observed:

@@ -11,7 +11,9 @@ from tests.fuzz.made_up import ENDING, SOUND
 def run(target: Target, out: Path, inputs: int, processes: int = 1) -> tuple[Tally, Findings]:
     plan = FuzzPlan(None, inputs, processes, seed=1, out=out, javascript=False)
     findings = Findings(out / "findings")
-    return run_target(target, plan, findings), findings
+    tally = Tally(target.name)
+    run_target(target, plan, findings, tally)
+    return tally, findings
 
 
 def test_mutants_are_counted_by_code_and_what_is_new_is_kept(tmp_path: Path) -> None:
