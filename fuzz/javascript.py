@@ -7,6 +7,7 @@ import select
 import shutil
 import struct
 import subprocess
+import sys
 from typing import Any
 
 from fuzz.limits import SLOTS_BESIDE, SLOTS_PER_BYTE
@@ -106,7 +107,7 @@ class JavaScriptReader:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            preexec_fn=_unlimited,
+            preexec_fn=_unlimited if sys.platform == "linux" else None,
         )
 
 
