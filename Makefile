@@ -16,13 +16,15 @@ CHROMIUM ?= /usr/bin/chromium
 ROOM ?=
 SLOW ?=
 WORKERS ?= 2
+# Of make fuzz, in seconds.
+DURATION ?= 14400
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile \
 	--no-loadscope-reorder
 # As a variable, since it then holds for what packages are built with, too.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
 .PHONY: demo test test-emulated test-web web-page lint results measurements docs vectors device-model \
-	release test-bounds test-newest format clean
+	release test-bounds test-newest fuzz format clean
 
 demo: $(INSTALLED)  ## fine-tune three tasks, compress them, swap them over one base
 	$(BIN)/osd-edge demo -o demo-out --overwrite
@@ -79,6 +81,12 @@ test-bounds: $(INSTALLED)  ## the lowest versions (but of [dynamo] and [release]
 test-newest: $(INSTALLED)  ## the newest of everything
 	$(BIN)/python -m bounds newest
 
+fuzz: $(INSTALLED) $(WEB_INSTALLED)  ## mutated files at every reader for DURATION seconds, then the branches reached
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	cd $(WEB) && npx --no-install tsc -p tsconfig.json
+	OMP_NUM_THREADS=1 $(BIN)/python -m fuzz run --seconds $(DURATION) --processes $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m fuzz coverage
+
 release: $(INSTALLED)  ## sdist, wheel and npm package of the last commit in dist/, built twice and tried out
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[release]'
 	$(BIN)/python -m release -o dist
@@ -88,7 +96,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo-out results-out measurements-out
+	rm -rf $(VENV) build dist *.egg-info demo-out results-out measurements-out fuzz-out
 	rm -rf $(addprefix $(WEB)/,node_modules build dist page)
 
 $(INSTALLED): pyproject.toml constraints.txt

@@ -12,7 +12,12 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
 ROOTS = ("osd_edge", "exporters", "runtime", "device_tests")
-BESIDE = ("benchmarks", "vectors", "tests/support")  # the four packages know nothing of them
+BESIDE = (
+    "benchmarks",
+    "fuzz",
+    "vectors",
+    "tests/support",
+)  # the four packages know nothing of them
 
 
 @dataclass(frozen=True)

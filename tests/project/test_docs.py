@@ -18,7 +18,7 @@ PAGES = [
 PICTURE = PROJECT / "docs" / "architecture.svg"
 
 # What commands make in the root is none of the repository's.
-FOLDERS = ("benchmarks", "docs", "tests", "tests_emulated", "vectors", *ROOTS)
+FOLDERS = ("benchmarks", "docs", "fuzz", "tests", "tests_emulated", "vectors", *ROOTS)
 # A path in the repository: it begins with a folder of the root, and ends as a file or a folder.
 PATH = re.compile(rf"(?:{'|'.join(FOLDERS)})/[A-Za-z0-9_./-]*")
 FILES = {source.path.name for source in read_sources().values()}

@@ -39,7 +39,7 @@ WORDS = (
             "osd_edge.device_tests.render",
         ),
     ),
-    Word("coded", ("osd_edge.errors", "osd_edge.formats.bundle", "vectors")),  # `osd.coded`
+    Word("coded", ("fuzz", "osd_edge.errors", "osd_edge.formats.bundle", "vectors")),  # `osd.coded`
     Word(
         "place",
         (

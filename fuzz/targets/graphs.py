@@ -1,0 +1,62 @@
+"""Opens base packages with mutated graphs, and runs a task over those that open."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from fuzz.mutators.messages import mutate_message
+from fuzz.outcome import ACCEPTED, Fault, Observed
+from fuzz.targets import seeds
+from fuzz.targets.target import Reader, Target
+from osd_edge.formats.package.manifest import MANIFEST, MODEL
+from osd_edge.runtime import EdgeSession
+
+_IDS = np.array([[2, 4, 6, 9, 3, 0], [2, 5, 7, 3, 0, 0]])
+_MASK = (_IDS != 0).astype(np.int64)
+_TASK = "coded.osd.safetensors"
+
+
+def graphs() -> list[bytes]:
+    """Reads the graphs of releases' packages."""
+    return [(folder / MODEL).read_bytes() for folder in seeds.packages()]
+
+
+def opened(folder: Path) -> Reader:
+    """Gives what opens a package that has the graph for its own, and runs a batch with a task."""
+    package = seeds.packages()[0]
+    task = package.parent / _TASK
+    for path in package.iterdir():
+        # As files: a package's weights may be no link.
+        (folder / path.name).write_bytes(path.read_bytes())
+    fields = json.loads((package / MANIFEST).read_text("utf-8"))
+
+    def run(data: bytes) -> Observed:
+        (folder / MODEL).write_bytes(data)
+        digest = hashlib.sha256(data).hexdigest()
+        fields["files"][MODEL] = {"bytes": len(data), "sha256": digest}
+        (folder / MANIFEST).write_text(json.dumps(fields), "utf-8")
+        session = EdgeSession(folder, threads=1)
+        session.activate(session.load(task))
+        output = session.run({"input_ids": _IDS, "attention_mask": _MASK})
+        arrays = (output.hidden, output.logits, output.pooled)
+        if not all(array is None or np.isfinite(array).all() for array in arrays):
+            raise Fault("answers that are not finite")
+        return Observed(ACCEPTED, (str(output.hidden.shape),))
+
+    return run
+
+
+GRAPH = Target(
+    "graph",
+    graphs,
+    mutate_message,
+    opened,
+    frozenset({"base", "input"}),
+    share=0.2,
+    inputs=0.01,
+    seconds=5.0,
+    headroom=2 << 30,
+    counted=False,  # onnxruntime is written in C++
+)
