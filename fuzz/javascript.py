@@ -10,10 +10,10 @@ import subprocess
 import sys
 from typing import Any
 
-from fuzz.limits import SLOTS_BESIDE, SLOTS_PER_BYTE
 from fuzz.outcome import ACCEPTED, Fault, Observed
 from fuzz.targets import seeds
 from osd_edge.errors import BaseError
+from osd_edge.formats.limits import SLOTS_PER_BYTE
 from osd_edge.formats.package.manifest_reader import parse_manifest
 
 CORE = seeds.PROJECT / "runtime" / "web" / "build" / "src" / "core.js"
@@ -84,7 +84,7 @@ class JavaScriptReader:
         if text is None:
             self.close()
             return None
-        return [json.loads(line) for line in text.splitlines()]
+        return [json.loads(line, parse_int=_number) for line in text.splitlines()]
 
     def _read(self, file: int, lines: int) -> bytes | None:
         parts: list[bytes] = []
@@ -102,7 +102,7 @@ class JavaScriptReader:
         return subprocess.Popen(
             [
                 *("node", f"--max-old-space-size={_MEGABYTES}", str(_READER), CORE.as_uri()),
-                *(seeds.base_manifest(), str(SLOTS_PER_BYTE), str(SLOTS_BESIDE)),
+                *(seeds.base_manifest(), str(SLOTS_PER_BYTE)),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -152,3 +152,8 @@ def _right_without(data: bytes, names: tuple[str, ...]) -> bool:
     except BaseError:
         return False
     return True
+
+
+def _number(text: str) -> int | float:
+    # JavaScript writes a double of up to 21 digits without its exponent, the last ones as zeros.
+    return int(text) if len(text) < 16 else float(text)

@@ -1,11 +1,10 @@
 """The time and the memory that one input may take: a multiple of its size, and a constant."""
 
-# The coded rows' own limit: 512 groups of four slots a byte. A reader that holds a file to fewer
-# slots makes this smaller, here and nowhere else (fuzz/reader.mjs is told of it).
-SLOTS_PER_BYTE = 2048
-SLOTS_BESIDE = 1 << 16
-# Integers, their positions and their signs while they are decoded, and float32 of one of them.
-BYTES_PER_SLOT = 32
+from osd_edge.formats.limits import SLOTS_PER_BYTE
+
+# An integer takes a byte, five where one of them is large; its position and sign while they are
+# decoded, and its float32, come to as much again.
+BYTES_PER_SLOT = 12
 BYTES_BESIDE = 4 << 20
 
 SECONDS_BESIDE = 0.5
@@ -16,8 +15,8 @@ SAMPLED = 64  # of so many inputs, one has its memory counted to the byte
 
 
 def most_slots(size: int) -> int:
-    """Gives the elements of factors and head that a file of `size` bytes may decode to."""
-    return SLOTS_PER_BYTE * size + SLOTS_BESIDE
+    """Gives the elements of factors, head and vectors that a file of `size` bytes may have."""
+    return SLOTS_PER_BYTE * size
 
 
 def most_bytes(size: int) -> int:

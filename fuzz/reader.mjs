@@ -5,7 +5,7 @@ import { isUtf8 } from "node:buffer";
 import { createHash } from "node:crypto";
 import { readSync, writeSync } from "node:fs";
 
-const [, , core, manifestText, slotsPerByte, slotsBeside] = process.argv;
+const [, , core, manifestText, slotsPerByte] = process.argv;
 const { readBundle, checkFits, parseManifest, BaseError, OsdEdgeError } = await import(core);
 const manifest = parseManifest(manifestText);
 const KINDS = { 1: bundle, 2: base };
@@ -42,16 +42,14 @@ function bundle(data) {
   let slots = 0;
   for (const { n, d, k } of found.sites) slots += k * (n + d);
   for (const { n, d, rank } of found.head.layers) slots += rank * (n + d) || n * d;
-  let decoded = null;
-  let normalize = null;
-  if (slots <= slotsPerByte * data.length + Number(slotsBeside)) {
-    const { factors, head } = found.decode();
-    decoded = factors.map(({ u, v }) => [hash(u), hash(v)]);
-    for (const { weight, u, v, bias } of head.layers) {
-      decoded.push([weight, u, v, bias].map((values) => hash(values ?? null)));
-    }
-    normalize = head.normalize ?? false;
+  for (const { n } of found.vectors) slots += n;
+  if (slots > slotsPerByte * data.length) throw new Error("more slots than a file may hold");
+  const { factors, head, vectors } = found.decode();
+  const decoded = factors.map(({ u, v }) => [hash(u), hash(v)]);
+  for (const { weight, u, v, bias } of head.layers) {
+    decoded.push([weight, u, v, bias].map((values) => hash(values ?? null)));
   }
+  found.vectors.forEach(({ vector }, i) => decoded.push([vector, hash(vectors[i])]));
   let fits = "accepted";
   try {
     checkFits(found, manifest);
@@ -68,9 +66,12 @@ function bundle(data) {
     values: found.values,
     count: found.siteCount,
     sites: found.sites.map(({ site, n, d, k }) => [site, n, d, k]),
-    head: [kind, pooling, normalize],
+    head: [kind, pooling, head.normalize ?? false],
     layers: layers.map(({ n, d, rank, activation }) => [n, d, rank, activation]),
     decoded,
+    sequence: found.sequence,
+    text: found.text,
+    probe: found.probe,
     fits,
   };
 }

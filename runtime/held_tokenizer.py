@@ -51,6 +51,7 @@ class HeldTokenizer:
             if self._tokenizer is None:
                 try:
                     self._tokenizer = Tokenizer.from_buffer(self._data)
+                    self._tokenizer.no_padding()  # its own could not be told from tokens
                 except BaseException as error:  # bare Exception, and panics that are none
                     if not raised_by("tokenizers", error):
                         raise

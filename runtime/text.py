@@ -83,6 +83,13 @@ class TextEncoder:
             if not raised_by("tokenizers", error):
                 raise
             raise BaseError(Code.BASE_TEXT, f"the tokenizer fails: {shown(str(error))}") from error
+        longest = max(len(encoding.ids) for encoding in found)
+        if length is not None and longest > length:  # a template may repeat what was cut to fit
+            raise BaseError(
+                Code.BASE_TEXT,
+                f"the tokenizer gives {longest} tokens where {length} were asked for: do not use "
+                "this base package",
+            )
         return found
 
     def padded(self, encodings: Sequence[Any]) -> dict[str, NDArray[np.int64]]:

@@ -6,7 +6,7 @@ from random import Random
 from fuzz.mutators.coded_tensor import CodedFields, mutate_coded
 from fuzz.mutators.container import DTYPES, WRONG_DTYPES, Container, TensorBytes, repaired
 from fuzz.mutators.heads import mutate_head, mutate_labels, read
-from fuzz.mutators.json_values import STRINGS
+from fuzz.mutators.json_values import STRINGS, mutate_json, mutate_json_text, written
 from fuzz.mutators.octets import mutate_octets
 from fuzz.mutators.plain_tensors import (
     mutate_counts,
@@ -35,8 +35,25 @@ _VALUES = {
     ),
     "osd.task": ("a", "-a", "a" * 64, "a" * 65, "a/b", "a\n", "é"),
     "osd.base": ("0" * 64, "A" * 64, "0" * 63, "0" * 65, "0" * 63 + "\n"),
+    "osd.sequence": ("1", "0", "01", "9" * 15, "9" * 16, "+1", "\u0661"),
+    "osd.signature": ("0" * 144, "a" * 144, "a" * 143, "A" * 144, "0" * 64, ""),
+    "osd.text": (
+        *('{"max_length":8}', '{"prompt":"a"}', '{"truncation":"left"}', "{}", "[]", "{"),
+        *('{"max_length":0}', '{"max_length":2147483648}', '{"prompt":""}', '{"later":1}'),
+    ),
+    "osd.probe": (
+        '{"tolerance":0.1,"cases":[{"text":"a","logits":[1]}]}',
+        '{"tolerance":0.1,"cases":[{"text":"a","tokens":[1]}]}',
+        '{"tolerance":1,"cases":[{"ids":[1,2],"logits":[-0.0,1e300]}]}',
+        *('{"tolerance":0,"cases":[]}', "{}", "null"),
+    ),
     "osd.sha256": ("0" * 64, "f" * 63, ""),
 }
+_SETTINGS = ("osd.text", "osd.probe")
+_WORDS = (
+    *("max_length", "truncation", "prompt", "left", "right", "tolerance", "cases", "text", "pair"),
+    *("ids", "seed", "logits", "tokens", 0, 1, 65535, 65536, 2**31 - 1, 2**31, -0.0, 1e-3, [1], ""),
+)
 _NAMES = (
     *("osd.coded", "osd.sites", "osd.values", "osd.counts", "osd.positions", "osd.scales"),
     *("osd.head.0.weight", "osd.head.0.u", "osd.head.0.v", "osd.head.0.scale", "osd.head.0.bias"),
@@ -150,6 +167,35 @@ def _coded(noise: Random, container: Container, source: Container) -> None:
     part.shape = [len(part.data)]
 
 
+def _vectors(noise: Random, container: Container, source: Container) -> None:
+    part = container.parts.get("osd.vectors")
+    if part is None:
+        taken = source.parts.get("osd.vectors")
+        if taken is not None:
+            container.parts["osd.vectors"] = taken
+        else:
+            _coded(noise, container, source)
+        return
+    fields = CodedFields.of_vectors(part.data)
+    if fields is None:
+        part.data = mutate_octets(noise, part.data)
+    else:
+        mutate_coded(noise, fields)
+        part.data = fields.tensor()
+    part.shape = [len(part.data)]
+
+
+def _settings(noise: Random, container: Container, source: Container) -> None:
+    """Changes text settings or the probe, which most bundles lack at first."""
+    key = noise.choice(_SETTINGS)
+    value = read(container, key)
+    if value is None:
+        container.metadata[key] = noise.choice(_VALUES[key])
+    else:
+        text = written(noise, mutate_json(noise, value, _WORDS))
+        container.metadata[key] = mutate_json_text(noise, text) if noise.random() < 0.05 else text
+
+
 def _plain(noise: Random, container: Container, source: Container) -> None:
     if "osd.coded" in container.parts:
         _coded(noise, container, source)
@@ -174,6 +220,8 @@ _STEPS: tuple[Step, ...] = (
     _coded,
     _plain,
     _plain,
+    _vectors,
+    _settings,
     _head,
 )
 _HEAD_STEPS: tuple[Step, ...] = (_head, _head, _head, _labels, _numbers)

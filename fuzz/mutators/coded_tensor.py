@@ -1,4 +1,4 @@
-"""Mutates the tensor `osd.coded` field by field: sites, scales, classes, lanes, words, bits."""
+"""Mutates `osd.coded` and `osd.vectors` field by field: tables, scales, classes, lanes, bits."""
 
 import struct
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ _VARINTS = (
 
 @dataclass
 class CodedFields:
-    """The fields of the tensor, in their order: `numbers` are the varints of the site table."""
+    """The fields of the tensor, in their order: `numbers` are the varints of its table."""
 
     numbers: list[int]
     groups: list[tuple[int, bytes, int | None]]  # of scales: top, bytes below, a layer's bias
@@ -57,6 +57,14 @@ class CodedFields:
         """Takes the tensor apart, of a head with these layers; None where that fails."""
         try:
             return _Scanner(data).fields(layers)
+        except (ArithmeticError, LookupError, ValueError, TypeError, struct.error):
+            return None
+
+    @classmethod
+    def of_vectors(cls, data: bytes) -> "CodedFields | None":
+        """Takes `osd.vectors` apart; None where that fails."""
+        try:
+            return _Scanner(data).vectors()
         except (ArithmeticError, LookupError, ValueError, TypeError, struct.error):
             return None
 
@@ -137,6 +145,17 @@ class _Scanner:
             bias = self._short()
             groups.append((top, below, bias))
             rows += (2 * rank or size) + (bias != -32768)
+        return self._rows(rows, numbers, groups)
+
+    def vectors(self) -> CodedFields:
+        numbers = [self._number()]
+        numbers += [self._number() for _ in range(2 * numbers[0])]
+        groups: list[tuple[int, bytes, int | None]] = [(*self._group(numbers[0]), None)]
+        return self._rows(numbers[0], numbers, groups)
+
+    def _rows(
+        self, rows: int, numbers: list[int], groups: list[tuple[int, bytes, int | None]]
+    ) -> CodedFields:
         classes = self._take(rows)
         lanes = self._take(1)[0]
         states = list(struct.unpack(f"<{1 << lanes}I", self._take(4 << lanes)))

@@ -8,10 +8,10 @@ from typing import Any
 from fuzz.mutators.container import DTYPES, Container, TensorBytes
 from fuzz.mutators.json_values import mutate_json, mutate_json_text, written
 from osd_edge.formats.heads import ACTIVATIONS, POOLINGS
-from osd_edge.formats.kinds import KINDS
+from osd_edge.formats.kinds import GENERATE, KINDS, format_kind
 
 _WORDS = (
-    *(*KINDS, *POOLINGS, *ACTIVATIONS, "kind", "pooling", "layers", "normalize"),
+    *(*KINDS, GENERATE.name, *POOLINGS, *ACTIVATIONS, "kind", "pooling", "layers", "normalize"),
     *("shape", "rank", "activation", None, True, False, 0, 1, [1, 1]),
 )
 _MOST = 4096  # elements of a matrix that is made
@@ -58,10 +58,14 @@ def _changed(noise: Random, head: Any) -> Any:
     layer = noise.choice(layers)
     kind = noise.randrange(5)
     if kind == 0:
-        head["kind"] = noise.choice(list(KINDS))
-        head["pooling"] = "none" if KINDS[head["kind"]].per_token else noise.choice(POOLINGS)
+        known = noise.choice([*KINDS.values(), GENERATE])
+        fitting = [pooling for pooling in POOLINGS if known.takes(pooling)]
+        head["kind"] = known.name
+        head["pooling"] = noise.choice(fitting if noise.random() < 0.8 else POOLINGS)
         head.pop("normalize", None)
-        if KINDS[head["kind"]].vector:
+        if known.writes and noise.random() < 0.8:
+            head["layers"] = []
+        if known.vector:
             head["normalize"] = noise.random() < 0.5
     elif kind == 1:
         layers.append(json.loads(json.dumps(layer)))
@@ -77,11 +81,11 @@ def _changed(noise: Random, head: Any) -> Any:
 
 def _fit_labels(noise: Random, container: Container, head: Any) -> None:
     try:
-        known = KINDS[head["kind"]]
+        known = format_kind(head["kind"])
         outputs = head["layers"][-1]["shape"][0] if head["layers"] else 0
     except (KeyError, TypeError, IndexError):
         return
-    if type(outputs) is int and 0 <= outputs <= 300:
+    if known is not None and type(outputs) is int and 0 <= outputs <= 300:
         labels = list(known.labels or (f"l{i}" for i in range(0 if known.vector else outputs)))
         container.metadata["osd.labels"] = written(noise, labels)
 

@@ -13,7 +13,7 @@ from fuzz.targets import seeds
 from fuzz.targets.target import Reader, Target
 from osd_edge.errors import BundleError
 from osd_edge.formats.bundle.coded import forget_decoded
-from osd_edge.formats.bundle.model import CODED, Bundle, StoredSite
+from osd_edge.formats.bundle.model import Bundle, StoredSite
 from osd_edge.formats.bundle.reader import read_bundle, stored_kind, stored_labels
 from osd_edge.formats.heads import Floats, Head, apply_head
 from osd_edge.formats.package.fits import check_fits
@@ -30,11 +30,9 @@ def opened(folder: Path) -> Reader:
         try:
             bundle = read_bundle(data)
             slots = _slots(bundle)
-            if bundle.values == CODED and slots > most_slots(len(data)):
+            if slots > most_slots(len(data)):
                 raise Fault("more slots than a file may hold", f"{slots} in {len(data)} bytes")
-            # A plain file may claim more slots than it has bytes: they are made only where the
-            # base has them too.
-            decoded = _decoded(bundle) if slots <= most_slots(len(data)) else None
+            decoded = _decoded(bundle)
             if (stored_labels(data), stored_kind(data)) != (bundle.labels, bundle.head.kind):
                 raise Fault("labels or kind differ where they are read alone")
         finally:
@@ -54,7 +52,7 @@ def _slots(bundle: Bundle) -> int:
     for layer in bundle.head.layers:
         n, d = layer.shape
         slots += layer.rank * (n + d) or n * d
-    return slots
+    return slots + sum(each.codes.size for each in bundle.vectors)
 
 
 def _decoded(bundle: Bundle) -> list[Any]:
@@ -70,7 +68,7 @@ def _decoded(bundle: Bundle) -> list[Any]:
     for layer in head.layers:
         values = (layer.weight, layer.u, layer.v, layer.bias)
         found.append([None if each is None else _hash(each) for each in values])
-    return found
+    return found + [[each.vector, _hash(each.decode())] for each in bundle.vectors]
 
 
 def _check_written(site: StoredSite, u: Floats, v: Floats) -> None:
@@ -83,6 +81,8 @@ def _check_written(site: StoredSite, u: Floats, v: Floats) -> None:
 
 def _apply(head: Head, bundle: Bundle) -> None:
     """Gives the head three tokens, of which the last is padding."""
+    if head.pooling == "logits":  # which the base gives, and no head changes
+        return
     width = head.layers[0].d if head.layers else 1
     hidden = np.linspace(-1, 1, 3 * width, dtype=np.float32).reshape(1, 3, width)
     mask = np.array([[1, 1, 0]]) if len(bundle.labels) % 2 else None
@@ -104,7 +104,7 @@ def _hash(values: Any) -> str:
     return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:16]
 
 
-def _facts(bundle: Bundle, fits: str, decoded: list[Any] | None) -> Any:
+def _facts(bundle: Bundle, fits: str, decoded: list[Any]) -> Any:
     head = bundle.head
     return {
         "task": bundle.task,
@@ -114,9 +114,12 @@ def _facts(bundle: Bundle, fits: str, decoded: list[Any] | None) -> Any:
         "values": bundle.values,
         "count": bundle.site_count,
         "sites": [[site.site, site.n, site.d, site.k] for site in bundle.sites],
-        "head": [head.kind, head.pooling, head.normalize if decoded is not None else None],
+        "head": [head.kind, head.pooling, head.normalize],
         "layers": [[*layer.shape, layer.rank, layer.activation] for layer in head.layers],
         "decoded": decoded,
+        "sequence": bundle.sequence,
+        "text": None if bundle.text is None else bundle.text.described(),
+        "probe": None if bundle.probe is None else bundle.probe.described(),
         "fits": fits,
     }
 
@@ -126,7 +129,17 @@ def _trail(bundle: Bundle, fits: str) -> tuple[object, ...]:
     head = bundle.head
     layers = tuple((bool(x.rank), x.activation) for x in head.layers[:2])
     sites = min(len(bundle.sites), 3)
-    return (bundle.values, sites, head.kind, head.pooling, len(head.layers) > 2, layers, fits)
+    parts = (bundle.text is not None, bundle.probe is not None, bool(bundle.vectors))
+    return (
+        bundle.values,
+        sites,
+        head.kind,
+        head.pooling,
+        len(head.layers) > 2,
+        layers,
+        parts,
+        fits,
+    )
 
 
 KINDS = frozenset({"bundle"})

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.errors import BundleError, Code
+from osd_edge.errors import BundleError, Code, shown
 
 Array = NDArray[Any]
 
@@ -96,8 +96,8 @@ def check_digest(data: bytes, metadata: Mapping[str, str]) -> None:
     if blank.hexdigest() != digest:
         raise BundleError(
             Code.BUNDLE_DIGEST,
-            f"the bytes give sha256 {blank.hexdigest()[:12]}…, the file says {digest[:12]}…: "
-            "damaged; copy it again",
+            f"the bytes give sha256 {blank.hexdigest()[:12]}…, the file says "
+            f"{shown(digest[:12])}…: damaged; copy it again",
         )
 
 

@@ -288,3 +288,14 @@ def test_a_bad_task_name_is_refused_before_anything_is_written(name: str) -> Non
         write_bundle(replace(read_bundle(example()), task=name))
     assert refused.value.code == "input.task-name"
     assert task_name("Az0._-") == "Az0._-"
+
+
+def test_a_digest_that_is_none_does_not_reach_a_terminal() -> None:
+    data = example()
+    header = read_header(data)[0]
+    # As many bytes: a control sequence of a terminal in the place of the digits.
+    hostile = data.replace(header["osd.sha256"].encode(), ("\x9b" * 31 + "ab").encode(), 1)
+    with pytest.raises(BundleError) as refused:
+        read_bundle(hostile)
+    assert refused.value.code == "bundle.digest"
+    assert str(refused.value).isprintable()

@@ -1,5 +1,6 @@
 """Texts that are odd: cut by several threads, wrong lists, without a task."""
 
+import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 import tokenizers
 
-from osd_edge.errors import InputError, TaskError
+from osd_edge.errors import BaseError, InputError, TaskError
 from osd_edge.runtime import EdgeSession
 from tests.support import tiny
+from tests.support.packages import copied, listed_anew
 
 
 @pytest.fixture
@@ -73,3 +75,45 @@ def test_second_texts_that_are_no_list_of_texts(session: EdgeSession, pairs: Any
         session.classify(["a cat", "a dog"], pairs)
     assert refusal.value.code == "input.texts"
     assert "\n" not in str(refusal.value)
+
+
+def changed_tokenizer(base: Path, to: Path, **fields: Any) -> EdgeSession:
+    """A session over a copy of `base` whose tokenizer has these fields of its file changed."""
+    copied(base, to)
+    file = to / "tokenizer.json"
+    file.write_text(json.dumps(json.loads(file.read_text("utf-8")) | fields), "utf-8")
+    listed_anew(to)
+    return EdgeSession(to, threads=1)
+
+
+def test_a_tokenizers_own_padding_is_no_text(
+    session: EdgeSession, tiny_base: Path, tmp_path: Path
+) -> None:
+    padding = {
+        "strategy": {"Fixed": 30},
+        "direction": "Right",
+        "pad_to_multiple_of": None,
+        "pad_id": 0,
+        "pad_type_id": 0,
+        "pad_token": "[PAD]",
+    }
+    padded = changed_tokenizer(tiny_base, tmp_path / "base", padding=padding)
+    expected, found = (each.encode(["a cat", "a dog ran"]) for each in (session, padded))
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_tokenizer_that_gives_more_tokens_than_asked_for_is_refused(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    sequence = {"Sequence": {"id": "A", "type_id": 0}}
+    twice = {
+        "type": "TemplateProcessing",
+        "single": [sequence, sequence],
+        "pair": [sequence, sequence, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {},
+    }
+    session = changed_tokenizer(tiny_base, tmp_path / "base", post_processor=twice)
+    assert session.encode(["cat"], max_length=4)["input_ids"].shape[1] <= 4
+    with pytest.raises(BaseError, match="where 4 were asked for") as refused:
+        session.encode(["a cat sat on the mat"], max_length=4)
+    assert refused.value.code == "base.text"

@@ -81,7 +81,7 @@ function checked(fields: JsonObject): BaseManifest {
     ),
     text: text && { maxLength: get(text, "max_length", isCount), padId: get(text, "pad_id", isTokenId) },
     image: as(fields.get("image") ?? null, isObjectOrNull, "image"),
-    factors: as(fields.get("factors") ?? "fp32", isFactorType, "factors"),
+    factors: as(fields.has("factors") ? fields.get("factors") : "fp32", isFactorType, "factors"),
   };
   const { inputs, image } = manifest;
   const names = [...inputs, ...factorNames(manifest)];

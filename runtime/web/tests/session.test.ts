@@ -296,6 +296,7 @@ test("a damaged base is refused, whatever is damaged", async () => {
     [{ "manifest.json": text('"format": 1', '"format": 2') }, "base.version"],
     [{ "manifest.json": text('"hidden_size"', '"hidden"') }, "base.manifest"],
     [{ "manifest.json": text('"factors": "fp32"', '"factors": "int8"') }, "base.manifest"],
+    [{ "manifest.json": text('"factors": "fp32"', '"factors": null') }, "base.manifest"],
     [{ "manifest.json": text('"image": null', '"image": {}') }, "base.manifest"],
     [{ "manifest.json": text('query.u"', 'query.w"') }, "base.graph"],
     [{ "model.onnx": cut }, "base.file"],
