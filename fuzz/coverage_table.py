@@ -1,5 +1,6 @@
 """Counts which branches of every reader and decoder the fuzzing reaches, and prints a table."""
 
+import importlib.util
 import json
 import multiprocessing
 import tempfile
@@ -16,8 +17,10 @@ LEAST = 95.0  # per cent of the branches, of each file and of all
 _FORMATS = seeds.PROJECT / "osd_edge" / "formats"
 # What writes, sums up, feeds or names: no file from outside gets there.
 _NO_READERS = {"writer.py", "coded_writer.py", "summary.py", "feeds.py", "pixels.py", "limits.py"}
+# Links, and folders that change while they are opened: no bytes are read there, and tests do it.
+_NO_READERS |= {"held_folder.py"}
 # Mutants of each target, beside seeds and the kept corpus; graphs take their time.
-_MUTANTS = {"bundle": 6000, "head": 2000, "manifest": 3000, "graph": 150}
+_MUTANTS = {"bundle": 6000, "head": 2000, "manifest": 3000, "graph-file": 4000, "graph": 100}
 
 
 def print_coverage() -> int:
@@ -61,6 +64,7 @@ def _trace(name: str, mutants: int, data: Path, files: list[str]) -> None:
         pool = [*target.seeds(), *seeds.kept(name)]
         noise = Random(f"coverage {name}")
         counter.start()
+        _load_anew(files)
         for i in range(len(pool) + mutants):
             mutate = i >= len(pool)
             one = (
@@ -72,6 +76,15 @@ def _trace(name: str, mutants: int, data: Path, files: list[str]) -> None:
                 continue  # 'run' tells of it
         counter.stop()
     counter.save()
+
+
+def _load_anew(files: list[str]) -> None:
+    """Runs the modules' own lines once more, apart: they ran before anything was counted."""
+    for file in files:
+        name = ".".join(Path(file).relative_to(seeds.PROJECT).with_suffix("").parts)
+        spec = importlib.util.spec_from_file_location(name.removesuffix(".__init__"), file)
+        assert spec is not None and spec.loader is not None
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
 def print_table(files: list[Path], found: dict[Path, dict[str, Any]]) -> int:

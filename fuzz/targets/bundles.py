@@ -150,8 +150,8 @@ BUNDLE = Target(
     mutate_bundle,
     opened,
     KINDS,
-    share=0.4,
-    inputs=0.6,
+    share=0.35,
+    inputs=0.52,
     twin="bundle",
 )
 

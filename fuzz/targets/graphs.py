@@ -1,7 +1,8 @@
-"""Opens base packages with mutated graphs, and runs a task over those that open."""
+"""Checks mutated graph files, opens base packages with them, and runs a task over what opens."""
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,11 @@ from fuzz.mutators.messages import mutate_message
 from fuzz.outcome import ACCEPTED, Fault, Observed
 from fuzz.targets import seeds
 from fuzz.targets.target import Reader, Target
-from osd_edge.formats.package.manifest import MANIFEST, MODEL
+from osd_edge.errors import BaseError
+from osd_edge.formats.package.graph_check import check_graphs
+from osd_edge.formats.package.graph_walk import external_tensors
+from osd_edge.formats.package.manifest import MANIFEST, MODEL, PLAIN_MODEL, BaseManifest
+from osd_edge.formats.package.manifest_reader import read_manifest
 from osd_edge.runtime import EdgeSession
 
 _IDS = np.array([[2, 4, 6, 9, 3, 0], [2, 5, 7, 3, 0, 0]])
@@ -47,6 +52,48 @@ def opened(folder: Path) -> Reader:
 
     return run
 
+
+def checked(folder: Path) -> Reader:
+    """Gives what checks a graph file alone: no onnxruntime, so many more of them."""
+    package = seeds.packages()[0]
+    manifest = read_manifest(package)
+    files = {name: entry for name, entry in manifest.files.items() if name != PLAIN_MODEL}
+
+    def run(data: bytes) -> Observed:
+        (folder / PLAIN_MODEL).unlink(missing_ok=True)
+        (folder / MODEL).write_bytes(data)
+        listed = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        found = replace(manifest, files={**files, MODEL: listed})
+        check_graphs(folder, found)
+        taken = {tensor.location for tensor in external_tensors(data)}
+        if not taken <= set(found.files):
+            raise Fault("weights from elsewhere", str(taken))
+        (folder / PLAIN_MODEL).write_bytes(data)
+        check_graphs(folder, replace(found, files={**found.files, PLAIN_MODEL: listed}))
+        _refused_unlisted(folder, found)
+        return Observed(ACCEPTED, (len(taken),))
+
+    return run
+
+
+def _refused_unlisted(folder: Path, manifest: BaseManifest) -> None:
+    try:
+        check_graphs(folder, manifest)
+    except BaseError as error:
+        if error.code == "base.manifest":
+            return
+    raise Fault("a graph that no manifest lists")
+
+
+GRAPH_FILE = Target(
+    "graph-file",
+    graphs,
+    mutate_message,
+    checked,
+    frozenset({"base"}),
+    share=0.05,
+    inputs=0.09,
+)
 
 GRAPH = Target(
     "graph",

@@ -7,7 +7,7 @@ from typing import Any
 
 from fuzz.mutators.json_values import mutate_json, mutate_json_text, written
 from fuzz.mutators.octets import mutate_octets
-from fuzz.outcome import ACCEPTED, Observed
+from fuzz.outcome import ACCEPTED, Fault, Observed
 from fuzz.targets import seeds
 from fuzz.targets.target import Reader, Target
 from osd_edge.errors import BaseError
@@ -94,6 +94,7 @@ def opened(folder: Path) -> Reader:
             found = read_manifest(folder)
             check_digests(folder, found)
             files = ACCEPTED
+            _refused_when_gone(folder, found)
         except BaseError as error:
             files = str(error.code)
             if error.code == "base.manifest" and " UTF-8" in str(error):
@@ -102,6 +103,15 @@ def opened(folder: Path) -> Reader:
         return Observed(ACCEPTED, _trail(manifest, files), _facts(manifest))
 
     return run
+
+
+def _refused_when_gone(folder: Path, manifest: BaseManifest) -> None:
+    try:
+        check_digests(folder / "gone", manifest)
+    except BaseError as error:
+        if error.code == "base.file":
+            return
+    raise Fault("a package that is gone passes for one that is whole")
 
 
 def _trail(manifest: BaseManifest, files: str) -> tuple[object, ...]:
@@ -128,7 +138,7 @@ MANIFEST_TARGET = Target(
     opened,
     frozenset({"base"}),
     share=0.1,
-    inputs=0.15,
+    inputs=0.14,
     seconds=1.0,  # digests of a package's files are among it
     twin="manifest",
 )
