@@ -5,10 +5,11 @@ from typing import NoReturn, Self, overload
 
 from osd_edge.data.arguments import as_path, as_whole
 from osd_edge.errors import Code, InputError
+from osd_edge.formats.bundle.coded import forget_decoded
 from osd_edge.formats.package.manifest import BaseManifest
 from osd_edge.runtime.graph import MOST_THREADS, Memory
 from osd_edge.runtime.inputs import RunInputs
-from osd_edge.runtime.lifetime import OPENING, Lifetime
+from osd_edge.runtime.lifetime import Lifetime
 from osd_edge.runtime.loaded_tasks import ACTIVE, TaskOrBase
 from osd_edge.runtime.mixed import TaskNames
 from osd_edge.runtime.output import MixedOutput, Output
@@ -32,8 +33,7 @@ class ArraySession:
         self.folder = as_path(base, "base")
         threads = as_whole(threads, "threads", 0, MOST_THREADS)
         cache_bytes = as_whole(cache_bytes, "cache_bytes")
-        with OPENING:
-            parts = Parts(self.folder, threads, memory, cache_bytes)
+        parts = Parts(self.folder, threads, memory, cache_bytes)
         self._manifest = parts.base.manifest
         self._lifetime = Lifetime(parts)
 
@@ -74,6 +74,7 @@ class ArraySession:
             task.closed
         """
         self._lifetime.close()
+        forget_decoded()  # of the task that was read last, where none has run since
 
     @property
     def manifest(self) -> BaseManifest:
@@ -182,9 +183,8 @@ class ArraySession:
             name: a loaded task.
 
         Raises:
-            TaskError: `task.unknown` where no such task is loaded, `task.not-finite` where its
-                factors or head are too large for fp32, `task.range` where the base takes fp16
-                factors and the task's are too large for them.
+            TaskError: `task.unknown` where no such task is loaded, `task.range` where the base
+                takes fp16 factors and the task's are too large for them.
 
         Example:
             >>> session = EdgeSession("minilm")

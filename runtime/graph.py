@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from osd_edge.errors import BaseError, Code, expected_one_of, shown
 from osd_edge.formats.package.manifest import MODEL, PIXELS, BaseManifest
+from osd_edge.runtime.lifetime import OPENING
 from osd_edge.runtime.raised_by import raised_by
 
 Array = NDArray[Any]
@@ -54,7 +55,8 @@ def open_graph(
         if weights != "int4":  # whose operator unpacks at every run what is not prepacked
             options.add_session_config_entry("session.disable_prepacking", "1")
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        with OPENING:
+            return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # a damaged graph comes to many kinds of exception
         if not raised_by("onnxruntime", error):
             raise

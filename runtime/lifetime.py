@@ -7,12 +7,16 @@ session had several threads. So there a session is refused before it is touched,
 It can open its own, for which a fork waits until other threads have opened theirs.
 """
 
-import ctypes
 import os
 import sys
 import threading
 import weakref
 from typing import Generic, TypeVar
+
+try:
+    import ctypes
+except ImportError:  # a Python that was built without it
+    ctypes = None  # type: ignore[assignment]
 
 from osd_edge.errors import Code, TaskError
 
@@ -59,12 +63,13 @@ class Lifetime(Generic[T]):
 def _give_back() -> None:
     # glibc may keep what was freed, 47 MiB after a session over MiniLM, unless it is asked. Other C
     # libraries cannot be asked.
-    if sys.platform == "linux":
+    if sys.platform == "linux" and ctypes is not None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
 
 
+_kept: list[object] = []
 _all_held: "weakref.WeakSet[object]" = weakref.WeakSet()
 
 
@@ -76,7 +81,10 @@ def _in_child() -> None:
     """
     OPENING.release()
     for held in list(_all_held):
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
+        if ctypes is None:
+            _kept.append(held)  # all but to the last line
+        else:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, where there is no fork

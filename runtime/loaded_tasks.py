@@ -82,12 +82,6 @@ class LoadedTasks:
         with refusals_of(path):
             bundle = read_bundle(data)
         check_fits(bundle, self._manifest)
-        if bundle.text is not None:
-            raise TaskError(
-                Code.TASK_NEEDS,
-                f"task {bundle.task!r} has text settings of its own, without which it would give "
-                "other answers, and which this release does not apply: update osd-edge",
-            )
         name = bundle.task if name is None else task_name(name)
         with self._lock:
             if name in self._files:

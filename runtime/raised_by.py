@@ -1,6 +1,8 @@
 """Tells a library's exceptions from the caller's own, which pass through the session unchanged.
 
 A time-out of the caller's may come at any line: from a signal handler, or set by another thread.
+What another thread sets within the library is told by its type alone: one of the caller's own, or
+TimeoutError.
 """
 
 from types import TracebackType

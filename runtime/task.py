@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.errors import Code, TaskError
 from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.heads import Floats, Head, apply_head
 from osd_edge.formats.package.feeds import factor_feeds
@@ -45,18 +44,11 @@ class DecodedTask:
 def decode_task(name: str, bundle: Bundle, manifest: BaseManifest) -> DecodedTask:
     """Decodes `bundle`, which must have been checked to fit `manifest`.
 
-    Raises TaskError `task.not-finite` where a number is beyond fp32, `task.range` where a package
-    takes fp16 factors and the task's are too large.
+    Raises TaskError `task.range` where a package takes fp16 factors and the task's are too large.
     """
     bundle = bundle.decoded()
     feeds = factor_feeds(name, bundle, manifest)
-    with np.errstate(over="ignore"):
-        head = bundle.head.decode()
+    head = bundle.head.decode()
     weights = [w for layer in head.layers for w in (layer.weight, layer.u, layer.v, layer.bias)]
-    if not all(np.isfinite(x).all() for x in weights if x is not None):
-        raise TaskError(
-            Code.TASK_NOT_FINITE,
-            f"task {name!r} has a head beyond what fp32 holds: export it again",
-        )
     size = sum(x.nbytes for x in (*feeds.values(), *weights) if x is not None)
     return DecodedTask(name, bundle.labels, feeds, head, size)

@@ -8,13 +8,13 @@ replaced by a rename is another one: the session keeps what it opened.
 import hashlib
 
 from osd_edge.errors import BaseError, Code
-from osd_edge.formats.package.held_folder import HeldFolder
+from osd_edge.formats.package.held_folder import HeldFolder, Stamp
 
 
 class WeightsWatch:
     """A weights file as it was when a session opened it.
 
-    Looking takes some microseconds; only a file with another time of its last write is read whole.
+    Looking takes some microseconds; only a file of which anything has changed is read whole.
     Safe to use from many threads.
     """
 
@@ -32,21 +32,20 @@ class WeightsWatch:
         was = self._stamp
         assert was is not None
         try:
-            status = self._file.stat()
-            if (status.st_dev, status.st_ino) != was[:2]:
-                return  # another file has its name: the one that is mapped is as it was
-            now = (status.st_size, status.st_mtime_ns)
-            if now == was[2:4]:
-                return
-            if now[0] == was[2]:
+            now = Stamp.of(self._file.stat())
+            if now == was or (now.device, now.inode) != (was.device, was.inode):
+                return  # as it was; or another file has its name, and the mapped one is as it was
+            code = Code.BASE_FILE
+            if now.size == was.size:
+                code = Code.BASE_DIGEST
                 with self._file.open("rb") as file:
                     if hashlib.file_digest(file, "sha256").hexdigest() == self._sha256:
-                        self._stamp = (*was[:3], now[1], was[4])  # touched: the same bytes
+                        self._stamp = now  # the same bytes: it was touched, or has another name
                         return
         except OSError:  # gone, and so is nobody's to write to
             return
         raise BaseError(
-            Code.BASE_DIGEST if now[0] == was[2] else Code.BASE_FILE,
+            code,
             f"{self._file} was written to while a session has it open: open a new session, and "
             "replace packages by a rename ('osd-edge export base --overwrite' does)",
         )

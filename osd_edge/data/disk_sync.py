@@ -4,8 +4,9 @@ import errno
 import os
 from pathlib import Path
 
-# A file system that cannot do this for folders says so: there it is done with their files.
-_NOT_OF_FOLDERS = (errno.EINVAL, errno.ENOTSUP)
+# A file system that cannot do this for folders says so: there it is done with their files. A folder
+# that may be written to and not be read cannot be opened for it.
+_NOT_OF_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM)
 
 
 def sync_file(path: Path) -> None:
@@ -17,18 +18,19 @@ def sync_file(path: Path) -> None:
 def sync_folder(path: Path) -> None:
     """Waits until the names in the folder `path` are on the disk; raises OSError.
 
-    Does nothing on Windows, which has no such call.
+    Does nothing on Windows, which has no such call, and where a folder cannot be opened for it.
     """
     if os.name != "posix":
         return
-    folder = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        folder = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except OSError as error:
         if error.errno not in _NOT_OF_FOLDERS:
             raise
-    finally:
-        os.close(folder)
 
 
 def sync_tree(path: Path) -> None:

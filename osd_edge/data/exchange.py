@@ -33,7 +33,7 @@ def exchange(one: Path, other: Path) -> bool:
     """
     names = os.fsencode(one), os.fsencode(other)
     try:
-        import ctypes  # here, since a device that only reads has no use for it
+        import ctypes  # here, since who only reads has no use for it, and a Python may lack it
 
         if sys.platform == "linux":
             libc = ctypes.CDLL(None, use_errno=True)

@@ -40,6 +40,7 @@ def staging_beside(path: Path, *, wait_seconds: float = _MOMENT_SECONDS) -> Iter
     """
     folder = _folder_of(path)
     lock: IO[bytes] | None = None
+    process = os.getpid()
     left = False
     try:
         try:
@@ -47,10 +48,12 @@ def staging_beside(path: Path, *, wait_seconds: float = _MOMENT_SECONDS) -> Iter
             _clear(folder, path)
             yield folder
         finally:
-            _leave(folder, path, lock)
+            if os.getpid() == process:  # in a forked child the folder is its parent's
+                _leave(folder, path, lock)
             left = True
     finally:
-        if not left:  # a signal, say, in the midst of it: nothing is to be left even so
+        if not left and os.getpid() == process:
+            # A signal, say, in the midst of it: nothing is to be left even so.
             _leave(folder, path, lock)
 
 
@@ -98,8 +101,8 @@ def _locked(folder: Path, path: Path, wait_seconds: float) -> IO[bytes]:
                 lock.close()
             if not isinstance(error, FileNotFoundError):
                 raise
-            taken = True  # but whoever had the folder has just removed it
-        if not taken and time.monotonic() >= deadline:
+            # Whoever had the folder has just removed it, or its lock is a link to nothing.
+        if time.monotonic() >= deadline:
             raise OutputError(
                 Code.OUTPUT_BUSY,
                 f"another run is at work on {path}, in {folder.name}: wait for it, or name "

@@ -174,7 +174,10 @@ class Code(StrEnum):
         "or it is not the one that the manifest describes, "
         "or gives results of other shapes",
     )
-    BASE_TEXT = "base.text", "text was asked of a package without a tokenizer"
+    BASE_TEXT = (
+        "base.text",
+        "text was asked of a package without a tokenizer, or of one that fails",
+    )
     BASE_IMAGE = (
         "base.image",
         "pictures were given to a package that does not say how they are prepared",
@@ -271,10 +274,7 @@ class Code(StrEnum):
     TASK_TAKEN = "task.taken", "the name is in use"
     TASK_NONE = "task.none", "no task is active"
     TASK_KIND = "task.kind", "the task is of another kind than what is asked of it"
-    TASK_NOT_FINITE = (
-        "task.not-finite",
-        "a run with the task gives NaN or infinity, or its factors or head are beyond fp32",
-    )
+    TASK_NOT_FINITE = "task.not-finite", "a run with the task gives NaN or infinity"
     TASK_CLOSED = "task.closed", "the session was closed"
     TASK_FORK = (
         "task.fork",

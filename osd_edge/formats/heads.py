@@ -108,8 +108,10 @@ def _pool(pooling: str, hidden: Floats, mask: NDArray[Any] | None, pooled: Float
         last = mask.shape[1] - 1 - np.argmax(mask[:, ::-1] != 0, axis=1)
         tokens: Floats = hidden[np.arange(len(hidden)), last]
         return tokens
-    weights = (mask != 0).astype(np.float32)[:, :, None]
-    mean: Floats = (hidden * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1)
+    there = (mask != 0)[:, :, None]
+    # Chosen, not multiplied by zeros: padding may hold anything, and 0 times NaN is NaN.
+    total: Floats = np.where(there, hidden, np.float32(0)).sum(axis=1)
+    mean: Floats = total / np.maximum(there.sum(axis=1), 1).astype(np.float32)
     return mean
 
 

@@ -10,6 +10,7 @@ import http.server
 import io
 import re
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -100,6 +101,7 @@ class PageHandler(http.server.BaseHTTPRequestHandler):
         """Puts the limits of time between the socket and `http.server`."""
         self.connection = self.request
         self.timed = TimedConnection(self.connection, self.served.limits)
+        self.last_at = time.monotonic() + self.served.limits.connection_seconds
         self.wfile = self.timed
 
     def finish(self) -> None:
@@ -141,6 +143,8 @@ class PageHandler(http.server.BaseHTTPRequestHandler):
     def _answer_checked(self) -> None:
         """Refuses what is malformed or for another server, and answers the rest."""
         hosts = self.headers.get_all("Host", [])
+        if time.monotonic() >= self.last_at:
+            self.close_connection = True  # so that nobody keeps a thread by asking anew for ever
         if any(name in self.headers for name in ("Content-Length", "Transfer-Encoding")):
             self.close_connection = True  # a body, which is not read, is not the next request
         if _VERSION.fullmatch(self.request_version) is None:

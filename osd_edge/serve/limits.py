@@ -13,6 +13,7 @@ class Limits:
 
     connections: int = 96  # each with a file, within the 256 open files that macOS allows
     address_connections: int = 32  # a browser opens 6
+    connection_seconds: float = 600  # after which the next answer is a connection's last
     head_seconds: float = 20  # from the connection, or the answer before, to a whole next head
     head_bytes: int = 16 << 10
     target_bytes: int = 2 << 10

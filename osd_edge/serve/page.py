@@ -42,18 +42,27 @@ def page_files(page: Path) -> dict[str, ServedFile]:
         inside = page.resolve(strict=True)
         entries = {}
         for path in sorted(page.rglob("*")):
-            hidden = any(part.startswith(".") for part in path.parts[depth:])
-            if hidden or not path.is_file():
+            if any(part.startswith(".") for part in path.parts[depth:]):
+                continue
+            if path.is_dir():
+                if path.is_symlink():  # which is not looked into
+                    raise _leads_out(path)
+                continue
+            if not path.is_file():
                 continue
             entry = served_file(path)
             # The file that will be opened is asked, not the link, which may change.
             if not (isinstance(entry.source, Path) and entry.source.is_relative_to(inside)):
-                raise InputError(
-                    Code.INPUT_PAGE,
-                    f"{path} is a link that leads out of the page's folder: put the file there",
-                )
+                raise _leads_out(path)
             entries[f"/{path.relative_to(page).as_posix()}"] = entry
     except OSError as error:
         raise InputError(Code.INPUT_PAGE, f"cannot read the page: {error}") from error
     entries["/"] = entries["/index.html"]
     return entries
+
+
+def _leads_out(path: Path) -> InputError:
+    return InputError(
+        Code.INPUT_PAGE,
+        f"{path} is a link to a folder, or leads out of the page's: put the files there",
+    )

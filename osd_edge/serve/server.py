@@ -1,10 +1,7 @@
 """The HTTP server of the phone page: serves a table of addresses, a thread a connection.
 
 It answers to its own names alone, and bounds the time, the size and the number of all that it is
-sent. It stands on the standard library's `http.server`, since none of uvicorn, waitress, cheroot
-and tornado bounds how slowly an answer is taken or how many connections an address has, and only
-tornado the time of a whole head. What they would take away, mostly ranges, is less than what would
-have to stand around each of them, and no other part needs one.
+sent. docs/phones.md says why it stands on the standard library's `http.server`.
 """
 
 import contextlib

@@ -211,3 +211,44 @@ def test_without_overwrite_not_even_a_package_is_replaced(tmp_path: Path) -> Non
     assert refused.value.code == "output.exists"
     check_folder_free(path, overwrite=True)
     check_folder_free(tmp_path / "absent", overwrite=False)
+
+
+def test_a_folder_that_may_be_written_to_and_not_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = os.open
+
+    def refusing(path: Any, flags: int, *given: Any, **named: Any) -> int:
+        if Path(path) == tmp_path and not flags & (os.O_WRONLY | os.O_RDWR):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return usual(path, flags, *given, **named)
+
+    monkeypatch.setattr(os, "open", refusing)
+    write_file(tmp_path / "file", b"new")
+    with staged_folder(tmp_path / "folder") as folder:
+        (folder / "file").write_bytes(b"new")
+    assert (tmp_path / "file").read_bytes() == (tmp_path / "folder" / "file").read_bytes() == b"new"
+
+
+def test_a_lock_that_is_a_link_to_nothing_ends_in_a_refusal(tmp_path: Path) -> None:
+    staging = tmp_path / ".file.osd-edge"
+    staging.mkdir()
+    (staging / "lock").symlink_to(tmp_path / "absent" / "lock")
+    with pytest.raises(OutputError), staged_folder(tmp_path / "file"):
+        pass
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_child_that_unwinds_leaves_its_parents_staging(tmp_path: Path) -> None:
+    making = staged_folder(tmp_path / "folder")
+    folder = making.__enter__()
+    child = os.fork()
+    if not child:
+        try:
+            making.__exit__(SystemExit, SystemExit(), None)
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    (folder / "file").write_bytes(b"new")
+    making.__exit__(None, None, None)
+    assert names(tmp_path) == ["folder"]

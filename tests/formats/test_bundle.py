@@ -299,3 +299,22 @@ def test_a_digest_that_is_none_does_not_reach_a_terminal() -> None:
         read_bundle(hostile)
     assert refused.value.code == "bundle.digest"
     assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"sequence": -1}, "bundle.key-value"),
+        ({"sequence": 10**15}, "bundle.key-value"),
+        ({"signature": "x"}, "bundle.signature"),
+        ({"text": TaskText()}, "bundle.text"),
+        ({"text": TaskText(max_length=0)}, "bundle.text"),
+        ({"probe": Probe(0.1, ())}, "bundle.probe"),
+        ({"probe": Probe(0.1, (ProbeCase(text="a"),))}, "bundle.probe"),
+        ({"probe": Probe(0.1, (ProbeCase(text="a", logits=(np.nan,)),))}, "bundle.probe"),
+    ],
+)
+def test_what_readers_refuse_is_not_written(fields: dict[str, Any], code: str) -> None:
+    with pytest.raises(BundleError) as refused:
+        write_bundle(replace(read_bundle(example()), **fields))
+    assert refused.value.code == code

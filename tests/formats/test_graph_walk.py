@@ -186,6 +186,9 @@ MALFORMED = {
     "a number without an end": b"\x08" + b"\xff" * 20,
     "a float beyond the end": field(7, field(1, field(5, b"\x15\x00"))),
     "an endless file of zeros": bytes(1000),
+    "a tensor of 65 dimensions": ModelProto(
+        graph=GraphProto(initializer=[TensorProto(data_type=1, dims=[1] * 65)])
+    ).SerializeToString(),
     "a tensor of more bytes than can be counted": ModelProto(
         graph=GraphProto(initializer=[TensorProto(data_type=1, dims=[2**63 - 1])])
     ).SerializeToString(),

@@ -17,10 +17,12 @@ from osd_edge.device_tests.gauges.memory import read_memory
 from osd_edge.errors import TaskError
 from osd_edge.exporters import export_base
 from osd_edge.exporters.demo.minilm import minilm_folder
+from osd_edge.formats.bundle.coded import CodedSite
 from osd_edge.formats.package.manifest_reader import read_manifest
 from osd_edge.runtime import EdgeSession, open_base
 from osd_edge.runtime.evaluate import evaluate
 from tests.support import tiny
+from tests.support.packages import SMALL
 
 INPUTS = {"input_ids": np.ones((1, 3), np.int64)}
 CALLS: dict[str, Callable[[EdgeSession], object]] = {
@@ -148,6 +150,19 @@ def test_closing_frees_onnxruntime_and_the_tasks_though_results_are_kept(
     session.close()
     assert [one() for one in held] == [None] * 3
     assert np.isfinite(output.hidden).all()
+
+
+def test_closing_lets_go_of_a_task_that_no_run_had() -> None:
+    session = EdgeSession(SMALL, threads=1)
+    session.load(SMALL / "coded.osd.safetensors")
+    fresh = session._parts.tasks._fresh
+    assert fresh is not None
+    site = fresh[1].sites[0]
+    assert isinstance(site, CodedSite)
+    held = weakref.ref(site.part)
+    del fresh, site
+    session.close()
+    assert held() is None
 
 
 @pytest.mark.parametrize(

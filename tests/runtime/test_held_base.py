@@ -191,6 +191,20 @@ def test_weights_that_are_written_to_in_place_are_noticed(
     assert answers(session) == expected
 
 
+def test_weights_that_are_written_to_and_given_their_old_time_are_noticed(
+    first: Path, second: Path
+) -> None:
+    session = EdgeSession(first, threads=1, memory="low")
+    weights = first / WEIGHTS
+    times = weights.stat()
+    with weights.open("r+b") as file:
+        file.write((second / WEIGHTS).read_bytes())
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.raises(BaseError) as refusal:
+        session.run(IDS)
+    assert refusal.value.code == "base.digest"
+
+
 def test_weights_that_are_touched_or_replaced_are_as_good_as_before(
     first: Path, second: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""Writes the tensor `osd.coded`: all factors and head layers of a bundle, near their entropy."""
+"""Writes the tensors `osd.coded` and `osd.vectors`: small integers near their entropy."""
 
 import struct
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ import numpy as np
 from osd_edge.formats.bundle.coded import NO_BIAS, CodedLayer, CodedPart, CodedSite
 from osd_edge.formats.bundle.integers import IntegerArray, IntegerLayer, IntegerSite
 from osd_edge.formats.bundle.table_bytes import scale_bytes, varint_bytes
+from osd_edge.formats.bundle.vectors import VectorDelta
 from osd_edge.formats.coding.rows import encode_rows
 
 _NO_BIAS_BYTES = struct.pack("<h", NO_BIAS)
@@ -61,3 +62,19 @@ def _site_table(sites: Sequence[IntegerSite]) -> bytes:
         rank = (site.k - 1) * len(shapes) + shapes.index((site.n, site.d))
         table += varint_bytes(gap) + varint_bytes(rank)
     return table
+
+
+def encode_vectors(vectors: Sequence[VectorDelta]) -> bytes:
+    """Codes vectors, by ascending index and at least one, as the bytes of `osd.vectors`.
+
+    Raises ValueError where a vector is all zeros, out of order, or its scale is off the grid.
+    """
+    table = varint_bytes(len(vectors))
+    before = -1
+    for each in vectors:
+        if each.vector <= before or not each.codes.any():
+            raise ValueError(f"vector {each.vector} is out of order or all zeros")
+        table += varint_bytes(each.vector - 1 - before) + varint_bytes(each.codes.size)
+        before = each.vector
+    scales = np.array([each.scale for each in vectors], np.float32)
+    return table + scale_bytes(scales) + encode_rows([each.codes[None] for each in vectors])

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from osd_edge import __version__
+from osd_edge.errors import BundleError, Code
 from osd_edge.formats.bundle.coded import CodedLayer, CodedSite, decoded_part
 from osd_edge.formats.bundle.integers import IntegerLayer, IntegerSite
 from osd_edge.formats.bundle.plain import PlainLayer, PlainSite
@@ -20,8 +21,17 @@ from osd_edge.formats.heads import Head
 
 FORMAT_VERSION = 1
 FINGERPRINT = re.compile(r"[0-9a-f]{64}")
-SEQUENCE = re.compile(r"[1-9][0-9]{0,14}")  # a whole number that a double holds
+_SEQUENCE = re.compile(r"[1-9][0-9]{0,14}")  # a whole number that a double holds
 CODED = "coded"  # small integers near their entropy, deltas and head alike
+
+
+def check_sequence(text: str) -> None:
+    """Refuses (`bundle.key-value`) what is no `osd.sequence`."""
+    if not _SEQUENCE.fullmatch(text):
+        raise BundleError(
+            Code.BUNDLE_KEY_VALUE,
+            f"osd.sequence is {text[:20]!r}, expected a number of up to 15 digits above 0",
+        )
 
 
 StoredSite = PlainSite | IntegerSite | CodedSite

@@ -13,10 +13,11 @@ from osd_edge.formats.bundle.plain import (
 )
 from osd_edge.formats.bundle.plain_factor import PlainFactor
 from osd_edge.formats.coding import positions
+from osd_edge.formats.coding.scales import LARGEST, STEPS
 
 _VALUE_NAMES = {dtype: name for name, dtype in VALUE_TYPES.items()}
 _VALUES = ("<f4", "<f2", "i1")
-MAX_SCALE = 2.0**64  # as of coded integers, so that no product is infinite
+MAX_SCALE = 2.0 ** (LARGEST // STEPS)  # of coded integers too: no product is infinite
 
 
 class PlainReader:

@@ -16,11 +16,12 @@ from osd_edge.data.arguments import as_path, expect
 from osd_edge.data.bounded_read import read_bounded
 from osd_edge.errors import BundleError, Code
 from osd_edge.formats.bundle.coded_reader import CodedReader
-from osd_edge.formats.bundle.facts import LayerFacts, count_slots
+from osd_edge.formats.bundle.facts import LayerFacts
 from osd_edge.formats.bundle.head_reader import read_head
-from osd_edge.formats.bundle.model import FINGERPRINT, FORMAT_VERSION, SEQUENCE, Bundle
+from osd_edge.formats.bundle.model import FINGERPRINT, FORMAT_VERSION, Bundle, check_sequence
 from osd_edge.formats.bundle.plain_reader import PlainReader, take
 from osd_edge.formats.bundle.probe import Probe, read_probe
+from osd_edge.formats.bundle.slots import check_slots
 from osd_edge.formats.bundle.text import TaskText, read_text
 from osd_edge.formats.bundle.vectors import VectorsReader
 from osd_edge.formats.container import (
@@ -33,7 +34,7 @@ from osd_edge.formats.container import (
     read_tensors,
 )
 from osd_edge.formats.kinds import format_kind
-from osd_edge.formats.limits import SLOTS_PER_BYTE, TASK_NAME
+from osd_edge.formats.limits import TASK_NAME
 
 MAX_BUNDLE_BYTES = 1 << 31
 
@@ -166,8 +167,7 @@ def read_bundle(data: bytes) -> Bundle:
     vectors = None
     if "osd.vectors" in known:
         vectors = VectorsReader(take(known, "osd.vectors", ("u1",), 1))
-    slots = count_slots(reader.sites, facts) + (0 if vectors is None else vectors.slots)
-    _check_slots(len(data), slots)
+    check_slots(len(data), reader.sites, facts, 0 if vectors is None else vectors.slots)
     sites, layers = reader.finish()
     changed = () if vectors is None else vectors.finish()
     if known:
@@ -206,15 +206,6 @@ def _read_text_and_probe(
     return text, probe
 
 
-def _check_slots(size: int, slots: int) -> None:
-    """Bounds what the file may make a reader allocate, before anything is decoded."""
-    if slots > SLOTS_PER_BYTE * size:
-        raise BundleError(
-            Code.BUNDLE_SLOTS,
-            f"a file of {size} bytes has {slots} slots, expected at most {SLOTS_PER_BYTE} a byte",
-        )
-
-
 def _check_version(metadata: Mapping[str, str]) -> None:
     version = metadata.get("osd.format")
     if version is None:
@@ -244,10 +235,7 @@ def _check_keys(metadata: Mapping[str, str]) -> None:
     if not FINGERPRINT.fullmatch(metadata["osd.base"]):
         raise BundleError(Code.BUNDLE_KEY_VALUE, "osd.base is not 64 hex digits")
     _number(metadata["osd.site_count"])
-    if not SEQUENCE.fullmatch(metadata.get("osd.sequence", "1")):
-        raise BundleError(
-            Code.BUNDLE_KEY_VALUE, f"osd.sequence is {metadata['osd.sequence'][:20]!r}"
-        )
+    check_sequence(metadata.get("osd.sequence", "1"))
 
 
 def _number(text: str) -> int:

@@ -3,20 +3,13 @@
 `docs/bundle-format.md` has the layout: a table of vectors, their scales, then a coded row of each.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from osd_edge.errors import BundleError, Code
-from osd_edge.formats.bundle.table_bytes import (
-    Bytes,
-    Floats,
-    TableReader,
-    scale_bytes,
-    varint_bytes,
-)
-from osd_edge.formats.coding.rows import IntegerArray, decode_rows, encode_rows
+from osd_edge.formats.bundle.table_bytes import Bytes, Floats, TableReader
+from osd_edge.formats.coding.rows import IntegerArray, decode_rows
 from osd_edge.formats.limits import MAX_DIMENSION
 
 
@@ -43,22 +36,6 @@ class VectorDelta:
         """Gives what is added to the base's vector, float32 `[n]`."""
         added: Floats = self.codes.astype(np.float32) * self.scale
         return added
-
-
-def encode_vectors(vectors: Sequence[VectorDelta]) -> bytes:
-    """Codes vectors, by ascending index and at least one, as the bytes of `osd.vectors`.
-
-    Raises ValueError where a vector is all zeros, out of order, or its scale is off the grid.
-    """
-    table = varint_bytes(len(vectors))
-    before = -1
-    for each in vectors:
-        if each.vector <= before or not each.codes.any():
-            raise ValueError(f"vector {each.vector} is out of order or all zeros")
-        table += varint_bytes(each.vector - 1 - before) + varint_bytes(each.codes.size)
-        before = each.vector
-    scales = np.array([each.scale for each in vectors], np.float32)
-    return table + scale_bytes(scales) + encode_rows([each.codes[None] for each in vectors])
 
 
 class VectorsReader:

@@ -11,15 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osd_edge.data.arguments import expect
-from osd_edge.errors import BundleError, Code
-from osd_edge.formats.bundle.coded_writer import encode_part
-from osd_edge.formats.bundle.facts import count_slots
-from osd_edge.formats.bundle.model import CODED, FORMAT_VERSION, Bundle, StoredHead
+from osd_edge.formats.bundle.coded_writer import encode_part, encode_vectors
+from osd_edge.formats.bundle.model import (
+    CODED,
+    FORMAT_VERSION,
+    Bundle,
+    StoredHead,
+    check_sequence,
+)
 from osd_edge.formats.bundle.plain import VALUE_TYPES, PlainLayer, PlainSite
-from osd_edge.formats.bundle.vectors import encode_vectors
-from osd_edge.formats.container import pack
+from osd_edge.formats.bundle.probe import read_probe
+from osd_edge.formats.bundle.slots import check_slots
+from osd_edge.formats.bundle.text import read_text
+from osd_edge.formats.container import check_signature, pack
 from osd_edge.formats.kinds import format_kind
-from osd_edge.formats.limits import SLOTS_PER_BYTE, task_name
+from osd_edge.formats.limits import task_name
 
 Array = NDArray[Any]
 
@@ -28,7 +34,8 @@ def write_bundle(bundle: Bundle) -> bytes:
     """Writes `bundle` as the bytes of a file; equal bundles give equal bytes.
 
     Args:
-        bundle: Sites by ascending index; values in the type that `bundle.values` names.
+        bundle: Sites by ascending index; values in the type that `bundle.values` names. A
+            signature is written as it stands, and holds for the file that it was made for alone.
 
     Returns:
         The whole file. Nothing is written to the disk.
@@ -37,7 +44,8 @@ def write_bundle(bundle: Bundle) -> bytes:
         InputError: `input.task-name` where the task's name cannot stand in a file's name,
             `input.type` for what is no bundle.
         BundleError: `bundle.slots` where so few bytes hold so many numbers, nearly all of them
-            zeros, that no reader takes the file.
+            zeros, that no reader takes the file; the readers' own codes for a sequence, a
+            signature, text settings or a probe that they refuse.
         ValueError: Sites or head layers are not of the type that `bundle.values` names.
 
     >>> from dataclasses import replace
@@ -63,28 +71,36 @@ def write_bundle(bundle: Bundle) -> bytes:
         "osd.head": _json(_head_description(bundle.head)),
         "info.tool": bundle.tool,
     }
-    if bundle.sequence:
-        metadata["osd.sequence"] = str(bundle.sequence)
-    if bundle.signature:
-        metadata["osd.signature"] = bundle.signature
-    if bundle.text is not None:
-        metadata["osd.text"] = _json(bundle.text.described())
-    if bundle.probe is not None:
-        metadata["osd.probe"] = _json(bundle.probe.described())
+    metadata |= _optional(bundle)
     if bundle.method:
         metadata["info.method"] = _json(bundle.method)
     if bundle.scores:
         metadata["info.scores"] = _json(bundle.scores)
     data = pack(tensors, metadata)
-    slots = count_slots(bundle.sites, bundle.head.layers)
-    slots += sum(vector.codes.size for vector in bundle.vectors)
-    if slots > SLOTS_PER_BYTE * len(data):
-        raise BundleError(
-            Code.BUNDLE_SLOTS,
-            f"task {bundle.task!r} has {slots} slots in {len(data)} bytes, which readers refuse: "
-            "give it more bytes, or fewer columns",
-        )
+    check_signature(data, metadata)
+    vectors = sum(vector.codes.size for vector in bundle.vectors)
+    check_slots(len(data), bundle.sites, bundle.head.layers, vectors)
     return data
+
+
+def _optional(bundle: Bundle) -> dict[str, str]:
+    """The metadata that a bundle need not have, held to what readers ask of them."""
+    metadata = {}
+    kind = format_kind(bundle.head.kind)
+    assert kind is not None, "a head of a known kind"
+    if bundle.sequence:
+        metadata["osd.sequence"] = str(bundle.sequence)
+        check_sequence(metadata["osd.sequence"])
+    if bundle.signature:
+        metadata["osd.signature"] = bundle.signature
+    if bundle.text is not None:
+        read_text(bundle.text.described(), kind)
+        metadata["osd.text"] = _json(bundle.text.described())
+    if bundle.probe is not None:
+        layers = bundle.head.layers
+        read_probe(bundle.probe.described(), kind, layers[-1].shape[0] if layers else 0)
+        metadata["osd.probe"] = _json(bundle.probe.described())
+    return metadata
 
 
 def _tensors(bundle: Bundle) -> dict[str, Array]:

@@ -20,14 +20,12 @@ def factor_feeds(name: str, bundle: Bundle, manifest: BaseManifest) -> dict[str,
     """Decodes the factors of `bundle` into graph inputs by name: U `[1, k, n]`, V `[1, d, k]`.
 
     They have the type that the package takes and are views of one arena, in which they lie one
-    after the other. `bundle` must have been checked to fit `manifest`. Raises TaskError, which
-    calls the task `name`: `task.not-finite` where fp32 cannot hold a factor, `task.range` where
-    the package takes fp16 and that cannot.
+    after the other. `bundle` must have been checked to fit `manifest`. Raises TaskError
+    `task.range`, which calls the task `name`, where fp16 cannot hold a factor.
     """
     bundle = bundle.decoded()
     arena = np.zeros(sum(s.k * (s.n + s.d) for s in bundle.sites), np.float32)
     factors: dict[str, Array] = {}
-    pairs: list[tuple[Array, Array]] = []
     at = 0
     for delta in bundle.sites:
         site = manifest.sites[delta.site]
@@ -35,19 +33,12 @@ def factor_feeds(name: str, bundle: Bundle, manifest: BaseManifest) -> dict[str,
         middle, end = at + delta.k * delta.n, at + delta.k * (delta.n + delta.d)
         u = arena[at:middle].reshape(delta.k, delta.n)
         v = arena[middle:end].reshape(delta.d, delta.k)
-        with np.errstate(over="ignore"):
-            delta.write(u, v)
-        factors[site.u], factors[site.v] = u, v
-        pairs.append((u, v))
-        at = end
-    if not np.isfinite(arena).all():
-        raise TaskError(
-            Code.TASK_NOT_FINITE,
-            f"task {name!r} has factors beyond what fp32 holds: export it again",
-        )
-    if manifest.factors == "fp16":
-        for u, v in pairs:
+        delta.write(u, v)
+        if manifest.factors == "fp16":
             balance(u, v)
+        factors[site.u], factors[site.v] = u, v
+        at = end
+    if manifest.factors == "fp16":
         factors = _split(factors_to_fp16(name, arena), factors)
     return {key: factor[None] for key, factor in factors.items()}
 

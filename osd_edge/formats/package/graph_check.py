@@ -11,6 +11,8 @@ from osd_edge.formats.package.held_folder import HeldFolder, held_folder
 from osd_edge.formats.package.manifest import MODEL, PLAIN_MODEL, BaseManifest
 from osd_edge.formats.package.refusals import damaged
 
+# A graph with its weights beside it has kilobytes; to look at each field of so much takes seconds.
+MOST_GRAPH_BYTES = 8 << 20
 ListedFiles = Mapping[str, Mapping[str, Any]]
 
 
@@ -30,6 +32,12 @@ def check_graph_file(folder: HeldFolder, name: str, files: ListedFiles) -> set[s
             listed file; `base.file` for a missing file, `base.digest` for other bytes.
     """
     file = folder.path / name
+    if files[name]["bytes"] > MOST_GRAPH_BYTES:
+        raise BaseError(
+            Code.BASE_GRAPH,
+            f"{file} has {files[name]['bytes']} bytes, expected at most {MOST_GRAPH_BYTES}: "
+            "weights belong into a file beside the graph; export the base again",
+        )
     graph = folder.read(name, files[name]["bytes"])
     locations = set()
     try:

@@ -15,6 +15,7 @@ from osd_edge.formats.package.onnx_fields import ELEMENT_BITS, ENTRY, FIELDS, FI
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
 _MOST_LEVELS = 60  # of messages in messages: protobuf itself stops at 100
+_MOST_DIMENSIONS = 64  # of a tensor: numpy has no more either
 _WIRE = {"int": _VARINT, "double": _FIXED64, "float": _FIXED32}
 _EXTERNAL = 1  # of data_location, whose other value is 0
 _KEYS = {"location", "offset", "length"}
@@ -128,6 +129,8 @@ def _external(data: bytes, at: int, end: int) -> ExternalTensor | None:
     for field, start, stop in _walk(data, at, end, TENSOR):
         if field.name == "dims":
             dims += _packed(data, start, stop) if field.kind == "packed" else [start]
+            if len(dims) > _MOST_DIMENSIONS:
+                raise ValueError(f"a tensor of more than {_MOST_DIMENSIONS} dimensions")
         elif field.name in numbers:
             numbers[field.name] = start
         elif field.kind == ENTRY:

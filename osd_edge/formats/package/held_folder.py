@@ -11,6 +11,7 @@ import re
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from osd_edge.data.bounded_read import read_bounded
 from osd_edge.data.staging import bring_back
@@ -22,7 +23,26 @@ _MOST_BYTES = (1 << 31) - 1  # of a file that is read whole; a graph has no more
 _HELD = Path("/proc/self/fd")  # a folder that is open, by its number
 # A file of a hub's cache: `<repo>/snapshots/<revision>/FILE` is a link to `../../blobs/<hash>`.
 _HUB_LINK = re.compile(r"((?:\.\./){2,20})blobs/(?:[0-9a-f]{40}|[0-9a-f]{64})")
-Stamp = tuple[int, int, int, int, int]  # device, inode, bytes, ns of the last write and change
+
+
+class Stamp(NamedTuple):
+    """The facts that tell a file from others, and from itself when it was written to.
+
+    `written` is when its bytes were, `changed` when anything of it was, which nobody can set back;
+    both in nanoseconds.
+    """
+
+    device: int
+    inode: int
+    size: int
+    written: int
+    changed: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "Stamp":
+        """Takes the facts of a file's status."""
+        times = (status.st_mtime_ns, status.st_ctime_ns)
+        return cls(status.st_dev, status.st_ino, status.st_size, *times)
 
 
 class HeldFolder:
@@ -48,7 +68,7 @@ class HeldFolder:
         """
         stamp = self._stamp(name)
         self._stamps.setdefault(name, stamp)
-        return None if stamp is None else stamp[2]
+        return None if stamp is None else stamp.size
 
     def read(self, name: str, size: int) -> bytes:
         """Reads the file `name` of `size` bytes, below 2 GiB; raises BaseError `base.file`."""
@@ -105,13 +125,7 @@ class HeldFolder:
             return None
         if not stat.S_ISREG(status.st_mode):
             return None
-        return (
-            status.st_dev,
-            status.st_ino,
-            status.st_size,
-            status.st_mtime_ns,
-            status.st_ctime_ns,
-        )
+        return Stamp.of(status)
 
     def _is_of_a_hub(self, link: str) -> bool:
         match = _HUB_LINK.fullmatch(link)
@@ -125,7 +139,6 @@ class HeldFolder:
 @contextlib.contextmanager
 def held_folder(path: Path) -> Iterator[HeldFolder]:
     """Holds the folder `path`, which may be a link to one; raises BaseError `base.missing`."""
-    bring_back(path)
     try:
         real = Path(os.path.realpath(path))
         number = os.open(real, os.O_PATH | os.O_DIRECTORY) if _HELD.is_dir() else None
@@ -144,6 +157,7 @@ def open_unchanged(path: Path, opened: Callable[[HeldFolder], None]) -> None:
 
     Raises the BaseError of `opened`, and `base.file` for a folder that keeps changing.
     """
+    bring_back(path)
     for left in reversed(range(_MOST_TRIES)):
         with held_folder(path) as folder:
             try:

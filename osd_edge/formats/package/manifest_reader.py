@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from osd_edge.data.arguments import as_path, expect, expect_callable
 from osd_edge.data.bounded_read import read_bounded
 from osd_edge.data.progress import Progress, silent
+from osd_edge.data.staging import bring_back
 from osd_edge.errors import BaseError, Code
 from osd_edge.formats.container import parse_json
 from osd_edge.formats.package.graph_check import check_graph_file
@@ -59,7 +60,9 @@ def read_manifest(folder: str | Path) -> BaseManifest:
     >>> read_manifest(Path("base")).inputs
     ('input_ids', 'attention_mask', 'token_type_ids')
     """
-    with held_folder(as_path(folder, "folder")) as held:
+    folder = as_path(folder, "folder")
+    bring_back(folder)  # where a run was killed that was about to replace it
+    with held_folder(folder) as held:
         return manifest_of(held)
 
 
