@@ -18,7 +18,7 @@ _FORMATS = seeds.PROJECT / "osd_edge" / "formats"
 # What writes, sums up, feeds or names: no file from outside gets there.
 _NO_READERS = {"writer.py", "coded_writer.py", "summary.py", "feeds.py", "pixels.py", "limits.py"}
 # Links, and folders that change while they are opened: no bytes are read there, and tests do it.
-_NO_READERS |= {"held_folder.py"}
+_NO_READERS |= {"open_folder.py"}
 # Mutants of each target, beside seeds and the kept corpus; graphs take their time.
 _MUTANTS = {"bundle": 6000, "head": 2000, "manifest": 3000, "graph-file": 4000, "graph": 100}
 

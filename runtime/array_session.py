@@ -40,7 +40,7 @@ class ArraySession:
     @property
     def _parts(self) -> Parts:
         """The parts, which a call takes once. Raises TaskError `task.closed`, `task.fork`."""
-        return self._lifetime.held
+        return self._lifetime.content
 
     def __enter__(self) -> Self:
         _ = self._parts  # a closed session is refused

@@ -29,21 +29,21 @@ OPENING = threading.RLock()
 class Lifetime(Generic[T]):
     """Holds what a session opened until it is closed, for the process that opened it alone.
 
-    A call takes `held` once, when it begins, and so ends as it would have where another thread
+    A call takes `content` once, when it begins, and so ends as it would have where another thread
     closes the session meanwhile; what is held is freed when the last such call has ended.
     """
 
-    def __init__(self, held: T) -> None:
+    def __init__(self, content: T) -> None:
         """Begins with what was opened."""
-        self._held: T | None = held
+        self._content: T | None = content
         self._process = os.getpid()
-        _all_held.add(held)
+        _all_contents.add(content)
 
     @property
-    def held(self) -> T:
-        """The held thing. Raises TaskError `task.closed`, and `task.fork` in a forked process."""
-        held = self._held
-        if held is None:
+    def content(self) -> T:
+        """The content. Raises TaskError `task.closed`, and `task.fork` in a forked process."""
+        content = self._content
+        if content is None:
             raise TaskError(Code.TASK_CLOSED, "the session is closed: open another")
         if os.getpid() != self._process:
             raise TaskError(
@@ -51,12 +51,12 @@ class Lifetime(Generic[T]):
                 "the session was opened before this process was forked: open one in this process, "
                 "or start processes by the method 'spawn'",
             )
-        return held
+        return content
 
     def close(self) -> None:
         """Lets go of what is held, and gives its memory back; once more changes nothing."""
-        if self._held is not None:
-            self._held = None
+        if self._content is not None:
+            self._content = None
             _give_back()
 
 
@@ -70,7 +70,7 @@ def _give_back() -> None:
 
 
 _kept: list[object] = []
-_all_held: "weakref.WeakSet[object]" = weakref.WeakSet()
+_all_contents: "weakref.WeakSet[object]" = weakref.WeakSet()
 
 
 def _in_child() -> None:
@@ -80,11 +80,11 @@ def _in_child() -> None:
     is memory that the child shares with its parent.
     """
     OPENING.release()
-    for held in list(_all_held):
+    for content in list(_all_contents):
         if ctypes is None:
-            _kept.append(held)  # all but to the last line
+            _kept.append(content)  # all but to the last line
         else:
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(content))
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, where there is no fork

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from osd_edge.errors import Code, InputError, shown
 from osd_edge.formats.heads import Floats
 from osd_edge.formats.package.graph_check import check_graph_file
-from osd_edge.formats.package.held_folder import HeldFolder, open_unchanged
 from osd_edge.formats.package.manifest import MODEL, BaseManifest
 from osd_edge.formats.package.manifest_reader import manifest_of
+from osd_edge.formats.package.open_folder import OpenFolder, open_unchanged
 from osd_edge.runtime.graph import Memory, check_graph, check_results, open_graph
-from osd_edge.runtime.held_tokenizer import HeldTokenizer, held_tokenizer
 from osd_edge.runtime.inputs import RunInputs, base_inputs
+from osd_edge.runtime.kept_tokenizer import KeptTokenizer, kept_tokenizer
 from osd_edge.runtime.raised_by import raised_by
 from osd_edge.runtime.weights_watch import WeightsWatch
 
@@ -34,9 +34,9 @@ class OpenBase:
         """Opens the package in `folder`. Raises BaseError, InputError `input.memory`."""
 
         self.manifest: BaseManifest
-        self.tokenizer: HeldTokenizer
+        self.tokenizer: KeptTokenizer
 
-        def opened(held: HeldFolder) -> None:
+        def open_it(held: OpenFolder) -> None:
             self.manifest = manifest_of(held)
             files = self.manifest.files
             weights = check_graph_file(held, MODEL, files)
@@ -44,9 +44,9 @@ class OpenBase:
             made = str(self.manifest.made.get("weights", "fp32"))
             self._ort = open_graph(held.root / MODEL, threads, memory, made, named=folder / MODEL)
             check_graph(self._ort, self.manifest, folder)
-            self.tokenizer = held_tokenizer(held, self.manifest)
+            self.tokenizer = kept_tokenizer(held, self.manifest)
 
-        open_unchanged(folder, opened)
+        open_unchanged(folder, open_it)
 
     def checked(self, inputs: RunInputs) -> dict[str, NDArray[Any]]:
         """Checks inputs and fills in defaults, as the graph takes them. Raises InputError.

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from osd_edge.data.arguments import as_whole, described
 from osd_edge.errors import BaseError, Code, InputError, shown
 from osd_edge.formats.package.manifest import BaseManifest
-from osd_edge.runtime.held_tokenizer import HeldTokenizer
 from osd_edge.runtime.inputs import as_list
+from osd_edge.runtime.kept_tokenizer import KeptTokenizer
 from osd_edge.runtime.raised_by import raised_by
 
 Texts = Sequence[str] | NDArray[np.str_]
@@ -22,7 +22,7 @@ class TextEncoder:
     The tokenizer is read once, which takes longer than a short run. Safe to use from many threads.
     """
 
-    def __init__(self, tokenizer: HeldTokenizer, manifest: BaseManifest) -> None:
+    def __init__(self, tokenizer: KeptTokenizer, manifest: BaseManifest) -> None:
         """Reads the tokenizer of the base with `manifest`.
 
         Raises InputError `input.tokenizers`, BaseError `base.text`.

@@ -8,7 +8,7 @@ replaced by a rename is another one: the session keeps what it opened.
 import hashlib
 
 from osd_edge.errors import BaseError, Code
-from osd_edge.formats.package.held_folder import HeldFolder, Stamp
+from osd_edge.formats.package.open_folder import OpenFolder, Stamp
 
 
 class WeightsWatch:
@@ -18,7 +18,7 @@ class WeightsWatch:
     Safe to use from many threads.
     """
 
-    def __init__(self, folder: HeldFolder, name: str, sha256: str) -> None:
+    def __init__(self, folder: OpenFolder, name: str, sha256: str) -> None:
         """Takes the file `name` of a package that is being opened, and the digest that it has."""
         self._file = folder.file(name)
         self._stamp = folder.stamp(name)

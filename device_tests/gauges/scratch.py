@@ -7,12 +7,15 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from osd_edge.data.file_lock import try_lock
 from osd_edge.data.files import output_error
 from osd_edge.data.sizes import format_size
 from osd_edge.errors import Code, DeviceError, OutputError
 
 SPARE_BYTES = 64 << 20
 _IN_MEMORY = ("tmpfs", "ramfs")
+_PREFIX = "osd-bench-"
+_LOCK = ".lock"
 
 
 @contextlib.contextmanager
@@ -25,16 +28,28 @@ def scratch_folder(chosen: str | None) -> Iterator[Path]:
     parent = chosen
     if parent is None and "TMPDIR" not in os.environ and os.access("/var/tmp", os.W_OK):
         parent = "/var/tmp"
+    place = Path(parent or tempfile.gettempdir())
+    _remove_leftovers(place)
     try:
-        folder = Path(tempfile.mkdtemp(prefix="osd-bench-", dir=parent))
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
     except OSError as error:
-        raise output_error(Path(parent or tempfile.gettempdir()), error) from error
+        raise output_error(place, error) from error
     try:
-        yield folder
+        with (folder / _LOCK).open("wb") as lock:
+            try_lock(lock)
+            yield folder
     except OSError as error:
         raise output_error(folder, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_leftovers(place: Path) -> None:
+    """Removes the folders of runs that were killed: nobody has the lock in them any more."""
+    for folder in place.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError), (folder / _LOCK).open("rb+") as lock:
+            if not folder.is_symlink() and try_lock(lock) is True:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def has_room(folder: Path, size: int) -> bool:

@@ -14,7 +14,7 @@ from fuzz.targets import seeds
 from fuzz.targets.target import Reader, Target
 from osd_edge.formats.package.manifest import TOKENIZER, TextSettings
 from osd_edge.formats.package.manifest_reader import parse_manifest
-from osd_edge.runtime.held_tokenizer import HeldTokenizer
+from osd_edge.runtime.kept_tokenizer import KeptTokenizer
 from osd_edge.runtime.text import TextEncoder
 
 _TEXTS = ("the cat sat on the mat", "", "Ünï ﬁ 🙂", "a" * 200)
@@ -132,7 +132,7 @@ def opened(folder: Path) -> Reader:
     manifest = replace(manifest, text=TextSettings(max_length=_LENGTH, pad_id=0))
 
     def run(data: bytes) -> Observed:
-        encode = TextEncoder(HeldTokenizer(folder / TOKENIZER, data, manifest.text), manifest)
+        encode = TextEncoder(KeptTokenizer(folder / TOKENIZER, data, manifest.text), manifest)
         counts = []
         for arguments in ((_TEXTS,), (_TEXTS[:2], _TEXTS[2:])):
             for array in encode(*arguments).values():

@@ -96,7 +96,7 @@ def demo(
     learns from the calibration set.
     """
     from osd_edge.cli.plot import plot_outcomes
-    from osd_edge.data.files import check_folder_free, held_output, make_folder, write_file
+    from osd_edge.data.files import check_folder_free, locked_output, make_folder, write_file
     from osd_edge.exporters import export_base
     from osd_edge.exporters.compare.comparison import grid
     from osd_edge.exporters.methods.budget import parse_budget
@@ -120,7 +120,7 @@ def demo(
         folder = find_model(base)
         own = _own_tasks(folder, tuned, calibrations, tests)
     make_folder(bundles)
-    scratch = click.get_current_context().with_resource(held_output(out / "demo"))
+    scratch = click.get_current_context().with_resource(locked_output(out / "demo"))
     if own is not None:
         tasks = own
     else:

@@ -90,7 +90,7 @@ def staged_folder(path: Path, *, overwrite: bool | None = None) -> Iterator[Path
 
 
 @contextlib.contextmanager
-def held_output(path: Path) -> Iterator[Path]:
+def locked_output(path: Path) -> Iterator[Path]:
     """Keeps `path` from other runs, and gives a folder for what is needed for a while.
 
     Raises OutputError: `output.busy` where another run holds it, `output.unwritable`.

@@ -176,7 +176,7 @@ class PageHandler(http.server.BaseHTTPRequestHandler):
         if entry is None:
             self._send_head(HTTPStatus.NOT_FOUND, {"Content-Length": "0"})
             return
-        with entry.opened() as file:
+        with entry.open() as file:
             if file is None:
                 self._send_head(HTTPStatus.NOT_FOUND, {"Content-Length": "0"})
             else:

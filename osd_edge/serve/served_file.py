@@ -26,7 +26,7 @@ class ServedFile:
     written: int = 0
 
     @contextlib.contextmanager
-    def opened(self) -> Iterator[BinaryIO | None]:
+    def open(self) -> Iterator[BinaryIO | None]:
         """Opens the file, or gives None where it is not the one that was hashed.
 
         What is open is asked, not the path: between a look at a path and its opening another

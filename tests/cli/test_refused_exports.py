@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from osd_edge.data.files import held_output
+from osd_edge.data.files import locked_output
 from tests.support import tiny
 from tests.support.command_line import run_cli
 from tests.support.kinds import KINDS
@@ -17,7 +17,7 @@ Capture = pytest.CaptureFixture[str]
 
 def test_a_base_that_another_run_is_exporting(models: Path, capsys: Capture) -> None:
     out = models / "out" / "base"
-    with held_output(out):  # as the first of them holds it
+    with locked_output(out):  # as the first of them holds it
         result = run_cli(capsys, "export", "base", models / "base", "-o", out)
         assert_refused(result, "output.busy", "wait for it")
     assert list((models / "out").iterdir()) == []

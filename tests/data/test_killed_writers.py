@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from osd_edge.data import files, staging
-from osd_edge.data.files import held_output, staged_folder, write_file
+from osd_edge.data.files import locked_output, staged_folder, write_file
 from osd_edge.data.staging import bring_back
 from osd_edge.errors import OutputError
 
@@ -188,18 +188,18 @@ def test_a_writer_that_never_ends_is_not_waited_for_for_ever(
 ) -> None:
     monkeypatch.setattr(files, "_OTHER_WRITER_SECONDS", 0.05)
     for write in (lambda path: write_file(path, b""), files.check_file_writable):
-        with held_output(tmp_path / "file"), pytest.raises(OutputError) as refused:
+        with locked_output(tmp_path / "file"), pytest.raises(OutputError) as refused:
             write(tmp_path / "file")
         assert refused.value.code == "output.busy"
     assert names(tmp_path) == []
 
 
 def test_a_held_output_gives_a_folder_that_goes(tmp_path: Path) -> None:
-    with held_output(tmp_path / "demo") as scratch:
+    with locked_output(tmp_path / "demo") as scratch:
         (scratch / "large").write_text("for a while")
         assert names(tmp_path) == [".demo.osd-edge"]
     assert names(tmp_path) == []
-    with pytest.raises(OutputError) as refused, held_output(tmp_path / "absent" / "demo"):
+    with pytest.raises(OutputError) as refused, locked_output(tmp_path / "absent" / "demo"):
         raise AssertionError("refused at once")
     assert refused.value.code == "output.unwritable"
 

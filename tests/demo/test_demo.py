@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from osd_edge.data.files import held_output
+from osd_edge.data.files import locked_output
 from tests.support import tiny
 from tests.support.command_line import run_cli
 
@@ -69,7 +69,7 @@ def test_an_earlier_demo_is_not_replaced_unasked(
 def test_two_demos_do_not_begin_in_one_folder(tmp_path: Path, capsys: Capture) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    with held_output(out / "demo"):  # as the first of them holds it
+    with locked_output(out / "demo"):  # as the first of them holds it
         done = run_cli(capsys, "demo", "-o", out)
     assert done.code == 1 and "[output.busy]" in done.err
     assert [path.name for path in out.rglob("*")] == ["bundles"]

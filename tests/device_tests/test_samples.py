@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -228,6 +229,17 @@ def test_a_counter_that_wrapped_around_gives_no_energy() -> None:
 
 
 # Scratch
+
+
+def test_what_a_killed_run_has_left_goes_with_the_next(tmp_path: Path) -> None:
+    with scratch_folder(str(tmp_path)) as alive:
+        left = tmp_path / "osd-bench-left"
+        shutil.copytree(alive, left)
+        (left / "model.onnx").write_bytes(b"weights")
+        foreign = tmp_path / "osd-bench-of-someone"
+        foreign.mkdir()
+        with scratch_folder(str(tmp_path)) as folder:
+            assert sorted(tmp_path.iterdir()) == sorted([alive, foreign, folder])
 
 
 def test_scratch_is_gone_afterwards_and_refused_where_it_cannot_be(tmp_path: Path) -> None:

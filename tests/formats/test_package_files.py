@@ -180,7 +180,7 @@ def test_other_links_are_refused(package: Path, tmp_path: Path, name: str, way: 
 def test_a_file_that_is_read_whole_has_a_limit(
     package: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    most = "osd_edge.formats.package.held_folder._MOST_BYTES"
+    most = "osd_edge.formats.package.open_folder._MOST_BYTES"
     size = (package / MODEL).stat().st_size
     monkeypatch.setattr(most, size)
     EdgeSession(package, threads=1)

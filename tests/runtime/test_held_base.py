@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from osd_edge.errors import BaseError
-from osd_edge.formats.package import held_folder
+from osd_edge.formats.package import open_folder
 from osd_edge.formats.package.manifest import MODEL, TOKENIZER, WEIGHTS
 from osd_edge.runtime import EdgeSession, open_base
 from tests.support.packages import copied, listed_anew
@@ -81,7 +81,7 @@ def test_a_tokenizer_of_other_bytes_is_refused_at_opening(first: Path) -> None:
 def by_name(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether folders are opened by name, as where the system cannot hold one."""
     if request.param == "named":
-        monkeypatch.setattr(held_folder, "_HELD", Path("no-such-folder"))
+        monkeypatch.setattr(open_folder, "_HELD", Path("no-such-folder"))
     return bool(request.param == "named")
 
 
@@ -101,7 +101,7 @@ def meanwhile(
     return times
 
 
-STEPS = ["manifest_of", "check_graph_file", "open_graph", "held_tokenizer"]
+STEPS = ["manifest_of", "check_graph_file", "open_graph", "kept_tokenizer"]
 
 
 @pytest.mark.parametrize("step", STEPS)

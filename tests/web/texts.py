@@ -21,7 +21,7 @@ from tokenizers import (
 )
 
 from osd_edge.formats.package.manifest import TOKENIZER, BaseManifest, TextSettings
-from osd_edge.runtime.held_tokenizer import HeldTokenizer
+from osd_edge.runtime.kept_tokenizer import KeptTokenizer
 from osd_edge.runtime.text import TextEncoder
 from osd_edge.runtime.windows import Windows
 
@@ -51,7 +51,7 @@ def write_windows(path: Path) -> None:
         with TemporaryDirectory() as folder:
             tokenizer.save(str(Path(folder, TOKENIZER)))
             text = Path(folder, TOKENIZER).read_text("utf-8")
-            held = HeldTokenizer(Path(folder, TOKENIZER), text.encode(), TextSettings(LIMIT, 0))
+            held = KeptTokenizer(Path(folder, TOKENIZER), text.encode(), TextSettings(LIMIT, 0))
             cases = [
                 _case(held, one, question, *lengths)
                 for one in _TEXTS
@@ -68,7 +68,7 @@ def in_units(text: str, place: int) -> int:
 
 
 def _case(
-    tokenizer: HeldTokenizer, text: str, question: str | None, max_length: int, stride: int
+    tokenizer: KeptTokenizer, text: str, question: str | None, max_length: int, stride: int
 ) -> dict[str, Any]:
     manifest = BaseManifest(
         family="bert",

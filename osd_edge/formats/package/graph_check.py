@@ -7,8 +7,8 @@ from typing import Any
 
 from osd_edge.errors import BaseError, Code, shown
 from osd_edge.formats.package.graph_walk import ExternalTensor, external_tensors
-from osd_edge.formats.package.held_folder import HeldFolder, held_folder
 from osd_edge.formats.package.manifest import MODEL, PLAIN_MODEL, BaseManifest
+from osd_edge.formats.package.open_folder import OpenFolder, open_folder
 from osd_edge.formats.package.refusals import damaged
 
 # A graph with its weights beside it has kilobytes; to look at each field of so much takes seconds.
@@ -16,7 +16,7 @@ MOST_GRAPH_BYTES = 8 << 20
 ListedFiles = Mapping[str, Mapping[str, Any]]
 
 
-def check_graph_file(folder: HeldFolder, name: str, files: ListedFiles) -> set[str]:
+def check_graph_file(folder: OpenFolder, name: str, files: ListedFiles) -> set[str]:
     """Refuses a graph file that is malformed, or that takes weights from elsewhere.
 
     Args:
@@ -72,7 +72,7 @@ def check_graphs(folder: Path, manifest: BaseManifest) -> None:
 
     Also (`base.manifest`) a graph without branches that the manifest does not list.
     """
-    with held_folder(folder) as held:
+    with open_folder(folder) as held:
         for name in (MODEL, PLAIN_MODEL):
             if name in manifest.files:
                 check_graph_file(held, name, manifest.files)

@@ -15,7 +15,6 @@ from osd_edge.data.staging import bring_back
 from osd_edge.errors import BaseError, Code
 from osd_edge.formats.container import parse_json
 from osd_edge.formats.package.graph_check import check_graph_file
-from osd_edge.formats.package.held_folder import HeldFolder, held_folder
 from osd_edge.formats.package.manifest import (
     FACTOR_TYPES,
     FORMAT_VERSION,
@@ -31,6 +30,7 @@ from osd_edge.formats.package.manifest import (
     Site,
     TextSettings,
 )
+from osd_edge.formats.package.open_folder import OpenFolder, open_folder
 from osd_edge.formats.package.refusals import damaged, not_a_package, wrong_size
 
 _MAX_MANIFEST_BYTES = 1 << 24
@@ -62,11 +62,11 @@ def read_manifest(folder: str | Path) -> BaseManifest:
     """
     folder = as_path(folder, "folder")
     bring_back(folder)  # where a run was killed that was about to replace it
-    with held_folder(folder) as held:
+    with open_folder(folder) as held:
         return manifest_of(held)
 
 
-def manifest_of(folder: HeldFolder) -> BaseManifest:
+def manifest_of(folder: OpenFolder) -> BaseManifest:
     """Reads the manifest of a folder that is held, as `read_manifest` does."""
     path = folder.path / MANIFEST
     folder.size(MANIFEST)  # which refuses a link, and looks at the file before it is read
@@ -231,7 +231,7 @@ def check_digests(folder: str | Path, manifest: BaseManifest, progress: Progress
     expect(manifest, BaseManifest, "manifest")
     expect_callable(progress, "progress")
     try:
-        with held_folder(folder) as held:
+        with open_folder(folder) as held:
             for name in progress(list(manifest.files), "Digests of the base package"):
                 _check_file(held, name, manifest)
     except BaseError as error:
@@ -240,7 +240,7 @@ def check_digests(folder: str | Path, manifest: BaseManifest, progress: Progress
         raise BaseError(Code.BASE_FILE, f"cannot read the files of {folder}") from error
 
 
-def _check_file(folder: HeldFolder, name: str, manifest: BaseManifest) -> None:
+def _check_file(folder: OpenFolder, name: str, manifest: BaseManifest) -> None:
     if name in (MODEL, PLAIN_MODEL):
         check_graph_file(folder, name, manifest.files)
         return

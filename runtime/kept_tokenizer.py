@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from osd_edge.errors import BaseError, Code, InputError, shown
-from osd_edge.formats.package.held_folder import HeldFolder
 from osd_edge.formats.package.manifest import TOKENIZER, BaseManifest, TextSettings
+from osd_edge.formats.package.open_folder import OpenFolder
 from osd_edge.formats.package.refusals import damaged
 from osd_edge.runtime.raised_by import raised_by
 
 
-class HeldTokenizer:
+class KeptTokenizer:
     """The tokenizer of a base that is open, whatever becomes of its file.
 
     Reading takes longer than a short run, and sessions that are given token ids need none: so it
@@ -63,13 +63,13 @@ class HeldTokenizer:
         return self._tokenizer, self._settings
 
 
-def held_tokenizer(folder: HeldFolder, manifest: BaseManifest) -> HeldTokenizer:
+def kept_tokenizer(folder: OpenFolder, manifest: BaseManifest) -> KeptTokenizer:
     """Takes the tokenizer of an open package; raises BaseError `base.file`, `base.digest`."""
     file = folder.path / TOKENIZER
     if manifest.text is None:
-        return HeldTokenizer(file, b"", None)
+        return KeptTokenizer(file, b"", None)
     entry = manifest.files[TOKENIZER]
     data = folder.read(TOKENIZER, entry["bytes"])
     if hashlib.sha256(data).hexdigest() != entry["sha256"]:
         raise damaged(file)
-    return HeldTokenizer(file, data, manifest.text)
+    return KeptTokenizer(file, data, manifest.text)

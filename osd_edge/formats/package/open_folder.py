@@ -45,7 +45,7 @@ class Stamp(NamedTuple):
         return cls(status.st_dev, status.st_ino, status.st_size, *times)
 
 
-class HeldFolder:
+class OpenFolder:
     """A folder whose files are looked at one after the other, and must not change meanwhile.
 
     Attributes:
@@ -137,7 +137,7 @@ class HeldFolder:
 
 
 @contextlib.contextmanager
-def held_folder(path: Path) -> Iterator[HeldFolder]:
+def open_folder(path: Path) -> Iterator[OpenFolder]:
     """Holds the folder `path`, which may be a link to one; raises BaseError `base.missing`."""
     try:
         real = Path(os.path.realpath(path))
@@ -146,22 +146,22 @@ def held_folder(path: Path) -> Iterator[HeldFolder]:
         why = getattr(error, "strerror", None) or "no name of a folder"
         raise not_a_package(path, why) from error
     try:
-        yield HeldFolder(path, real, number)
+        yield OpenFolder(path, real, number)
     finally:
         if number is not None:
             os.close(number)
 
 
-def open_unchanged(path: Path, opened: Callable[[HeldFolder], None]) -> None:
-    """Has `opened` open the folder `path`, anew where its files changed meanwhile.
+def open_unchanged(path: Path, open_it: Callable[[OpenFolder], None]) -> None:
+    """Has `open_it` open the folder `path`, anew where its files changed meanwhile.
 
-    Raises the BaseError of `opened`, and `base.file` for a folder that keeps changing.
+    Raises the BaseError of `open_it`, and `base.file` for a folder that keeps changing.
     """
     bring_back(path)
     for left in reversed(range(_MOST_TRIES)):
-        with held_folder(path) as folder:
+        with open_folder(path) as folder:
             try:
-                opened(folder)
+                open_it(folder)
             except BaseError:
                 if not left or (folder.is_unchanged() and folder.is_there()):
                     raise
