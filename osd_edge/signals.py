@@ -36,13 +36,13 @@ def ending_in_order() -> Iterator[None]:
         yield
         return
     terminals = [number for number in (1, 2) if os.isatty(number)]
-    asked: list[float] = []
+    asked: list[tuple[int, float]] = []  # by which signal, and when
 
     def end(number: int, _: FrameType | None) -> None:
         # A closed terminal asks twice, by its kernel and by its shell: tidying up goes on.
-        if asked and time.monotonic() - asked[-1] < _TIDYING_SECONDS:
+        if asked and time.monotonic() - asked[-1][1] < _TIDYING_SECONDS:
             return
-        asked.append(time.monotonic())
+        asked.append((number, time.monotonic()))
         _leave_closed(terminals)
         raise Ended(number)
 
@@ -56,6 +56,10 @@ def ending_in_order() -> Iterator[None]:
         signal.signal(number, end)
     try:
         yield
+    except BaseException as error:
+        if asked and not isinstance(error, Ended):  # some library has made another one of it
+            raise Ended(asked[0][0]) from error
+        raise
     finally:
         if not asked:  # else the process is about to end, and nothing may break into that
             for number in listening:

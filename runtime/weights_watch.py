@@ -7,6 +7,7 @@ replaced by a rename is another one: the session keeps what it opened.
 
 import hashlib
 
+from osd_edge.data.own_errors import let_pass
 from osd_edge.errors import BaseError, Code
 from osd_edge.formats.package.open_folder import OpenFolder, Stamp
 
@@ -42,7 +43,8 @@ class WeightsWatch:
                     if hashlib.file_digest(file, "sha256").hexdigest() == self._sha256:
                         self._stamp = now  # the same bytes: it was touched, or has another name
                         return
-        except OSError:  # gone, and so is nobody's to write to
+        except OSError as error:  # gone, and so is nobody's to write to
+            let_pass(error)
             return
         raise BaseError(
             code,

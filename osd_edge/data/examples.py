@@ -13,6 +13,7 @@ from pathlib import Path
 from osd_edge.data.arguments import as_path, described, expect
 from osd_edge.data.bounded_read import read_bounded
 from osd_edge.data.files import write_file
+from osd_edge.data.own_errors import let_pass
 from osd_edge.errors import Code, DataError, InputError, shown
 
 _HEADERS = (["label", "text"], ["label", "text", "text_pair"], ["text", "text_pair"])
@@ -95,6 +96,7 @@ def read_examples(path: str | Path) -> tuple[Example, ...]:
             Code.DATA_ENCODING, f"{path} line {where} is not UTF-8: save the file as UTF-8"
         ) from error
     except (OSError, ValueError) as error:  # ValueError: no name that a file can have
+        let_pass(error)
         reason = error.strerror if isinstance(error, OSError) else "not a file's name"
         raise DataError(Code.DATA_MISSING, f"cannot read {path}: {reason}") from error
     for number, line in enumerate(lines, 1):

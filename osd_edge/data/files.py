@@ -15,6 +15,7 @@ from pathlib import Path
 
 from osd_edge.data.disk_sync import sync_folder, sync_tree
 from osd_edge.data.exchange import replace_folder
+from osd_edge.data.own_errors import let_pass
 from osd_edge.data.staging import NEW, OLD, staging_beside
 from osd_edge.errors import Code, OutputError, shown
 
@@ -216,7 +217,11 @@ def kind_at(path: Path) -> str | None:
 
 
 def output_error(path: Path, error: OSError) -> OutputError:
-    """Makes the refusal that fits an operating-system error on writing `path`."""
+    """Makes the refusal that fits an operating-system error on writing `path`.
+
+    A time-out of the caller's own passes.
+    """
+    let_pass(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return OutputError(
             Code.OUTPUT_DISK_FULL, f"no space left to write {path}; nothing was kept"

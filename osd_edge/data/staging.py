@@ -6,6 +6,7 @@ lies there unlocked was left by a run that was killed, and the next one removes 
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -89,7 +90,7 @@ def _locked(folder: Path, path: Path, wait_seconds: float) -> IO[bytes]:
         try:
             if not made:
                 _check_ours(folder)
-            lock = (folder / _LOCK).open("ab")
+            lock = _lock_file(folder)
             taken = try_lock(lock)
             if taken is None:  # without locks, a folder that was there may be someone's
                 taken = made
@@ -109,6 +110,17 @@ def _locked(folder: Path, path: Path, wait_seconds: float) -> IO[bytes]:
                 "another output",
             )
         time.sleep(_POLL_SECONDS)
+
+
+def _lock_file(folder: Path, *, make: bool = True) -> IO[bytes]:
+    """Opens the lock's file: no link is followed, and no pipe is waited for."""
+    careful = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    flags = os.O_RDWR | careful | (os.O_CREAT if make else 0)
+    file = os.fdopen(os.open(folder / _LOCK, flags, 0o666), "rb+", buffering=0)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "its lock is no file")
+    return file
 
 
 def _make(folder: Path) -> bool:
@@ -167,7 +179,7 @@ def _leave(folder: Path, path: Path, lock: IO[bytes] | None) -> None:
     with contextlib.suppress(OSError, OutputError):
         if lock is None or lock.closed:
             _check_ours(folder)
-            lock = (folder / _LOCK).open("rb+")
+            lock = _lock_file(folder, make=False)
             if try_lock(lock) is not True:
                 lock.close()
                 return

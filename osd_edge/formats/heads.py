@@ -75,14 +75,23 @@ def apply_head(
             x = x + layer.bias
         x = _activate(layer.activation, x)
     if head.normalize:
-        x = x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+        x = _normalised(x)
     logits: Floats = x
     return logits
 
 
+def _normalised(vectors: Floats) -> Floats:
+    """Divides vectors by their lengths, also those whose squares fp32 cannot hold."""
+    doubles = vectors.astype(np.float64)
+    lengths = np.linalg.norm(doubles, axis=-1, keepdims=True)
+    unit: Floats = (doubles / np.where(lengths == 0, 1, lengths)).astype(np.float32)
+    return unit
+
+
 def softmax(logits: Floats) -> Floats:
     """Turns logits into scores `[batch, labels]` that add up to 1 in each row."""
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    with np.errstate(over="ignore"):  # a difference beyond fp32 is as good as without end
+        exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
     scores: Floats = exponentials / exponentials.sum(axis=-1, keepdims=True)
     return scores
 
@@ -125,9 +134,9 @@ def _activate(name: str | None, x: Floats) -> Floats:
         gelu: Floats = 0.5 * x * (1 + erf(x / math.sqrt(2)).astype(np.float32))
         return gelu
     if name == "gelu-norm":
-        y = _activate("gelu", x)
+        y = _activate("gelu", x).astype(np.float64)  # whose squares fp32 may not hold
         centred = y - y.mean(axis=-1, keepdims=True)
         variance = np.square(centred).mean(axis=-1, keepdims=True)
-        normed: Floats = centred / np.sqrt(variance + np.float32(NORM_EPSILON))
+        normed: Floats = (centred / np.sqrt(variance + NORM_EPSILON)).astype(np.float32)
         return normed
     return x

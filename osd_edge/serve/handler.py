@@ -159,7 +159,7 @@ class PageHandler(http.server.BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.REQUEST_URI_TOO_LONG)
         elif len(hosts) != 1 or self.headers.defects:  # lines that are no headers
             self._refuse(HTTPStatus.BAD_REQUEST)
-        elif not self._is_own(hosts[0]):
+        elif not self._is_own(hosts[0].strip(" \t")):
             self._refuse(HTTPStatus.MISDIRECTED_REQUEST)
         else:
             target = parse_target(self.path)

@@ -83,6 +83,8 @@ def _best(
 ) -> Iterator[tuple[int, int, float]]:
     """Finds the likeliest spans in one window: first token, last token and score of each."""
     allowed = np.array([sequence == 1 for sequence in window.sequence_ids])
+    if not allowed.any():  # a tokenizer that makes no tokens of the context
+        return
     # The first token is where models point that find no answer: it takes its share of chances.
     softened = allowed.copy()
     softened[0] = True

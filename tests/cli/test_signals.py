@@ -171,6 +171,17 @@ def test_a_second_signal_does_not_break_into_tidying_up() -> None:
     assert tidied and ended.value.code == 128 + signal.SIGHUP
 
 
+def test_a_library_that_makes_another_exception_of_it_changes_no_exit_code() -> None:
+    with pytest.raises(Ended) as ended, ending_in_order():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except Ended as error:
+            raise ValueError("could not determine the shape") from error
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)  # which a process that ends does not need any more
+    assert ended.value.code == 128 + signal.SIGTERM
+
+
 def test_handlers_of_the_caller_are_left_alone() -> None:
     def own(*_: object) -> None:
         raise AssertionError("not called")

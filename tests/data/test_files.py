@@ -230,12 +230,19 @@ def test_a_folder_that_may_be_written_to_and_not_be_read(
     assert (tmp_path / "file").read_bytes() == (tmp_path / "folder" / "file").read_bytes() == b"new"
 
 
-def test_a_lock_that_is_a_link_to_nothing_ends_in_a_refusal(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lock", ["link to nothing", "link to a file", "pipe"])
+def test_a_lock_that_is_no_file_ends_in_a_refusal(tmp_path: Path, lock: str) -> None:
     staging = tmp_path / ".file.osd-edge"
     staging.mkdir()
-    (staging / "lock").symlink_to(tmp_path / "absent" / "lock")
+    (tmp_path / "theirs").write_bytes(b"theirs")
+    if lock == "pipe":
+        os.mkfifo(staging / "lock")
+    else:
+        (staging / "lock").symlink_to(tmp_path / ("absent" if "nothing" in lock else "theirs"))
     with pytest.raises(OutputError), staged_folder(tmp_path / "file"):
         pass
+    assert not (tmp_path / "absent").exists()
+    assert (tmp_path / "theirs").read_bytes() == b"theirs"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")

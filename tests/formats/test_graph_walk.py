@@ -11,14 +11,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from onnx import AttributeProto, GraphProto, ModelProto, SparseTensorProto, TensorProto
 
-from osd_edge.formats.package.graph_walk import ExternalTensor, external_tensors
+from osd_edge.formats.package.graph_walk import ENDLESS, ExternalTensor, external_tensors
 from osd_edge.formats.package.onnx_fields import ELEMENT_BITS, FIELDS
 from tests.support.packages import SMALL
 
 GRAPH = (SMALL / "model.onnx").read_bytes()
 # Fields that no base package needs: a graph with one of them is refused.
 LEFT_OUT = {
-    "ModelProto": {"training_info", "configuration"},
+    "ModelProto": {"functions", "training_info", "configuration"},
     "NodeProto": {"device_configurations"},
     "TensorProto": {"segment"},
     "TypeProto": {"opaque_type"},
@@ -47,12 +47,6 @@ def in_attribute(**fields: Any) -> GraphProto:
     return graph
 
 
-def in_function(**fields: Any) -> ModelProto:
-    model = ModelProto(graph=GraphProto(name="main"))
-    model.functions.add(name="f", **fields)
-    return model
-
-
 SPARSE = SparseTensorProto(values=outside(), dims=[9])
 PLACES: dict[str, ModelProto] = {
     "initializer": ModelProto(graph=GraphProto(initializer=[outside()])),
@@ -67,10 +61,6 @@ PLACES: dict[str, ModelProto] = {
     "graph": ModelProto(graph=in_attribute(g=GraphProto(initializer=[outside()]))),
     "graphs": ModelProto(graph=in_attribute(graphs=[GraphProto(), in_attribute(t=outside())])),
     "graph in graph": ModelProto(graph=in_attribute(g=in_attribute(g=in_attribute(t=outside())))),
-    "function": in_function(node=in_attribute(t=outside()).node),
-    "function's attribute": in_function(
-        attribute_proto=in_attribute(t=outside()).node[0].attribute
-    ),
 }
 
 
@@ -169,6 +159,13 @@ def field(number: int, data: bytes) -> bytes:
 
 MALFORMED = {
     "a field that is not known": field(7, b"") + b"\xf8\x07\x00",  # 127
+    "functions": ModelProto(functions=[onnx.FunctionProto(name="f")]).SerializeToString(),
+    **{
+        f"the operator {name}": ModelProto(
+            graph=GraphProto(node=[onnx.NodeProto(op_type=name)])
+        ).SerializeToString()
+        for name in sorted(ENDLESS)
+    },
     "training": ModelProto(training_info=[onnx.TrainingInfoProto()]).SerializeToString(),
     "a group": field(7, b"\x0b\x0c"),
     "a message as a number": b"\x38\x00",

@@ -1,5 +1,6 @@
 """Exceptions of the caller's own, such as a time-out, that come while a library runs."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -104,6 +105,44 @@ class Fake:
 
     def __init__(self, **methods: Callable[..., Any]) -> None:
         vars(self).update(methods)
+
+
+@pytest.mark.parametrize("system_call", ["open", "fstat", "stat", "readlink"])
+def test_a_time_out_passes_where_errors_of_files_are_expected(
+    system_call: str,
+    tiny_base: Path,
+    tiny_bundles: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A handler may raise at any call to the system: none takes it for the system's own error."""
+    usual, given = getattr(os, system_call), []
+
+    def interrupt(at: int) -> Callable[..., Any]:
+        left = [at]
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            left[0] -= 1
+            if left[0] == 0:
+                given.append(at)
+                raise TimeoutError("time is up")
+            return usual(*arguments, **named)
+
+        return call
+
+    def once() -> None:
+        session = EdgeSession(tiny_base, threads=1)
+        session.load(tiny_bundles[0])
+        session.run({"input_ids": np.ones((1, 3), np.int64)})
+
+    for at in range(1, 40):
+        monkeypatch.setattr(os, system_call, interrupt(at))
+        try:
+            once()
+        except TimeoutError as error:
+            assert str(error) == "time is up"
+        else:
+            assert given[-1:] != [at], "swallowed"
+        monkeypatch.setattr(os, system_call, usual)
 
 
 def test_an_exception_that_another_thread_sets_passes_through(session: EdgeSession) -> None:

@@ -10,8 +10,10 @@ import pytest
 import tokenizers
 
 from osd_edge.errors import BaseError, InputError, TaskError
+from osd_edge.exporters import export_task
 from osd_edge.runtime import EdgeSession
 from tests.support import tiny
+from tests.support.kinds import KINDS
 from tests.support.packages import copied, listed_anew
 
 
@@ -117,3 +119,21 @@ def test_a_tokenizer_that_gives_more_tokens_than_asked_for_is_refused(
     with pytest.raises(BaseError, match="where 4 were asked for") as refused:
         session.encode(["a cat sat on the mat"], max_length=4)
     assert refused.value.code == "base.text"
+
+
+def test_a_tokenizer_that_gives_a_question_no_tokens_finds_no_answer(
+    tiny_base: Path, tiny_models: Path, tmp_path: Path
+) -> None:
+    task, settings = KINDS["spans"]
+    tiny.make_tuned(tiny_models / "base", tmp_path / "tuned", task=task, **settings)
+    bundle = tmp_path / "spans.osd.safetensors"
+    export_task(tiny_models / "base", tmp_path / "tuned", bundle, method="truncsvd", budget="r=1")
+    nothing: dict[str, Any] = {"type": "TemplateProcessing", "single": [], "pair": []}
+    session = changed_tokenizer(
+        tiny_base, tmp_path / "base", post_processor=nothing | {"special_tokens": {}}
+    )
+    session.load(bundle)
+    try:
+        assert session.answer("cat", "the cat", task="spans") == []
+    except BaseError as error:
+        assert error.code == "base.text"

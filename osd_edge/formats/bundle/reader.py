@@ -14,6 +14,7 @@ from typing import Any
 
 from osd_edge.data.arguments import as_path, expect
 from osd_edge.data.bounded_read import read_bounded
+from osd_edge.data.own_errors import let_pass
 from osd_edge.errors import BundleError, Code
 from osd_edge.formats.bundle.coded_reader import CodedReader
 from osd_edge.formats.bundle.facts import LayerFacts
@@ -86,6 +87,7 @@ def read_bundle_bytes(path: Path) -> bytes:
     try:
         data = read_bounded(path, MAX_BUNDLE_BYTES)
     except OSError as error:
+        let_pass(error)
         raise BundleError(
             Code.BUNDLE_MISSING, f"cannot read {path}: {error.strerror or error}"
         ) from error

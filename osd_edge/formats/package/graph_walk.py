@@ -15,6 +15,9 @@ from osd_edge.formats.package.onnx_fields import ELEMENT_BITS, ENTRY, FIELDS, FI
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
 _MOST_LEVELS = 60  # of messages in messages: protobuf itself stops at 100
+# Operators that onnxruntime may compute for ever while it opens a graph; no base package has one.
+# Nor has any functions, each of which may call the next one twice: they are not known as fields.
+ENDLESS = {"Einsum", "Loop", "Scan", "SequenceMap"}
 _MOST_DIMENSIONS = 64  # of a tensor: numpy has no more either
 _WIRE = {"int": _VARINT, "double": _FIXED64, "float": _FIXED32}
 _EXTERNAL = 1  # of data_location, whose other value is 0
@@ -105,7 +108,9 @@ def _walk(data: bytes, at: int, end: int, message: str) -> Iterator[tuple[_Field
         if at > end:
             raise ValueError(f"{field.name} ends beyond its {message}")
         if field.kind == "string":
-            _text(data, start, at)
+            text = _text(data, start, at)
+            if field.name == "op_type" and text in ENDLESS:
+                raise ValueError(f"the operator {text}, with which opening may never end")
         yield field, start, at
 
 

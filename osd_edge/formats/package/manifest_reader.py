@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from osd_edge.data.arguments import as_path, expect, expect_callable
 from osd_edge.data.bounded_read import read_bounded
+from osd_edge.data.own_errors import let_pass
 from osd_edge.data.progress import Progress, silent
 from osd_edge.data.staging import bring_back
 from osd_edge.errors import BaseError, Code
@@ -73,6 +74,7 @@ def manifest_of(folder: OpenFolder) -> BaseManifest:
     try:
         data = read_bounded(folder.root / MANIFEST, _MAX_MANIFEST_BYTES)
     except OSError as error:
+        let_pass(error)
         raise not_a_package(folder.path, error.strerror or "") from error
     if data is None:
         raise BaseError(Code.BASE_MANIFEST, f"{path} is not a manifest: export the base again")
@@ -248,6 +250,7 @@ def _check_file(folder: OpenFolder, name: str, manifest: BaseManifest) -> None:
         with (folder.root / name).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError) as error:  # ValueError: no name that a file can have
+        let_pass(error)
         raise BaseError(Code.BASE_FILE, f"cannot read {folder.path / name}") from error
     if digest != manifest.files[name]["sha256"]:
         raise damaged(folder.path / name)

@@ -1,8 +1,8 @@
 """The fields of an ONNX graph file, by message and number, as `onnx.proto` defines them.
 
 A base package's graph may have these and no others: a field that is not known here may hold a
-tensor that nobody looks at. Left out is what no base package needs: training, sharding among
-devices, segments of tensors, opaque types.
+tensor that nobody looks at. Left out is what no base package needs: functions, training, sharding
+among devices, segments of tensors, opaque types.
 """
 
 FILE = "ModelProto"
@@ -22,7 +22,6 @@ FIELDS: dict[str, dict[int, tuple[str, str]]] = {
         7: ("graph", "GraphProto"),
         8: ("opset_import", "OperatorSetIdProto*"),
         14: ("metadata_props", "StringStringEntryProto*"),
-        25: ("functions", "FunctionProto*"),
     },
     "OperatorSetIdProto": {1: ("domain", "string"), 2: ("version", "int")},
     "StringStringEntryProto": {1: ("key", "string"), 2: ("value", "string")},
@@ -68,20 +67,6 @@ FIELDS: dict[str, dict[int, tuple[str, str]]] = {
         21: ("ref_attr_name", "string"),
         22: ("sparse_tensor", "SparseTensorProto"),
         23: ("sparse_tensors", "SparseTensorProto*"),
-    },
-    "FunctionProto": {
-        1: ("name", "string"),
-        4: ("input", "string*"),
-        5: ("output", "string*"),
-        6: ("attribute", "string*"),
-        7: ("node", "NodeProto*"),
-        8: ("doc_string", "string"),
-        9: ("opset_import", "OperatorSetIdProto*"),
-        10: ("domain", "string"),
-        11: ("attribute_proto", "AttributeProto*"),
-        12: ("value_info", "ValueInfoProto*"),
-        13: ("overload", "string"),
-        14: ("metadata_props", "StringStringEntryProto*"),
     },
     "TensorProto": {
         1: ("dims", "int*"),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from osd_edge.data.bounded_read import read_bounded
+from osd_edge.data.own_errors import let_pass
 from osd_edge.data.staging import bring_back
 from osd_edge.errors import BaseError
 from osd_edge.formats.package.refusals import a_link, not_a_package, restless, too_large, wrong_size
@@ -77,8 +78,10 @@ class OpenFolder:
             raise too_large(self.path / name, size, _MOST_BYTES)
         data = None
         if found == size:
-            with contextlib.suppress(OSError):
+            try:
                 data = read_bounded(self.root / name, size)
+            except OSError as error:
+                let_pass(error)
         if data is None or len(data) != size:
             raise wrong_size(self.path / name, found, size)
         return data
@@ -102,14 +105,16 @@ class OpenFolder:
         """Says whether the path names this folder, and did so all the time."""
         try:
             return self.path.samefile(self.root) and self._last_renamed() == self._renamed
-        except OSError:
+        except OSError as error:
+            let_pass(error)
             return False
 
     def _last_renamed(self) -> int | None:
         """Gives when the folder last changed, which a rename does as well."""
         try:
             return self.root.stat().st_ctime_ns
-        except OSError:
+        except OSError as error:
+            let_pass(error)
             return None
 
     def _stamp(self, name: str) -> Stamp | None:
@@ -121,7 +126,8 @@ class OpenFolder:
                 status = (self.root / link).lstat()
                 if not self._is_of_a_hub(link) or not stat.S_ISREG(status.st_mode):
                     raise a_link(self.path / name)
-        except OSError:  # a link may lead also to where nobody may look
+        except OSError as error:  # a link may lead also to where nobody may look
+            let_pass(error)
             return None
         if not stat.S_ISREG(status.st_mode):
             return None
@@ -143,6 +149,7 @@ def open_folder(path: Path) -> Iterator[OpenFolder]:
         real = Path(os.path.realpath(path))
         number = os.open(real, os.O_PATH | os.O_DIRECTORY) if _HELD.is_dir() else None
     except (OSError, ValueError) as error:  # ValueError: no name that a file can have
+        let_pass(error)
         why = getattr(error, "strerror", None) or "no name of a folder"
         raise not_a_package(path, why) from error
     try:

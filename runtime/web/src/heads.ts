@@ -80,7 +80,7 @@ export function applyHead(head: Head, input: HeadInput): Float32Array {
     let x = pool(head.pooling, input, row);
     for (const layer of head.layers) x = applyLayer(layer, x);
     if (head.normalize) {
-      const length = Math.max(Math.sqrt(x.reduce((sum, y) => sum + y * y, 0)), 1e-12);
+      const length = Math.sqrt(x.reduce((sum, y) => sum + y * y, 0)) || 1;
       x = x.map((y) => y / length);
     }
     logits.set(x, row * outputs);
