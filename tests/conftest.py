@@ -4,6 +4,8 @@ What takes seconds to import is imported by the fixtures that use it: rooms with
 """
 
 import os
+import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for a hub
 
 from tests.support.turns import turn
+
+# Under nohup it is ignored, by commands that tests end too: they would go on for ever.
+if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # No test depends on how long anything took, and other tests run at the same time.
 settings.register_profile("untimed", deadline=None)
