@@ -12,7 +12,7 @@ from fuzz.outcome import ACCEPTED, Fault, Observed
 from fuzz.targets import seeds
 from fuzz.targets.target import Reader, Target
 from osd_edge.errors import BaseError
-from osd_edge.formats.package.graph_check import check_graphs
+from osd_edge.formats.package.graph_check import MOST_GRAPH_BYTES, check_graphs
 from osd_edge.formats.package.graph_walk import external_tensors
 from osd_edge.formats.package.manifest import MANIFEST, MODEL, PLAIN_MODEL, BaseManifest
 from osd_edge.formats.package.manifest_reader import read_manifest
@@ -70,19 +70,21 @@ def checked(folder: Path) -> Reader:
             raise Fault("weights from elsewhere", str(taken))
         (folder / PLAIN_MODEL).write_bytes(data)
         check_graphs(folder, replace(found, files={**found.files, PLAIN_MODEL: listed}))
-        _refused_unlisted(folder, found)
+        _refused(folder, found, "base.manifest")  # which does not list the second graph
+        large = {**listed, "bytes": MOST_GRAPH_BYTES + 1}
+        _refused(folder, replace(found, files={**found.files, MODEL: large}), "base.graph")
         return Observed(ACCEPTED, (len(taken),))
 
     return run
 
 
-def _refused_unlisted(folder: Path, manifest: BaseManifest) -> None:
+def _refused(folder: Path, manifest: BaseManifest, code: str) -> None:
     try:
         check_graphs(folder, manifest)
     except BaseError as error:
-        if error.code == "base.manifest":
+        if error.code == code:
             return
-    raise Fault("a graph that no manifest lists")
+    raise Fault(f"graphs that are not refused with {code}")
 
 
 GRAPH_FILE = Target(
