@@ -25,8 +25,11 @@ _MUTANTS = {"bundle": 6000, "head": 2000, "manifest": 3000, "graph-file": 4000, 
 
 def print_coverage() -> int:
     """Prints the table; the exit status is 1 where too few branches are reached."""
-    import coverage
-
+    try:
+        import coverage
+    except ImportError:
+        print("expected the coverage package: pip install '.[fuzz]'")
+        return 1
     files = [path for path in sorted(_FORMATS.rglob("*.py")) if path.name not in _NO_READERS]
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         context = multiprocessing.get_context("spawn")

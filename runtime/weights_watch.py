@@ -48,6 +48,6 @@ class WeightsWatch:
             return
         raise BaseError(
             code,
-            f"{self._file} was written to while a session has it open: open a new session, and "
-            "replace packages by a rename ('osd-edge export base --overwrite' does)",
+            f"{self._file} was written to while a session has it open, and is not as its manifest "
+            "has it: copy the package again and open a new session; replace packages by a rename",
         )
