@@ -41,10 +41,11 @@ def token_inputs(manifest: BaseManifest, inputs: RunInputs) -> dict[str, NDArray
             f"{shown(', '.join(map(str, inputs)), 100)}",
         )
     feeds = {}
-    shape = as_array(ids, "input_ids").shape
+    given = {name: as_array(values, name) for name, values in inputs.items()}
+    shape = given["input_ids"].shape
     for name in manifest.inputs:
-        if name in inputs:
-            array = as_array(inputs[name], name)
+        if name in given:
+            array = given[name]
         else:
             array = np.full(shape, int(name == "attention_mask"), np.int64)
         kinds = "iu" if name == "input_ids" else "iub"  # True where there is a token

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from osd_edge.data.disk_sync import sync_file
 from osd_edge.data.file_lock import try_lock
 from osd_edge.data.files import output_error
 from osd_edge.data.sizes import format_size
@@ -78,8 +79,7 @@ def copy_to_disk(source: Path, to: Path) -> None:
     """Copies a file and waits until it is on the disk: memory then has no unwritten page of it."""
     to.parent.mkdir(exist_ok=True)
     shutil.copyfile(source, to)
-    with to.open("rb+") as file:
-        os.fsync(file.fileno())
+    sync_file(to)
 
 
 def file_system(folder: Path, mounts: Path = Path("/proc/mounts")) -> str | None:

@@ -159,6 +159,11 @@ def _coded(noise: Random, container: Container, source: Container) -> None:
     head = read(container, "osd.head")
     layers = head.get("layers") if isinstance(head, dict) else None
     fields = CodedFields.of(part.data, layers) if isinstance(layers, list) else None
+    _change_fields(noise, part, fields)
+
+
+def _change_fields(noise: Random, part: TensorBytes, fields: CodedFields | None) -> None:
+    """Changes a field of a coded tensor, or its bytes where it could not be taken apart."""
     if fields is None:
         part.data = mutate_octets(noise, part.data)
     else:
@@ -176,13 +181,7 @@ def _vectors(noise: Random, container: Container, source: Container) -> None:
         else:
             _coded(noise, container, source)
         return
-    fields = CodedFields.of_vectors(part.data)
-    if fields is None:
-        part.data = mutate_octets(noise, part.data)
-    else:
-        mutate_coded(noise, fields)
-        part.data = fields.tensor()
-    part.shape = [len(part.data)]
+    _change_fields(noise, part, CodedFields.of_vectors(part.data))
 
 
 def _settings(noise: Random, container: Container, source: Container) -> None:

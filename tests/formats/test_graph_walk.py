@@ -213,7 +213,7 @@ def test_any_bytes_are_a_graph_or_refused(data: bytes) -> None:
 
 @given(st.data())
 def test_a_damaged_graph_is_read_as_onnx_reads_it_or_refused(data: st.DataObject) -> None:
-    """Whatever is accepted has no tensor that the parser of others finds and this one does not."""
+    """This reader finds all tensors that onnx's parser finds in a graph that it accepts."""
     name = data.draw(st.sampled_from(["small package", *PLACES]))
     graph = bytearray(PLACES[name].SerializeToString() if name in PLACES else GRAPH)
     for _ in range(data.draw(st.integers(1, 3))):

@@ -146,7 +146,7 @@ def test_a_time_out_passes_where_errors_of_files_are_expected(
 
 
 def test_an_exception_that_another_thread_sets_passes_through(session: EdgeSession) -> None:
-    """As libraries of time-outs do: it comes between two lines, without a handler of its own."""
+    """Libraries of time-outs set it so: it comes between two lines, without a handler."""
     import ctypes
 
     inputs = {"input_ids": np.ones((8, 60), np.int64)}

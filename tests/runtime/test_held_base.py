@@ -42,7 +42,7 @@ def second(first: Path, tmp_path: Path) -> Path:
 
 
 def answers(session: EdgeSession) -> tuple[str, list[int], bytes]:
-    """Which base a session says it has, and the ids and hidden states that show it."""
+    """Gives the base that a session says it has, and the ids and hidden states that show it."""
     hidden = session.run(IDS).hidden
     return (
         session.manifest.fingerprint,

@@ -1,4 +1,4 @@
-"""What a run takes beside arrays of integers: lists, masks of True and False, arrays of texts."""
+"""A run takes lists, masks of True and False, and arrays of texts, beside arrays of integers."""
 
 from pathlib import Path
 from typing import Any

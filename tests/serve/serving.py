@@ -70,7 +70,7 @@ def status_of(answer: bytes) -> int:
 
 
 def read_all(connection: socket.socket) -> bytes:
-    """What comes until the server ends the connection, politely or not."""
+    """Reads until the server ends the connection, politely or not."""
     found = bytearray()
     with contextlib.suppress(ConnectionError):
         while data := connection.recv(1 << 16):

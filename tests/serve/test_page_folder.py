@@ -76,7 +76,7 @@ def test_a_pipe_that_comes_later_is_not_waited_for(page: Path) -> None:
 
 
 def test_a_base_of_links_is_served(tmp_path: Path) -> None:
-    """As a hub's cache holds its files."""
+    """A hub's cache holds its files so."""
     (tmp_path / "blob").write_bytes(b"weights")
     (tmp_path / "weights").symlink_to("blob")
     with running({"/weights": served_file(tmp_path / "weights", fixed=True)}) as server:
