@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from osd_edge.formats.bundle.vectors import VectorDelta
     from osd_edge.formats.bundle.writer import write_bundle
     from osd_edge.formats.package.fits import check_fits
-    from osd_edge.formats.package.manifest import BaseManifest, ImageSettings, Site, TextSettings
+    from osd_edge.formats.package.generation import Generation
+    from osd_edge.formats.package.manifest import BaseManifest, ImageSettings, TextSettings
     from osd_edge.formats.package.manifest_reader import check_digests, read_manifest
 
 __version__ = "0.1.0"
@@ -61,6 +62,7 @@ __all__ = [
     "DataError",
     "DeviceError",
     "Example",
+    "Generation",
     "ImageSettings",
     "InputError",
     "ModelError",
@@ -98,8 +100,9 @@ if not TYPE_CHECKING:  # else type checkers would take any name for one of this 
         "DataError": "errors",
         "DeviceError": "errors",
         "Example": "data.examples",
+        "Generation": "formats.package.generation",
         "ImageSettings": "formats.package.manifest",
-        "Site": "formats.package.manifest",
+        "Site": "formats.package.sites",
         "TextSettings": "formats.package.manifest",
         "InputError": "errors",
         "ModelError": "errors",

@@ -8,6 +8,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from osd_edge.errors import BaseError, Code, expected_one_of, shown
+from osd_edge.formats.package.generation import ALL_LOGITS, LOGITS
 from osd_edge.formats.package.manifest import MODEL, PIXELS, BaseManifest
 from osd_edge.runtime.lifetime import OPENING
 from osd_edge.runtime.raised_by import raised_by
@@ -76,16 +77,21 @@ def check_graph(session: ort.InferenceSession, manifest: BaseManifest, folder: P
         given = ("tensor(float)", [None] * 4)
     expected = dict.fromkeys(manifest.inputs, given)
     factor = {"fp32": "tensor(float)", "fp16": "tensor(float16)"}[manifest.factors]
-    for site in manifest.sites:
-        if site.u is not None and site.v is not None:
-            expected[site.u] = (factor, [None, None, site.n])
-            expected[site.v] = (factor, [None, site.d, None])
+    for branch in manifest.branches:
+        expected[branch.u] = (factor, [None, None, branch.n])
+        expected[branch.v] = (factor, [None, branch.d, None])
+    generation = manifest.generation
+    if generation is not None:
+        cache = ("tensor(float)", [None, generation.heads, None, generation.head_size])
+        expected |= dict.fromkeys(generation.past, cache)
+        expected[ALL_LOGITS] = ("tensor(int64)", [])
     found = {
         node.name: (node.type, [size if isinstance(size, int) else None for size in node.shape])
         for node in (*session.get_inputs(), *session.get_overridable_initializers())
     }
     outputs = {node.name: node.type for node in session.get_outputs()}
     named = [manifest.hidden_output, manifest.pooler_output or manifest.hidden_output]
+    named += [] if generation is None else [LOGITS, *generation.present]
     first = [(node.name, node.shape[2:]) for node in session.get_outputs()[:1]]
     if (
         found != expected

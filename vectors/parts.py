@@ -22,7 +22,8 @@ from osd_edge.formats.bundle.plain import (
     PlainSite,
 )
 from osd_edge.formats.bundle.plain_factor import PlainFactor
-from osd_edge.formats.package.manifest import BaseManifest, Site
+from osd_edge.formats.package.manifest import BaseManifest
+from osd_edge.formats.package.sites import Site
 
 Array = NDArray[Any]
 

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import Code, ModelError
 from osd_edge.exporters.models.backbone import Backbone, LinearLayer
-from osd_edge.formats.package.manifest import Site
+from osd_edge.formats.package.sites import Site
 
 FACTORS = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16}
 

@@ -4,14 +4,17 @@ The session, its batches of mixed tasks and the adapters for other programs all 
 this module gives.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from osd_edge.errors import Code, TaskError
-from osd_edge.formats.bundle.model import Bundle
+from osd_edge.formats.bundle.model import Bundle, StoredSite
 from osd_edge.formats.package.manifest import BaseManifest
+from osd_edge.formats.package.sites import Branch
 
 Array = NDArray[Any]
 
@@ -20,27 +23,62 @@ def factor_feeds(name: str, bundle: Bundle, manifest: BaseManifest) -> dict[str,
     """Decodes the factors of `bundle` into graph inputs by name: U `[1, k, n]`, V `[1, d, k]`.
 
     They have the type that the package takes and are views of one arena, in which they lie one
-    after the other. `bundle` must have been checked to fit `manifest`. Raises TaskError
-    `task.range`, which calls the task `name`, where fp16 cannot hold a factor.
+    after the other. Those of packed sites are put together. `bundle` must have been checked to fit
+    `manifest`. Raises TaskError `task.range`, which calls the task `name`, where fp16 cannot hold a
+    factor.
     """
     bundle = bundle.decoded()
-    arena = np.zeros(sum(s.k * (s.n + s.d) for s in bundle.sites), np.float32)
+    deltas = {delta.site: delta for delta in bundle.sites}
+    layouts = [_Layout.of(branch, deltas) for branch in manifest.branches]
+    layouts = [layout for layout in layouts if layout.k]
+    arena = np.zeros(sum(layout.size for layout in layouts), np.float32)
     factors: dict[str, Array] = {}
     at = 0
-    for delta in bundle.sites:
-        site = manifest.sites[delta.site]
-        assert site.u is not None and site.v is not None
-        middle, end = at + delta.k * delta.n, at + delta.k * (delta.n + delta.d)
-        u = arena[at:middle].reshape(delta.k, delta.n)
-        v = arena[middle:end].reshape(delta.d, delta.k)
-        delta.write(u, v)
-        if manifest.factors == "fp16":
-            balance(u, v)
-        factors[site.u], factors[site.v] = u, v
-        at = end
+    for layout in layouts:
+        u, v = layout.views(arena, at)
+        for delta, start, column in layout.parts:
+            own = u[column : column + delta.k, start : start + delta.n]
+            beside = v[:, column : column + delta.k]
+            delta.write(own, beside)
+            if manifest.factors == "fp16":
+                balance(own, beside)
+        factors[layout.branch.u], factors[layout.branch.v] = u, v
+        at += layout.size
     if manifest.factors == "fp16":
         factors = _split(factors_to_fp16(name, arena), factors)
     return {key: factor[None] for key, factor in factors.items()}
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """The place of the deltas of one branch in its factors, which have `k` columns in all.
+
+    `parts` has each delta, where its outputs begin, and its first column.
+    """
+
+    branch: Branch
+    k: int
+    parts: tuple[tuple[StoredSite, int, int], ...]
+
+    @classmethod
+    def of(cls, branch: Branch, deltas: Mapping[int, StoredSite]) -> "_Layout":
+        parts, k = [], 0
+        for site, start in zip(branch.sites, branch.starts, strict=True):
+            delta = deltas.get(site)
+            if delta is not None:
+                parts.append((delta, start, k))
+                k += delta.k
+        return cls(branch, k, tuple(parts))
+
+    @property
+    def size(self) -> int:
+        return self.k * (self.branch.n + self.branch.d)
+
+    def views(self, arena: Array, at: int) -> tuple[Array, Array]:
+        """U `[k, n]` and V `[d, k]` in `arena` from place `at` on."""
+        middle = at + self.k * self.branch.n
+        u = arena[at:middle].reshape(self.k, self.branch.n)
+        return u, arena[middle : at + self.size].reshape(self.branch.d, self.k)
 
 
 def balance(u: Array, v: Array) -> None:

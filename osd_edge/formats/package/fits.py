@@ -69,10 +69,11 @@ def check_fits(bundle: Bundle, manifest: BaseManifest) -> None:
         )
     if bundle.head.pooling == "pooler" and manifest.pooler_output is None:
         raise BundleError(Code.BUNDLE_HEAD_BASE, "the head needs a pooler, which this base lacks")
-    if bundle.head.pooling == "logits":
+    if bundle.head.pooling == "logits" and manifest.generation is None:
         raise BundleError(
             Code.BUNDLE_HEAD_BASE,
-            f"task {bundle.task!r} writes text, for which this base package gives no logits",
+            f"task {bundle.task!r} writes text, for which this base package gives no logits: "
+            "export the base with --task generate",
         )
     if bundle.head.layers and bundle.head.layers[0].shape[1] != manifest.hidden_size:
         raise BundleError(

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from osd_edge.formats.package.generation import Generation
+from osd_edge.formats.package.sites import Branch, Site, branches_of
+
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 PLAIN_MODEL = (
@@ -17,35 +20,10 @@ PLAIN_MODEL = (
 WEIGHTS = "model.onnx.data"
 TOKENIZER = "tokenizer.json"
 FORMAT_VERSION = 1
+GENERATION_VERSION = 2  # of a package that writes text or packs sites, as earlier releases do not
 TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 PIXELS = "pixel_values"  # the one input of a base that takes pictures
 FACTOR_TYPES = ("fp32", "fp16")  # in which a package's graph takes factors
-
-
-@dataclass(frozen=True)
-class Site:
-    """A linear layer of the backbone that may carry a delta.
-
-    Attributes:
-        name: The layer's module path.
-        n: Outputs.
-        d: Inputs.
-        u: Name of the graph input for its factor `[t, k, n]` (t = 1 or the batch), or None where
-            this package has no branch for the layer.
-        v: Name of the graph input for its factor `[t, d, k]`, or None likewise.
-
-    >>> from pathlib import Path
-    >>> from osd_edge import read_manifest
-    >>> site = read_manifest(Path("base")).sites[0]
-    >>> site.n, site.d
-    (32, 32)
-    """
-
-    name: str
-    n: int
-    d: int
-    u: str | None = None
-    v: str | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +86,7 @@ class BaseManifest:
         made: How the package was made, for people.
         factors: Type in which the graph takes factors: `fp32` or `fp16`.
         mixed_rows: Whether the rows of one pass may be of several tasks.
+        generation: The facts of a base that writes text, None for one that does not.
 
     >>> from pathlib import Path
     >>> from osd_edge import read_manifest
@@ -132,7 +111,22 @@ class BaseManifest:
     made: Mapping[str, Any] = field(default_factory=dict)
     factors: str = "fp32"
     mixed_rows: bool = True
+    generation: Generation | None = None
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """The delta branches of the graph, each with the sites that it serves."""
+        return branches_of(self.sites)
+
+    @property
+    def version(self) -> int:
+        """The lowest version of the format that describes the package."""
+        packed = any(len(branch.sites) > 1 for branch in self.branches)
+        return FORMAT_VERSION if self.generation is None and not packed else GENERATION_VERSION
 
     def to_json(self) -> str:
         """Gives the text of `manifest.json`."""
-        return json.dumps({"format": FORMAT_VERSION} | asdict(self), indent=1) + "\n"
+        fields = {"format": self.version} | asdict(self)
+        if self.version == FORMAT_VERSION:
+            del fields["generation"]
+        return json.dumps(fields, indent=1) + "\n"

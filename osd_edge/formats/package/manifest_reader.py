@@ -15,10 +15,12 @@ from osd_edge.data.progress import Progress, silent
 from osd_edge.data.staging import bring_back
 from osd_edge.errors import BaseError, Code
 from osd_edge.formats.container import parse_json
+from osd_edge.formats.package.generation import ALL_LOGITS, Generation
 from osd_edge.formats.package.graph_check import check_graph_file
 from osd_edge.formats.package.manifest import (
     FACTOR_TYPES,
     FORMAT_VERSION,
+    GENERATION_VERSION,
     MANIFEST,
     MODEL,
     PIXELS,
@@ -28,15 +30,24 @@ from osd_edge.formats.package.manifest import (
     WEIGHTS,
     BaseManifest,
     ImageSettings,
-    Site,
     TextSettings,
 )
 from osd_edge.formats.package.open_folder import OpenFolder, open_folder
 from osd_edge.formats.package.refusals import damaged, not_a_package, wrong_size
+from osd_edge.formats.package.sites import Site
 
 _MAX_MANIFEST_BYTES = 1 << 24
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # never a path
+# Larger than any model's, so that a manifest alone cannot ask for endless memory.
+_MOST = {
+    "context": 1 << 24,
+    "vocabulary": 1 << 24,
+    "layers": 1024,
+    "heads": 4096,
+    "head_size": 4096,
+}
+_MOST_STOPS = 256
 T = TypeVar("T")
 
 
@@ -100,10 +111,11 @@ def parse_manifest(text: str, path: str = MANIFEST) -> BaseManifest:
     except (ValueError, RecursionError) as error:
         raise BaseError(Code.BASE_MANIFEST, f"{path} is not JSON") from error
     version = fields.get("format") if isinstance(fields, dict) else None
-    if type(version) is not int or version != FORMAT_VERSION:
+    if type(version) is not int or version not in (FORMAT_VERSION, GENERATION_VERSION):
         raise BaseError(
             Code.BASE_VERSION,
-            f"{path} has format {str(version)[:20]!r}, this release reads {FORMAT_VERSION}: "
+            f"{path} has format {str(version)[:20]!r}, this release reads {FORMAT_VERSION} and "
+            f"{GENERATION_VERSION}: "
             "update osd-edge, or export the base again",
         )
     try:
@@ -139,9 +151,14 @@ def _checked(fields: dict[str, Any]) -> BaseManifest:
         made=_of(dict, fields["made"]),
         factors=_of(str, fields.get("factors", "fp32")),
         mixed_rows=_of(bool, fields.get("mixed_rows", True)),
+        generation=None if fields.get("generation") is None else _generation(fields["generation"]),
     )
+    if manifest.version > fields["format"]:
+        raise ValueError("a format that has neither generation nor packed sites")
+    generation = manifest.generation
     names = [*manifest.inputs]
-    names += [name for site in sites for name in (site.u, site.v) if name is not None]
+    names += [name for branch in manifest.branches for name in (branch.u, branch.v)]
+    names += [] if generation is None else [*generation.past, ALL_LOGITS]
     if len(set(names)) != len(names):
         raise ValueError("two graph inputs have one name")
     tokens = {"input_ids", "attention_mask"} <= set(manifest.inputs) <= set(TOKEN_INPUTS)
@@ -151,6 +168,8 @@ def _checked(fields: dict[str, Any]) -> BaseManifest:
         raise ValueError("factors")
     if manifest.image is not None and tokens:
         raise ValueError("image")
+    if generation is not None and manifest.inputs != TOKEN_INPUTS[:2]:
+        raise ValueError("generation")
     if not all(_FILE_NAME.fullmatch(name) for name in files):
         raise ValueError("files")
     return manifest
@@ -167,6 +186,16 @@ def _site(fields: dict[str, Any]) -> Site:
         None if u is None else _of(str, u),
         None if v is None else _of(str, v),
     )
+
+
+def _generation(fields: object) -> Generation:
+    given = _of(dict, fields)
+    names = ("context", "vocabulary", "layers", "heads", "head_size")
+    sizes = {name: _count(given[name], _MOST[name]) for name in names}
+    stops = tuple(_id(stop) for stop in _of(list, given["stop_ids"]))
+    if not 0 < len(stops) <= _MOST_STOPS or max(stops) >= sizes["vocabulary"]:
+        raise ValueError("stop_ids")
+    return Generation(**sizes, in_place=_of(bool, given["in_place"]), stop_ids=stops)
 
 
 def _image(fields: object) -> ImageSettings:
@@ -191,8 +220,8 @@ def _of(kind: type[T], value: object) -> T:
     return value
 
 
-def _count(value: object) -> int:
-    if not 0 < _of(int, value) < 2**48:
+def _count(value: object, most: int = 2**48 - 1) -> int:
+    if not 0 < _of(int, value) <= most:
         raise ValueError("a number out of range")
     return _of(int, value)
 
