@@ -89,8 +89,8 @@ class Family:
     after the padding's id. Without `mixed_rows`, the rows of a batch share something that goes
     through the layers, such as relative positions, and so must share a task. `prefixes` are those
     that the backbone's names may have in the family's task classes, unless torch's one is the
-    only one. `lm_head` is the layer that gives the next token's logits, of a family that writes. `decoder` has the
-    modules of one of Llama's shape, whose graph is written and not traced.
+    only one. `lm_head` is the layer that gives the next token's logits, of a family that writes.
+    `decoder` has the modules of one of Llama's shape, whose graph is written and not traced.
     """
 
     model_type: str
