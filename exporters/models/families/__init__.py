@@ -57,7 +57,9 @@ class Family:
     in its configuration. `modules` maps modules as a newer model class calls them to their names in
     checkpoints, with `*` for a layer's number. With `positions_after_padding`, positions start
     after the padding's id. Without `mixed_rows`, the rows of a batch share something that goes
-    through the layers, such as relative positions, and so must share a task.
+    through the layers, such as relative positions, and so must share a task. `prefixes` are those
+    that the backbone's names may have in the family's task classes, unless torch's one is the
+    only one. `lm_head` is the layer that gives the next token's logits, of a family that writes.
     """
 
     model_type: str
@@ -71,6 +73,8 @@ class Family:
     modules: Mapping[str, str] = field(default_factory=dict)
     positions_after_padding: bool = False
     mixed_rows: bool = True
+    prefixes: tuple[str, ...] = ()
+    lm_head: str | None = None
 
     @property
     def reads_images(self) -> bool:
