@@ -81,7 +81,7 @@ def _take_rope_scaling(folder: Path, config: Any, given: Any) -> None:
 
 
 def _scaling(parameters: Mapping[str, Any]) -> dict[str, Any] | None:
-    """How positions are stretched, by one name each; None where they are not."""
+    """The stretching of positions, each part by one name; None where there is none."""
     kind = parameters.get("rope_type", parameters.get("type", "default"))
     others = ("rope_theta", "partial_rotary_factor", "type", _FULL, _SLIDING)
     rest = {name: value for name, value in parameters.items() if name not in others}

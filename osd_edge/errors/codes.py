@@ -178,6 +178,10 @@ class Code(StrEnum):
         "base.text",
         "text was asked of a package without a tokenizer, or of one that fails",
     )
+    BASE_CHAT = (
+        "base.chat",
+        "messages were given to a package without a form of conversations, or with one that fails",
+    )
     BASE_IMAGE = (
         "base.image",
         "pictures were given to a package that does not say how they are prepared",
@@ -304,6 +308,11 @@ class Code(StrEnum):
     INPUT_TASKS = "input.tasks", "not one task for each row, or a task beside them"
     INPUT_MEMORY = "input.memory", "an unknown memory profile"
     INPUT_TEXTS = "input.texts", "not a list of texts"
+    INPUT_MESSAGES = "input.messages", "not a list of messages with a role and content, of text"
+    INPUT_ROLE = (
+        "input.role",
+        "a message of a role that the base does not know, or where the base takes none of it",
+    )
     INPUT_MAX_LENGTH = "input.max-length", "a length out of range"
     INPUT_TOKENIZERS = "input.tokenizers", "the `tokenizers` package is missing"
     INPUT_TASK_NAME = "input.task-name", "a malformed task name, or one that two bundles have"
