@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-ALL_LOGITS = "all_logits"  # fed 1, logits are given at every position
-LOGITS_OUTPUT = "logits"
+from osd_edge.formats.package.generation import ALL_LOGITS, LOGITS
+
 HEAD_PRODUCT = "/lm_head/product"  # the node that takes the vocabulary's weights [V, H]
 CONTRIB = "com.microsoft"
 
@@ -29,7 +29,7 @@ def add_last_logits(
     """
     graph = model.graph
     states = add_last_states(graph, hidden, mask)
-    product = LOGITS_OUTPUT if bias is None else "logits/product"
+    product = LOGITS if bias is None else "logits/product"
     # FusedMatMul reads a table as it is: MatMul would need it transposed, which is a second copy.
     graph.node.append(
         helper.make_node(
@@ -37,9 +37,7 @@ def add_last_logits(
         )
     )
     if bias is not None:
-        graph.node.append(
-            helper.make_node("Add", [product, bias], [LOGITS_OUTPUT], "/lm_head/bias")
-        )
+        graph.node.append(helper.make_node("Add", [product, bias], [LOGITS], "/lm_head/bias"))
     vocabulary = next(tensor.dims[0] for tensor in graph.initializer if tensor.name == weight)
     declare_logits(graph, vocabulary)
     if not any(opset.domain == CONTRIB for opset in model.opset_import):
@@ -97,7 +95,7 @@ def declare_logits(graph: onnx.GraphProto, vocabulary: int) -> None:
     graph.output.append(others[0])
     graph.output.append(
         helper.make_tensor_value_info(
-            LOGITS_OUTPUT, TensorProto.FLOAT, ["batch_size", "logits_length", vocabulary]
+            LOGITS, TensorProto.FLOAT, ["batch_size", "logits_length", vocabulary]
         )
     )
     graph.output.extend(others[1:])

@@ -1,4 +1,4 @@
-"""A graph without branches, with the products that branches go to: written, or traced and proved."""
+"""A graph without branches, written or traced, with the products that branches go to."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""The table of embeddings, and the product with it that gives logits: stored once where tied."""
+"""The table of embeddings and the matrix of logits: one table, stored once, where they are tied."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from osd_edge.exporters.graph.decoder.weights import GraphParts, blocks_of, nbits, product, to_half
+from osd_edge.exporters.graph.decoder.weights import CONTRIB, GraphParts, blocks_of, nbits, to_half
 from osd_edge.exporters.models.rounding import BLOCK
 
 
@@ -32,12 +32,11 @@ class Table:
         taken = add("Gather", [self._stored[0], ids], f"{result}/codes")
         if self._kind == "fp16":
             return add("Cast", [taken], result, to=TensorProto.FLOAT)
-        codes, scales = self._stored
         shape = self._parts.constant(f"{result}/blocks", np.array([0, 0, -1, 1]))
         wide = add("Cast", [taken], f"{result}/wide", to=TensorProto.FLOAT)
         zero = self._parts.constant(f"{result}/zero", np.float32(128))
         centred = add("Sub", [wide, zero], f"{result}/centred")
-        scale = add("Gather", [scales, ids], f"{result}/scale")
+        scale = add("Gather", [self._stored[1], ids], f"{result}/scale")
         scale = add("Reshape", [scale, shape], f"{result}/scale-of-block")
         scaled = add("Mul", [centred, scale], f"{result}/scaled")
         whole = self._parts.constant(f"{result}/whole", np.array([0, 0, -1]))
@@ -53,22 +52,11 @@ class Table:
 
     def logits(self, x: str, result: str) -> str:
         """Adds x Eᵀ, `[batch, tokens, vocabulary]`, with the stored table itself."""
-        add, constant = self._parts.node, self._parts.constant
+        add = self._parts.node
         if self._kind == "int8":
             return nbits(self._parts, result, x, self._stored, self._shape, 8)
         table = self._stored[0]
         if self._kind == "fp16":
             table = add("Cast", [table], f"{result}/table", to=TensorProto.FLOAT)
         # A MatMul would need the table transposed, which onnxruntime would copy at opening.
-        rows = constant(f"{result}/rows", np.array([-1, self._shape[1]]))
-        flat = add("Reshape", [x, rows], f"{result}/flat")
-        found = add("Gemm", [flat, table], f"{result}/of-rows", transB=1)
-        sizes = add("Shape", [x], f"{result}/sizes", start=0, end=2)
-        vocabulary = constant(f"{result}/vocabulary", np.array([self._shape[0]]))
-        shape = add("Concat", [sizes, vocabulary], f"{result}/shape", axis=0)
-        return add("Reshape", [found, shape], result)
-
-
-def own_head(parts: GraphParts, x: str, weight: NDArray[Any], kind: str) -> str:
-    """Adds logits by a head of its own, `weight` `[vocabulary, hidden]`; int4 stores it in int8."""
-    return product(parts, "lm_head", x, weight, "int8" if kind == "int4" else kind)
+        return add("FusedMatMul", [x, table], result, domain=CONTRIB, transB=1)

@@ -38,10 +38,10 @@ class GraphParts:
         self.nodes.append(helper.make_node(op, inputs, [output], output, **attributes))
         return output
 
-    def constant(self, name: str, array: NDArray[Any]) -> str:
+    def constant(self, name: str, value: NDArray[Any] | np.float32) -> str:
         """Adds an initializer, unless it is there: large ones in the file of weights."""
         if name not in self.initializers:
-            array = np.ascontiguousarray(array)
+            array = np.asarray(value, order="C")
             self.initializers[name] = (
                 append_weight(name, array, self.folder, self.location)
                 if array.nbytes >= INLINE_BYTES
@@ -82,7 +82,7 @@ def nbits(
 
 
 def blocks_of(weight: NDArray[Any], bits: int) -> list[tuple[str, NDArray[Any]]]:
-    """Codes `[n, blocks, bytes]` and scales `[n, blocks]` of `weight`, as MatMulNBits takes them."""
+    """Codes `[n, blocks, bytes]` and scales `[n, blocks]` of `weight`, for MatMulNBits."""
     if bits == 4:
         rounded = int4_blocks(weight)
         fields = (rounded.codes + _ZERO[4]).astype(np.uint8)

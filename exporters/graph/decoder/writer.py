@@ -17,12 +17,13 @@ from osd_edge.data.progress import Progress
 from osd_edge.exporters.graph.branches import LayerUse
 from osd_edge.exporters.graph.decoder.rotary import Table as RotaryTable
 from osd_edge.exporters.graph.decoder.shape import DecoderShape, LayerShape
-from osd_edge.exporters.graph.decoder.table import Table, own_head
+from osd_edge.exporters.graph.decoder.table import Table
 from osd_edge.exporters.graph.decoder.weights import CONTRIB, GraphParts, product
-from osd_edge.exporters.graph.last_logits import chosen_hidden_states
+from osd_edge.exporters.graph.last_logits import add_last_states, declare_logits
 from osd_edge.exporters.graph.plain_graph import PlainGraph, Product
 from osd_edge.exporters.graph.tracers.example import BATCH, HIDDEN_OUTPUT, TOKENS
 from osd_edge.exporters.models.backbone import Backbone
+from osd_edge.exporters.models.language_head import language_head
 from osd_edge.formats.package.generation import LOGITS, Generation
 
 _OPSETS = (("", 21), (CONTRIB, 1))
@@ -76,8 +77,7 @@ class DecoderWriter:
         parts.nodes.clear()
         _declare(graph, self._backbone, generation)
         if generation is not None:
-            chosen = chosen_hidden_states(graph, normed, "input_ids", "attention_mask")
-            self._logits(table, chosen)
+            self._logits(table, add_last_states(graph, normed, "attention_mask"))
             graph.node.extend(parts.nodes)
         graph.initializer.extend(parts.initializers.values())
         model = helper.make_model(
@@ -99,7 +99,7 @@ class DecoderWriter:
         node("Cast", [width], _WIDTH, to=TensorProto.INT32)
 
     def _attention(self, layer: LayerShape, index: int, x: str, *, cached: bool) -> str:
-        node, constant, names = self._parts.node, self._parts.constant, self._shape.names
+        constant, names = self._parts.constant, self._shape.names
         path = f"{layer.path}.{names.attention}"
         inputs = (names.query, names.key, names.value)
         qkv = self._linear(f"{path}.qkv_proj", [f"{path}.{name}" for name in inputs], x)
@@ -233,12 +233,12 @@ class DecoderWriter:
     def _logits(self, table: Table, hidden: str) -> None:
         cap = self._shape.logit_softcap
         result = f"{LOGITS}/uncapped" if cap else LOGITS
-        base = self._backbone.checkpoint
-        if has_own_head(base):
-            logits = own_head(self._parts, hidden, base.float32(HEAD).numpy(), self._kind)
-            self._parts.node("Identity", [logits], result)
-        else:
+        head = language_head(self._backbone)
+        if head.tied:
             table.logits(hidden, result)
+        else:
+            words = self._read(head.weight)
+            Table(self._parts, head.weight, words, self._kind).logits(hidden, result)
         if cap:
             node, by = self._parts.node, self._parts.constant(f"{LOGITS}/cap", np.float32(cap))
             bounded = node("Tanh", [node("Div", [result, by], f"{LOGITS}/small")], f"{LOGITS}/tanh")
@@ -249,30 +249,23 @@ class DecoderWriter:
         return value
 
 
-HEAD = "lm_head.weight"
-
-
-def has_own_head(base: Any) -> bool:
-    """Says whether logits have a matrix of their own, not the table of embeddings."""
-    tied = getattr(base.config, "tie_word_embeddings", False)
-    return not tied and HEAD in base
-
-
 def _declare(graph: onnx.GraphProto, backbone: Backbone, generation: Generation | None) -> None:
     """Adds the inputs and outputs of a graph, but for factors."""
-    info = helper.make_tensor_value_info
     width = f"past_and_{TOKENS}" if generation is not None else TOKENS
-    graph.input.append(info("input_ids", TensorProto.INT64, [BATCH, TOKENS]))
-    graph.input.append(info("attention_mask", TensorProto.INT64, [BATCH, width]))
-    hidden = [BATCH, TOKENS, backbone.hidden_size]
-    graph.output.append(info(HIDDEN_OUTPUT, TensorProto.FLOAT, hidden))
+
+    def tensor(name: str, shape: Sequence[str | int], kind: int) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, kind, list(shape))
+
+    graph.input.append(tensor("input_ids", (BATCH, TOKENS), TensorProto.INT64))
+    graph.input.append(tensor("attention_mask", (BATCH, width), TensorProto.INT64))
+    hidden = (BATCH, TOKENS, backbone.hidden_size)
+    graph.output.append(tensor(HIDDEN_OUTPUT, hidden, TensorProto.FLOAT))
     if generation is None:
         return
-    logits = [BATCH, "tokens_with_logits", generation.vocabulary]
-    graph.output.append(info(LOGITS, TensorProto.FLOAT, logits))
+    declare_logits(graph, generation.vocabulary)
     for names, where, axis in (
         (generation.past, graph.input, "past_sequence_length"),
         (generation.present, graph.output, "past_and_sequence_length"),
     ):
-        cache = [BATCH, generation.heads, axis, generation.head_size]
-        where.extend(info(name, TensorProto.FLOAT, cache) for name in names)
+        cache = (BATCH, generation.heads, axis, generation.head_size)
+        where.extend(tensor(name, cache, TensorProto.FLOAT) for name in names)
