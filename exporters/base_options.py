@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from osd_edge.data.arguments import described
+from osd_edge.data.arguments import as_whole, described
 from osd_edge.errors import Code, InputError, expected_one_of
 from osd_edge.exporters.graph.tracers import TRACERS
 from osd_edge.exporters.models.weight_kinds import WEIGHT_KINDS, check_weight_kind
 from osd_edge.exporters.option_fields import flag, several_texts, sites_field
+from osd_edge.formats.kinds import GENERATE
 from osd_edge.formats.package.manifest import FACTOR_TYPES
 
 
@@ -16,6 +17,10 @@ class BaseOptions:
     """The options of `export base`: how a base package is made. Frozen, checked and picklable.
 
     Args:
+        task: "generate" for a base that writes text, and gives hidden states as well; None for one
+            that gives hidden states alone.
+        context: the most tokens of a text, a prompt and its answer together; unless given, as many
+            as the model and its tokenizer take.
         sites: globs over module paths of the linear layers that get a delta branch.
         fuse: whether operators are fused where the family has fused ones.
         weights: how the base's weights are stored: fp32, fp16, int8 (products in int8, inputs
@@ -34,6 +39,26 @@ class BaseOptions:
         'fp32'
     """
 
+    task: str | None = field(
+        default=None,
+        metadata=flag(
+            "--task",
+            choices=(GENERATE.name,),
+            help="What the base is for besides hidden states: generate, to write text with a "
+            "decoder.",
+        ),
+    )
+    context: int | None = field(
+        default=None,
+        metadata=flag(
+            "--context",
+            metavar="TOKENS",
+            type=int,
+            least=1,
+            help="The most tokens of a text, prompt and answer together. Default: as many as the "
+            "model takes.",
+        ),
+    )
     sites: Sequence[str] = sites_field()
     fuse: bool = field(
         default=True,
@@ -76,6 +101,10 @@ class BaseOptions:
 
     def __post_init__(self) -> None:
         """Check each option."""
+        if self.task not in (None, GENERATE.name):
+            raise expected_one_of(Code.INPUT_OPTIONS, (GENERATE.name,), self.task)
+        if self.context is not None:
+            as_whole(self.context, "context", 1)
         object.__setattr__(self, "sites", several_texts("sites", self.sites))
         for name in ("fuse", "overwrite"):
             value = getattr(self, name)

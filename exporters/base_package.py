@@ -12,19 +12,21 @@ from osd_edge.data.arguments import as_model, as_path, expect_callable
 from osd_edge.data.files import check_unicode, staged_folder
 from osd_edge.data.progress import Progress, silent
 from osd_edge.exporters.base_options import BaseOptions
-from osd_edge.exporters.graph.branches import find_layers, insert_branches
-from osd_edge.exporters.graph.onnx_graph import export_graph
+from osd_edge.exporters.graph.decoder import write_decoder
+from osd_edge.exporters.graph.plain_graph import PlainGraph
+from osd_edge.exporters.graph.traced_graph import trace_graph
 from osd_edge.exporters.graph.tracers import tracer_named
 from osd_edge.exporters.graph.tracers.example import HIDDEN_OUTPUT, POOLER_OUTPUT
-from osd_edge.exporters.graph.weights import store_weights
 from osd_edge.exporters.methods.options import check_names
-from osd_edge.exporters.models.backbone import backbone_of
+from osd_edge.exporters.models.backbone import Backbone, backbone_of
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.compatibility import check_finite
 from osd_edge.exporters.models.fingerprint import fingerprint
+from osd_edge.exporters.models.generation_facts import generation_facts, longest_text
 from osd_edge.exporters.models.image_preparation import image_settings
 from osd_edge.exporters.models.sites import choose_sites
-from osd_edge.exporters.models.tokenizer import load_tokenizer, max_tokens
+from osd_edge.exporters.models.tokenizer import load_tokenizer
+from osd_edge.formats.package.generation import Generation
 from osd_edge.formats.package.manifest import (
     MANIFEST,
     MODEL,
@@ -45,8 +47,8 @@ def export_base(
         model: the model, a folder or hub id in Hugging Face format.
         out: the folder of the package, which is made.
         progress: shows how far the work is.
-        **options: the fields of BaseOptions: `sites`, `fuse`, `weights`, `factors`,
-            `tracer`, `overwrite`.
+        **options: the fields of BaseOptions: `task`, `context`, `sites`, `fuse`, `weights`,
+            `factors`, `tracer`, `overwrite`.
 
     Returns:
         The package's manifest.
@@ -67,32 +69,21 @@ def export_base(
     model, out = as_model(model, "model"), as_path(out, "out")
     expect_callable(progress, "progress")
     check_unicode(out)
-    trace = tracer_named(how.tracer)
+    tracer_named(how.tracer)  # which refuses one that cannot be used, before minutes of work
     base = Checkpoint(model)
     backbone = backbone_of(base)
     chosen = choose_sites(backbone, how.sites)
+    generation = None
+    if how.task is not None:
+        generation = generation_facts(backbone, longest_text(base, how.context))
     with staged_folder(out, overwrite=how.overwrite) as folder:
         check_finite(base, list(backbone.parameters), progress)
         digest = fingerprint(base, list(backbone.parameters), progress)
-        stages = iter(progress(("export", "prove", "save"), "ONNX graph"))
-        next(stages)
-        graph = export_graph(
-            backbone,
-            trace,
-            folder,
-            WEIGHTS,
-            fuse=how.fuse,
-            fuse_embeddings=how.weights == "fp32",
-        )
-        next(stages)
-        uses = find_layers(graph, folder, backbone, progress)
-        graph = store_weights(graph, folder / WEIGHTS, base, uses, how.weights, progress)
-        next(stages)
-        onnx.save_model(graph, str(folder / PLAIN_MODEL))
-        table = insert_branches(graph, backbone.layers, uses, chosen, how.factors)
-        onnx.save_model(graph, str(folder / MODEL))
-        next(stages, None)
-        text = _write_tokenizer(base, folder)
+        graph = _plain_graph(backbone, how, folder / WEIGHTS, generation, progress)
+        onnx.save_model(graph.model, str(folder / PLAIN_MODEL))
+        table = graph.branched(chosen, how.factors)
+        onnx.save_model(graph.model, str(folder / MODEL))
+        text = _write_tokenizer(base, how.context, folder)
         manifest = BaseManifest(
             family=backbone.family.model_type,
             fingerprint=digest,
@@ -112,12 +103,28 @@ def export_base(
             },
             factors=how.factors,
             mixed_rows=backbone.family.mixed_rows,
+            generation=generation,
         )
         (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")
     return manifest
 
 
-def _write_tokenizer(base: Checkpoint, folder: Path) -> TextSettings | None:
+def _plain_graph(
+    backbone: Backbone,
+    how: BaseOptions,
+    file: Path,
+    generation: Generation | None,
+    progress: Progress,
+) -> PlainGraph:
+    """The graph without branches, written or traced; its weights go to `file`."""
+    if backbone.family.decoder is not None:
+        context = longest_text(backbone.checkpoint, how.context)
+        return write_decoder(backbone, file, how.weights, context, generation, progress)
+    trace = tracer_named(how.tracer)
+    return trace_graph(backbone, trace, file, how.weights, fuse=how.fuse, progress=progress)
+
+
+def _write_tokenizer(base: Checkpoint, context: int | None, folder: Path) -> TextSettings | None:
     tokenizer = load_tokenizer(base)
     if tokenizer is None:
         return None
@@ -126,7 +133,7 @@ def _write_tokenizer(base: Checkpoint, folder: Path) -> TextSettings | None:
     backend.no_padding()
     (folder / TOKENIZER).write_text(backend.to_str(), "utf-8")
     return TextSettings(
-        max_length=max_tokens(base, tokenizer),
+        max_length=longest_text(base, context),
         pad_id=int(tokenizer.pad_token_id),
     )
 

@@ -7,7 +7,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, external_data_helper, numpy_helper
 
-_INLINE_BYTES = 1024  # smaller tensors stay in the graph file
+INLINE_BYTES = 1024  # smaller tensors stay in the graph file
 
 
 def move_weights(model: onnx.ModelProto, folder: Path, location: str) -> onnx.ModelProto:
@@ -16,7 +16,7 @@ def move_weights(model: onnx.ModelProto, folder: Path, location: str) -> onnx.Mo
     Returns the model with references to them; `model` itself must not be used any more.
     """
     for tensor in model.graph.initializer:
-        if tensor.HasField("raw_data") and len(tensor.raw_data) >= _INLINE_BYTES:
+        if tensor.HasField("raw_data") and len(tensor.raw_data) >= INLINE_BYTES:
             external_data_helper.set_external_data(tensor, location)
             external_data_helper.save_external_data(tensor, str(folder))
             tensor.ClearField("raw_data")

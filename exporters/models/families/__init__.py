@@ -46,6 +46,36 @@ class HeadShape:
 
 
 @dataclass(frozen=True)
+class DecoderNames:
+    """The modules of a decoder of Llama's shape, by what each is for, as the family calls them.
+
+    A layer normalises what attention and the feed-forward layers read, and with the two output
+    norms also what they give. Norms multiply by their weight plus `norm_offset`. `window` names
+    the setting that has the window of all layers, where modules do not say it.
+    """
+
+    feed_forward_norm: str
+    attention_norm: str = "input_layernorm"
+    attention_output_norm: str | None = None
+    feed_forward_output_norm: str | None = None
+    norm_offset: float = 0.0
+    window: str | None = None
+    embedding: str = "embed_tokens"
+    last_norm: str = "norm"
+    attention: str = "self_attn"
+    query: str = "q_proj"
+    key: str = "k_proj"
+    value: str = "v_proj"
+    attention_output: str = "o_proj"
+    query_norm: str = "q_norm"
+    key_norm: str = "k_norm"
+    feed_forward: str = "mlp"
+    gate: str = "gate_proj"
+    up: str = "up_proj"
+    down: str = "down_proj"
+
+
+@dataclass(frozen=True)
 class Family:
     """The facts of a family that its module tree does not show.
 
@@ -57,7 +87,10 @@ class Family:
     in its configuration. `modules` maps modules as a newer model class calls them to their names in
     checkpoints, with `*` for a layer's number. With `positions_after_padding`, positions start
     after the padding's id. Without `mixed_rows`, the rows of a batch share something that goes
-    through the layers, such as relative positions, and so must share a task.
+    through the layers, such as relative positions, and so must share a task. `prefixes` are those
+    that the backbone's names may have in the family's task classes, unless torch's one is the
+    only one. `lm_head` is the layer that gives the next token's logits, of a family that writes.
+    `decoder` has the modules of one of Llama's shape, whose graph is written and not traced.
     """
 
     model_type: str
@@ -71,6 +104,9 @@ class Family:
     modules: Mapping[str, str] = field(default_factory=dict)
     positions_after_padding: bool = False
     mixed_rows: bool = True
+    prefixes: tuple[str, ...] = ()
+    lm_head: str | None = None
+    decoder: DecoderNames | None = None
 
     @property
     def reads_images(self) -> bool:
@@ -120,11 +156,12 @@ def parse_family(model_type: str, data: Mapping[str, Any]) -> Family:
     known = {kind.head for kind in KINDS.values() if kind.head is not None}
     if not set(heads) <= known:
         raise ValueError(f"{model_type}.toml: heads are {', '.join(sorted(known))}")
-    pooler = fields.pop("pooler", None)
+    pooler, decoder = fields.pop("pooler", None), fields.pop("decoder", None)
     lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
     return Family(
         model_type=model_type,
         heads=heads,
         pooler=None if pooler is None else HeadModule(**pooler),
+        decoder=None if decoder is None else DecoderNames(**decoder),
         **(fields | lists),
     )

@@ -1,0 +1,35 @@
+"""The graph of a decoder of Llama's shape, written layer by layer from the checkpoint."""
+
+from pathlib import Path
+
+from osd_edge.data.progress import Progress, silent
+from osd_edge.exporters.graph.decoder.prove import prove_layers
+from osd_edge.exporters.graph.decoder.rotary import rotary_tables
+from osd_edge.exporters.graph.decoder.shape import decoder_shape
+from osd_edge.exporters.graph.decoder.writer import DecoderWriter
+from osd_edge.exporters.graph.plain_graph import PlainGraph
+from osd_edge.exporters.models.backbone import Backbone
+from osd_edge.exporters.models.weightless import weightless_backbone
+from osd_edge.formats.package.generation import Generation
+
+
+def write_decoder(
+    backbone: Backbone,
+    file: Path,
+    kind: str,
+    context: int,
+    generation: Generation | None = None,
+    progress: Progress = silent,
+) -> PlainGraph:
+    """Writes the graph of `backbone`, whose family must have a `decoder`; every layer is proved.
+
+    Weights go to `file`, stored as `kind`; one product of them is in memory at a time. Positions
+    go up to `context` tokens. With `generation` the graph has key caches and logits too, else
+    hidden states alone. Raises ModelError.
+    """
+    model = weightless_backbone(backbone)
+    tables = rotary_tables(model, context, backbone.checkpoint.folder)
+    shape = decoder_shape(backbone, model)
+    written = DecoderWriter(backbone, shape, tables, file, kind).write(generation, progress)
+    prove_layers(written, file.parent, backbone, kind, progress)
+    return written
