@@ -19,6 +19,7 @@ import os
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # has to be set before the import
 
 from osd_edge.runtime.evaluate import Evaluation, evaluate
+from osd_edge.runtime.generation.results import GeneratedText, Piece
 from osd_edge.runtime.kinds.answer import Span
 from osd_edge.runtime.kinds.classify import Answer
 from osd_edge.runtime.kinds.tag import Tag
@@ -29,8 +30,10 @@ __all__ = [
     "Answer",
     "EdgeSession",
     "Evaluation",
+    "GeneratedText",
     "MixedOutput",
     "Output",
+    "Piece",
     "Span",
     "Tag",
     "evaluate",

@@ -178,6 +178,10 @@ class Code(StrEnum):
         "base.text",
         "text was asked of a package without a tokenizer, or of one that fails",
     )
+    BASE_GENERATION = (
+        "base.generation",
+        "text is to be written over a package that gives no logits",
+    )
     BASE_CHAT = (
         "base.chat",
         "messages were given to a package without a form of conversations, or with one that fails",
@@ -304,6 +308,12 @@ class Code(StrEnum):
     INPUT_TASKS = "input.tasks", "not one task for each row, or a task beside them"
     INPUT_MEMORY = "input.memory", "an unknown memory profile"
     INPUT_TEXTS = "input.texts", "not a list of texts"
+    INPUT_PROMPT = (
+        "input.prompt",
+        "no list of prompts; a prompt that is empty, or neither a text, nor messages, nor token ids "
+        "that the base knows",
+    )
+    INPUT_CONTEXT = "input.context", "a prompt that leaves no room for an answer"
     INPUT_MESSAGES = "input.messages", "not a list of messages with a role and content, of text"
     INPUT_ROLE = (
         "input.role",
