@@ -7,6 +7,7 @@ To add a kind, write its class in a file here and put it into this table, and li
 from osd_edge.errors import Code, expected_one_of
 from osd_edge.exporters.kinds.base import SEQUENCE, SPANS, TOKENS, Kind
 from osd_edge.exporters.kinds.embedding import Embedding
+from osd_edge.exporters.kinds.generate import Generate
 from osd_edge.exporters.kinds.labels import Labels
 from osd_edge.exporters.kinds.multi_label import MultiLabel
 from osd_edge.exporters.kinds.regression import Regression
@@ -17,7 +18,15 @@ __all__ = ["KINDS", "SEQUENCE", "SPANS", "TOKENS", "Kind", "find_kind"]
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
-    for kind in (Labels(), MultiLabel(), Regression(), TokenLabels(), Spans(), Embedding())
+    for kind in (
+        Labels(),
+        MultiLabel(),
+        Regression(),
+        TokenLabels(),
+        Spans(),
+        Embedding(),
+        Generate(),
+    )
 }
 
 

@@ -25,7 +25,8 @@ class Kind(ABC):
     `head` names the head of a family that the kind has, None for one without layers. `peft_type`
     is PEFT's name of the task, `model_class` the end of the name of its class in transformers.
     Where the kind is `labelled`, a row of a file may hold the right answer as one label. Where its
-    answers are `chances`, a temperature softens them.
+    answers are `chances`, a temperature softens them. A kind that is not `scored` is compressed
+    without calibration rows.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Kind(ABC):
     model_class: str = "ForSequenceClassification"
     labelled: bool = False
     chances: bool = True
+    scored: bool = True
     least_labels: int = 0
 
     @property

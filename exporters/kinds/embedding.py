@@ -18,8 +18,8 @@ class Embedding(Kind):
     chances = False
 
     def is_of(self, architecture: str, config: Any) -> bool:
-        """A backbone without a head."""
-        return architecture.endswith(self.model_class)
+        """A backbone without a head, which the LMHeadModel of GPT-2 is not."""
+        return architecture.endswith(self.model_class) and not architecture.endswith("LMHeadModel")
 
     def loss(
         self, given: torch.Tensor, reference: torch.Tensor, mask: torch.Tensor | None

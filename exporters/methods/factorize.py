@@ -114,8 +114,8 @@ def factorize_sites(
 def site_delta(backbone: Backbone, tuned: Checkpoint, name: str) -> torch.Tensor | None:
     """W_tuned - W_base `[n, d]` of the layer `name`; None where the task does without it."""
     weight = f"{name}.weight"
-    if weight not in tuned:
-        return None  # a pooler that the task does without
+    if weight not in tuned or tuned.is_base_own(weight):
+        return None  # a pooler that the task does without, or what an adapter leaves alone
     return tuned.float32(weight) - backbone.checkpoint.float32(weight)
 
 

@@ -57,6 +57,8 @@ def finished(made: Made, source: Source, options: TaskOptions) -> tuple[bytes, T
         linear_only=calibrated.linear_only if calibrated else None,
         compressed=made.score,
         base_weights=options.base_weights,
+        kind=made.bundle.head.kind,
+        left_out=source.left_out,
         **usual | dict(made.facts),
     )
     return data, report

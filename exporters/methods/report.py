@@ -1,7 +1,7 @@
 """The report of an export, for people and programs."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from osd_edge.exporters.methods.gain import CurvePoint
@@ -40,6 +40,10 @@ class TaskReport:
         curve: the sizes that `keep` has tried.
         base_weights: the weights of the package that was tuned for and scored with.
         adapter_size: bytes of the adapters' weights, where the task came as adapters.
+        kind: the kind of task.
+        left_out: the relative size ‖W_tuned − W_base‖ / ‖W_base‖ of each change that a bundle has
+            no place for: embeddings, norms, biases, and where text is generated the layer that
+            gives logits. By name, with `*` for the number of a layer.
 
     Example:
         >>> from pathlib import Path
@@ -75,6 +79,8 @@ class TaskReport:
     curve: Sequence[CurvePoint] = ()
     base_weights: str = "fp32"
     adapter_size: int | None = None
+    kind: str = ""
+    left_out: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def needs_no_delta(self) -> bool:

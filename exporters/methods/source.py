@@ -10,6 +10,7 @@ import torch
 
 from osd_edge.data.examples import Example
 from osd_edge.data.progress import Progress, silent
+from osd_edge.errors import Code, DataError
 from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.methods.factorize import (
     Factors,
@@ -22,6 +23,7 @@ from osd_edge.exporters.methods.work_folder import WorkFolder
 from osd_edge.exporters.models.fine_tuned import open_fine_tuned
 from osd_edge.exporters.models.head_plan import head_values
 from osd_edge.exporters.models.large import is_large
+from osd_edge.exporters.models.left_out import left_out
 from osd_edge.exporters.models.sites import choose_sites
 from osd_edge.exporters.scoring.calibrated_task import read_calibration
 from osd_edge.exporters.scoring.task_model import TaskModel
@@ -62,6 +64,8 @@ class Source:
             labels=options.labels,
         )
         backbone, head = self.models.backbone, self.models.head
+        if options.calibration is not None and not KINDS[head.kind].scored:
+            raise not_calibrated(head.kind)
         self.examples: tuple[Example, ...] = ()
         if options.calibration is not None:
             # Only a classifier of one label has labels that a row of a file could hold.
@@ -106,6 +110,11 @@ class Source:
         """Leading columns of each site's delta, `MAX_RANK` at most."""
         ranks = {layer.name: min(MAX_RANK, layer.n, layer.d) for layer in self.layers}
         return factorize_sites(self.models.backbone, self.models.tuned, ranks)
+
+    @cached_property
+    def left_out(self) -> dict[str, float]:
+        """The relative size of each change that bundles have no place for."""
+        return left_out(self.models.backbone, self.models.tuned, self.models.head)
 
     def delta(self, site: str) -> torch.Tensor:
         """ΔW `[n, d]` of one of `layers`."""
@@ -155,3 +164,12 @@ class Source:
         if work is not None:
             self._shared.clear()
             work.remove() if done else work.release()
+
+
+def not_calibrated(kind: str) -> DataError:
+    """The refusal of calibration rows for a kind of task that they are not used for."""
+    return DataError(
+        Code.DATA_NOT_CALIBRATED,
+        f"a task of the kind {kind} is compressed without a calibration set: leave out "
+        "--calibration, with --method truncsvd or magtruncsvd, or osd-rd with --refine none",
+    )

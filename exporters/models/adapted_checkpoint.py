@@ -14,9 +14,11 @@ from transformers import PretrainedConfig
 
 from osd_edge.errors import Code, InputError, ModelError, shown
 from osd_edge.exporters.kinds import KINDS
-from osd_edge.exporters.models.checkpoint import BUFFERS, Checkpoint
+from osd_edge.exporters.kinds.generate import Generate
+from osd_edge.exporters.models.checkpoint import BUFFERS, Checkpoint, without_prefix
 from osd_edge.exporters.models.families import Family, family_of
 from osd_edge.exporters.models.head_plan import label_fault
+from osd_edge.exporters.models.lm_head import logits_weight
 from osd_edge.exporters.models.module_names import checkpoint_name
 from osd_edge.exporters.models.peft_adapter import PeftAdapter, read_adapter
 
@@ -26,6 +28,7 @@ _HEADS = {
     for kind in reversed(KINDS.values())
     if kind.head is not None
 }
+_HEADLESS = {kind.peft_type: kind.model_class for kind in KINDS.values() if kind.head is None}
 
 
 class AdaptedCheckpoint(Checkpoint):
@@ -49,9 +52,9 @@ class AdaptedCheckpoint(Checkpoint):
                 raise InputError(Code.INPUT_NUMBER, f"the weight of adapter {folder} is {weight}")
         self._adapters = [(read_adapter(Path(folder)), weight) for folder, weight in adapters]
         self.adapter_bytes = sum(adapter.size for adapter, _ in self._adapters)
-        self._prefix = f"{base.prefix}."
-        self._known = set(base.backbone_names())
         family = self._family = family_of(base.config)
+        self._origins = {name: name for name in base.backbone_names()}
+        self._origins |= _lm_head(base, family)
         adapted = [adapter for adapter, _ in self._adapters]
         first = next((one for one in adapted if self._has_head(one, family)), adapted[0])
         self.folder = first.folder
@@ -64,17 +67,17 @@ class AdaptedCheckpoint(Checkpoint):
 
     def backbone_names(self) -> list[str]:
         """Names of the backbone's tensors, without the model class's prefix."""
-        return sorted(self._known)
+        return self._base.backbone_names()
 
     def names(self) -> list[str]:
         """Names of all tensors, those of the backbone without prefix."""
-        return sorted(self._known | set(self._saved))
+        return sorted(set(self._origins) | set(self._saved))
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of tensor `name`."""
         name = self._plain(name)
-        if name in self._known:
-            return self._base.shape(name)
+        if name in self._origins:
+            return self._base.shape(self._origins[name])
         return tuple(self._whole(name).shape)
 
     def stored(self, name: str) -> torch.Tensor:
@@ -87,14 +90,21 @@ class AdaptedCheckpoint(Checkpoint):
 
     def __contains__(self, name: str) -> bool:
         name = self._plain(name)
-        return name in self._known or name in self._saved
+        return name in self._origins or name in self._saved
+
+    def is_base_own(self, name: str) -> bool:
+        """Says whether no adapter touches tensor `name` of the base."""
+        name = self._plain(name)
+        return name in self._origins and not (name in self._saved or name in self._low_rank)
 
     def values(self, name: str) -> torch.Tensor:
         """Tensor `name` as float32."""
         name = self._plain(name)
-        if name not in self._known:
+        if name not in self._origins:
             return self._whole(name).float()
-        own = self._base.float32(name)
+        own = self._base.float32(self._origins[name])
+        if self.is_base_own(name):
+            return own
         value = own.clone()
         for tensor, weight in self._saved.get(name, ()):
             whole = tensor.float()
@@ -114,7 +124,7 @@ class AdaptedCheckpoint(Checkpoint):
         return self._saved[name][0][0]
 
     def _plain(self, name: str) -> str:
-        return checkpoint_name(self._family, name.removeprefix(self._prefix))
+        return checkpoint_name(self._family, without_prefix(self._base.config, name))
 
     def _has_head(self, adapter: PeftAdapter, family: Family) -> bool:
         shape = family.heads.get(self._head_of(adapter)[0])
@@ -129,25 +139,32 @@ class AdaptedCheckpoint(Checkpoint):
             task = "QUESTION_ANS" if found else "SEQ_CLS"
         return _HEADS.get(task, ("", ""))
 
+    def _class_without_head(self, adapter: PeftAdapter) -> str | None:
+        """The end of the name of the class that an adapter without a head is for; None else."""
+        task = adapter.task_type
+        if task is None and self._family.lm_head and not self._has_head(adapter, self._family):
+            task = Generate.peft_type  # what adapters of decoders are for that say nothing
+        return _HEADLESS.get(task or "")
+
     def _take(
         self, adapter: PeftAdapter, weight: float, heads: frozenset[str], *, with_head: bool
     ) -> None:
         for module, parts in adapter.low_rank.items():
             plain = self._plain(module)
-            if f"{plain}.weight" not in self._known:
+            if f"{plain}.weight" not in self._origins:
                 raise ModelError(
                     Code.MODEL_ADAPTER,
                     f"{adapter.folder} changes {plain}, which the base has not: an adapter of "
                     "another model, or of a head whose own weights it does not hold",
                 )
             changed = ["weight"] + (["bias"] if "lora_B.bias" in parts else [])
-            if f"{plain}.{changed[-1]}" not in self._known:
+            if f"{plain}.{changed[-1]}" not in self._origins:
                 raise ModelError(
                     Code.MODEL_ADAPTER_METHOD,
                     f"{adapter.folder} has a lora_B.bias for {plain}, which has no bias in the "
                     "base",
                 )
-            shape = self._base.shape(f"{plain}.weight")
+            shape = self._base.shape(self._origins[f"{plain}.weight"])
             transposed = self._base.is_transposed(f"{plain}.weight")
             adapter.check(module, shape[::-1] if transposed else shape)
             for end in changed:
@@ -155,29 +172,35 @@ class AdaptedCheckpoint(Checkpoint):
                 self._low_rank.setdefault(f"{plain}.{end}", []).append(entry)
         for name, tensor in adapter.saved.items():
             plain = self._plain(name)
-            if plain.endswith(BUFFERS) and plain not in self._known:
+            if plain.endswith(BUFFERS) and plain not in self._origins:
                 continue
-            if plain not in self._known and plain not in heads:
+            if plain not in self._origins and plain not in heads:
                 raise ModelError(
                     Code.MODEL_ADAPTER_METHOD,
                     f"{adapter.folder} holds {shown(plain)}, which is neither in the base nor in a "
                     "head of its family",
                 )
-            if plain not in self._known and not with_head:
+            if plain not in self._origins and not with_head:
                 continue
-            if plain in self._known and tuple(tensor.shape) != self._base.shape(plain):
+            if plain in self._origins and tuple(tensor.shape) != self.shape(plain):
+                of_words = "embed" in plain or plain == f"{self._family.lm_head}.weight"
                 raise ModelError(
-                    Code.MODEL_VOCABULARY if "embed" in plain else Code.MODEL_SHAPE,
+                    Code.MODEL_VOCABULARY if of_words else Code.MODEL_SHAPE,
                     f"{adapter.folder} has {plain} of shape {list(tensor.shape)}, the base "
-                    f"{list(self._base.shape(plain))}",
+                    f"{list(self.shape(plain))}",
                 )
             self._saved.setdefault(plain, []).append((tensor, weight))
 
     def _task_config(self, first: PeftAdapter, labels: Sequence[str] | None) -> PretrainedConfig:
         """The base's configuration with the task's class and labels."""
         config = copy.deepcopy(self._base.config)
-        if first.task_type == "FEATURE_EXTRACTION":
-            config.architectures = ["Model"]
+        headless = self._class_without_head(first)
+        if headless is not None:
+            if labels:
+                raise InputError(
+                    Code.INPUT_LABELS, f"{self.folder} is an adapter of a model without labels"
+                )
+            config.architectures = [headless]
             return config
         shape, name = self._head_of(first)
         if not name:
@@ -214,6 +237,14 @@ class AdaptedCheckpoint(Checkpoint):
         config.id2label = dict(enumerate(names))
         config.label2id = {label: i for i, label in enumerate(names)}
         return config
+
+
+def _lm_head(base: Checkpoint, family: Family) -> dict[str, str]:
+    """The base's tensor that each tensor of the layer that gives logits starts from."""
+    weight = logits_weight(base, family)
+    bias = f"{family.lm_head}.bias"
+    own = {} if weight is None else {f"{family.lm_head}.weight": weight}
+    return own | ({bias: bias} if bias in base else {})
 
 
 def _head_tensors(family: Family) -> frozenset[str]:

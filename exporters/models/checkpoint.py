@@ -90,9 +90,8 @@ class Checkpoint:
                     how = f"tensor {shown(key)} is of a quantised layer"
                     raise is_quantised(self.folder, how)
                 self._where[_rename(key)] = (path, key)
-        prefix = f"{self.prefix}."
-        prefixed = [name for name in self._where if name.startswith(prefix)]
-        self._backbone = {name.removeprefix(prefix): name for name in prefixed or self._where}
+        named = {without_prefix(self.config, name): name for name in self._where}
+        self._backbone = {short: name for short, name in named.items() if short != name} or named
         self._transposed = _transposed(self.config, self._backbone)
 
     def backbone_names(self) -> list[str]:
@@ -140,6 +139,10 @@ class Checkpoint:
     def is_transposed(self, name: str) -> bool:
         """Says whether `name` is the weight of a linear layer that is stored as [d, n]."""
         return self._backbone.get(name, name) in self._transposed
+
+    def is_base_own(self, name: str) -> bool:
+        """Says whether tensor `name` is the base's own, where that is known without reading it."""
+        return False
 
     def values(self, name: str) -> torch.Tensor:
         """Reads tensor `name` as float32, without the check of `float32` for finite values."""
@@ -291,9 +294,26 @@ def _transposed(config: PretrainedConfig, backbone: Mapping[str, str]) -> frozen
 
 def base_prefix(config: PretrainedConfig) -> str:
     """The prefix of the backbone's names in a task's model class, without the dot."""
+    return _prefixes(config)[0]
+
+
+def without_prefix(config: PretrainedConfig, name: str) -> str:
+    """The name of a tensor without the prefix that a task's model class gives its backbone's."""
+    for prefix in _prefixes(config):
+        if name.startswith(f"{prefix}."):
+            return name[len(prefix) + 1 :]
+    return name
+
+
+def _prefixes(config: PretrainedConfig) -> tuple[str, ...]:
+    """The prefixes that the task classes of a model's family have, the usual one first."""
+    known = config.model_type in known_families()
+    own = load_family(config.model_type).prefixes if known else ()
+    if own:
+        return own
     from transformers import AutoModel
 
-    return str(AutoModel._model_mapping[type(config)].base_model_prefix)
+    return (str(AutoModel._model_mapping[type(config)].base_model_prefix),)
 
 
 def first_line(error: Exception) -> str:

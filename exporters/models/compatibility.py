@@ -44,6 +44,7 @@ def check_same_backbone(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -
     base = backbone.checkpoint
     check_parameters(tuned, backbone, used_parameters(backbone, tuned, plan))
     parts = [path for module in plan.modules for path in (module.path, module.norm) if path]
+    parts += [backbone.family.lm_head] if backbone.family.lm_head else []
     heads = tuple(f"{path}." for path in parts)
     for name in tuned.backbone_names():
         known = name in backbone.parameters or name.rsplit(".", 1)[-1] in BUFFERS
@@ -98,7 +99,8 @@ def used_parameters(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -> li
 def check_finite(checkpoint: Checkpoint, names: list[str], progress: Progress = silent) -> None:
     """Refuse (`model.not-finite`) NaN or infinity anywhere in the tensors `names`."""
     for name in progress(names, f"Checking {checkpoint.folder.name}"):
-        checkpoint.float32(name)
+        if not checkpoint.is_base_own(name):  # which is checked as the base's
+            checkpoint.float32(name)
 
 
 def check_differs(backbone: Backbone, tuned: Checkpoint) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from osd_edge.errors import Code, ModelError, shown
 
+_STAGES = "modules.json"
 # By the name of a mode, as version 6 of sentence-transformers writes it (`pooling_mode`); before
 # that each mode had a switch.
 _POOLINGS = {"cls": "cls", "mean": "mean", "lasttoken": "last"}
@@ -17,6 +18,11 @@ _SWITCHES = {
     "pooling_mode_mean_tokens": "mean",
     "pooling_mode_lasttoken": "lasttoken",
 }
+
+
+def is_embedding_model(folder: Path) -> bool:
+    """Says whether `folder` is a model of sentence-transformers, by its list of stages."""
+    return (folder / _STAGES).is_file()
 
 
 def embedding_settings(folder: Path) -> tuple[str, bool]:
@@ -58,7 +64,7 @@ def _modes(settings: Any) -> list[str]:
 
 
 def _stages(folder: Path) -> list[dict[str, Any]]:
-    path = folder / "modules.json"
+    path = folder / _STAGES
     stages = _read(path)
     if not isinstance(stages, list) or not all(
         isinstance(stage, dict) and {"type", "path"} <= set(stage) for stage in stages

@@ -8,9 +8,10 @@ import torch
 
 from osd_edge.errors import Code, ModelError, shown
 from osd_edge.exporters.kinds import KINDS, SEQUENCE, Kind, find_kind
+from osd_edge.exporters.kinds.embedding import Embedding
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.checkpoint import Checkpoint
-from osd_edge.exporters.models.embedding_settings import embedding_settings
+from osd_edge.exporters.models.embedding_settings import embedding_settings, is_embedding_model
 from osd_edge.exporters.models.families import HeadModule, HeadShape
 from osd_edge.formats.heads import ACTIVATIONS, NORM_EPSILON, POOLINGS
 
@@ -37,6 +38,12 @@ def plan_head(backbone: Backbone, tuned: Checkpoint, kind: str | None = None) ->
     of it does not fit the one before; InputError `input.kind`.
     """
     chosen = find_kind(kind or kind_of(tuned))
+    if chosen.format.writes:
+        if backbone.family.lm_head is None:
+            raise ModelError(
+                Code.MODEL_HEAD, f"{backbone.family.model_type} models do not generate text"
+            )
+        return HeadPlan(chosen.name, "logits", (), ())
     if chosen.head is None:
         pooling, normalize = embedding_settings(tuned.folder)
         return HeadPlan(chosen.name, pooling, (), (), normalize)
@@ -101,11 +108,13 @@ def kind_of(tuned: Checkpoint) -> str:
     name = names[0]
     for kind in KINDS.values():
         if kind.is_of(name, config):
-            return kind.name
+            # Embedding models of decoders often keep the name of the class they were trained from.
+            own = kind.format.writes and is_embedding_model(tuned.folder)
+            return Embedding.name if own else kind.name
     raise ModelError(
         Code.MODEL_HEAD,
         f"{tuned.folder} is a {shown(name)} (problem type {config.problem_type!r}): expected a "
-        "model that classifies, tags, finds answers or embeds",
+        "model that classifies, tags, finds answers, embeds or generates text",
     )
 
 

@@ -32,13 +32,13 @@ def take_other_settings(
     if "layer_types" in family.settings:
         _take_layer_types(folder, config, fields)
     if "rope_parameters" in family.settings:
-        _take_rope(folder, config, fields)
+        _take_rope(folder, config, fields, family)
 
 
 def _take_layer_types(folder: Path, config: Any, fields: Mapping[str, Any]) -> None:
     """Layers that see all tokens: version 5 lists them, version 4 has every so many."""
     given = fields.get("layer_types")
-    if TRANSFORMERS >= 5:
+    if TRANSFORMERS >= 5 or not hasattr(config, "global_attn_every_n_layers"):
         return
     count, every = config.num_hidden_layers, config.global_attn_every_n_layers
     if given is not None:
@@ -50,17 +50,42 @@ def _take_layer_types(folder: Path, config: Any, fields: Mapping[str, Any]) -> N
     config.layer_types = _types(count, every)
 
 
-def _take_rope(folder: Path, config: Any, fields: Mapping[str, Any]) -> None:
-    """Rotary positions: version 4 has a theta alone, which is a setting of its own."""
-    if TRANSFORMERS >= 5:
-        return
+def _take_rope(folder: Path, config: Any, fields: Mapping[str, Any], family: Family) -> None:
+    """Rotary positions: version 4 has theta and scaling, each a setting of its own."""
     given = fields.get("rope_parameters")
+    if TRANSFORMERS >= 5:
+        if isinstance(config.rope_parameters, dict):
+            config.rope_parameters.pop("type", None)  # rope_type is beside it, its newer name
+        return
+    if "rope_scaling" in family.settings:
+        _take_rope_scaling(folder, config, given)
+        return
     for one in given.values() if isinstance(given, Mapping) else ():
         if not isinstance(one, Mapping) or set(one) - {"rope_theta", "rope_type"}:
             raise _not_computed(folder, "rope_parameters")
         if one.get("rope_type", "default") != "default":
             raise _not_computed(folder, f"rope_type {one['rope_type']}")
     config.rope_parameters = None
+
+
+def _take_rope_scaling(folder: Path, config: Any, given: Any) -> None:
+    """What version 5 keeps in `given`, as version 4 has it: for all layers or the full ones."""
+    config.rope_parameters = None
+    parameters = getattr(config, "rope_scaling", None)
+    if isinstance(given, Mapping):
+        sliding = given.get(_SLIDING, {})
+        if not isinstance(sliding, Mapping) or _scaling(sliding) is not None:
+            raise _not_computed(folder, f"rope_parameters of {_SLIDING} {sliding}")
+        parameters = given.get(_FULL, given)
+    config.rope_scaling = _scaling(parameters) if isinstance(parameters, Mapping) else None
+
+
+def _scaling(parameters: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The stretching of positions, each part by one name; None where there is none."""
+    kind = parameters.get("rope_type", parameters.get("type", "default"))
+    others = ("rope_theta", "partial_rotary_factor", "type", _FULL, _SLIDING)
+    rest = {name: value for name, value in parameters.items() if name not in others}
+    return None if kind == "default" else rest | {"rope_type": kind}
 
 
 def _types(count: int, every: int) -> list[str]:

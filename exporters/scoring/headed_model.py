@@ -13,7 +13,7 @@ from torch.nn import functional
 from transformers import AutoModel
 
 from osd_edge.exporters.models.backbone import Backbone, pooling_option
-from osd_edge.exporters.models.checkpoint import Checkpoint
+from osd_edge.exporters.models.checkpoint import Checkpoint, base_prefix
 from osd_edge.exporters.models.families import Family
 from osd_edge.exporters.models.head_plan import HeadPlan, head_values
 from osd_edge.exporters.models.linear import with_plain_linear_layers
@@ -46,7 +46,7 @@ class HeadedModel(torch.nn.Module):
             model = AutoModel.from_config(tuned.config, dtype=torch.float32, **options)
         model = with_plain_linear_layers(model)
         self.config = model.config
-        self.base_model_prefix = str(model.base_model_prefix)
+        self.base_model_prefix = base_prefix(tuned.config)
         self.add_module(self.base_model_prefix, model)
         values = head_values(tuned, plan.modules)
         for module in plan.modules:

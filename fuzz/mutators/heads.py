@@ -8,10 +8,10 @@ from typing import Any
 from fuzz.mutators.container import DTYPES, Container, TensorBytes
 from fuzz.mutators.json_values import mutate_json, mutate_json_text, written
 from osd_edge.formats.heads import ACTIVATIONS, POOLINGS
-from osd_edge.formats.kinds import GENERATE, KINDS, format_kind
+from osd_edge.formats.kinds import KINDS, format_kind
 
 _WORDS = (
-    *(*KINDS, GENERATE.name, *POOLINGS, *ACTIVATIONS, "kind", "pooling", "layers", "normalize"),
+    *(*KINDS, *POOLINGS, *ACTIVATIONS, "kind", "pooling", "layers", "normalize"),
     *("shape", "rank", "activation", None, True, False, 0, 1, [1, 1]),
 )
 _MOST = 4096  # elements of a matrix that is made
@@ -58,7 +58,7 @@ def _changed(noise: Random, head: Any) -> Any:
     layer = noise.choice(layers)
     kind = noise.randrange(5)
     if kind == 0:
-        known = noise.choice([*KINDS.values(), GENERATE])
+        known = noise.choice([*KINDS.values()])
         fitting = [pooling for pooling in POOLINGS if known.takes(pooling)]
         head["kind"] = known.name
         head["pooling"] = noise.choice(fitting if noise.random() < 0.8 else POOLINGS)

@@ -13,6 +13,7 @@ from osd_edge.cli.output import bar, percent, print_json
 from osd_edge.data.sizes import format_size
 from osd_edge.exporters.methods.options import TaskOptions, not_taken
 from osd_edge.exporters.methods.registry import METHODS
+from osd_edge.formats.kinds import KINDS
 
 if TYPE_CHECKING:
     from osd_edge.exporters import TaskReport
@@ -86,6 +87,7 @@ def _weighted(adapter: str) -> tuple[str, float]:
 
 
 def _describe(report: "TaskReport") -> str:
+    writes = KINDS[report.kind].writes
     lines = [
         f"{report.path}: task {report.task!r}, {format_size(report.size)} ({report.size} bytes)",
         f"  {report.method}"
@@ -95,7 +97,8 @@ def _describe(report: "TaskReport") -> str:
         + (f", for {report.base_weights} weights" if report.base_weights != "fp32" else "")
         + (f", {report.values} values at {report.sites} sites" if report.sites else "")
         + (f", k = r + {report.extra_rank}" if report.extra_rank is not None else ""),
-        f"  delta {report.delta_size} bytes, head and header {report.head_size} bytes"
+        f"  delta {report.delta_size} bytes, "
+        f"{'header' if writes else 'head and header'} {report.head_size} bytes"
         if METHODS[report.method].delta
         else "  no delta: a head over the unchanged base",
     ]
@@ -110,7 +113,7 @@ def _describe(report: "TaskReport") -> str:
             f"  the paper's count μ: {report.paper_bits} bits ({report.paper_bits / 8:.0f} bytes)"
             + (f" of {report.paper_bits_allowed} allowed" if report.paper_bits_allowed else "")
         )
-    lines += _curve(report) + _scores(report)
+    lines += _curve(report) + _scores(report) + _left_out(report)
     if METHODS[report.method].delta and report.needs_no_delta:
         lines.append(
             "  a head on the frozen base is as good within the noise of these rows: "
@@ -124,7 +127,9 @@ def _scores(report: "TaskReport") -> list[str]:
         from osd_edge.exporters.scoring.held_back import FEWEST_ROWS
 
         why = "give --calibration to see what the compression costs"
-        if report.calibration_examples >= FEWEST_ROWS:
+        if KINDS[report.kind].writes:
+            why = "a task that generates text is compressed without a calibration set"
+        elif report.calibration_examples >= FEWEST_ROWS:
             why = "this method gives no scores"
         elif report.calibration_examples:
             why = f"{report.calibration_examples} calibration rows are too few to hold any back"
@@ -148,6 +153,17 @@ def _scores(report: "TaskReport") -> list[str]:
             "the frozen head"
         )
     return lines
+
+
+def _left_out(report: "TaskReport") -> list[str]:
+    """Names what the bundle leaves out, where no scores say what that costs."""
+    if report.linear_only or not report.left_out:
+        return []
+    largest = sorted(report.left_out.items(), key=lambda item: -item[1])
+    return [
+        "  left out, as the base has it: "
+        + ", ".join(f"{name} (changed by {percent(size)} %)" for name, size in largest)
+    ]
 
 
 def _curve(report: "TaskReport") -> list[str]:

@@ -45,12 +45,11 @@ KINDS = {
         TaskKind("token-labels", per_token=True),  # one for each token
         TaskKind("spans", per_token=True, labels=("start", "end")),  # of an answer in a context
         TaskKind("embedding", vector=True),
+        TaskKind("generate", writes=True),  # text, a token after the other
     )
 }
-# Specified before there is a base package that gives what it needs.
-GENERATE = TaskKind("generate", writes=True)  # text, a token after the other
 
 
 def format_kind(name: str) -> TaskKind | None:
     """Finds what the format states of the kind called `name`; None for one it does not know."""
-    return GENERATE if name == GENERATE.name else KINDS.get(name)
+    return KINDS.get(name)

@@ -183,6 +183,11 @@ def _restore(model: Any, base: Any) -> None:
                 parameter.copy_(original[name])
 
 
+def save_tokenizer(folder: Path) -> None:
+    """Save the tokenizer of the known words."""
+    _tokenizer().save_pretrained(folder)
+
+
 def _tokenizer() -> PreTrainedTokenizerFast:
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
     vocabulary = {word: i for i, word in enumerate([*special, *WORDS])}

@@ -1,0 +1,67 @@
+"""The changes of a fine-tuned model that a bundle has no place for: all but its linear layers'.
+
+Embeddings, norms and biases stay the base's, and so does the layer that gives the logits of the
+next token, which is no part of the backbone.
+"""
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+
+import torch
+
+from osd_edge.exporters.models.backbone import Backbone
+from osd_edge.exporters.models.checkpoint import Checkpoint
+from osd_edge.exporters.models.compatibility import used_parameters
+from osd_edge.exporters.models.head_plan import HeadPlan
+from osd_edge.exporters.models.lm_head import logits_weight
+
+_ROWS = 4096  # of a matrix, in memory at once: embeddings are a third of a small model
+
+
+def left_out(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -> dict[str, float]:
+    """The relative size ‖W_tuned − W_base‖ / ‖W_base‖ of each change that a bundle leaves out.
+
+    By name, with `*` for the number of a layer: what stands at every layer is taken together.
+    """
+    base = backbone.checkpoint
+    linear = {f"{layer.name}.weight" for layer in backbone.layers}
+    names = [n for n in used_parameters(backbone, tuned, plan) if n not in linear]
+    compared = [(name, name, name) for name in names]
+    if plan.pooling == "logits":
+        compared += _of_lm_head(backbone, tuned)
+    sums: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for label, ours, theirs in compared:
+        if not tuned.is_base_own(theirs):
+            changed, whole = _squares(base.stored(ours), tuned.stored(theirs))
+            both = sums[re.sub(r"(?<=\.)\d+(?=\.)", "*", label)]
+            both[0], both[1] = both[0] + changed, both[1] + whole
+    return {
+        name: math.sqrt(changed / whole) if whole else math.inf
+        for name, (changed, whole) in sums.items()
+        if changed
+    }
+
+
+def _of_lm_head(backbone: Backbone, tuned: Checkpoint) -> Iterator[tuple[str, str, str]]:
+    """A name for each tensor of the layer that gives logits, the base's tensor and the task's."""
+    base, path = backbone.checkpoint, backbone.family.lm_head
+    ours, theirs = (logits_weight(one, backbone.family) for one in (base, tuned))
+    if ours and theirs and base.shape(ours) == tuned.shape(theirs):
+        tied = ours in backbone.parameters and theirs in backbone.parameters
+        if not tied:  # the embedding is compared as such
+            yield f"{path}.weight", ours, theirs
+    bias = f"{path}.bias"
+    if bias in base and bias in tuned:
+        yield bias, bias, bias
+
+
+def _squares(base: torch.Tensor, tuned: torch.Tensor) -> tuple[float, float]:
+    """‖W_tuned − W_base‖² and ‖W_base‖²."""
+    changed = whole = 0.0
+    for start in range(0, len(base), _ROWS):
+        ours, theirs = (one[start : start + _ROWS].double() for one in (base, tuned))
+        changed += float((theirs - ours).square().sum())
+        whole += float(ours.square().sum())
+    return changed, whole
