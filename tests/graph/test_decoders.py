@@ -21,6 +21,7 @@ from tests.support.written_decoders import VARIANTS, VOCABULARY, make_decoder, t
 
 Arrays = dict[str, NDArray[Any]]
 RANDOM = np.random.default_rng(7)
+ALL: Arrays = {ALL_LOGITS: np.array(1)}
 LENGTHS = (19, 11, 3, 1)  # of the rows of a batch; windows are of 6
 TEXTS = [RANDOM.integers(4, VOCABULARY, length + 4).tolist() for length in LENGTHS]
 
@@ -38,13 +39,17 @@ class Decoder:
         )
         self._outputs = [output.name for output in self._session.get_outputs()]
 
-    def run(self, ids: Any, mask: Any, past: Arrays | None = None, **more: Any) -> Arrays:
+    def run(
+        self, ids: Any, mask: Any, past: Arrays | None = None, more: Arrays | None = None
+    ) -> Arrays:
         """All outputs by name; without `past` nothing came before."""
         facts = self.manifest.generation
         assert facts is not None
         none = np.zeros((len(ids), facts.heads, 0, facts.head_size), np.float32)
         feeds = dict.fromkeys(facts.past, none) if past is None else self.as_past(past)
-        given = {"input_ids": np.array(ids), "attention_mask": np.array(mask)} | feeds | more
+        given = (
+            {"input_ids": np.array(ids), "attention_mask": np.array(mask)} | feeds | (more or {})
+        )
         return dict(zip(self._outputs, self._session.run(None, given), strict=True))
 
     def as_past(self, outputs: Arrays) -> Arrays:
@@ -78,7 +83,7 @@ def assert_close(ours: NDArray[Any], theirs: NDArray[Any]) -> None:
 
 def test_a_batch_of_prompts_gives_hidden_states_and_all_logits(decoder: Decoder) -> None:
     texts = [text[:length] for text, length in zip(TEXTS, LENGTHS, strict=True)]
-    outputs = decoder.run(*padded(texts), **{ALL_LOGITS: np.array(1)})
+    outputs = decoder.run(*padded(texts), more=ALL)
     for row, text in enumerate(texts):
         hidden, logits = torch_answers(decoder.model, text)
         assert_close(outputs["last_hidden_state"][row, : len(text)], hidden)
@@ -112,7 +117,7 @@ def test_tokens_after_a_batch_of_unequal_prompts(decoder: Decoder) -> None:
 def test_a_text_in_two_pieces_is_the_whole_text(decoder: Decoder, first: int) -> None:
     text = TEXTS[0]
     outputs = decoder.run([text[:first]], [[1] * first])
-    outputs = decoder.run([text[first:]], [[1] * len(text)], outputs, **{ALL_LOGITS: np.array(1)})
+    outputs = decoder.run([text[first:]], [[1] * len(text)], outputs, ALL)
     hidden, logits = torch_answers(decoder.model, text)
     assert_close(outputs[LOGITS][0], logits[first:])
     assert_close(outputs["last_hidden_state"][0], hidden[first:])
@@ -121,7 +126,7 @@ def test_a_text_in_two_pieces_is_the_whole_text(decoder: Decoder, first: int) ->
 def test_a_delta_in_every_layer_is_added_to_the_weights(decoder: Decoder) -> None:
     texts = [text[:length] for text, length in zip(TEXTS, LENGTHS, strict=True)]
     factors, deltas = random_factors(decoder.manifest)
-    outputs = decoder.run(*padded(texts), **factors)
+    outputs = decoder.run(*padded(texts), more=factors)
     modules = dict(decoder.model.model.named_modules())
     with torch.no_grad():
         for name, delta in deltas.items():
@@ -141,9 +146,9 @@ def test_each_row_of_a_batch_may_have_a_delta_of_its_own(decoder: Decoder) -> No
     texts = [text[:length] for text, length in zip(TEXTS[:2], LENGTHS[:2], strict=True)]
     tasks = [random_factors(decoder.manifest)[0] for _ in texts]
     stacked = {name: np.concatenate([task[name] for task in tasks]) for name in tasks[0]}
-    mixed = decoder.run(*padded(texts), **stacked)[LOGITS]
+    mixed = decoder.run(*padded(texts), more=stacked)[LOGITS]
     for row, (text, task) in enumerate(zip(texts, tasks, strict=True)):
-        alone = decoder.run([text], [[1] * len(text)], **task)[LOGITS]
+        alone = decoder.run([text], [[1] * len(text)], more=task)[LOGITS]
         assert_close(mixed[row], alone[0])
 
 

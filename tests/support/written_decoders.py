@@ -68,7 +68,7 @@ def make_decoder(variant: str, folder: Path) -> Any:
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
     model.save_pretrained(folder)
-    tiny._tokenizer().save_pretrained(folder)
+    tiny.save_tokenizer(folder)
     return model
 
 
