@@ -230,6 +230,10 @@ class Code(StrEnum):
         "an embedding has another size than the base's, or than the configuration's vocabulary",
     )
     MODEL_TOKENIZER = "model.tokenizer", "the tokenizer differs from the base's, or cannot be read"
+    MODEL_STOP = (
+        "model.stop",
+        "a model that is to write text names no token that ends an answer, or one that is none",
+    )
     MODEL_SAME = (
         "model.same",
         "the fine-tuned linear layers equal the base's: only `--method head` takes such a model",
