@@ -31,7 +31,7 @@ def generation_facts(backbone: Backbone, context: int) -> Generation:
     )
 
 
-def _cache_sizes(config: Any) -> dict[str, int]:
+def _cache_sizes(config: Any) -> dict[str, Any]:
     try:
         queries = int(config.num_attention_heads)
         return {

@@ -318,8 +318,8 @@ class Code(StrEnum):
     INPUT_TEXTS = "input.texts", "not a list of texts"
     INPUT_PROMPT = (
         "input.prompt",
-        "no list of prompts; a prompt that is empty, or neither a text, nor messages, nor token ids "
-        "that the base knows",
+        "no list of prompts; an empty prompt, or one that is neither a text, nor messages, nor token "
+        "ids that the base knows",
     )
     INPUT_CONTEXT = "input.context", "a prompt that leaves no room for an answer"
     INPUT_MESSAGES = "input.messages", "not a list of messages with a role and content, of text"
