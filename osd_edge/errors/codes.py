@@ -318,7 +318,7 @@ class Code(StrEnum):
     INPUT_TEXTS = "input.texts", "not a list of texts"
     INPUT_PROMPT = (
         "input.prompt",
-        "no list of prompts; an empty prompt, or one that is neither a text, nor messages, nor token "
+        "no list of prompts; an empty prompt, or one that is neither text, nor messages, nor token "
         "ids that the base knows",
     )
     INPUT_CONTEXT = "input.context", "a prompt that leaves no room for an answer"
