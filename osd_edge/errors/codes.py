@@ -230,6 +230,10 @@ class Code(StrEnum):
         "an embedding has another size than the base's, or than the configuration's vocabulary",
     )
     MODEL_TOKENIZER = "model.tokenizer", "the tokenizer differs from the base's, or cannot be read"
+    MODEL_STOP = (
+        "model.stop",
+        "a model that is to write text names no token that ends an answer, or one that is none",
+    )
     MODEL_SAME = (
         "model.same",
         "the fine-tuned linear layers equal the base's: only `--method head` takes such a model",
@@ -330,8 +334,8 @@ class Code(StrEnum):
     INPUT_TEXTS = "input.texts", "not a list of texts"
     INPUT_PROMPT = (
         "input.prompt",
-        "no list of prompts; a prompt that is empty, or that is neither a text, nor messages, nor "
-        "token ids that the base knows",
+        "no list of prompts; an empty prompt, or one that is neither text, nor messages, nor token "
+        "ids that the base knows",
     )
     INPUT_CONTEXT = "input.context", "a prompt that leaves no room for an answer"
     INPUT_MESSAGES = "input.messages", "not a list of messages with a role and content, of text"
