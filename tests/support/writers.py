@@ -58,7 +58,7 @@ def make_writer(folder: Path, family: str = "llama", **changes: Any) -> Writer:
         "intermediate_size": 96,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
-        "num_key_value_heads": 2,
+        "num_key_value_heads": 2 if family == "llama" else 4,
         "max_position_embeddings": CONTEXT,
         "tie_word_embeddings": True,
         **{"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2},
