@@ -321,6 +321,6 @@ def test_the_multimodal_gemma_is_refused_by_its_name(tmp_path: Path) -> None:
     text = json.loads(path.read_text())
     config = {"model_type": "gemma3", "text_config": text, "architectures": ["Gemma3ForCausalLM"]}
     path.write_text(json.dumps(config))
-    with pytest.raises(ModelError, match="gemma3.*gemma3_text") as caught:
+    with pytest.raises(ModelError, match=r"gemma3.*gemma3_text") as caught:
         open_fine_tuned(tmp_path / "base", tmp_path / "base")
     assert caught.value.code == "model.family"
