@@ -8,8 +8,9 @@ from osd_edge.errors import Code, InputError, expected_one_of
 from osd_edge.exporters.graph.tracers import TRACERS
 from osd_edge.exporters.models.weight_kinds import WEIGHT_KINDS, check_weight_kind
 from osd_edge.exporters.option_fields import flag, several_texts, sites_field
-from osd_edge.formats.kinds import GENERATE
 from osd_edge.formats.package.manifest import FACTOR_TYPES
+
+GENERATE = "generate"  # the one task that a base is exported for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class BaseOptions:
         default=None,
         metadata=flag(
             "--task",
-            choices=(GENERATE.name,),
+            choices=(GENERATE,),
             help="What the base is for besides hidden states: generate, to write text with a "
             "decoder.",
         ),
@@ -101,8 +102,8 @@ class BaseOptions:
 
     def __post_init__(self) -> None:
         """Check each option."""
-        if self.task not in (None, GENERATE.name):
-            raise expected_one_of(Code.INPUT_OPTIONS, (GENERATE.name,), self.task)
+        if self.task not in (None, GENERATE):
+            raise expected_one_of(Code.INPUT_OPTIONS, (GENERATE,), self.task)
         if self.context is not None:
             as_whole(self.context, "context", 1)
         object.__setattr__(self, "sites", several_texts("sites", self.sites))

@@ -59,8 +59,10 @@ def test_a_task_model_computes_what_transformers_does(
     if head == "sequence":
         torch.testing.assert_close(logits, expected.logits, rtol=1e-4, atol=1e-5)
         return
-    spans = torch.stack([expected.start_logits, expected.end_logits], -1) if head == "spans" else 0
-    whole = spans if head == "spans" else expected.logits
+    if head == "spans":
+        whole = torch.stack([expected.start_logits, expected.end_logits], -1)
+    else:
+        whole = expected.logits
     torch.testing.assert_close(logits[real], whole[real], rtol=1e-4, atol=1e-5)
 
 

@@ -45,6 +45,7 @@ WORDS = (
         (
             "benchmarks.kinds_data",  # on a map
             "osd_edge.device_tests",  # on a machine or a page
+            "osd_edge.formats.package.generation",  # written in place
         ),
     ),
     Word("hollow"),

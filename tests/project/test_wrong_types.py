@@ -29,7 +29,7 @@ RESULTS = {
     *("BaseManifest", "Bundle", "ImageSettings", "Site", "TextSettings", "Progress", "Code"),
     *("CurvePoint", "Score", "TaskReport", "Answer", "Evaluation", "MixedOutput", "Output"),
     *("Span", "Tag", "Change", "Comparison", "Device", "Report", "Table"),
-    *("Probe", "ProbeCase", "TaskText", "VectorDelta"),
+    *("Probe", "ProbeCase", "TaskText", "VectorDelta", "Generation"),
 }
 # Of these a caller uses no method, or writes it.
 NOT_CALLED = {"Code", "Device", "Progress", "Report"}
@@ -199,6 +199,8 @@ CASES = (
          lambda _, value: osd_edge.Example("a", picture=value)),
     # osd_edge.exporters
     field_of(exporters.BaseOptions, "sites", (None, 3, b"x", [["x"]], {"x": 1}), "input.options"),
+    field_of(exporters.BaseOptions, "task", (3, *NO_NAMES), "input.options"),
+    field_of(exporters.BaseOptions, "context", (0, -1, True, 2.5, "x"), "input.number"),
     field_of(exporters.BaseOptions, "fuse", NO_FLAGS, "input.options"),
     field_of(exporters.BaseOptions, "overwrite", NO_FLAGS, "input.options"),
     field_of(exporters.BaseOptions, "weights", (None, *NO_NAMES), "input.weights"),

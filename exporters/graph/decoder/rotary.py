@@ -10,7 +10,7 @@ from osd_edge.errors import Code, ModelError, shown
 
 FULL, SLIDING = "full", "sliding"
 _BY_LENGTH = ("dynamic", "longrope")  # whose angles change with the length of the text
-Table = tuple[NDArray[np.float32], NDArray[np.float32]]
+Angles = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 def rotary_name(window: int | None) -> str:
@@ -18,7 +18,7 @@ def rotary_name(window: int | None) -> str:
     return FULL if window is None else SLIDING
 
 
-def rotary_tables(model: Any, context: int, folder: object) -> dict[str, Table]:
+def rotary_tables(model: Any, context: int, folder: object) -> dict[str, Angles]:
     """Cosines and sines `[context, size / 2]` by the name of the table.
 
     Most models have one for all layers, Gemma's layers with a window another one. Raises ModelError
@@ -44,8 +44,8 @@ def rotary_tables(model: Any, context: int, folder: object) -> dict[str, Table]:
     return {name: _table(module, context, given) for name, (module, given) in calls.items()}
 
 
-def _table(module: Any, context: int, given: dict[str, str]) -> Table:
+def _table(module: Any, context: int, given: dict[str, str]) -> Angles:
     with torch.no_grad():
         cos, sin = module(torch.zeros(1), torch.arange(context)[None], **given)
-    half = cos.shape[-1] // 2  # the second half repeats the first
-    return cos[0, :, :half].float().numpy(), sin[0, :, :half].float().numpy()
+    own = cos.shape[-1] // 2  # what comes after repeats it
+    return cos[0, :, :own].float().numpy(), sin[0, :, :own].float().numpy()

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from osd_edge.exporters.graph.decoder.weights import CONTRIB, GraphParts, blocks_of, nbits, to_half
+from osd_edge.exporters.graph.decoder.weights import CONTRIB, GraphParts, blocks_of, fp16_of, nbits
 from osd_edge.exporters.models.rounding import BLOCK
 
 
-class Table:
+class EmbeddingTable:
     """A matrix `[vocabulary, hidden]` of which rows are taken, and with which x is multiplied."""
 
     def __init__(self, parts: GraphParts, name: str, weight: NDArray[Any], kind: str) -> None:
@@ -20,7 +20,7 @@ class Table:
         if self._kind == "fp32":
             self._stored = [parts.constant(name, weight)]
         elif self._kind == "fp16":
-            self._stored = [parts.constant(f"{name}.fp16", to_half(name, weight))]
+            self._stored = [parts.constant(f"{name}.fp16", fp16_of(name, weight))]
         else:
             self._stored = [parts.constant(f"{name}.{e}", a) for e, a in blocks_of(weight, 8)]
 

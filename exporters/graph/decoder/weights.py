@@ -56,8 +56,8 @@ def product(parts: GraphParts, name: str, x: str, weight: NDArray[Any], kind: st
     if kind == "fp32":
         return parts.node("MatMul", [x, parts.constant(f"{name}.weight", weight.T)], y)
     if kind == "fp16":
-        half = parts.constant(f"{name}.weight.fp16", to_half(f"{name}.weight", weight).T)
-        wide = parts.node("Cast", [half], f"{name}/weight", to=TensorProto.FLOAT)
+        stored = parts.constant(f"{name}.weight.fp16", fp16_of(f"{name}.weight", weight).T)
+        wide = parts.node("Cast", [stored], f"{name}/weight", to=TensorProto.FLOAT)
         return parts.node("MatMul", [x, wide], y)
     bits = 4 if kind == "int4" else 8
     names = [parts.constant(f"{name}.weight.{end}", a) for end, a in blocks_of(weight, bits)]
@@ -97,7 +97,7 @@ def blocks_of(weight: NDArray[Any], bits: int) -> list[tuple[str, NDArray[Any]]]
     return [("int8", codes.reshape(n, count, BLOCK)), ("scales", scales)]
 
 
-def to_half(name: str, weight: NDArray[Any]) -> NDArray[np.float16]:
+def fp16_of(name: str, weight: NDArray[Any]) -> NDArray[np.float16]:
     """`weight` in fp16; raises ModelError `model.range`."""
     return to_fp16(
         weight,

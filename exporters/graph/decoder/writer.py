@@ -4,7 +4,7 @@ Layers that read the same x are one product: query, key and value; gate and up. 
 between such a product and its bias, for all of its layers at once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from onnx import TensorProto, helper
 
 from osd_edge.data.progress import Progress
 from osd_edge.exporters.graph.branches import LayerUse
-from osd_edge.exporters.graph.decoder.rotary import Table as RotaryTable
+from osd_edge.exporters.graph.decoder.rotary import Angles
 from osd_edge.exporters.graph.decoder.shape import DecoderShape, LayerShape
-from osd_edge.exporters.graph.decoder.table import Table
+from osd_edge.exporters.graph.decoder.table import EmbeddingTable
 from osd_edge.exporters.graph.decoder.weights import CONTRIB, GraphParts, product
 from osd_edge.exporters.graph.last_logits import add_last_states, declare_logits
 from osd_edge.exporters.graph.plain_graph import PlainGraph, Product
@@ -29,7 +29,6 @@ from osd_edge.formats.package.generation import LOGITS, Generation
 _OPSETS = (("", 21), (CONTRIB, 1))
 _IR_VERSION = 10
 _PAST, _WIDTH = "past_length", "total_length"
-Read = Callable[[str], NDArray[Any]]
 
 
 class DecoderWriter:
@@ -39,7 +38,7 @@ class DecoderWriter:
         self,
         backbone: Backbone,
         shape: DecoderShape,
-        tables: dict[str, RotaryTable],
+        tables: dict[str, Angles],
         file: Path,
         kind: str,
     ) -> None:
@@ -56,7 +55,7 @@ class DecoderWriter:
         shape, parts = self._shape, self._parts
         self._lengths()
         words = f"{shape.names.embedding}.weight"
-        table = Table(parts, words, self._read(words), self._kind)
+        table = EmbeddingTable(parts, words, self._read(words), self._kind)
         x = table.rows("input_ids", f"{shape.names.embedding}/rows")
         if shape.embedding_scale != 1:
             scale = parts.constant(
@@ -230,7 +229,7 @@ class DecoderWriter:
         gamma = self._read(f"{path}.weight") + np.float32(self._shape.names.norm_offset)
         return self._parts.constant(f"{path}.weight", gamma)
 
-    def _logits(self, table: Table, hidden: str) -> None:
+    def _logits(self, table: EmbeddingTable, hidden: str) -> None:
         cap = self._shape.logit_softcap
         result = f"{LOGITS}/uncapped" if cap else LOGITS
         head = language_head(self._backbone)
@@ -238,7 +237,7 @@ class DecoderWriter:
             table.logits(hidden, result)
         else:
             words = self._read(head.weight)
-            Table(self._parts, head.weight, words, self._kind).logits(hidden, result)
+            EmbeddingTable(self._parts, head.weight, words, self._kind).logits(hidden, result)
         if cap:
             node, by = self._parts.node, self._parts.constant(f"{LOGITS}/cap", np.float32(cap))
             bounded = node("Tanh", [node("Div", [result, by], f"{LOGITS}/small")], f"{LOGITS}/tanh")
