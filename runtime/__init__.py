@@ -19,6 +19,7 @@ import os
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # has to be set before the import
 
 from osd_edge.runtime.evaluate import Evaluation, evaluate
+from osd_edge.runtime.generation.conversation import Conversation
 from osd_edge.runtime.generation.results import GeneratedText, Piece
 from osd_edge.runtime.kinds.answer import Span
 from osd_edge.runtime.kinds.classify import Answer
@@ -28,6 +29,7 @@ from osd_edge.runtime.session import EdgeSession
 
 __all__ = [
     "Answer",
+    "Conversation",
     "EdgeSession",
     "Evaluation",
     "GeneratedText",

@@ -5,16 +5,20 @@ Texts and pictures in, answers out; what takes arrays is in `array_session`.
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.data.arguments import as_whole, expect
+from osd_edge.data.arguments import as_path, as_whole, expect
 from osd_edge.errors import Code, InputError, TaskError
 from osd_edge.formats.heads import Floats
+from osd_edge.formats.package.chat import SYSTEM, messages_of
 from osd_edge.runtime.array_session import ArraySession
 from osd_edge.runtime.generation.answer_settings import AnswerSettings
+from osd_edge.runtime.generation.conversation import Conversation
+from osd_edge.runtime.generation.conversation_limits import ConversationLimits
 from osd_edge.runtime.generation.generate import Cancel, cancellation, pieces_of, prepared
 from osd_edge.runtime.generation.prompts import Prompt
 from osd_edge.runtime.generation.results import GeneratedText, Piece
@@ -438,6 +442,72 @@ class EdgeSession(ArraySession):
         for _ in pieces:
             pass
         return [row.result() for row in rows]
+
+    def conversation(
+        self,
+        *,
+        task: TaskOrBase = ACTIVE,
+        system: str | None = None,
+        max_tokens: int | None = None,
+        max_bytes: int | None = None,
+        when_full: str = "refuse",
+    ) -> Conversation:
+        """Begins a conversation, which keeps what was said and the keys that were made of it.
+
+        Args:
+            task: a loaded task that writes text; None for the base alone; unless given, the task
+                that is active when something is said, or the base alone where there is none.
+            system: a message before all others, such as how to answer.
+            max_tokens: the most tokens of the conversation; unless given, the base's context.
+            max_bytes: the most bytes of its keys.
+            when_full: what happens then: `refuse`, or `drop`, which forgets the oldest turns.
+
+        Returns:
+            The conversation.
+
+        Raises:
+            BaseError: `base.generation` for a base that writes no text, `base.chat` for one whose
+                model was taught no conversations.
+            TaskError: `task.unknown`, `task.kind`.
+            InputError: `input.messages`, `input.number`, `input.options`.
+
+        Example:
+            >>> session = EdgeSession("smollm2")
+            >>> conversation = session.conversation(system="Answer in a few words.")
+            >>> conversation.say("What is the capital of France?", max_tokens=4)
+            GeneratedText(text='...', ...)
+        """
+        limits = ConversationLimits(max_tokens, max_bytes, when_full)
+        first = [] if system is None else messages_of([{"role": SYSTEM, "content": system}])
+        return Conversation(self._lifetime, task, limits, first)
+
+    def restore_conversation(self, path: str | Path, *, recompute: bool = False) -> Conversation:
+        """Restores a conversation that `Conversation.save` wrote, over the same base and task.
+
+        Args:
+            path: the file.
+            recompute: whether its keys are made anew where another bundle is loaded under the name
+                of its task.
+
+        Returns:
+            The conversation, with the limits that it had.
+
+        Raises:
+            ConversationError: `conversation.file` for a file that is damaged or none,
+                `conversation.base` for one of another base package, `conversation.task` where its
+                task is not loaded, or is another by that name.
+            TaskError: `task.kind`.
+            InputError: `input.path`, `input.type`.
+
+        Example:
+            >>> session = EdgeSession("smollm2")
+            >>> session.conversation().save("talk.conversation")
+            >>> session.restore_conversation("talk.conversation").messages
+            []
+        """
+        expect(recompute, bool, "recompute")
+        file = as_path(path, "path")
+        return Conversation.restored(self._lifetime, file, recompute=recompute)
 
     def encode(
         self,

@@ -297,6 +297,22 @@ class Code(StrEnum):
         "the session was opened before the process was forked: the new process opens its own, or "
         "is started by the method `spawn`",
     )
+    # Conversations
+    CONVERSATION_TASK = (
+        "conversation.task",
+        "the keys are another task's than the one that is to answer: it was swapped, replaced or "
+        "unloaded, and `recompute` is not asked for",
+    )
+    CONVERSATION_FULL = "conversation.full", "no room for what is said within the limit"
+    CONVERSATION_BUSY = (
+        "conversation.busy",
+        "another call, or a stream that is not at its end, is at work on the conversation",
+    )
+    CONVERSATION_FILE = (
+        "conversation.file",
+        "a conversation's file cannot be read, is damaged, or is none",
+    )
+    CONVERSATION_BASE = "conversation.base", "a conversation's file of another base package"
     # Arguments and run inputs
     INPUT_QUESTION = "input.question", "a task that finds answers, and no question"
     INPUT_STRIDE = "input.stride", "a stride below 0, or no whole number"

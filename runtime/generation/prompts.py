@@ -83,10 +83,7 @@ class PromptEncoder:
         """
         chat = self._facts.chat
         if chat is None:
-            raise BaseError(
-                Code.BASE_CHAT,
-                "this base's model has no chat template: give prompts as texts",
-            )
+            raise no_chat()
         breaker, number = self._breaker()
         if isinstance(chat, ChatFormat):
             text = breaker.joined(chat.render(messages, answer=answer))
@@ -114,6 +111,13 @@ class PromptEncoder:
         words = _words_of(self._facts)
         control = [x.content for x in added if x.special or x.content in words]
         return Breaker(name, control), number
+
+
+def no_chat() -> BaseError:
+    """The refusal of messages by a base whose model was taught no conversations."""
+    return BaseError(
+        Code.BASE_CHAT, "this base's model has no chat template: give prompts as texts"
+    )
 
 
 def _words_of(facts: Generation) -> str:

@@ -61,6 +61,11 @@ class Row:
         """All tokens, of prompt and answer."""
         return self.prompt + self.answer
 
+    @property
+    def text(self) -> str:
+        """The answer's text so far."""
+        return "".join(self._texts)
+
     def advance(self, logits: Floats, stop_ids: Collection[int]) -> Piece:
         """Takes the logits `[vocabulary]` after its last token, and gives what comes next."""
         try:
@@ -102,7 +107,7 @@ class Row:
         """The whole answer, once it has ended."""
         assert self.ended is not None
         return GeneratedText(
-            "".join(self._texts),
+            self.text,
             tuple(self.answer),
             self.ended,
             len(self.prompt),

@@ -16,7 +16,7 @@ from tests.support.decoders import make_tuned
 from tests.support.packages import listed_anew
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-CONTEXT = 96
+CONTEXT = 256
 CHATML = (
     "{% for message in messages %}"
     "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
