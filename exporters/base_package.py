@@ -14,6 +14,7 @@ from osd_edge.data.progress import Progress, silent
 from osd_edge.exporters.base_options import BaseOptions
 from osd_edge.exporters.graph.decoder import write_decoder
 from osd_edge.exporters.graph.plain_graph import PlainGraph
+from osd_edge.exporters.graph.traced_decoder import traced_decoder
 from osd_edge.exporters.graph.traced_graph import trace_graph
 from osd_edge.exporters.graph.tracers import tracer_named
 from osd_edge.exporters.graph.tracers.example import HIDDEN_OUTPUT, POOLER_OUTPUT
@@ -121,6 +122,8 @@ def _plain_graph(
         context = longest_text(backbone.checkpoint, how.context)
         return write_decoder(backbone, file, how.weights, context, generation, progress)
     trace = tracer_named(how.tracer)
+    if generation is not None:
+        return traced_decoder(backbone, trace, file, how.weights, generation, progress)
     return trace_graph(backbone, trace, file, how.weights, fuse=how.fuse, progress=progress)
 
 

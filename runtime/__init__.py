@@ -19,6 +19,8 @@ import os
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # has to be set before the import
 
 from osd_edge.runtime.evaluate import Evaluation, evaluate
+from osd_edge.runtime.generation.conversation import Conversation
+from osd_edge.runtime.generation.results import GeneratedText, Piece
 from osd_edge.runtime.kinds.answer import Span
 from osd_edge.runtime.kinds.classify import Answer
 from osd_edge.runtime.kinds.tag import Tag
@@ -27,10 +29,13 @@ from osd_edge.runtime.session import EdgeSession
 
 __all__ = [
     "Answer",
+    "Conversation",
     "EdgeSession",
     "Evaluation",
+    "GeneratedText",
     "MixedOutput",
     "Output",
+    "Piece",
     "Span",
     "Tag",
     "evaluate",

@@ -1,6 +1,7 @@
 """A base package's tokenizer as a session holds it: its file's bytes, until the first text."""
 
 import hashlib
+import secrets
 import threading
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ class KeptTokenizer:
         self._data = data
         self._settings = settings
         self._tokenizer: Any = None
+        self._own_token: tuple[str, int] | None = None
 
     def read(self) -> tuple[Any, TextSettings]:
         """Gives the tokenizer, read at the first call.
@@ -61,6 +63,22 @@ class KeptTokenizer:
                     ) from error
                 self._data = b""
         return self._tokenizer, self._settings
+
+    def own_token(self) -> tuple[str, int]:
+        """Gives the text and id of a special token that no text of anybody's has.
+
+        It has been added to the tokenizer, which gives it no room among the base's. Raises as
+        `read` does.
+        """
+        tokenizer, _ = self.read()
+        from tokenizers import AddedToken
+
+        with self.lock:
+            if self._own_token is None:
+                text = f"<{secrets.token_hex(16)}>"
+                tokenizer.add_special_tokens([AddedToken(text, normalized=False, special=True)])
+                self._own_token = text, tokenizer.token_to_id(text)
+        return self._own_token
 
 
 def kept_tokenizer(folder: OpenFolder, manifest: BaseManifest) -> KeptTokenizer:

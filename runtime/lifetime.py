@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import weakref
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 try:
@@ -21,6 +22,7 @@ except ImportError:  # a Python that was built without it
 from osd_edge.errors import Code, TaskError
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 # Held while a session is opened. onnxruntime has a lock of its own then, for all of a process.
 OPENING = threading.RLock()
@@ -45,13 +47,26 @@ class Lifetime(Generic[T]):
         content = self._content
         if content is None:
             raise TaskError(Code.TASK_CLOSED, "the session is closed: open another")
+        self.check_process()
+        return content
+
+    def check_process(self) -> None:
+        """Refuses (TaskError `task.fork`) a forked process, of a session that may be closed."""
         if os.getpid() != self._process:
             raise TaskError(
                 Code.TASK_FORK,
                 "the session was opened before this process was forked: open one in this process, "
                 "or start processes by the method 'spawn'",
             )
-        return content
+
+    def guarded(self, results: Iterator[R]) -> Iterator[R]:
+        """Gives results that are made one after the other, but none in a forked process.
+
+        Raises TaskError `task.fork`. The session may be closed meanwhile.
+        """
+        for result in results:
+            yield result
+            self.check_process()
 
     def close(self) -> None:
         """Lets go of what is held, and gives its memory back; once more changes nothing."""

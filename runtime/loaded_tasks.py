@@ -3,6 +3,7 @@
 import enum
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -141,7 +142,7 @@ class LoadedTasks:
         data = self._file(name)
         fresh = self._fresh
         bundle = fresh[1] if fresh is not None and fresh[0] == name else read_bundle(data)
-        task = decode_task(name, bundle, self._manifest)
+        task = replace(decode_task(name, bundle, self._manifest), source=data)
         self._forget_fresh()
         return task
 

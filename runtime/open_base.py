@@ -3,10 +3,12 @@
 All of them are of one package, whatever happens to its folder meanwhile and afterwards.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import onnxruntime as ort
 from numpy.typing import NDArray
 
 from osd_edge.errors import Code, InputError, shown
@@ -15,6 +17,7 @@ from osd_edge.formats.package.graph_check import check_graph_file
 from osd_edge.formats.package.manifest import MODEL, BaseManifest
 from osd_edge.formats.package.manifest_reader import manifest_of
 from osd_edge.formats.package.open_folder import OpenFolder, open_unchanged
+from osd_edge.runtime.compact_rows import CompactRows, empty_past
 from osd_edge.runtime.graph import Memory, check_graph, check_results, open_graph
 from osd_edge.runtime.inputs import RunInputs, base_inputs
 from osd_edge.runtime.kept_tokenizer import KeptTokenizer, kept_tokenizer
@@ -44,6 +47,10 @@ class OpenBase:
             made = str(self.manifest.made.get("weights", "fp32"))
             self._ort = open_graph(held.root / MODEL, threads, memory, made, named=folder / MODEL)
             check_graph(self._ort, self.manifest, folder)
+            self._how: ort.RunOptions | None = None
+            if self.manifest.generation is not None:  # hidden states need no logits
+                self._how = ort.RunOptions()
+                self._how.only_execute_path_to_fetches = True
             self.tokenizer = kept_tokenizer(held, self.manifest)
 
         open_unchanged(folder, open_it)
@@ -70,15 +77,65 @@ class OpenBase:
         names = [self.manifest.hidden_output]
         if self.manifest.pooler_output is not None:
             names.append(self.manifest.pooler_output)
-        try:
-            results = self._ort.run(names, {**feeds, **factors})
-        except Exception as error:  # onnxruntime's exceptions have no common base
-            if not raised_by("onnxruntime", error):
-                raise
-            reason = shown(str(error), 200)
-            raise InputError(Code.INPUT_RUN, f"onnxruntime refused the inputs: {reason}") from error
+        compact = CompactRows.of(self.manifest, feeds)
+        given = compact.feeds | empty_past(self.manifest, self.batch(feeds))
+        results = self.results(names, {**given, **factors})
         # Copies, since results are in onnxruntime's memory: a session that is closed could not give
         # that back, and a forked process not free it.
-        hidden, pooled = results[0].copy(), results[1].copy() if len(results) > 1 else None
+        hidden = compact.back(results[0])
+        pooled = results[1].copy() if len(results) > 1 else None
         check_results(self.manifest, feeds[self.manifest.inputs[0]].shape, hidden, pooled)
         return hidden, pooled
+
+    def results(self, names: Sequence[str], feeds: Arrays) -> list[NDArray[Any]]:
+        """Runs the graph as far as the outputs `names` need it. Raises InputError `input.run`."""
+        with _refusals():
+            found: list[NDArray[Any]] = self._ort.run(names, feeds, self._how)
+        return found
+
+    def binding(self) -> "Binding":
+        """Gives a run whose inputs and outputs are bound to memory."""
+        return Binding(self._ort)
+
+
+class Binding:
+    """A run of the graph over arrays that are bound once and keep their memory from run to run."""
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        """Binds nothing yet."""
+        self._session = session
+        self._bound = session.io_binding()
+        self._kept: dict[str, NDArray[Any]] = {}  # whose memory is bound
+
+    def input(self, name: str, array: NDArray[Any]) -> None:
+        """Binds an input to an array, which the run reads as it is then."""
+        self._kept[name] = array
+        self._bound.bind_input(name, "cpu", 0, array.dtype, array.shape, _address(array))
+
+    def output(self, name: str, array: NDArray[Any]) -> None:
+        """Binds an output to an array of its shape, which the run writes to."""
+        self._kept[name] = array
+        self._bound.bind_output(name, "cpu", 0, array.dtype, array.shape, _address(array))
+
+    def run(self) -> None:
+        """Runs the graph as far as the bound outputs need it. Raises InputError `input.run`."""
+        with _refusals():
+            self._session.run_with_iobinding(self._bound)
+
+
+def _address(array: NDArray[Any]) -> int:
+    assert array.flags.c_contiguous
+    address: int = array.ctypes.data
+    return address
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """Makes onnxruntime's exceptions refusals of the inputs."""
+    try:
+        yield
+    except Exception as error:  # onnxruntime's exceptions have no common base
+        if not raised_by("onnxruntime", error):
+            raise
+        reason = shown(str(error), 200)
+        raise InputError(Code.INPUT_RUN, f"onnxruntime refused the inputs: {reason}") from error

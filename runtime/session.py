@@ -3,17 +3,26 @@
 Texts and pictures in, answers out; what takes arrays is in `array_session`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.data.arguments import as_whole, expect
+from osd_edge.data.arguments import as_path, as_whole, expect
 from osd_edge.errors import Code, InputError, TaskError
 from osd_edge.formats.heads import Floats
+from osd_edge.formats.package.chat import SYSTEM, messages_of
 from osd_edge.runtime.array_session import ArraySession
+from osd_edge.runtime.generation.answer_settings import AnswerSettings
+from osd_edge.runtime.generation.conversation import Conversation
+from osd_edge.runtime.generation.conversation_limits import ConversationLimits
+from osd_edge.runtime.generation.generate import Cancel, cancellation, pieces_of, prepared
+from osd_edge.runtime.generation.prompts import Prompt
+from osd_edge.runtime.generation.results import GeneratedText, Piece
+from osd_edge.runtime.generation.sampling import Sampling
 from osd_edge.runtime.images import normalised
 from osd_edge.runtime.inputs import RunInputs
 from osd_edge.runtime.kinds import (
@@ -121,7 +130,7 @@ class EdgeSession(ArraySession):
         kind = KINDS[decoded.head.kind]
         request = Request(texts, pairs, question, max_length)
         kind.check_request(decoded.name, request)
-        return kind.answers(_asked(parts, decoded), request)
+        return kind.answers(self._asked(parts, decoded), request)
 
     def classify(
         self,
@@ -237,7 +246,7 @@ class EdgeSession(ArraySession):
         parts, texts = self._parts, as_texts(texts)
         expect(words, bool, "words")
         decoded, _ = _needed_of(parts, TokenLabels, task)
-        asked = _asked(parts, decoded)
+        asked = self._asked(parts, decoded)
         cut = Windows(asked.encoder, max_length, stride)
         return [find_tags(text, cut, asked.logits, asked.labels, words=words) for text in texts]
 
@@ -286,7 +295,7 @@ class EdgeSession(ArraySession):
         parts = self._parts
         top, max_tokens = as_whole(top, "top", 1), as_whole(max_tokens, "max_tokens", 1)
         decoded, _ = _needed_of(parts, Spans, task)
-        asked = _asked(parts, decoded)
+        asked = self._asked(parts, decoded)
         cut = Windows(asked.encoder, max_length, stride)
         return find_spans(question, context, cut, asked.logits, top=top, max_tokens=max_tokens)
 
@@ -324,6 +333,182 @@ class EdgeSession(ArraySession):
         decoded, _ = _needed_of(parts, Embedding, task)
         return parts.logits(inputs, decoded)
 
+    @overload
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        task: TaskOrBase = ACTIVE,
+        tasks: TaskNames | None = None,
+        stream: Literal[False] = False,
+        cancel: Cancel = None,
+        max_tokens: int = 256,
+        temperature: float = 0.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        repetition_penalty: float = 1.0,
+        seed: int | None = None,
+        stop: Sequence[str] = (),
+    ) -> list[GeneratedText]: ...
+
+    @overload
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        task: TaskOrBase = ACTIVE,
+        tasks: TaskNames | None = None,
+        stream: Literal[True],
+        cancel: Cancel = None,
+        max_tokens: int = 256,
+        temperature: float = 0.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        repetition_penalty: float = 1.0,
+        seed: int | None = None,
+        stop: Sequence[str] = (),
+    ) -> Iterator[Piece]: ...
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        task: TaskOrBase = ACTIVE,
+        tasks: TaskNames | None = None,
+        stream: bool = False,
+        cancel: Cancel = None,
+        max_tokens: int = 256,
+        temperature: float = 0.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        repetition_penalty: float = 1.0,
+        seed: int | None = None,
+        stop: Sequence[str] = (),
+    ) -> list[GeneratedText] | Iterator[Piece]:
+        """Writes an answer to each prompt, a token after the other, all prompts in one batch.
+
+        A row that cannot be answered is refused alone (`ended` is `refused`, and `error` says why),
+        and the others answer.
+
+        Args:
+            prompts: one or more, each a text, whose special tokens are what they are; messages
+                `{"role": ..., "content": ...}`, in whose content they are text; or token ids.
+            task: a loaded task that writes text; None for the base alone; unless given, the active
+                task, or the base alone where there is none.
+            tasks: a loaded task for each prompt, or None for the base alone.
+            stream: whether pieces are given as they come, in the place of whole answers.
+            cancel: an event that is set, or a function that gives True, when no more is wanted; it
+                is asked between tokens.
+            max_tokens: the most tokens of an answer.
+            temperature: how evenly tokens are drawn, 1 as the model says; 0 takes the likeliest.
+            top_k: draws from so many likeliest tokens; 0 from all.
+            top_p: draws from the fewest likeliest tokens whose chances add up to it.
+            min_p: draws from tokens at least so many times as likely as the likeliest.
+            repetition_penalty: makes tokens that were there less likely, above 1.
+            seed: makes draws repeatable, row by row.
+            stop: texts that end an answer, and are no part of it.
+
+        Returns:
+            An answer for each prompt; with `stream` an iterator of the pieces of all of them.
+
+        Raises:
+            BaseError: `base.generation` for a base that writes no text; `base.chat`, `base.text`.
+            InputError: `input.prompt`, `input.messages`, `input.role`, `input.context` where every
+                row is refused; `input.tasks`, `input.number`, `input.texts` for stop texts that
+                are none, `input.type`, `input.tokenizers`.
+            TaskError: `task.unknown`, `task.kind`, `task.not-finite` where every row is refused.
+
+        Example:
+            >>> session = EdgeSession("smollm2")
+            >>> session.generate(["The capital of France is"], max_tokens=4)
+            [GeneratedText(text='...', tokens=(...), ended='...', ...)]
+            >>> question = [{"role": "user", "content": "Who are you?"}]
+            >>> for piece in session.generate([question], max_tokens=4, stream=True):
+            ...     print(piece.text, end="", flush=True)
+            ...
+        """
+        parts = self._parts
+        expect(stream, bool, "stream")
+        sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
+        settings = AnswerSettings(max_tokens, sampling, seed, stop).checked()
+        cancelled = cancellation(cancel)
+        rows = prepared(parts, prompts, task, tasks)
+        pieces = pieces_of(parts, rows, settings, cancelled)
+        if stream:
+            return self._lifetime.guarded(pieces)
+        for _ in pieces:
+            pass
+        return [row.result() for row in rows]
+
+    def conversation(
+        self,
+        *,
+        task: TaskOrBase = ACTIVE,
+        system: str | None = None,
+        max_tokens: int | None = None,
+        max_bytes: int | None = None,
+        when_full: str = "refuse",
+    ) -> Conversation:
+        """Begins a conversation, which keeps what was said and the keys that were made of it.
+
+        Args:
+            task: a loaded task that writes text; None for the base alone; unless given, the task
+                that is active when something is said, or the base alone where there is none.
+            system: a message before all others, such as how to answer.
+            max_tokens: the most tokens of the conversation; unless given, the base's context.
+            max_bytes: the most bytes of its keys.
+            when_full: what happens then: `refuse`, or `drop`, which forgets the oldest turns.
+
+        Returns:
+            The conversation.
+
+        Raises:
+            BaseError: `base.generation` for a base that writes no text, `base.chat` for one whose
+                model was taught no conversations.
+            TaskError: `task.unknown`, `task.kind`.
+            InputError: `input.messages`, `input.number`, `input.options`.
+
+        Example:
+            >>> session = EdgeSession("smollm2")
+            >>> conversation = session.conversation(system="Answer in a few words.")
+            >>> conversation.say("What is the capital of France?", max_tokens=4)
+            GeneratedText(text='...', ...)
+        """
+        limits = ConversationLimits(max_tokens, max_bytes, when_full)
+        first = [] if system is None else messages_of([{"role": SYSTEM, "content": system}])
+        return Conversation(self._lifetime, task, limits, first)
+
+    def restore_conversation(self, path: str | Path, *, recompute: bool = False) -> Conversation:
+        """Restores a conversation that `Conversation.save` wrote, over the same base and task.
+
+        Args:
+            path: the file.
+            recompute: whether its keys are made anew where another bundle is loaded under the name
+                of its task.
+
+        Returns:
+            The conversation, with the limits that it had.
+
+        Raises:
+            ConversationError: `conversation.file` for a file that is damaged or none,
+                `conversation.base` for one of another base package, `conversation.task` where its
+                task is not loaded, or is another by that name.
+            TaskError: `task.kind`.
+            InputError: `input.path`, `input.type`.
+
+        Example:
+            >>> session = EdgeSession("smollm2")
+            >>> session.conversation().save("talk.conversation")
+            >>> session.restore_conversation("talk.conversation").messages
+            []
+        """
+        expect(recompute, bool, "recompute")
+        file = as_path(path, "path")
+        return Conversation.restored(self._lifetime, file, recompute=recompute)
+
     def encode(
         self,
         texts: Texts,
@@ -354,15 +539,15 @@ class EdgeSession(ArraySession):
         """
         return self._parts.encoder(texts, pairs, max_length=max_length)
 
+    def _asked(self, parts: Parts, decoded: DecodedTask) -> AskedTask:
+        run = partial(parts.logits, decoded=decoded)
+        write = partial(self.generate, task=decoded.name)
+        return AskedTask(decoded.name, decoded.labels, parts.encoder, run, write)
+
 
 def _needed_of(parts: Parts, wanted: type[_Kind], task: TaskOrBase) -> tuple[DecodedTask, _Kind]:
     decoded = parts.needed(task)
     return decoded, expect_kind(decoded.name, decoded.head.kind, wanted)
-
-
-def _asked(parts: Parts, decoded: DecodedTask) -> AskedTask:
-    run = partial(parts.logits, decoded=decoded)
-    return AskedTask(decoded.name, decoded.labels, parts.encoder, run)
 
 
 def _classify(

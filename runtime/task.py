@@ -1,5 +1,6 @@
 """A task as the session runs it: its factors as graph inputs, and its head."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ class DecodedTask:
     """A task ready to run: what to feed the graph, and the head that makes answers of its outputs.
 
     `feeds` maps graph inputs to factors, U as `[1, k, n]` and V as `[1, d, k]`, all of them views
-    of one arena. `nbytes` is the memory this takes.
+    of one arena. `nbytes` is the memory this takes. `source` has the bytes of its bundle.
     """
 
     name: str
@@ -29,6 +30,12 @@ class DecodedTask:
     feeds: Mapping[str, Array]
     head: Head
     nbytes: int
+    source: bytes = b""
+
+    @property
+    def digest(self) -> str:
+        """The digest of the bundle's bytes, 64 hex digits."""
+        return hashlib.sha256(self.source).hexdigest()
 
     def logits(self, hidden: Floats, mask: Array | None, pooled: Floats | None) -> Floats:
         """Applies the head, as `apply_head` does, to what a run with the task's factors gave.

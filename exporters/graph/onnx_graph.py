@@ -7,21 +7,26 @@ import contextlib
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import onnx
 import torch
-from onnx import TensorProto
 from optimum.utils import NormalizedConfigManager
 
 from osd_edge.exporters.graph.external_data import move_weights
 from osd_edge.exporters.graph.parameters import fill, name_as_stored
 from osd_edge.exporters.graph.tracers import Tracer
-from osd_edge.exporters.graph.tracers.example import input_axes
+from osd_edge.exporters.graph.tracers.example import (
+    HIDDEN_OUTPUT,
+    POOLER_OUTPUT,
+    input_axes,
+)
+from osd_edge.exporters.graph.tracers.masks import leave_causal_to_masks
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.module_names import checkpoint_name
 from osd_edge.exporters.models.weightless import weightless_backbone
+from osd_edge.formats.package.generation import Generation
 
 
 def export_graph(
@@ -41,18 +46,32 @@ def export_graph(
     `fuse_embeddings` leaves them apart where the tables are to be stored otherwise. Of the layers'
     weights no more than one is in memory; embeddings all are.
     """
-    with _quiet(), tempfile.TemporaryDirectory(dir=folder) as scratch:
-        model = weightless_backbone(backbone)
-        graph = trace(model, backbone, Path(scratch))
-        _declare_shapes(graph.graph, backbone)
-        name_as_stored(graph.graph, backbone.family)
-        # Layers' weights go to the file at once: fusion would copy them several times.
-        buffers = {checkpoint_name(backbone.family, n): b for n, b in model.named_buffers()}
-        fill(graph, backbone, buffers, folder, weights)
-        del model
-        if fuse and backbone.family.fusion is not None:
+    graph = traced_graph(backbone, trace, folder / weights)
+    if fuse and backbone.family.fusion is not None:
+        with _quiet():
             graph = _fused(graph, folder, backbone, fuse_embeddings)
     return move_weights(graph, folder, weights)
+
+
+def traced_graph(
+    backbone: Backbone, trace: Tracer, file: Path, generation: Generation | None = None
+) -> onnx.ModelProto:
+    """The backbone as `trace` has it, before fusion, with the weights of its products in `file`.
+
+    With `generation` it takes and gives keys and values. Embeddings are in the graph itself.
+    """
+    inputs = input_axes(backbone, generation)
+    with _quiet(), tempfile.TemporaryDirectory(dir=file.parent) as scratch:
+        model = weightless_backbone(backbone)
+        if generation is not None:
+            leave_causal_to_masks(model)
+        graph = trace(model, backbone, Path(scratch), generation)
+        _declare_shapes(graph.graph, inputs, backbone.hidden_size)
+        name_as_stored(graph.graph, backbone.family, inputs)
+        # Layers' weights go to the file at once: fusion would copy them several times.
+        buffers = {checkpoint_name(backbone.family, n): b for n, b in model.named_buffers()}
+        fill(graph, backbone, buffers, inputs, file)
+    return graph
 
 
 def _fused(
@@ -80,19 +99,20 @@ def _fused(
     return fused.model  # type: ignore[no-any-return]
 
 
-def _declare_shapes(graph: onnx.GraphProto, backbone: Backbone) -> None:
-    """Name the inputs' free axes, and the hidden size, in which outputs end.
+def _declare_shapes(
+    graph: onnx.GraphProto, axes: Mapping[str, Mapping[int, str]], hidden_size: int
+) -> None:
+    """Name the inputs' free axes, and the hidden size, in which states end.
 
     Tracers are not sure of either.
     """
-    axes = input_axes(backbone)
     for entry in graph.input:
         for i, name in axes.get(entry.name, {}).items():
             entry.type.tensor_type.shape.dim[i].dim_param = name
     for output in graph.output:
         kind = output.type.tensor_type
-        if kind.elem_type == TensorProto.FLOAT and kind.shape.dim:
-            kind.shape.dim[-1].dim_value = backbone.hidden_size
+        if output.name in (HIDDEN_OUTPUT, POOLER_OUTPUT) and kind.shape.dim:
+            kind.shape.dim[-1].dim_value = hidden_size
 
 
 @contextlib.contextmanager

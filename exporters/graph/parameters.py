@@ -5,7 +5,7 @@ model is weightless: parameters are inputs of the graph by their names, and each
 checkpoint when it is written to the data file.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,14 @@ from osd_edge.exporters.models.module_names import checkpoint_name
 _TURNED = "/transposed"  # a weight [n, d] as a MatMul takes it, [d, n]
 
 
-def name_as_stored(graph: onnx.GraphProto, family: Family) -> None:
-    """Call the parameters and modules of a traced `graph` as checkpoints do, in place."""
+def name_as_stored(graph: onnx.GraphProto, family: Family, inputs: Collection[str]) -> None:
+    """Call the parameters and modules of a traced `graph` as checkpoints do, in place.
+
+    `inputs` are the graph's own, which are no parameters.
+    """
     if not family.modules:
         return
-    parameters = {entry.name for entry in graph.input} - set(family.inputs)
+    parameters = {entry.name for entry in graph.input} - set(inputs)
     for entry in graph.input:
         if entry.name in parameters:
             entry.name = checkpoint_name(family, entry.name)
@@ -46,20 +49,19 @@ def fill(
     model: onnx.ModelProto,
     backbone: Backbone,
     buffers: Mapping[str, torch.Tensor],
-    folder: Path,
-    location: str,
+    inputs: Collection[str],
+    file: Path,
 ) -> None:
     """Give the parameters of a traced `model` their values, in place.
 
-    Weights that a product takes go to the file `folder / location`; the rest into the graph.
-    `buffers` are tensors of the torch model that are no parameters. Raises ModelError
+    Weights that a product takes go to `file`; the rest into the graph. `buffers` are tensors of the
+    torch model that are no parameters, `inputs` what stays an input of the graph. Raises ModelError
     `model.graph` where the graph has an input of another name.
     """
     graph = model.graph
-    known = {entry.name for entry in graph.input if entry.name in backbone.family.inputs}
-    free = [entry.name for entry in graph.input if entry.name not in known]
+    free = [entry.name for entry in graph.input if entry.name not in inputs]
     for i in reversed(range(len(graph.input))):
-        if graph.input[i].name not in known:
+        if graph.input[i].name not in inputs:
             del graph.input[i]
     turned = _without_transposes(graph, set(free))
     products = {n.input[1] for n in graph.node if n.op_type in ("MatMul", "Gemm")}
@@ -72,7 +74,7 @@ def fill(
             if used != name:
                 array = np.ascontiguousarray(array.T)
             if used in products:
-                graph.initializer.append(append_weight(used, array, folder, location))
+                graph.initializer.append(append_weight(used, array, file.parent, file.name))
             else:
                 graph.initializer.append(numpy_helper.from_array(array, used))
     fold_constants(model)

@@ -148,7 +148,8 @@ class _Writer:
     ) -> list[onnx.NodeProto]:
         nodes = []
         if x not in self._rounded_inputs:
-            parts = self._rounded_inputs[x] = (f"{x}/codes", f"{x}/scale", f"{x}/zero")
+            parts = f"{x}/rounded-codes", f"{x}/rounded-scale", f"{x}/rounded-zero"
+            self._rounded_inputs[x] = parts
             nodes.append(helper.make_node("DynamicQuantizeLinear", [x], parts, f"{x}/rounded"))
         codes, scale, zero = self._rounded_inputs[x]
         weight = self._put(f"{name}.weight.int8", np.ascontiguousarray(rounded.codes[:, 0].T))

@@ -1,73 +1,81 @@
 """The head of a causal language model: the layer that turns hidden states into logits of tokens."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM
 
 from osd_edge.errors import Code, ModelError
 from osd_edge.exporters.models.backbone import Backbone, described_model
-from osd_edge.exporters.models.checkpoint import first_line
+from osd_edge.exporters.models.checkpoint import Checkpoint, first_line
 from osd_edge.exporters.models.module_names import checkpoint_name
 
 
 @dataclass(frozen=True)
 class LanguageHead:
-    """A linear layer over hidden states: `weight` `[vocabulary, hidden]` and `bias`, by name.
+    """The tensors of the head, by their names in the checkpoint.
 
-    Names are those of tensors in the checkpoint. Where the weight is `tied`, it is the backbone's
-    own table of embeddings, under the name that it has in the backbone.
+    `weight` `[vocabulary, hidden]` is `table`, the backbone's embeddings of tokens, where both are
+    tied, which is then stored once.
     """
 
+    table: str
     weight: str
     bias: str | None
-    tied: bool
     vocabulary: int
+
+    @property
+    def tied(self) -> bool:
+        """Says whether logits are made by the table of embeddings."""
+        return self.weight == self.table
 
 
 def language_head(backbone: Backbone) -> LanguageHead:
-    """The language model's head in the checkpoint of `backbone`.
+    """The head of the language model in the checkpoint of `backbone`.
 
-    Raises ModelError `model.tensor` where the checkpoint lacks it; `model.shape` where it has
-    another shape; `model.config` where the configuration ties it to the embeddings, and the
-    checkpoint has others.
+    Raises ModelError: `model.head` for a family that writes no text; `model.config` where the
+    configuration is none of a language model, or ties weights of which the checkpoint has two;
+    `model.tensor` where the head is not there; `model.shape` where it has another shape.
     """
-    checkpoint, table = backbone.checkpoint, _embeddings(backbone)
-    own, has_bias = _output_layer(checkpoint)
-    weight = f"{own}.weight"
+    checkpoint, path = backbone.checkpoint, backbone.family.lm_head
+    if path is None:
+        raise ModelError(
+            Code.MODEL_HEAD,
+            f"{checkpoint.folder} is a {backbone.family.model_type} model, which writes no text: "
+            "expected a decoder such as llama, qwen3 or gpt2",
+        )
+    table = _embeddings(backbone)
+    weight, bias = f"{path}.weight", f"{path}.bias" if _has_bias(checkpoint, path) else None
+    vocabulary, features = backbone.parameters[table]
     tied = bool(checkpoint.config.tie_word_embeddings)
-    if not tied and weight not in checkpoint:
+    if not tied or weight in checkpoint:
+        _check_shape(checkpoint, weight, (vocabulary, features))
+    if bias is not None:
+        _check_shape(checkpoint, bias, (vocabulary,))
+    same = weight not in checkpoint or torch.equal(
+        checkpoint.values(weight), checkpoint.values(table)
+    )
+    if tied and not same:
+        raise ModelError(
+            Code.MODEL_CONFIG,
+            f"{checkpoint.folder}: config.json ties {weight} to {table}, and the checkpoint has "
+            "other values for it: set tie_word_embeddings to false",
+        )
+    return LanguageHead(table, table if same else weight, bias, vocabulary)
+
+
+def _check_shape(checkpoint: Checkpoint, name: str, shape: tuple[int, ...]) -> None:
+    if name not in checkpoint:
         raise ModelError(
             Code.MODEL_TENSOR,
-            f"{checkpoint.folder} has no {weight}, which a language model whose head is not tied "
-            "to its embeddings has: give the checkpoint of the whole model",
+            f"{checkpoint.folder} has no {name}, which turns hidden states into logits: give the "
+            "checkpoint of the whole language model",
         )
-    if weight in checkpoint:
-        _check_shape(backbone, weight, table)
-        same = torch.equal(checkpoint.values(weight), checkpoint.values(table))
-        if tied and not same:
-            raise ModelError(
-                Code.MODEL_CONFIG,
-                f"{checkpoint.folder}: config.json ties {weight} to the embeddings, and the "
-                "checkpoint has other values for it: set tie_word_embeddings to false",
-            )
-        tied = same
-    bias = f"{own}.bias" if has_bias else None
-    if bias is not None and bias not in checkpoint:
-        raise ModelError(Code.MODEL_TENSOR, f"{checkpoint.folder} has no {bias}")
-    return LanguageHead(
-        table if tied else weight, bias, tied, vocabulary=backbone.parameters[table][0]
-    )
-
-
-def _check_shape(backbone: Backbone, weight: str, table: str) -> None:
-    found, expected = backbone.checkpoint.shape(weight), backbone.parameters[table]
-    if found != expected:
+    if checkpoint.shape(name) != shape:
         raise ModelError(
             Code.MODEL_SHAPE,
-            f"{backbone.checkpoint.folder}: {weight} has shape {list(found)}, expected "
-            f"{list(expected)}",
+            f"{checkpoint.folder}: {name} has shape {list(checkpoint.shape(name))}, expected "
+            f"{list(shape)}",
         )
 
 
@@ -79,16 +87,14 @@ def _embeddings(backbone: Backbone) -> str:
     return checkpoint_name(backbone.family, name)
 
 
-def _output_layer(checkpoint: Any) -> tuple[str, bool]:
-    """The module path of the head in the checkpoint's model class, and whether it has a bias."""
+def _has_bias(checkpoint: Checkpoint, path: str) -> bool:
+    """Says whether the head at `path` has a bias in the model's class, whatever the file has."""
     try:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(checkpoint.config)
-    except Exception as error:  # no such class for this family, or impossible numbers
+    except Exception as error:  # whatever a model class makes of impossible numbers
         raise ModelError(
             Code.MODEL_CONFIG,
             f"{checkpoint.folder}: config.json describes no language model: {first_line(error)}",
         ) from error
-    layer = model.get_output_embeddings()
-    name = next(name for name, module in model.named_modules() if module is layer)
-    return name, layer.bias is not None
+    return model.get_submodule(path).bias is not None

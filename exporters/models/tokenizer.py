@@ -105,10 +105,6 @@ def tokenizer_for(tuned: Checkpoint, base: Checkpoint) -> Any:
 
 def max_tokens(checkpoint: Checkpoint, tokenizer: Any) -> int:
     """Longest sequence, special tokens included, that both tokenizer and model take."""
-    config = checkpoint.config
-    positions = int(getattr(config, "max_position_embeddings", 512))
-    if family_of(config).positions_after_padding:
-        positions -= int(config.pad_token_id) + 1
     longest = tokenizer.model_max_length
     if not isinstance(longest, int | float) or not longest >= 1:
         raise ModelError(
@@ -116,4 +112,13 @@ def max_tokens(checkpoint: Checkpoint, tokenizer: Any) -> int:
             f"the tokenizer in {checkpoint.folder} has model_max_length "
             f"{shown(repr(longest), 40)}: expected a whole number of 1 or more",
         )
-    return min(int(longest), positions)
+    return min(int(longest), positions(checkpoint))
+
+
+def positions(checkpoint: Checkpoint) -> int:
+    """Longest sequence that the model takes, whichever its tokenizer does."""
+    config = checkpoint.config
+    most = int(getattr(config, "max_position_embeddings", 512))
+    if family_of(config).positions_after_padding:
+        most -= int(config.pad_token_id) + 1
+    return most

@@ -10,12 +10,21 @@ from fuzz.mutators.octets import mutate_octets
 from fuzz.outcome import ACCEPTED, Fault, Observed
 from fuzz.targets import seeds
 from fuzz.targets.target import Reader, Target
-from osd_edge.errors import BaseError
-from osd_edge.formats.package.manifest import MANIFEST, PIXELS, TOKEN_INPUTS, BaseManifest
+from osd_edge.errors import BaseError, InputError
+from osd_edge.formats.package.chat import Message, messages_of
+from osd_edge.formats.package.chat_template import Chat
+from osd_edge.formats.package.manifest import (
+    GENERATION_VERSION,
+    MANIFEST,
+    PIXELS,
+    TOKEN_INPUTS,
+    BaseManifest,
+)
 from osd_edge.formats.package.manifest_reader import check_digests, parse_manifest, read_manifest
 
 _WORDS = (
     *(*TOKEN_INPUTS, PIXELS, "fp16", "fp32", "model.onnx", "model.onnx.data", "tokenizer.json"),
+    *("generation", "chat", "roles", "user", "stop_ids", "context", "in_place", "trim", "source"),
     *("image", "text", "u", "v", "bytes", "sha256", "mixed_rows", "factors", "made", "../x"),
     *(None, True, False, [0.5, 0.5, 0.5], {"max_length": 8, "pad_id": 0}, "\ufeff"),
 )
@@ -27,6 +36,39 @@ _PICTURES = {
     "mean": [0.5] * 3,
     "std": [1] * 3,
 }
+_GENERATION = {
+    "context": 64,
+    "vocabulary": 9,
+    "layers": 1,
+    "heads": 1,
+    "head_size": 4,
+    "in_place": True,
+    "stop_ids": [2],
+    "chat": None,
+}
+_CHAT = {
+    "begin": "",
+    "roles": {"system": ["<", ">"], "user": ["<", ">"], "assistant": ["<", ">"]},
+    "answer": "<",
+    "default_system": "be kind",
+    "trim": ["user"],
+    "merge_system": False,
+}
+_TEMPLATE = {"source": "{% if messages[0].role != 'user' %}{{ 1 / 0 }}{% endif %}x"}
+_CHATS: tuple[object, ...] = (
+    *(None, _CHAT, _CHAT | {"merge_system": True, "default_system": None}, 3),
+    *(_CHAT | {"roles": {"tool": ["", ""]}}, _CHAT | {"trim": ["tool"]}, _CHAT | {"begin": 3}),
+    *(_CHAT | {"roles": {"user": [""]}}, _CHAT | {"merge_system": 1}, {"begin": ""}),
+    *(_TEMPLATE | {"bos": "", "eos": ""}, _TEMPLATE),
+)
+_USER, _ASSISTANT = {"role": "user", "content": " a "}, {"role": "assistant", "content": "b"}
+_SYSTEM = {"role": "system", "content": "c"}
+_CONVERSATIONS: tuple[object, ...] = (
+    *([_USER], [_SYSTEM, _USER, _ASSISTANT, _USER], [_SYSTEM], [_USER, _SYSTEM]),
+    *([_SYSTEM, _ASSISTANT], [Message("user", "d")], [{"role": "tool", "content": "e"}]),
+    *([], "f", [3], [{"role": "user"}], [{"role": "user", "content": 3}]),
+    [{"role": "user", "content": "\ud800"}],
+)
 
 
 def manifests() -> list[bytes]:
@@ -36,7 +78,16 @@ def manifests() -> list[bytes]:
     fields = json.loads(texts[1])  # whose files are there
     small = fields | {"sites": fields["sites"][:1], "factors": "fp16", "mixed_rows": False}
     pictures = small | {"inputs": [PIXELS], "text": None, "image": _PICTURES}
-    return [text.encode() for text in (*texts, json.dumps(small), json.dumps(pictures))]
+    first = small["sites"][0]
+    packed = small | {
+        "format": GENERATION_VERSION,
+        "inputs": list(TOKEN_INPUTS[:2]),
+        "sites": [first, first | {"name": "beside", "n": 8}],
+    }
+    writing = [packed | {"generation": _GENERATION | {"chat": chat}} for chat in _CHATS]
+    writing.append(packed | {"generation": _GENERATION | {"stop_ids": [9]}})
+    made = (small, pictures, packed | {"generation": _GENERATION, "format": 1}, *writing)
+    return [text.encode() for text in (*texts, *map(json.dumps, made))]
 
 
 def mutate_manifest(noise: Random, data: bytes, other: bytes) -> bytes:
@@ -100,6 +151,8 @@ def opened(folder: Path) -> Reader:
             if error.code == "base.manifest" and " UTF-8" in str(error):
                 raise
         manifest = parse_manifest(data.decode())
+        if parse_manifest(manifest.to_json()) != manifest:
+            raise Fault("a manifest that is written and read is another one")
         return Observed(ACCEPTED, _trail(manifest, files), _facts(manifest))
 
     return run
@@ -117,7 +170,23 @@ def _refused_when_gone(folder: Path, manifest: BaseManifest) -> None:
 def _trail(manifest: BaseManifest, files: str) -> tuple[object, ...]:
     inputs = len(manifest.inputs)
     settings = (manifest.text is None, manifest.image is None, manifest.pooler_output is None)
-    return (files, inputs, min(len(manifest.sites), 2), manifest.factors, *settings)
+    packed = len(manifest.branches) < len(manifest.sites)
+    sites = min(len(manifest.sites), 2)
+    return (files, inputs, sites, manifest.factors, *settings, packed, _conversations(manifest))
+
+
+def _conversations(manifest: BaseManifest) -> tuple[str, ...]:
+    """Renders conversations in the form that the manifest states; gives how each ended."""
+    if manifest.generation is None or manifest.generation.chat is None:
+        return ()
+    return tuple(_rendered(manifest.generation.chat, messages) for messages in _CONVERSATIONS)
+
+
+def _rendered(chat: Chat, given: object) -> str:
+    try:
+        return f"{len(chat.render(messages_of(given)))} segments"
+    except (InputError, BaseError) as error:
+        return str(error.code)
 
 
 def _facts(m: BaseManifest) -> Any:

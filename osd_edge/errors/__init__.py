@@ -8,6 +8,7 @@
     * ReportError: a report of a measurement that breaks a rule
   * BudgetError: a size that cannot be met
   * TaskError: a task that a session does not know or cannot run; a session that is closed
+  * ConversationError: a conversation that its task, its limit or its file does not let go on
   * InputError: arguments or run inputs of the wrong kind
   * OutputError: a file that could not be written
   * DeviceError: a device that cannot be reached, or cannot run this
@@ -25,6 +26,7 @@ __all__ = [
     "BudgetError",
     "BundleError",
     "Code",
+    "ConversationError",
     "DataError",
     "DeviceError",
     "InputError",
@@ -175,6 +177,17 @@ class TaskError(OsdEdgeError):
     """
 
     kind = "task"
+
+
+class ConversationError(OsdEdgeError):
+    """A conversation cannot go on: its task is another now, its room is full, its file is damaged.
+
+    >>> from osd_edge import Code, ConversationError
+    >>> ConversationError(Code.CONVERSATION_FULL, "expected fewer tokens than 512").code
+    <Code.CONVERSATION_FULL: 'conversation.full'>
+    """
+
+    kind = "conversation"
 
 
 class InputError(OsdEdgeError):

@@ -178,6 +178,10 @@ class Code(StrEnum):
         "base.text",
         "text was asked of a package without a tokenizer, or of one that fails",
     )
+    BASE_GENERATION = (
+        "base.generation",
+        "text is to be written over a package that gives no logits",
+    )
     BASE_CHAT = (
         "base.chat",
         "messages were given to a package without a form of conversations, or with one that fails",
@@ -226,6 +230,10 @@ class Code(StrEnum):
         "an embedding has another size than the base's, or than the configuration's vocabulary",
     )
     MODEL_TOKENIZER = "model.tokenizer", "the tokenizer differs from the base's, or cannot be read"
+    MODEL_STOP = (
+        "model.stop",
+        "a model that is to write text names no token that ends an answer, or one that is none",
+    )
     MODEL_SAME = (
         "model.same",
         "the fine-tuned linear layers equal the base's: only `--method head` takes such a model",
@@ -289,6 +297,22 @@ class Code(StrEnum):
         "the session was opened before the process was forked: the new process opens its own, or "
         "is started by the method `spawn`",
     )
+    # Conversations
+    CONVERSATION_TASK = (
+        "conversation.task",
+        "the keys are another task's than the one that is to answer: it was swapped, replaced or "
+        "unloaded, and `recompute` is not asked for",
+    )
+    CONVERSATION_FULL = "conversation.full", "no room for what is said within the limit"
+    CONVERSATION_BUSY = (
+        "conversation.busy",
+        "another call, or a stream that is not at its end, is at work on the conversation",
+    )
+    CONVERSATION_FILE = (
+        "conversation.file",
+        "a conversation's file cannot be read, is damaged, or is none",
+    )
+    CONVERSATION_BASE = "conversation.base", "a conversation's file of another base package"
     # Arguments and run inputs
     INPUT_QUESTION = "input.question", "a task that finds answers, and no question"
     INPUT_STRIDE = "input.stride", "a stride below 0, or no whole number"
@@ -308,6 +332,12 @@ class Code(StrEnum):
     INPUT_TASKS = "input.tasks", "not one task for each row, or a task beside them"
     INPUT_MEMORY = "input.memory", "an unknown memory profile"
     INPUT_TEXTS = "input.texts", "not a list of texts"
+    INPUT_PROMPT = (
+        "input.prompt",
+        "no list of prompts; an empty prompt, or one that is neither text, nor messages, nor token "
+        "ids that the base knows",
+    )
+    INPUT_CONTEXT = "input.context", "a prompt that leaves no room for an answer"
     INPUT_MESSAGES = "input.messages", "not a list of messages with a role and content, of text"
     INPUT_ROLE = (
         "input.role",

@@ -23,6 +23,7 @@ _TITLES = {
     "data": "Files of examples: `DataError`",
     "budget": "Budgets: `BudgetError`",
     "task": "Tasks of a session: `TaskError`",
+    "conversation": "Conversations: `ConversationError`",
     "input": "Arguments and run inputs: `InputError`",
     "output": "Files to be written: `OutputError`",
     "report": "Reports of a measurement: `ReportError`",

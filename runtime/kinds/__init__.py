@@ -11,6 +11,7 @@ from osd_edge.runtime.kinds.answer import Spans
 from osd_edge.runtime.kinds.base import AskedTask, Entry, Kind, Request
 from osd_edge.runtime.kinds.classify import Classifier, Labels, MultiLabel, Regression
 from osd_edge.runtime.kinds.embed import Embedding
+from osd_edge.runtime.kinds.generate import Generate
 from osd_edge.runtime.kinds.tag import TokenLabels
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Classifier",
     "Embedding",
     "Entry",
+    "Generate",
     "Kind",
     "Request",
     "Spans",
@@ -28,7 +30,10 @@ __all__ = [
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
-    for kind in (Labels(), MultiLabel(), Regression(), TokenLabels(), Spans(), Embedding())
+    for kind in (
+        *(Labels(), MultiLabel(), Regression(), TokenLabels(), Spans(), Embedding()),
+        Generate(),
+    )
 }
 
 _Kind = TypeVar("_Kind", bound=Kind)

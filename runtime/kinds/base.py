@@ -5,6 +5,7 @@ which knows its name.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,13 +22,15 @@ class AskedTask:
     """A task while it is asked: its labels, the base's tokenizer, and a run of the base with it.
 
     `logits` takes token inputs `[batch, tokens]` and gives `[batch, labels]`, or
-    `[batch, tokens, labels]` for kinds with logits for every token.
+    `[batch, tokens, labels]` for kinds with logits for every token. `write` gives the texts that
+    the task writes to texts.
     """
 
     name: str
     labels: tuple[str, ...]
     encoder: TextEncoder
     logits: Run
+    write: Callable[[Texts], list[Any]]
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     "osd_edge.runtime": (
         ("osd_edge.runtime",),
         ("osd_edge.runtime.kinds",),
+        ("osd_edge.runtime.generation",),
         ("osd_edge.runtime.session",),
         ("osd_edge.runtime.evaluate",),
     ),

@@ -1,8 +1,9 @@
 """The ways to trace a backbone: torch's two exporters, and optimum-onnx where it is installed.
 
-Each is a module with `trace(model, backbone, folder)`. It takes a weightless model and gives a
-graph whose parameters are inputs by their names, and whose nodes are named for the modules that
-they are in: `/encoder/layer.0/attention/self/query/MatMul`.
+Each is a module with `trace(model, backbone, folder, generation)`. It takes a weightless model and
+gives a graph whose parameters are inputs by their names, and whose nodes are named for the modules
+that they are in: `/encoder/layer.0/attention/self/query/MatMul`. Where `generation` is not None the
+graph takes keys and values of earlier tokens, and gives them with those of the new ones.
 """
 
 from collections.abc import Callable
@@ -16,8 +17,9 @@ if TYPE_CHECKING:  # the command line asks for the names alone
     import onnx
 
     from osd_edge.exporters.models.backbone import Backbone
+    from osd_edge.formats.package.generation import Generation
 
-Tracer = Callable[[Any, "Backbone", Path], "onnx.ModelProto"]
+Tracer = Callable[[Any, "Backbone", Path, "Generation | None"], "onnx.ModelProto"]
 
 # By the tracer's name: what brings what it needs.
 _NEEDED = {

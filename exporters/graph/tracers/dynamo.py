@@ -12,7 +12,9 @@ import torch
 from onnx_ir.passes.common import IdentityEliminationPass
 
 from osd_edge.exporters.graph.tracers.example import (
+    ALL_TOKENS,
     BATCH,
+    PAST,
     TOKENS,
     example_inputs,
     input_axes,
@@ -21,24 +23,28 @@ from osd_edge.exporters.graph.tracers.example import (
 )
 from osd_edge.exporters.graph.tracers.masks import traceable_masks
 from osd_edge.exporters.models.backbone import Backbone
+from osd_edge.formats.package.generation import Generation
 
 DYNAMO_OPSET = 18  # the lowest that this exporter writes
+_FREE = (BATCH, TOKENS, PAST, ALL_TOKENS)
 _SCOPES = "pkg.torch.onnx.name_scopes"  # of a node: paths of the modules around it, then its own
 
 
-def trace(model: Any, backbone: Backbone, folder: Path) -> onnx.ModelProto:
+def trace(
+    model: Any, backbone: Backbone, folder: Path, generation: Generation | None = None
+) -> onnx.ModelProto:
     """The graph of the weightless `model` of `backbone`; nothing is written to `folder`."""
-    take_tensors(model, backbone)
-    inputs, outputs = input_axes(backbone), output_axes(backbone)
+    take_tensors(model, backbone, generation)
+    inputs, outputs = input_axes(backbone, generation), output_axes(backbone, generation)
     # The other axes of a picture are the model's own, and nothing else is taken for them.
     shapes = tuple(
-        {i: torch.export.Dim.AUTO for i, name in axes.items() if name in (BATCH, TOKENS)}
+        {i: torch.export.Dim.AUTO for i, name in axes.items() if name in _FREE}
         for axes in inputs.values()
     )
     with traceable_masks():
         program: Any = torch.onnx.export(
             model,
-            tuple(example_inputs(backbone).values()),
+            tuple(example_inputs(backbone, generation).values()),
             input_names=list(inputs),
             output_names=list(outputs),
             dynamic_shapes=(shapes,),

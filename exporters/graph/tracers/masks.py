@@ -28,6 +28,26 @@ def traceable_masks() -> Iterator[None]:
         ALL_MASK_ATTENTION_FUNCTIONS.register("eager", before)
 
 
+class _SeesAll:
+    """A table of which tokens see which, of any size, by which every token sees every other."""
+
+    def __getitem__(self, part: Any) -> torch.Tensor:
+        return torch.ones((1, 1, 1, 1), dtype=torch.bool)
+
+
+def leave_causal_to_masks(model: torch.nn.Module) -> None:
+    """Take tables of which token may see which out of GPT-2's layers, in place.
+
+    They are as wide as the model's positions, which columns of keys may exceed: padding between
+    a prompt and its answer takes columns, and no positions. The mask says the same.
+    """
+    for module in model.modules():
+        table = module._buffers.get("bias")
+        if table is not None and table.dtype == torch.bool:
+            del module.bias
+            object.__setattr__(module, "bias", _SeesAll())
+
+
 def additive_mask(
     *,
     mask_function: Callable[..., Any],

@@ -9,12 +9,24 @@ import optimum.exporters.onnx.model_configs  # noqa: F401  (registers the config
 import torch
 from optimum.exporters.tasks import TasksManager
 
+from osd_edge.errors import Code, InputError
 from osd_edge.exporters.graph.tracers.example import TORCHSCRIPT_OPSET, output_axes
 from osd_edge.exporters.models.backbone import Backbone
+from osd_edge.formats.package.generation import Generation
 
 
-def trace(model: Any, backbone: Backbone, folder: Path) -> onnx.ModelProto:
-    """The graph of the weightless `model` of `backbone`; `folder` is for files on the way."""
+def trace(
+    model: Any, backbone: Backbone, folder: Path, generation: Generation | None = None
+) -> onnx.ModelProto:
+    """The graph of the weightless `model` of `backbone`; `folder` is for files on the way.
+
+    Raises InputError `input.tracer` with `generation`: optimum's inputs and masks are its own.
+    """
+    if generation is not None:
+        raise InputError(
+            Code.INPUT_TRACER,
+            "the tracer optimum makes no graph that generates text: take torchscript",
+        )
     config = _onnx_config(model, backbone)
     inputs = config.rename_ambiguous_inputs(config.generate_dummy_inputs(framework="pt"))
     model.config.return_dict = True

@@ -15,17 +15,20 @@ from osd_edge.exporters.graph.tracers.example import (
 )
 from osd_edge.exporters.graph.tracers.masks import traceable_masks
 from osd_edge.exporters.models.backbone import Backbone
+from osd_edge.formats.package.generation import Generation
 
 
-def trace(model: Any, backbone: Backbone, folder: Path) -> onnx.ModelProto:
+def trace(
+    model: Any, backbone: Backbone, folder: Path, generation: Generation | None = None
+) -> onnx.ModelProto:
     """The graph of the weightless `model` of `backbone`; `folder` is for files on the way."""
-    take_tensors(model, backbone)
-    inputs, outputs = input_axes(backbone), output_axes(backbone)
+    take_tensors(model, backbone, generation)
+    inputs, outputs = input_axes(backbone, generation), output_axes(backbone, generation)
     path = folder / "traced.onnx"
     with traceable_masks():
         torch.onnx.export(
             model,
-            tuple(example_inputs(backbone).values()),
+            tuple(example_inputs(backbone, generation).values()),
             str(path),
             input_names=list(inputs),
             output_names=list(outputs),

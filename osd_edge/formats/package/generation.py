@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from osd_edge.formats.package.chat_template import Chat
+
 LOGITS = "logits"  # the output `[batch, 1, vocabulary]`, at each row's last token
 ALL_LOGITS = "all_logits"  # the input that asks for logits at every token where it is 1
 PAST = "past_key_values.{layer}.{part}"  # the inputs with keys and values of earlier tokens
@@ -21,6 +23,7 @@ class Generation:
         head_size: Features of a head.
         in_place: Whether keys and values may be written into the buffer that holds the past ones.
         stop_ids: Ids of the tokens that end an answer.
+        chat: The form of conversations that the model was taught, None where there is none.
 
     >>> from osd_edge.formats.package.generation import Generation
     >>> facts = Generation(8192, 49152, 30, 3, 64, True, (2,))
@@ -37,6 +40,7 @@ class Generation:
     head_size: int
     in_place: bool
     stop_ids: tuple[int, ...]
+    chat: Chat | None = None
 
     @property
     def past(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from osd_edge.data.progress import Progress, silent
 from osd_edge.data.staging import bring_back
 from osd_edge.errors import BaseError, Code
 from osd_edge.formats.container import parse_json
+from osd_edge.formats.package.chat_template import chat_of
 from osd_edge.formats.package.generation import ALL_LOGITS, Generation
 from osd_edge.formats.package.graph_check import check_graph_file
 from osd_edge.formats.package.manifest import (
@@ -195,7 +196,8 @@ def _generation(fields: object) -> Generation:
     stops = tuple(_id(stop) for stop in _of(list, given["stop_ids"]))
     if not 0 < len(stops) <= _MOST_STOPS or max(stops) >= sizes["vocabulary"]:
         raise ValueError("stop_ids")
-    return Generation(**sizes, in_place=_of(bool, given["in_place"]), stop_ids=stops)
+    in_place = _of(bool, given["in_place"])
+    return Generation(**sizes, in_place=in_place, stop_ids=stops, chat=chat_of(given.get("chat")))
 
 
 def _image(fields: object) -> ImageSettings:

@@ -1,0 +1,140 @@
+"""A key cache in one buffer, into which the graph writes the new keys beside the old.
+
+Past and present are bound to the same memory: nothing is copied from one token to the next. The
+buffer holds `[layers · 2, rows, heads, capacity, size]`, and doubles when a row is full.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from osd_edge.formats.heads import Floats
+from osd_edge.formats.package.generation import LOGITS
+from osd_edge.runtime.generation.key_cache import KeyCache, padded
+from osd_edge.runtime.open_base import Arrays, Binding, OpenBase
+
+_LEAST = 64  # tokens that there is room for beyond those that are there
+
+
+class BoundCache(KeyCache):
+    """Keys and values in a buffer that past and present are both bound to."""
+
+    def __init__(self, base: OpenBase, rows: int, most: int) -> None:
+        """Begins without keys, with little memory."""
+        super().__init__(base, rows, most)
+        self._buffer = self._made(rows, 0)
+        self._step: _Step | None = None
+
+    def fill(self, first: int, tokens: Sequence[Sequence[int]], factors: Arrays) -> Floats:
+        """Runs tokens of rows in their part of the buffer."""
+        count, longest = len(tokens), max(map(len, tokens))
+        before = self.lengths[first] if first < len(self.lengths) else 0
+        assert before == 0 or count == 1
+        self._reserve(before + longest)
+        ids, mask = padded(tokens)
+        if before:
+            mask = np.ones((1, before + longest), np.int64)
+        logits = np.empty((count, 1, self.facts.vocabulary), np.float32)
+        binding = self._bound(first, count, factors)
+        binding.input("input_ids", ids)
+        binding.input("attention_mask", mask)
+        binding.output(LOGITS, logits)
+        binding.run()
+        self.lengths[first : first + count] = [before + len(own) for own in tokens]
+        return logits[:, 0]
+
+    def step(self, tokens: Sequence[int], factors: Arrays) -> Floats:
+        """Runs a token of each row; what is bound stays so from step to step."""
+        self._reserve(max(self.lengths) + 1)
+        step = self._step
+        if step is None or step.factors is not factors:
+            step = self._step = _Step(self._bound(0, len(tokens), factors), factors, self)
+        for row in range(len(tokens)):
+            self.lengths[row] += 1
+        step.run(tokens, self.lengths)
+        return step.logits[:, 0]
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Moves the rows that stay to the front of the buffer."""
+        # Those that are in front stay where they are; the last ones fill the gaps.
+        buffer, used = self._buffer, max(self.lengths)
+        for to, row in enumerate(rows):
+            if to != row:
+                assert row > to
+                buffer[:, to, :, :used] = buffer[:, row, :, :used]
+        self.lengths = [self.lengths[row] for row in rows]
+        self._step = None
+
+    def forget(self, first: int) -> None:
+        """Forgets the last rows: others will write over them."""
+        del self.lengths[first:]
+
+    def cut(self, length: int) -> None:
+        """Forgets the rest: what lies behind a row's length is never read."""
+        self.lengths = [min(self.lengths[0], length)] if self.lengths and length else []
+
+    def state(self) -> Floats:
+        """A copy of what the row has."""
+        return self._buffer[:, 0, :, : self.lengths[0]].copy()
+
+    def restore(self, state: Floats) -> None:
+        """Copies a row's keys into the buffer."""
+        length = state.shape[2]
+        self._reserve(length)
+        self._buffer[:, 0, :, :length] = state
+        self.lengths = [length]
+
+    def _made(self, rows: int, capacity: int) -> Floats:
+        facts = self.facts
+        # Pages of zeros take no memory until something is written to them.
+        return np.zeros((len(facts.past), rows, facts.heads, capacity, facts.head_size), np.float32)
+
+    def _reserve(self, length: int) -> None:
+        capacity = self._buffer.shape[3]
+        if length <= capacity:
+            return
+        old, used = self._buffer, max(self.lengths, default=0)
+        self._buffer = self._made(old.shape[1], min(self.most, max(length + _LEAST, 2 * capacity)))
+        for to, own in zip(self._buffer, old, strict=True):
+            to[:, :, :used] = own[:, :, :used]
+        self._step = None
+
+    def _bound(self, first: int, count: int, factors: Arrays) -> Binding:
+        """Binds the keys of rows `first` on, and factors."""
+        binding = self.base.binding()
+        for name, factor in factors.items():
+            binding.input(name, factor)
+        of = slice(first, first + count)
+        for past, present, buffer in zip(
+            self.facts.past, self.facts.present, self._buffer, strict=True
+        ):
+            binding.input(past, buffer[of])
+            binding.output(present, buffer[of])
+        return binding
+
+
+class _Step:
+    """What is bound for a token of each row: the ids and logits have memory of their own."""
+
+    def __init__(self, binding: Binding, factors: Arrays, cache: BoundCache) -> None:
+        rows = len(cache.lengths)
+        self.factors = factors
+        self.logits = np.empty((rows, 1, cache.facts.vocabulary), np.float32)
+        self._binding = binding
+        self._ids = np.zeros((rows, 1), np.int64)
+        self._columns: NDArray[np.int64] = np.arange(cache._buffer.shape[3])
+        self._ones = np.ones((1, len(self._columns)), np.int64)
+        binding.input("input_ids", self._ids)
+        binding.output(LOGITS, self.logits)
+
+    def run(self, tokens: Sequence[int], lengths: Sequence[int]) -> None:
+        """Runs tokens that make rows as long as `lengths`."""
+        self._ids[:, 0] = tokens
+        longest = max(lengths)
+        mask = self._ones[:, :longest]
+        if len(lengths) > 1:
+            there = self._columns[:longest] < np.array(lengths)[:, None]
+            mask = there.astype(np.int64)
+        self._binding.input("attention_mask", mask)
+        self._binding.run()

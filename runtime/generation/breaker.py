@@ -1,0 +1,59 @@
+"""Breaks the special tokens that stand in someone's content, so that they stay text.
+
+Whoever writes `<|im_end|>` into a message must not end it. A text that the tokenizer takes for a
+token of its own is put into the midst of such a one; the token is taken out again, and what is left
+are the tokens of the text. Content without special tokens is not touched, and so has the tokens
+that transformers gives it.
+"""
+
+import re
+from collections.abc import Sequence
+
+from osd_edge.formats.package.chat import Segment
+
+
+class Breaker:
+    """Puts `name`, the text of a token of its own, into each of the texts `control` in content."""
+
+    def __init__(self, name: str, control: Sequence[str]) -> None:
+        """Takes the text of the token that breaks, and those of the tokens to be broken."""
+        self._name = name
+        # The longest first, as the tokenizer has it.
+        self._control = sorted((text for text in control if text), key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, self._control)) or "(?!)")
+
+    def joined(self, parts: Sequence[Segment]) -> str:
+        """Joins segments, and breaks control tokens that are not of the words alone."""
+        text = "".join(part.text for part in parts)
+        contents, at = [], 0
+        for part in parts:
+            if part.content:
+                contents.append((at, at + len(part.text)))
+            at += len(part.text)
+        done, at = "", 0
+        while (match := self._pattern.search(text, at)) is not None:
+            start, end = match.span()
+            if any(start < stop and begin < end for begin, stop in contents):
+                done += text[at : start + 1] + self._name
+                at = start + 1  # another may begin within it
+            else:
+                done += text[at:end]
+                at = end
+        return done + text[at:]
+
+    def alone(self, content: str) -> str:
+        """Breaks what is in content whose surroundings are not known.
+
+        Also where it ends as a control token begins, or begins as one ends: the other part may
+        stand around it.
+        """
+        inner = content.strip()
+        if not inner:
+            return content
+        before, _, after = content.partition(inner)
+        broken = self.joined([Segment(inner, content=True)])
+        if any(inner.endswith(text[:n]) for text in self._control for n in range(1, len(text))):
+            broken += self._name
+        if any(inner.startswith(text[n:]) for text in self._control for n in range(1, len(text))):
+            broken = self._name + broken
+        return before + broken + after

@@ -1,0 +1,86 @@
+"""The limit of a conversation, and what goes when it is reached."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from osd_edge.data.arguments import as_whole
+from osd_edge.errors import Code, ConversationError, InputError, expected_one_of
+from osd_edge.formats.package.chat import ASSISTANT, SYSTEM, USER, Message
+from osd_edge.formats.package.generation import Generation
+
+REFUSE, DROP = "refuse", "drop"
+
+
+@dataclass(frozen=True)
+class ConversationLimits:
+    """The most tokens and bytes of keys that a conversation may have, and what happens then.
+
+    `when_full` is `refuse`, or `drop`, which forgets the oldest turns.
+    """
+
+    max_tokens: int | None = None
+    max_bytes: int | None = None
+    when_full: str = REFUSE
+
+    def checked(self) -> "ConversationLimits":
+        """Gives the same with plain numbers. Raises InputError `input.number`, `input.options`."""
+        if self.when_full not in (REFUSE, DROP):
+            raise expected_one_of(Code.INPUT_OPTIONS, (REFUSE, DROP), self.when_full)
+        tokens, size = self.max_tokens, self.max_bytes
+        return ConversationLimits(
+            None if tokens is None else as_whole(tokens, "max_tokens", 1),
+            None if size is None else as_whole(size, "max_bytes", 1),
+            self.when_full,
+        )
+
+    def tokens(self, facts: Generation) -> int:
+        """The most tokens over a base with these facts."""
+        limits = [facts.context]
+        if self.max_tokens is not None:
+            limits.append(self.max_tokens)
+        if self.max_bytes is not None:
+            limits.append(self.max_bytes // facts.bytes_of_a_token)
+        return min(limits)
+
+    def within(
+        self,
+        messages: Sequence[Message],
+        encode: Callable[[Sequence[Message]], list[int]],
+        most: int,
+        wanted: int,
+    ) -> tuple[list[Message], list[int]]:
+        """Gives messages and their tokens, without the oldest turns where those are to be dropped.
+
+        An answer has room for one token at least, and for `wanted`, or half of `most`, where turns
+        are dropped. Raises ConversationError `conversation.full`.
+        """
+        kept = list(messages)
+        tokens = encode(kept)
+        room = min(wanted, most // 2) if self.when_full == DROP else 1
+        while self.when_full == DROP and len(tokens) + room > most and _drop_a_turn(kept):
+            tokens = encode(kept)
+        if len(tokens) >= most:
+            raise ConversationError(
+                Code.CONVERSATION_FULL,
+                f"expected fewer than {most} tokens, found {len(tokens)}: begin another "
+                "conversation, or let it drop the oldest turns (when_full='drop')",
+            )
+        return kept, tokens
+
+
+def _drop_a_turn(messages: list[Message]) -> bool:
+    """Removes the oldest message of the user's with its answer; says whether another is left."""
+    first = next((i for i, message in enumerate(messages) if message.role != SYSTEM), None)
+    users = [i for i, message in enumerate(messages) if message.role == USER]
+    if first is None or len(users) < 2:
+        return False
+    del messages[first : users[1]]
+    return True
+
+
+def turn(text: object, answer: str | None = None) -> list[Message]:
+    """A user's message and, where there is one, its answer. Raises InputError `input.texts`."""
+    if not isinstance(text, str) or not text:
+        raise InputError(Code.INPUT_TEXTS, "text: expected a text that is not empty")
+    said = [Message(USER, text)]
+    return said if answer is None else [*said, Message(ASSISTANT, answer)]

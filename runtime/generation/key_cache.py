@@ -1,0 +1,79 @@
+"""The contract of a key cache: the keys and values of earlier tokens, for the rows of a batch."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from osd_edge.formats.heads import Floats
+from osd_edge.formats.package.generation import Generation
+from osd_edge.runtime.open_base import Arrays, OpenBase
+
+
+class KeyCache(ABC):
+    """Keys and values for rows of tokens, and the runs that make more of them.
+
+    Rows are filled one after the other, then go on together a token at a time. Factors of tasks are
+    given at every run, of as many rows as it has, or of one for all. Not safe to use from several
+    threads at once.
+
+    Attributes:
+        lengths: How many tokens of each row have keys; a row comes in with its first.
+    """
+
+    def __init__(self, base: OpenBase, rows: int, most: int) -> None:
+        """Begins without keys; a row will have `most` tokens at most. Raises TypeError without."""
+        facts = base.manifest.generation
+        assert facts is not None
+        self.base = base
+        self.facts: Generation = facts
+        self.most = most
+        self.lengths: list[int] = []
+        self._rows = rows
+
+    @abstractmethod
+    def fill(self, first: int, tokens: Sequence[Sequence[int]], factors: Arrays) -> Floats:
+        """Runs the next tokens of rows `first` and after, and gives logits at each one's last.
+
+        The rows are new, of any lengths each; or it is one row, which goes on.
+        Gives `[rows, vocabulary]`, valid until the next run. Raises InputError `input.run`.
+        """
+
+    @abstractmethod
+    def step(self, tokens: Sequence[int], factors: Arrays) -> Floats:
+        """Runs one more token of every row, and gives logits `[rows, vocabulary]`, as `fill` does.
+
+        `factors` are told from those of the step before by being another object.
+        """
+
+    @abstractmethod
+    def keep(self, rows: Sequence[int]) -> None:
+        """Keeps these rows, which then have the numbers from 0 on in the order given here."""
+
+    @abstractmethod
+    def forget(self, first: int) -> None:
+        """Forgets the rows from `first` on, which were filled last, where there are any."""
+
+    @abstractmethod
+    def cut(self, length: int) -> None:
+        """Forgets what the one row has beyond its first `length` tokens."""
+
+    @abstractmethod
+    def state(self) -> Floats:
+        """The keys and values of the one row: `[layers · 2, heads, length, size]`."""
+
+    @abstractmethod
+    def restore(self, state: Floats) -> None:
+        """Takes for the one row what `state` gave."""
+
+
+def padded(tokens: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Makes ids and a mask `[rows, longest]` of rows of tokens, padded on the right."""
+    longest = max(map(len, tokens))
+    ids = np.zeros((len(tokens), longest), np.int64)
+    mask = np.zeros_like(ids)
+    for row, own in enumerate(tokens):
+        ids[row, : len(own)] = own
+        mask[row, : len(own)] = 1
+    return ids, mask

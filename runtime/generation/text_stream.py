@@ -1,0 +1,67 @@
+"""Makes text of tokens as they come, in whole characters, and looks for the texts that end it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from osd_edge.errors import BaseError, Code, shown
+from osd_edge.runtime.raised_by import raised_by
+
+
+class TextStream:
+    """The text of one answer while it is written.
+
+    A token may be a part of a character, and a part of a stop text: text is given once it is sure
+    to be neither.
+
+    Attributes:
+        stopped: Whether a stop text was found; the text before it is all that there is.
+    """
+
+    def __init__(self, tokenizer: Any, stop: Sequence[str]) -> None:
+        """Begins an answer that `stop` texts end; without a tokenizer, None, it has no text."""
+        self.stopped = False
+        self._tokenizer = tokenizer
+        self._stop = stop
+        self._waiting = ""
+        self._stream: Any = None
+        if tokenizer is not None:
+            from tokenizers.decoders import DecodeStream
+
+            self._stream = DecodeStream(skip_special_tokens=True)
+
+    def step(self, token: int) -> str:
+        """Takes the next token, and gives the text that is sure now. Raises BaseError `base.text`.
+
+        A text of `stop` that is found ends it: see `stopped`.
+        """
+        if self._stream is None:
+            return ""
+        try:
+            text: str | None = self._stream.step(self._tokenizer, token)
+        except BaseException as error:  # the package's panics are no Exception
+            if not raised_by("tokenizers", error):
+                raise
+            raise BaseError(Code.BASE_TEXT, f"the tokenizer fails: {shown(str(error))}") from error
+        if not text:
+            return ""
+        self._waiting += text
+        found = [at for at in map(self._waiting.find, self._stop) if at >= 0]
+        self.stopped = bool(found)
+        sure = min(found) if found else len(self._waiting) - self._held()
+        text, self._waiting = self._waiting[:sure], self._waiting[sure:]
+        return text
+
+    def end(self) -> str:
+        """Gives the text that waited for a stop text which never came."""
+        text, self._waiting = "" if self.stopped else self._waiting, ""
+        return text
+
+    def _held(self) -> int:
+        """The most characters at the end that a stop text may begin with."""
+        waiting = self._waiting
+        longest = max((len(stop) for stop in self._stop), default=1) - 1
+        for length in range(min(longest, len(waiting)), 0, -1):
+            end = waiting[-length:]
+            if any(stop.startswith(end) for stop in self._stop):
+                return length
+        return 0
