@@ -54,7 +54,13 @@ _CHAT = {
     "trim": ["user"],
     "merge_system": False,
 }
-
+_TEMPLATE = {"source": "{% if messages[0].role != 'user' %}{{ 1 / 0 }}{% endif %}x"}
+_CHATS: tuple[object, ...] = (
+    *(None, _CHAT, _CHAT | {"merge_system": True, "default_system": None}, 3),
+    *(_CHAT | {"roles": {"tool": ["", ""]}}, _CHAT | {"trim": ["tool"]}, _CHAT | {"begin": 3}),
+    *(_CHAT | {"roles": {"user": [""]}}, _CHAT | {"merge_system": 1}, {"begin": ""}),
+    *(_TEMPLATE | {"bos": "", "eos": ""}, _TEMPLATE),
+)
 _USER, _ASSISTANT = {"role": "user", "content": " a "}, {"role": "assistant", "content": "b"}
 _SYSTEM = {"role": "system", "content": "c"}
 _CONVERSATIONS: tuple[object, ...] = (
@@ -73,14 +79,14 @@ def manifests() -> list[bytes]:
     small = fields | {"sites": fields["sites"][:1], "factors": "fp16", "mixed_rows": False}
     pictures = small | {"inputs": [PIXELS], "text": None, "image": _PICTURES}
     first = small["sites"][0]
-    writing = small | {
+    packed = small | {
         "format": GENERATION_VERSION,
         "inputs": list(TOKEN_INPUTS[:2]),
         "sites": [first, first | {"name": "beside", "n": 8}],
-        "generation": _GENERATION | {"chat": _CHAT},
     }
-    own = writing | {"generation": _GENERATION | {"chat": {"source": "x", "bos": "", "eos": ""}}}
-    made = (small, pictures, writing, own)
+    writing = [packed | {"generation": _GENERATION | {"chat": chat}} for chat in _CHATS]
+    writing.append(packed | {"generation": _GENERATION | {"stop_ids": [9]}})
+    made = (small, pictures, packed | {"generation": _GENERATION, "format": 1}, *writing)
     return [text.encode() for text in (*texts, *map(json.dumps, made))]
 
 
@@ -145,6 +151,8 @@ def opened(folder: Path) -> Reader:
             if error.code == "base.manifest" and " UTF-8" in str(error):
                 raise
         manifest = parse_manifest(data.decode())
+        if parse_manifest(manifest.to_json()) != manifest:
+            raise Fault("a manifest that is written and read is another one")
         return Observed(ACCEPTED, _trail(manifest, files), _facts(manifest))
 
     return run

@@ -36,6 +36,7 @@ class TaskKind:
         return own.get(pooling, not (self.per_token or self.writes))
 
 
+GENERATE = TaskKind("generate", writes=True)  # text, a token after the other
 KINDS = {
     kind.name: kind
     for kind in (
@@ -45,7 +46,7 @@ KINDS = {
         TaskKind("token-labels", per_token=True),  # one for each token
         TaskKind("spans", per_token=True, labels=("start", "end")),  # of an answer in a context
         TaskKind("embedding", vector=True),
-        TaskKind("generate", writes=True),  # text, a token after the other
+        GENERATE,
     )
 }
 

@@ -13,6 +13,7 @@ from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.formats.package.feeds import factor_feeds
 from osd_edge.formats.package.manifest import BaseManifest
 from osd_edge.formats.package.manifest_reader import read_manifest
+from osd_edge.formats.package.sites import Site
 from osd_edge.runtime.task import decode_task
 
 BASE = Path(data_module).parent / "small-bert"
@@ -78,3 +79,35 @@ def test_session_and_measured_adapters_feed_the_same(file: Path, manifest: BaseM
         assert {k: v.tobytes() for k, v in others.items()} == {
             k: v.tobytes() for k, v in feeds.items()
         }
+
+
+def test_packed_sites_have_a_block_each_in_the_factors_of_their_branch(
+    file: Path, manifest: BaseManifest
+) -> None:
+    """Query, key and value of each layer under one name, as graphs of decoders have them."""
+
+    def packed(site: Site) -> Site:
+        layer, _, last = site.name.rpartition(".")
+        if last not in ("query", "key", "value"):
+            return site
+        return replace(site, u=f"{layer}.qkv.u", v=f"{layer}.qkv.v")
+
+    apart, bundle = manifest, read_bundle_file(file)
+    manifest = replace(apart, sites=tuple(packed(site) for site in apart.sites))
+    feeds, expected = (factor_feeds("x", bundle, one) for one in (manifest, apart))
+    seen = 0
+    for branch in manifest.branches:
+        if branch.u not in feeds:
+            continue
+        product = (feeds[branch.v][0] @ feeds[branch.u][0]).T
+        for index, start in zip(branch.sites, branch.starts, strict=True):
+            site = apart.sites[index]
+            block = product[start : start + site.n]
+            if site.u in expected and site.v is not None:
+                np.testing.assert_allclose(
+                    block, (expected[site.v][0] @ expected[site.u][0]).T, rtol=1e-3, atol=1e-6
+                )
+                seen += len(branch.sites) > 1
+            else:
+                assert not block.any()
+    assert seen

@@ -135,9 +135,10 @@ class RateDistortionBundles:
                     "--refine none"
                 )
             else:
+                most = ", of which its head takes most" if self._source.models.head.modules else ""
                 why = (
                     f"a budget of {budget} is less than the smallest bundle of this task, "
-                    f"{named}, of which its head takes most: give at least that"
+                    f"{named}{most}: give at least that"
                 )
         return BudgetError(Code.BUDGET_TOO_SMALL, why)
 

@@ -50,6 +50,9 @@ class PlainFactor:
         """Decodes the factor `[k, width]` as float32, to `out` (zeros) where it is given."""
         if out is None:
             out = np.zeros((self.k, self.width), np.float32)
+        elif not out.flags.c_contiguous:  # a block of a larger factor: no view of it is flat
+            out[:] = self.decode()
+            return out
         where = positions.decode(self.where, self.slots, self.count)
         if where is None:
             out.reshape(-1)[:] = self.values
