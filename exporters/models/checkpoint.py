@@ -18,6 +18,7 @@ from transformers import AutoConfig, PretrainedConfig
 
 from osd_edge.errors import Code, ModelError, shown
 from osd_edge.exporters.models.families import known_families, load_family, unknown_family
+from osd_edge.exporters.models.low_rank import LowRank
 from osd_edge.exporters.models.other_settings import take_other_settings
 from osd_edge.formats.package.manifest import MANIFEST
 
@@ -143,6 +144,10 @@ class Checkpoint:
     def is_base_own(self, name: str) -> bool:
         """Says whether tensor `name` is the base's own, where that is known without reading it."""
         return False
+
+    def low_rank(self, name: str) -> LowRank | None:
+        """The product that tensor `name` differs from the base's by, where it is known as one."""
+        return None
 
     def values(self, name: str) -> torch.Tensor:
         """Reads tensor `name` as float32, without the check of `float32` for finite values."""

@@ -88,8 +88,9 @@ def test_packed_sites_have_a_block_each_in_the_factors_of_their_branch(
 
     def packed(site: Site) -> Site:
         layer, _, last = site.name.rpartition(".")
-        names = {"u": f"{layer}.qkv.u", "v": f"{layer}.qkv.v"}
-        return replace(site, **names) if last in ("query", "key", "value") else site
+        if last not in ("query", "key", "value"):
+            return site
+        return replace(site, u=f"{layer}.qkv.u", v=f"{layer}.qkv.v")
 
     apart, bundle = manifest, read_bundle_file(file)
     manifest = replace(apart, sites=tuple(packed(site) for site in apart.sites))
