@@ -24,7 +24,7 @@ class ConversationLimits:
 
     def checked(self) -> "ConversationLimits":
         """Gives the same with plain numbers. Raises InputError `input.number`, `input.options`."""
-        if self.when_full not in (REFUSE, DROP):
+        if not isinstance(self.when_full, str) or self.when_full not in (REFUSE, DROP):
             raise expected_one_of(Code.INPUT_OPTIONS, (REFUSE, DROP), self.when_full)
         tokens, size = self.max_tokens, self.max_bytes
         return ConversationLimits(
