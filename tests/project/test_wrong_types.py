@@ -192,7 +192,7 @@ def of_report(function: Callable[..., object], parameter: str = "report") -> Cas
 
 TEXTS = {"texts": ["a cat"]}
 SPANS = {"question": "a cat", "context": "the dog"}
-PROMPTS = {"prompts": ["on"]}
+PROMPTS: dict[str, Any] = {"prompts": ["on"]}
 # The words that say how answers are written, which two methods take.
 WORDS: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     ("stream", NO_FLAGS, "input.type"),
