@@ -28,7 +28,7 @@ class BoundCache(KeyCache):
 
     @property
     def capacity(self) -> int:
-        """How many tokens of each row the buffer has room for."""
+        """The most tokens of a row that the buffer has room for."""
         capacity: int = self._buffer.shape[3]
         return capacity
 
@@ -124,7 +124,7 @@ class BoundCache(KeyCache):
 
 
 class _Step:
-    """What is bound for a token of each row, all of it once: ids, mask and logits.
+    """A run of one token of each row, with ids, mask and logits bound once.
 
     The mask is as wide as the buffer. With shapes that stay the same from token to token,
     onnxruntime plans memory once, which makes a token 1 to 4 % faster.
