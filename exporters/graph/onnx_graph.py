@@ -7,7 +7,7 @@ import contextlib
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import onnx
@@ -16,6 +16,7 @@ from optimum.utils import NormalizedConfigManager
 
 from osd_edge.exporters.graph.external_data import move_weights
 from osd_edge.exporters.graph.parameters import fill, name_as_stored
+from osd_edge.exporters.graph.skip_norms import split_skip_norms
 from osd_edge.exporters.graph.tracers import Tracer
 from osd_edge.exporters.graph.tracers.example import (
     HIDDEN_OUTPUT,
@@ -50,15 +51,21 @@ def export_graph(
     if fuse and backbone.family.fusion is not None:
         with _quiet():
             graph = _fused(graph, folder, backbone, fuse_embeddings)
+        split_skip_norms(graph)
     return move_weights(graph, folder, weights)
 
 
 def traced_graph(
-    backbone: Backbone, trace: Tracer, file: Path, generation: Generation | None = None
+    backbone: Backbone,
+    trace: Tracer,
+    file: Path,
+    generation: Generation | None = None,
+    apart: Collection[str] = (),
 ) -> onnx.ModelProto:
     """The backbone as `trace` has it, before fusion, with the weights of its products in `file`.
 
-    With `generation` it takes and gives keys and values. Embeddings are in the graph itself.
+    With `generation` it takes and gives keys and values. Embeddings are in the graph itself, but
+    for parameters `apart`, which the caller adds.
     """
     inputs = input_axes(backbone, generation)
     with _quiet(), tempfile.TemporaryDirectory(dir=file.parent) as scratch:
@@ -70,7 +77,7 @@ def traced_graph(
         name_as_stored(graph.graph, backbone.family, inputs)
         # Layers' weights go to the file at once: fusion would copy them several times.
         buffers = {checkpoint_name(backbone.family, n): b for n, b in model.named_buffers()}
-        fill(graph, backbone, buffers, inputs, file)
+        fill(graph, backbone, buffers, inputs, file, apart)
     return graph
 
 

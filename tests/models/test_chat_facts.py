@@ -16,7 +16,7 @@ from osd_edge.exporters.models.generation_facts import generation_facts
 from osd_edge.exporters.models.tokenizer import load_tokenizer
 from osd_edge.formats.package.chat import ChatFormat, Message, messages_of
 from osd_edge.formats.package.chat_template import Chat, ChatTemplate
-from tests.support.chat_templates import TEMPLATES, TOKENS, chat_tokenizer
+from tests.support.chat_templates import TEMPLATES, chat_tokenizer
 from tests.support.language_models import make_language_model
 
 HEADER = "<|start_header_id|>{}<|end_header_id|>\n\n"
