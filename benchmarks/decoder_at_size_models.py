@@ -64,7 +64,7 @@ def write_checkpoint(
     folder.mkdir(parents=True, exist_ok=True)
     _tokenizer().save_pretrained(folder)
     shards = _shards(shapes)
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number, names in enumerate(progress(shards, "Making the checkpoint"), start=1):
         file = f"model-{number:05}-of-{len(shards):05}.safetensors"
         save_file({n: _value(n, shapes[n]) for n in names}, folder / file, {"format": "pt"})

@@ -5,25 +5,29 @@ import os
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from osd_edge.formats.package.generation import LOGITS, PARTS, PAST, PRESENT
 from osd_edge.formats.package.manifest import MODEL, WEIGHTS
 from osd_edge.formats.package.manifest_reader import read_manifest
 
 
-def genai_folder(package: Path, folder: Path, threads: int = 1, graph: str = MODEL) -> Path:
-    """Makes `folder` with links to the graph and weights of `package`, and `genai_config.json`.
+def genai_folder(package: Path, folder: Path, threads: int = 1) -> None:
+    """Makes `folder` with the graph and weights of `package`, and `genai_config.json`.
 
     Sessions that genai opens over it have that many threads; past and present keys share a buffer.
-    Gives `folder`.
     """
     folder.mkdir(parents=True)
-    for name in (graph, WEIGHTS):
-        os.link(package / name, folder / name)
-    (folder / "genai_config.json").write_text(json.dumps(_config(package, threads, graph)), "utf-8")
-    return folder
+    os.link(package / WEIGHTS, folder / WEIGHTS)
+    model = onnx.load(str(package / MODEL), load_external_data=False)
+    for output in model.graph.output:
+        if output.name == LOGITS:  # genai makes room for every token's logits unless it is said
+            output.type.tensor_type.shape.dim[1].dim_value = 1
+    onnx.save_model(model, str(folder / MODEL))
+    (folder / "genai_config.json").write_text(json.dumps(_config(package, threads)), "utf-8")
 
 
-def _config(package: Path, threads: int, graph: str) -> dict[str, Any]:
+def _config(package: Path, threads: int) -> dict[str, Any]:
     manifest = read_manifest(package)
     facts = manifest.generation
     assert facts is not None
@@ -45,7 +49,7 @@ def _config(package: Path, threads: int, graph: str) -> dict[str, Any]:
             "pad_token_id": stop[0] if stop else 0,
             "decoder": {
                 "session_options": {"intra_op_num_threads": threads, "provider_options": []},
-                "filename": graph,
+                "filename": MODEL,
                 "hidden_size": manifest.hidden_size,
                 "head_size": facts.head_size,
                 "num_attention_heads": facts.heads,

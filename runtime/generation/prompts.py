@@ -47,7 +47,7 @@ class PromptEncoder:
             found = self.of_text(prompt)
         else:
             listed = as_list(prompt)
-            if not isinstance(listed, Sequence) or isinstance(listed, bytes):
+            if not isinstance(listed, Sequence) or isinstance(listed, bytes | bytearray):
                 raise _no_prompt(prompt)
             if listed and isinstance(listed[0], Mapping | Message):
                 found = self.of_messages(messages_of(listed))
