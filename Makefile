@@ -72,7 +72,7 @@ vectors: $(INSTALLED)  ## make vectors/v1 anew, and the copy that devices check 
 	$(BIN)/python vectors/generate.py
 	$(BIN)/python vectors/device_files.py
 
-device-model: $(INSTALLED)  ## make the small model that devices check themselves with anew
+device-model: $(INSTALLED)  ## make the small models that devices check themselves with anew
 	$(BIN)/python vectors/device_files.py --model
 
 test-bounds: $(INSTALLED)  ## the lowest versions (but of [dynamo] and [release]), device and workstation

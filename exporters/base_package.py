@@ -31,6 +31,7 @@ from osd_edge.formats.package.generation import Generation
 from osd_edge.formats.package.manifest import (
     MANIFEST,
     MODEL,
+    PADDINGS,
     PLAIN_MODEL,
     TOKENIZER,
     WEIGHTS,
@@ -104,6 +105,7 @@ def export_base(
             },
             factors=how.factors,
             mixed_rows=backbone.family.mixed_rows,
+            padding=PADDINGS[backbone.family.decoder is not None],
             generation=generation,
         )
         (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")

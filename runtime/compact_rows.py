@@ -31,7 +31,7 @@ class CompactRows:
 
         Raises InputError `input.shape` for rows with padding between tokens, or without a token.
         """
-        if not _counts_tokens(manifest):
+        if manifest.padding != "right":
             return cls({**feeds}, None)
         there = feeds["attention_mask"] != 0
         first = there.argmax(axis=1)
@@ -67,10 +67,3 @@ def empty_past(manifest: BaseManifest, rows: int) -> Feeds:
         return {}
     none = np.zeros((rows, facts.heads, 0, facts.head_size), np.float32)
     return dict.fromkeys(facts.past, none)
-
-
-def _counts_tokens(manifest: BaseManifest) -> bool:
-    """Says whether the graph is one that a decoder's own writer made, with fused attention."""
-    if manifest.generation is not None:
-        return manifest.generation.in_place
-    return any(len(branch.sites) > 1 for branch in manifest.branches)

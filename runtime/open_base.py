@@ -4,7 +4,7 @@ All of them are of one package, whatever happens to its folder meanwhile and aft
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +56,7 @@ class OpenBase:
         open_unchanged(folder, open_it)
 
     def checked(self, inputs: RunInputs) -> dict[str, NDArray[Any]]:
-        """Checks inputs and fills in defaults, as the graph takes them. Raises InputError.
-
-        Also BaseError `base.file`, `base.digest` where the weights were written to since.
-        """
-        for watch in self._watches:
-            watch.check()
+        """Checks inputs and fills in defaults, as the graph takes them. Raises InputError."""
         return base_inputs(self.manifest, inputs)
 
     def batch(self, feeds: Arrays) -> int:
@@ -88,22 +83,33 @@ class OpenBase:
         return hidden, pooled
 
     def results(self, names: Sequence[str], feeds: Arrays) -> list[NDArray[Any]]:
-        """Runs the graph as far as the outputs `names` need it. Raises InputError `input.run`."""
+        """Runs the graph as far as the outputs `names` need it.
+
+        Raises InputError `input.run`; BaseError `base.file`, `base.digest` where the weights were
+        written to since.
+        """
+        self.check_weights()
         with _refusals():
             found: list[NDArray[Any]] = self._ort.run(names, feeds, self._how)
         return found
 
     def binding(self) -> "Binding":
         """Gives a run whose inputs and outputs are bound to memory."""
-        return Binding(self._ort)
+        return Binding(self._ort, self.check_weights)
+
+    def check_weights(self) -> None:
+        """Refuses (BaseError) weights that were written to since they were opened."""
+        for watch in self._watches:
+            watch.check()
 
 
 class Binding:
     """A run of the graph over arrays that are bound once and keep their memory from run to run."""
 
-    def __init__(self, session: ort.InferenceSession) -> None:
-        """Binds nothing yet."""
+    def __init__(self, session: ort.InferenceSession, check_weights: Callable[[], None]) -> None:
+        """Binds nothing yet; `check_weights` is called before each run."""
         self._session = session
+        self._check_weights = check_weights
         self._bound = session.io_binding()
         self._kept: dict[str, NDArray[Any]] = {}  # whose memory is bound
 
@@ -118,7 +124,11 @@ class Binding:
         self._bound.bind_output(name, "cpu", 0, array.dtype, array.shape, _address(array))
 
     def run(self) -> None:
-        """Runs the graph as far as the bound outputs need it. Raises InputError `input.run`."""
+        """Runs the graph as far as the bound outputs need it.
+
+        Raises InputError `input.run`, BaseError `base.file`, `base.digest`.
+        """
+        self._check_weights()
         with _refusals():
             self._session.run_with_iobinding(self._bound)
 

@@ -426,9 +426,9 @@ class EdgeSession(ArraySession):
             >>> session.generate(["The capital of France is"], max_tokens=4)
             [GeneratedText(text='...', tokens=(...), ended='...', ...)]
             >>> question = [{"role": "user", "content": "Who are you?"}]
-            >>> for piece in session.generate([question], max_tokens=4, stream=True):
-            ...     print(piece.text, end="", flush=True)
-            ...
+            >>> stream = session.generate([question], max_tokens=4, stream=True)
+            >>> {piece.row for piece in stream}
+            {0}
         """
         parts = self._parts
         expect(stream, bool, "stream")

@@ -16,6 +16,7 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     from tests.support.families import Families
+    from tests.support.writers import Writer
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for a hub
 
@@ -121,6 +122,27 @@ def tiny_bundles(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) ->
     for path, name in ((first, "first"), (second, "second")):
         export_task(tiny_models / "base", tiny_models / name, path, method="truncsvd", budget="r=4")
     return first, second
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Writer"]:
+    """A base that writes text over a graph of its own, whose keys are written in place."""
+    from tests.support.families import stamps
+    from tests.support.writers import make_writer
+
+    folder = tmp_path_factory.mktemp("llama")
+    made = make_writer(folder)
+    before = stamps(folder)
+    yield made
+    assert stamps(folder) == before
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> "Writer":
+    """A base that writes text over a traced graph, to which keys are fed back."""
+    from tests.support.writers import make_writer
+
+    return make_writer(tmp_path_factory.mktemp("gpt2"), "gpt2")
 
 
 @pytest.fixture(scope="session", params=[True, False], ids=["pooler", "no-pooler"])

@@ -1,7 +1,8 @@
-"""Makes what a device is checked with, device_tests/data: vectors in one file, a small model.
+"""Makes what a device is checked with, device_tests/data: vectors in one file, two small models.
 
-The archive is made from vectors/v1. The model is a BERT of random weights, and its bundles are
+The archive is made from vectors/v1. The one model is a BERT of random weights, and its bundles are
 made by the exporters; `expected.json` records what they decode to and what they answer.
+`device_decoder` makes the other.
 """
 
 import gzip
@@ -15,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from device_decoder import write_decoder
 
 from osd_edge.data.files import write_file
 from osd_edge.device_tests.conformance.checks import read_archive
 from osd_edge.device_tests.conformance.hashes import decoded_sha256
-from osd_edge.device_tests.data import EXPECTED, MODEL_FOLDER, VECTORS
+from osd_edge.device_tests.data import DECODER_FOLDER, EXPECTED, MODEL_FOLDER, VECTORS
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.runtime import EdgeSession
 
@@ -162,3 +164,5 @@ if __name__ == "__main__":
     if "--model" in sys.argv[1:]:
         shutil.rmtree(MODEL_FOLDER, ignore_errors=True)
         write_model(MODEL_FOLDER)
+        shutil.rmtree(DECODER_FOLDER, ignore_errors=True)
+        write_decoder(DECODER_FOLDER)

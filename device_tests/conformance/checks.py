@@ -3,20 +3,21 @@
 The vectors of the bundle format: valid files decode to the same bits as everywhere, heads give
 their logits, invalid files are refused with their codes. A small model: bundles decode to the
 recorded bits, and answers are the recorded ones within a tolerance, since processors add up in
-different orders.
+different orders. A small decoder: the tokens that it writes, with a task and without.
 """
 
 import hashlib
 import json
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from osd_edge.device_tests.conformance.cases import Case, Differs, close, same
 from osd_edge.device_tests.conformance.hashes import decoded_sha256
-from osd_edge.device_tests.data import EXPECTED, MODEL_FOLDER, VECTORS
+from osd_edge.device_tests.conformance.writing import writing_cases
+from osd_edge.device_tests.data import DECODER_FOLDER, EXPECTED, MODEL_FOLDER, VECTORS
 from osd_edge.device_tests.report.schema import Conformance, Failure
 from osd_edge.errors import BundleError, OsdEdgeError, shown
 from osd_edge.formats.bundle.reader import read_bundle, read_bundle_file
@@ -31,22 +32,16 @@ from osd_edge.runtime.graph import open_graph
 _Entry = dict[str, Any]
 
 
-class _Differs(Exception):  # noqa: N818 - a finding, no error
-    """Says that a case came out otherwise than recorded."""
-
-    def __init__(self, expected: object, found: object) -> None:
-        super().__init__()
-        self.expected, self.found = str(expected), str(found)
-
-
-def run_conformance(vectors: Path = VECTORS, model: Path = MODEL_FOLDER) -> Conformance:
+def run_conformance(
+    vectors: Path = VECTORS, model: Path = MODEL_FOLDER, decoder: Path = DECODER_FOLDER
+) -> Conformance:
     """Tries every case and reports those that failed; none of them raises."""
-    cases = [*_vector_cases(vectors), *_model_cases(model)]
+    cases = [*_vector_cases(vectors), *_model_cases(model), *writing_cases(decoder)]
     failures: list[Failure] = []
     for name, expected, check in cases:
         try:
             check()
-        except _Differs as found:
+        except Differs as found:
             failures.append(
                 {"id": name, "expected": shown(found.expected), "found": shown(found.found)}
             )
@@ -58,14 +53,11 @@ def run_conformance(vectors: Path = VECTORS, model: Path = MODEL_FOLDER) -> Conf
     return {"status": status, "cases": len(cases), "failures": failures}  # type: ignore[typeddict-item]
 
 
-_Case = tuple[str, str, Callable[[], None]]
-
-
-def _vector_cases(archive: Path) -> list[_Case]:
+def _vector_cases(archive: Path) -> list[Case]:
     files = read_archive(archive)
     index = json.loads(files["index.json"])
     manifest = parse_manifest(files[index["base"]].decode())
-    cases: list[_Case] = []
+    cases: list[Case] = []
 
     def add(case: _Entry) -> None:
         data = files[case["file"]]
@@ -106,26 +98,26 @@ def _check_valid(case: _Entry, data: bytes) -> None:
         "values": bundle.values,
         "labels": list(bundle.labels),
     }
-    _same({name: expected[name] for name in facts}, facts)
+    same({name: expected[name] for name in facts}, facts)
     sites = []
     for site in bundle.decoded().sites:
         u, v = site.decode()
         numbers = {"site": site.site, "n": site.n, "d": site.d, "k": site.k}
         sites.append(numbers | {"u": _sha256(u), "v": _sha256(v)})
-    _same(expected["sites"], sites)
-    _same(expected.get("sequence", 0), bundle.sequence)
+    same(expected["sites"], sites)
+    same(expected.get("sequence", 0), bundle.sequence)
     for part, found in (("text", bundle.text), ("probe", bundle.probe)):
-        _same(expected.get(part), None if found is None else found.described())
+        same(expected.get(part), None if found is None else found.described())
     vectors = [
         {"vector": each.vector, "n": each.codes.size, "values": _sha256(each.decode())}
         for each in bundle.vectors
     ]
-    _same(expected.get("vectors", []), vectors)
+    same(expected.get("vectors", []), vectors)
     head = bundle.head.decode()
     for layer, described in zip(head.layers, expected["head"]["layers"], strict=True):
         for part in ("weight", "u", "v", "bias"):
             array = getattr(layer, part)
-            _same(described.get(part), None if array is None else _sha256(array))
+            same(described.get(part), None if array is None else _sha256(array))
 
 
 def _check_logits(case: _Entry, data: bytes, tolerance: float) -> None:
@@ -134,7 +126,7 @@ def _check_logits(case: _Entry, data: bytes, tolerance: float) -> None:
     found = apply_head(head, np.array(run["hidden"], np.float32), np.array(run["mask"]), pooled)
     expected = np.array(run["logits"])
     if (np.abs(found - expected) > tolerance * np.maximum(np.abs(expected), 1)).any():
-        raise _Differs(expected.tolist(), found.tolist())
+        raise Differs(expected.tolist(), found.tolist())
 
 
 def _check_invalid(case: _Entry, data: bytes, manifest: BaseManifest | None) -> None:
@@ -143,22 +135,22 @@ def _check_invalid(case: _Entry, data: bytes, manifest: BaseManifest | None) -> 
         if manifest is not None:
             check_fits(bundle, manifest)
     except BundleError as error:
-        _same(case["code"], error.code)
+        same(case["code"], error.code)
     else:
-        raise _Differs(f"a refusal with {case['code']}", "a file that is read")
+        raise Differs(f"a refusal with {case['code']}", "a file that is read")
 
 
-def _model_cases(folder: Path) -> list[_Case]:
+def _model_cases(folder: Path) -> list[Case]:
     recorded = json.loads((folder / EXPECTED.name).read_text("utf-8"))
     tolerance = float(recorded["tolerance"])
     inputs = {name: np.array(rows, np.int64) for name, rows in recorded["inputs"].items()}
     session = EdgeSession(folder, threads=1)
-    cases: list[_Case] = [
+    cases: list[Case] = [
         ("model/files", "their digests", lambda: check_digests(folder, session.manifest)),
         (
             "model/no-task",
             "the recorded hidden states",
-            lambda: _close(recorded["hidden"], session.run(inputs, None).hidden, tolerance),
+            lambda: close(recorded["hidden"], session.run(inputs, None).hidden, tolerance),
         ),
         ("model/plain", "what no task gives", lambda: _check_plain(folder, session, inputs)),
     ]
@@ -170,7 +162,7 @@ def _model_cases(folder: Path) -> list[_Case]:
             (
                 f"{name}/decode",
                 entry["decoded_sha256"],
-                lambda: _same(entry["decoded_sha256"], decoded_sha256(read_bundle_file(path))),
+                lambda: same(entry["decoded_sha256"], decoded_sha256(read_bundle_file(path))),
             )
         )
         check = lambda: _check_task(session, path, inputs, entry, tolerance)  # noqa: E731
@@ -186,7 +178,7 @@ def _check_plain(folder: Path, session: EdgeSession, inputs: dict[str, Any]) -> 
     plain = open_graph(folder / PLAIN_MODEL, threads=1)
     names = [output.name for output in plain.get_outputs()]
     hidden = plain.run(names, inputs)[names.index(session.manifest.hidden_output)]
-    _close(hidden, session.run(inputs, None).hidden, 1e-5)
+    close(hidden, session.run(inputs, None).hidden, 1e-5)
 
 
 def _check_task(
@@ -196,23 +188,12 @@ def _check_task(
     name = session.load(path)
     try:
         session.activate(name)
-        _close(entry["logits"], session.run(inputs).logits, tolerance)
+        close(entry["logits"], session.run(inputs).logits, tolerance)
         session.deactivate()
         if not np.array_equal(session.run(inputs).hidden, before):
-            raise _Differs("the base's own hidden states after the task", "others")
+            raise Differs("the base's own hidden states after the task", "others")
     finally:
         session.unload(name)
-
-
-def _close(expected: Any, found: Any, tolerance: float) -> None:
-    difference = float(np.abs(np.asarray(expected) - np.asarray(found)).max())
-    if not difference <= tolerance:  # NaN is not close either
-        raise _Differs(f"within {tolerance:g} of what is recorded", f"apart by {difference:g}")
-
-
-def _same(expected: object, found: object) -> None:
-    if expected != found:
-        raise _Differs(expected, found)
 
 
 def _sha256(array: Any) -> str:

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, external_data_helper, numpy_helper
+from onnx import TensorProto, external_data_helper, helper
 
 INLINE_BYTES = 1024  # smaller tensors stay in the graph file
 
@@ -28,13 +29,19 @@ def move_weights(model: onnx.ModelProto, folder: Path, location: str) -> onnx.Mo
 
 
 def append_weight(name: str, array: NDArray[Any], folder: Path, location: str) -> onnx.TensorProto:
-    """An initializer `name` whose values are appended to the file `folder / location`."""
-    tensor = numpy_helper.from_array(array, name)
-    external_data_helper.set_external_data(tensor, location)
-    external_data_helper.save_external_data(tensor, str(folder))
-    light = onnx.TensorProto(name=name, dims=array.shape, data_type=tensor.data_type)
+    """An initializer `name` whose values are appended to the file `folder / location`.
+
+    They go there as they are in memory: a tensor of ONNX would hold copies of them.
+    """
+    kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+    light = onnx.TensorProto(name=name, dims=array.shape, data_type=kind)
+    with (folder / location).open("ab") as file:
+        begin = file.tell()
+        file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        where = {"location": location, "offset": begin, "length": file.tell() - begin}
     light.data_location = TensorProto.EXTERNAL
-    light.external_data.extend(tensor.external_data)
+    for key, value in where.items():
+        light.external_data.add(key=key, value=str(value))
     return light
 
 

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import onnx
@@ -56,11 +56,16 @@ def export_graph(
 
 
 def traced_graph(
-    backbone: Backbone, trace: Tracer, file: Path, generation: Generation | None = None
+    backbone: Backbone,
+    trace: Tracer,
+    file: Path,
+    generation: Generation | None = None,
+    apart: Collection[str] = (),
 ) -> onnx.ModelProto:
     """The backbone as `trace` has it, before fusion, with the weights of its products in `file`.
 
-    With `generation` it takes and gives keys and values. Embeddings are in the graph itself.
+    With `generation` it takes and gives keys and values. Embeddings are in the graph itself, but
+    for parameters `apart`, which the caller adds.
     """
     inputs = input_axes(backbone, generation)
     with _quiet(), tempfile.TemporaryDirectory(dir=file.parent) as scratch:
@@ -72,7 +77,7 @@ def traced_graph(
         name_as_stored(graph.graph, backbone.family, inputs)
         # Layers' weights go to the file at once: fusion would copy them several times.
         buffers = {checkpoint_name(backbone.family, n): b for n, b in model.named_buffers()}
-        fill(graph, backbone, buffers, inputs, file)
+        fill(graph, backbone, buffers, inputs, file, apart)
     return graph
 
 

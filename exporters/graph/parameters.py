@@ -51,12 +51,14 @@ def fill(
     buffers: Mapping[str, torch.Tensor],
     inputs: Collection[str],
     file: Path,
+    apart: Collection[str] = (),
 ) -> None:
     """Give the parameters of a traced `model` their values, in place.
 
     Weights that a product takes go to `file`; the rest into the graph. `buffers` are tensors of the
-    torch model that are no parameters, `inputs` what stays an input of the graph. Raises ModelError
-    `model.graph` where the graph has an input of another name.
+    torch model that are no parameters, `inputs` what stays an input of the graph. Parameters
+    `apart` are left out of it, for the caller to add as it likes. Raises ModelError `model.graph`
+    where the graph has an input of another name.
     """
     graph = model.graph
     free = [entry.name for entry in graph.input if entry.name not in inputs]
@@ -68,7 +70,7 @@ def fill(
     read = names_read(graph.node)
     for name in free:
         for used in (name, turned.get(name)):
-            if used is None or used not in read:
+            if used is None or used not in read or name in apart:
                 continue
             array = _value(backbone, buffers, name)
             if used != name:

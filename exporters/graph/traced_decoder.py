@@ -45,13 +45,12 @@ def traced_decoder(
     past with the new columns: `in_place` is False. A token's position is the number of tokens
     before it in its row, so that padding may stand between a prompt and its answer.
 
-    Weights go to `file`, stored as `kind`, and are read from the checkpoint one at a time. Tables
-    of embeddings are in memory while the graph is made. Raises ModelError where the checkpoint has
-    no head, or a layer is not found in the graph; InputError `input.tracer` for a tracer that
-    makes no such graph.
+    Weights go to `file`, stored as `kind`, and are read from the checkpoint one at a time. Raises
+    ModelError where the checkpoint has no head, or a layer is not found in the graph; InputError
+    `input.tracer` for a tracer that makes no such graph.
     """
     head = language_head(backbone)
-    graph = traced_graph(backbone, trace, file, generation)
+    graph = traced_graph(backbone, trace, file, generation, apart=[head.table])
     rows = _without_words(graph.graph, head.table)
     graph = move_weights(graph, file.parent, file.name)
     uses = find_layers(graph, file.parent, backbone, progress)

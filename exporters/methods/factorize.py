@@ -8,6 +8,7 @@ import torch
 from osd_edge.data.progress import Progress, silent
 from osd_edge.exporters.models.backbone import Backbone, LinearLayer
 from osd_edge.exporters.models.checkpoint import Checkpoint
+from osd_edge.exporters.models.low_rank import LowRank, svd
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,13 @@ class Spectrum:
     singular: torch.Tensor
 
 
-def truncated_svd(delta: torch.Tensor, k: int) -> Factors:
+def truncated_svd(delta: torch.Tensor | LowRank, k: int) -> Factors:
     """The `k` leading columns of ΔW `[n, d]`; fewer where the rest are exactly zero.
 
     Signs are fixed (the largest element of each u_k is positive), so that equal deltas give
     equal factors.
     """
-    p, s, qt = torch.linalg.svd(delta.double(), full_matrices=False)
+    p, s, qt = svd(delta.double())
     k = min(k, _nonzero(s))
     p, s, qt = p[:, :k], s[:k], qt[:k]
     peaks = p.gather(0, p.abs().argmax(0, keepdim=True))[0] if k else p.new_zeros(0)
@@ -69,9 +70,7 @@ def spectra_of_sites(
     """
     result = {}
     for layer in progress(layers, "Singular values"):
-        delta = site_delta(backbone, tuned, layer.name)
-        assert delta is not None
-        singular = torch.linalg.svdvals(delta.double())
+        singular = _singular(backbone, tuned, layer)
         kept = singular[: _nonzero(singular)].float()
         result[layer.name] = Spectrum(layer.n, layer.d, kept)
     return result
@@ -103,7 +102,7 @@ def factorize_sites(
     """
     result = {}
     for name in progress(list(ranks), "Truncated SVD"):
-        delta = site_delta(backbone, tuned, name)
+        delta = tuned.low_rank(f"{name}.weight") or site_delta(backbone, tuned, name)
         if delta is not None:
             factors = truncated_svd(delta, ranks[name])
             if len(factors.singular):
@@ -116,7 +115,21 @@ def site_delta(backbone: Backbone, tuned: Checkpoint, name: str) -> torch.Tensor
     weight = f"{name}.weight"
     if weight not in tuned or tuned.is_base_own(weight):
         return None  # a pooler that the task does without, or what an adapter leaves alone
+    product = tuned.low_rank(weight)
+    if product is not None:
+        return product.dense()
     return tuned.float32(weight) - backbone.checkpoint.float32(weight)
+
+
+def _singular(backbone: Backbone, tuned: Checkpoint, layer: LinearLayer) -> torch.Tensor:
+    """Singular values of a layer's delta, in double precision."""
+    product = tuned.low_rank(f"{layer.name}.weight")
+    if product is not None:
+        return svd(product.double())[1]
+    delta = site_delta(backbone, tuned, layer.name)
+    assert delta is not None
+    singular: torch.Tensor = torch.linalg.svdvals(delta.double())
+    return singular
 
 
 def _nonzero(singular: torch.Tensor) -> int:

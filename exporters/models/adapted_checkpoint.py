@@ -19,6 +19,7 @@ from osd_edge.exporters.models.checkpoint import BUFFERS, Checkpoint, without_pr
 from osd_edge.exporters.models.families import Family, family_of
 from osd_edge.exporters.models.head_plan import label_fault
 from osd_edge.exporters.models.lm_head import logits_weight
+from osd_edge.exporters.models.low_rank import LowRank
 from osd_edge.exporters.models.module_names import checkpoint_name
 from osd_edge.exporters.models.peft_adapter import PeftAdapter, read_adapter
 
@@ -96,6 +97,18 @@ class AdaptedCheckpoint(Checkpoint):
         """Says whether no adapter touches tensor `name` of the base."""
         name = self._plain(name)
         return name in self._origins and not (name in self._saved or name in self._low_rank)
+
+    def low_rank(self, name: str) -> LowRank | None:
+        """The product of all the adapters' factors; None where one is more than a product."""
+        name = self._plain(name)
+        entries = self._low_rank.get(name, ())
+        parts = [adapter.product(module) for adapter, module, _ in entries]
+        products = [part for part in parts if part is not None]
+        if name in self._saved or not products or len(products) < len(parts):
+            return None
+        weights = [weight for _, _, weight in entries]
+        b = [weight * one.b for weight, one in zip(weights, products, strict=True)]
+        return LowRank(torch.cat(b, 1), torch.cat([one.a for one in products]))
 
     def values(self, name: str) -> torch.Tensor:
         """Tensor `name` as float32."""

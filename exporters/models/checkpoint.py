@@ -18,6 +18,7 @@ from transformers import AutoConfig, PretrainedConfig
 
 from osd_edge.errors import Code, ModelError, shown
 from osd_edge.exporters.models.families import known_families, load_family, unknown_family
+from osd_edge.exporters.models.low_rank import LowRank
 from osd_edge.exporters.models.other_settings import take_other_settings
 from osd_edge.formats.package.manifest import MANIFEST
 
@@ -35,9 +36,9 @@ FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _RENAMED = {".gamma": ".weight", ".beta": ".bias"}
 # Tensors that old checkpoints carry, but that are no weights.
 BUFFERS = ("position_ids", "token_type_ids")
-# Bytes. Pages that were read count as this process's memory for as long as their file is open: a
-# larger one is opened for each tensor, which takes a millisecond.
-_LARGE_FILE = 2**30
+# Bytes. Pages that were read count as this process's memory for as long as their file is open: the
+# files of a larger checkpoint are opened for each tensor, which takes a millisecond.
+_LARGE = 2**30
 _LARGEST = 1e18
 # Ends of names that only quantised layers have: GPTQ's and AWQ's, then bitsandbytes'.
 _QUANTISED = (".qweight", ".qzeros", ".g_idx", ".SCB", ".absmax", ".quant_map")
@@ -64,7 +65,7 @@ def find_model(model: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    wanted = ["*.json", "*.safetensors", "*.txt", "*.model"]
+    wanted = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
     try:
         return Path(snapshot_download(model, allow_patterns=wanted))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
@@ -84,12 +85,14 @@ class Checkpoint:
         self.config: PretrainedConfig = _read_config(self.folder)
         self._files: dict[Path, Any] = {}
         self._where: dict[str, tuple[Path, str]] = {}
-        for path in self._weight_files():
+        files = list(self._weight_files())
+        for path in files:
             for key in _open(path).keys():  # noqa: SIM118  (safe_open is not a mapping)
                 if any(end in key for end in _QUANTISED):
                     how = f"tensor {shown(key)} is of a quantised layer"
                     raise is_quantised(self.folder, how)
                 self._where[_rename(key)] = (path, key)
+        self._is_large = sum(path.stat().st_size for path in files) >= _LARGE
         named = {without_prefix(self.config, name): name for name in self._where}
         self._backbone = {short: name for short, name in named.items() if short != name} or named
         self._transposed = _transposed(self.config, self._backbone)
@@ -144,6 +147,10 @@ class Checkpoint:
         """Says whether tensor `name` is the base's own, where that is known without reading it."""
         return False
 
+    def low_rank(self, name: str) -> LowRank | None:
+        """The product that tensor `name` differs from the base's by, where it is known as one."""
+        return None
+
     def values(self, name: str) -> torch.Tensor:
         """Reads tensor `name` as float32, without the check of `float32` for finite values."""
         stored = self.stored(name)
@@ -165,7 +172,7 @@ class Checkpoint:
     def _file(self, path: Path) -> Any:
         if path not in self._files:
             file = _open(path)
-            if path.stat().st_size >= _LARGE_FILE:
+            if self._is_large:
                 return file
             self._files[path] = file
         return self._files[path]

@@ -1,9 +1,10 @@
-"""The facts of a decoder that writes text: its limits, its key caches, its stop tokens."""
+"""The facts of a decoder that writes text: its limits, caches, stop tokens, conversations."""
 
 from typing import Any
 
 from osd_edge.errors import Code, ModelError
 from osd_edge.exporters.models.backbone import Backbone
+from osd_edge.exporters.models.chat_facts import chat_facts
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.language_head import language_head
 from osd_edge.exporters.models.stop_tokens import stop_ids
@@ -21,13 +22,15 @@ def longest_text(base: Checkpoint, asked: int | None = None) -> int:
 def generation_facts(backbone: Backbone, context: int) -> Generation:
     """The facts of `backbone`'s language model for texts of `context` tokens; raises ModelError."""
     base = backbone.checkpoint
+    tokenizer = load_tokenizer(base)
     vocabulary = language_head(backbone).vocabulary
     return Generation(
         context=context,
         vocabulary=vocabulary,
         **_cache_sizes(base.config),
         in_place=backbone.family.decoder is not None,
-        stop_ids=stop_ids(base, load_tokenizer(base), vocabulary),
+        stop_ids=stop_ids(base, tokenizer, vocabulary),
+        chat=chat_facts(base, tokenizer),
     )
 
 

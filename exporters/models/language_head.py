@@ -53,7 +53,7 @@ def language_head(backbone: Backbone) -> LanguageHead:
     if bias is not None:
         _check_shape(checkpoint, bias, (vocabulary,))
     same = weight not in checkpoint or torch.equal(
-        checkpoint.values(weight), checkpoint.values(table)
+        checkpoint.stored(weight), checkpoint.stored(table)
     )
     if tied and not same:
         raise ModelError(

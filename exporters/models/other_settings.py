@@ -69,7 +69,7 @@ def _take_rope(folder: Path, config: Any, fields: Mapping[str, Any], family: Fam
 
 
 def _take_rope_scaling(folder: Path, config: Any, given: Any) -> None:
-    """What version 5 keeps in `given`, as version 4 has it: for all layers or the full ones."""
+    """Positions stretched as `given` says, which is how version 5 has it, for version 4."""
     config.rope_parameters = None
     parameters = getattr(config, "rope_scaling", None)
     if isinstance(given, Mapping):

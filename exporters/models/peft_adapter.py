@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from osd_edge.errors import Code, ModelError, shown
 from osd_edge.exporters.models.checkpoint import BUFFERS, FLOATS, is_quantised, why_unreadable
+from osd_edge.exporters.models.low_rank import LowRank
 
 CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PARTS = ("lora_A.weight", "lora_B.weight", "lora_B.bias", "lora_magnitude_vector")
@@ -75,6 +76,13 @@ class PeftAdapter:
                 alpha = value
                 break
         return alpha / (rank**0.5 if self.stabilised else rank)
+
+    def product(self, module: str) -> LowRank | None:
+        """ΔW of the linear layer `module` as s B times A; None where it is not just that."""
+        a, b, embedded = self._factors(module)
+        if embedded or "lora_magnitude_vector" in self.low_rank[module]:
+            return None
+        return LowRank(self.scaling(module, a.shape[0]) * b.float(), a.float())
 
     def delta(self, module: str, weight: torch.Tensor) -> torch.Tensor:
         """ΔW of the layer `module`, whose base weight is `weight` `[n, d]`.

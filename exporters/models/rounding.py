@@ -9,6 +9,7 @@ Embeddings are rounded row by row as in `int8` where layers are `int8` or `int4`
 LayerNorms stay fp32.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from osd_edge.errors import Code, ModelError
 
 BLOCK = 32  # inputs that share a scale in int4
+_ELEMENTS = 1 << 22  # 16 MiB in float32
 SMALL_TABLE = 1024  # elements: an embedding of fewer (token types) stays fp32
 Floats = NDArray[np.float32]
 
@@ -39,23 +41,38 @@ class Rounded:
 
 def int8_rows(weight: Floats) -> Rounded:
     """Rows of `weight` `[n, d]` with a scale each."""
-    scales = (np.abs(weight).max(axis=1) / 127).astype(np.float32)
-    scales[scales == 0] = 1
-    codes = np.clip(np.rint(weight / scales[:, None]), -127, 127).astype(np.int8)
-    return Rounded(codes[:, None], scales[:, None], weight.shape[1])
+    n, d = weight.shape
+    scales, codes = np.empty(n, np.float32), np.empty((n, d), np.int8)
+    for rows in _parts(weight):
+        part = weight[rows]
+        scale = (np.abs(part).max(axis=1) / 127).astype(np.float32)
+        scale[scale == 0] = 1
+        codes[rows] = np.clip(np.rint(part / scale[:, None]), -127, 127)
+        scales[rows] = scale
+    return Rounded(codes[:, None], scales[:, None], d)
 
 
 def int4_blocks(weight: Floats) -> Rounded:
     """Rows of `weight` `[n, d]` with a scale for every 32 inputs; the last block is filled up."""
     n, d = weight.shape
-    filled = np.zeros((n, -(-d // BLOCK) * BLOCK), np.float32)
-    filled[:, :d] = weight
-    blocks = filled.reshape(n, -1, BLOCK)
-    largest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=2)[:, :, None], axis=2)
-    scales = (largest / -8).astype(np.float32)
-    scales[scales == 0] = 1
-    codes = np.clip(np.rint(blocks / scales), -8, 7).astype(np.int8)
-    return Rounded(codes, scales[:, :, 0], d)
+    count = -(-d // BLOCK)
+    scales, codes = np.empty((n, count), np.float32), np.empty((n, count, BLOCK), np.int8)
+    for rows in _parts(weight):
+        filled = np.zeros((len(weight[rows]), count * BLOCK), np.float32)
+        filled[:, :d] = weight[rows]
+        blocks = filled.reshape(-1, count, BLOCK)
+        largest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=2)[:, :, None], axis=2)
+        scale = (largest / -8).astype(np.float32)
+        scale[scale == 0] = 1
+        codes[rows] = np.clip(np.rint(blocks / scale), -8, 7)
+        scales[rows] = scale[:, :, 0]
+    return Rounded(codes, scales, d)
+
+
+def _parts(weight: Floats) -> Iterator[slice]:
+    """Rows of `weight` to round at a time: rounding takes several copies of them."""
+    step = max(1, _ELEMENTS // max(1, weight.shape[1]))
+    return (slice(start, start + step) for start in range(0, len(weight), step))
 
 
 def as_stored(weight: Floats, kind: str, *, embedding: bool = False) -> Floats:

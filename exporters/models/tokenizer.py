@@ -50,6 +50,9 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
         raise ModelError(
             Code.MODEL_TOKENIZER, f"{checkpoint.folder} has no fast tokenizer (tokenizer.json)"
         )
+    if tokenizer.pad_token is None and family_of(checkpoint.config).lm_head is not None:
+        # Models that write come without one: the mask says what is padding, whatever its id.
+        tokenizer.pad_token = tokenizer.eos_token
     if tokenizer.pad_token_id is None:
         raise ModelError(
             Code.MODEL_TOKENIZER,

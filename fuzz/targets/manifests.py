@@ -24,7 +24,19 @@ from osd_edge.formats.package.manifest_reader import check_digests, parse_manife
 
 _WORDS = (
     *(*TOKEN_INPUTS, PIXELS, "fp16", "fp32", "model.onnx", "model.onnx.data", "tokenizer.json"),
-    *("generation", "chat", "roles", "user", "stop_ids", "context", "in_place", "trim", "source"),
+    *(
+        "padding",
+        "right",
+        "generation",
+        "chat",
+        "roles",
+        "user",
+        "stop_ids",
+        "context",
+        "in_place",
+        "trim",
+        "source",
+    ),
     *("image", "text", "u", "v", "bytes", "sha256", "mixed_rows", "factors", "made", "../x"),
     *(None, True, False, [0.5, 0.5, 0.5], {"max_length": 8, "pad_id": 0}, "\ufeff"),
 )
@@ -82,11 +94,18 @@ def manifests() -> list[bytes]:
     packed = small | {
         "format": GENERATION_VERSION,
         "inputs": list(TOKEN_INPUTS[:2]),
+        "padding": "right",
         "sites": [first, first | {"name": "beside", "n": 8}],
     }
     writing = [packed | {"generation": _GENERATION | {"chat": chat}} for chat in _CHATS]
     writing.append(packed | {"generation": _GENERATION | {"stop_ids": [9]}})
-    made = (small, pictures, packed | {"generation": _GENERATION, "format": 1}, *writing)
+    made = (
+        small,
+        pictures,
+        packed | {"padding": "left"},
+        packed | {"generation": _GENERATION, "format": 1},
+        *writing,
+    )
     return [text.encode() for text in (*texts, *map(json.dumps, made))]
 
 

@@ -1,20 +1,26 @@
 """`osd-edge run` and `osd-edge evaluate`: ask tasks on a device, and score them."""
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from osd_edge.cli.options import (
     THREADS,
     base_option,
-    bundles_option,
     example,
     json_option,
     memory_option,
 )
 from osd_edge.cli.output import bar, percent, print_json, table
+from osd_edge.cli.prompts import (
+    Prompts,
+    write_for_people,
+    write_for_programs,
+    writing_options,
+)
 from osd_edge.errors import Code, InputError
 
 if TYPE_CHECKING:
@@ -30,14 +36,28 @@ threads_option = click.option(
 
 @click.command(
     epilog=example(
-        "osd-edge run --base minilm --bundle mr.osd.safetensors --text 'a film of real charm'"
+        "osd-edge run --base minilm --bundle mr.osd.safetensors --text 'a film of real charm'",
+        "osd-edge run --base smollm2 --chat --prompt 'What is the capital of France?'",
     )
 )
 @base_option
-@bundles_option
+@click.option(
+    "--bundle",
+    "bundles",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="A task bundle; may be repeated. Without one, the base answers prompts.",
+)
 @click.option("--task", "names", multiple=True, metavar="NAME", help="Default: every task.")
-@click.option("--text", "texts", multiple=True, required=True, help="May be repeated.")
+@click.option("--text", "texts", multiple=True, help="May be repeated.")
+@click.option(
+    "--prompt", "prompts", multiple=True, metavar="TEXT", help="To be answered; may be repeated."
+)
+@click.option("--chat", is_flag=True, help="Prompts are what a user says in a conversation.")
+@click.option("--system", metavar="TEXT", help="The message before all others; implies --chat.")
 @click.option("--question", help="What tasks that find answers look for in each text.")
+@writing_options
 @max_length_option
 @threads_option
 @memory_option
@@ -47,21 +67,33 @@ def run(
     bundles: tuple[Path, ...],
     names: tuple[str, ...],
     texts: tuple[str, ...],
+    prompts: tuple[str, ...],
+    chat: bool,
+    system: str | None,
     question: str | None,
     max_length: int | None,
     threads: int,
     memory: "Memory",
     as_json: bool,
+    **words: Any,
 ) -> None:
-    """Answer texts with each task in turn, over one session."""
+    """Answer texts, or write answers to prompts, with each task in turn, over one session."""
     from osd_edge.cli.answers import answer_entries, table_row
     from osd_edge.runtime import EdgeSession
     from osd_edge.runtime.kinds import KINDS
 
+    _check_asked(texts, prompts, bundles, chat=chat or system is not None)
     session = EdgeSession(base, threads=threads, memory=memory)
     for path in bundles:
         session.load(path)
     asked = names or session.tasks
+    if prompts:
+        given = Prompts(prompts, chat, system)
+        if not as_json:
+            write_for_people(session, asked or (None,), given, words)
+        elif not write_for_programs(session, asked or (None,), given, words):
+            sys.exit(1)
+        return
     if question is not None and not any(KINDS[session.kind(name)].takes_question for name in asked):
         raise InputError(Code.INPUT_OPTIONS, "--question is for tasks that find answers: none here")
     results = [
@@ -74,6 +106,18 @@ def run(
         return
     header = ("text", "task", "label", "score")
     click.echo(table(header, [table_row(entry) for entry in results]))
+
+
+def _check_asked(
+    texts: tuple[str, ...], prompts: tuple[str, ...], bundles: tuple[Path, ...], *, chat: bool
+) -> None:
+    """Refuses (`input.options`) other than texts or prompts, or texts without a task."""
+    if bool(texts) == bool(prompts):
+        raise InputError(Code.INPUT_OPTIONS, "give --text, or --prompt for tasks that write text")
+    if texts and not bundles:
+        raise InputError(Code.INPUT_OPTIONS, "--text needs a task: give --bundle")
+    if texts and chat:
+        raise InputError(Code.INPUT_OPTIONS, "--chat and --system are for --prompt")
 
 
 @click.command(

@@ -234,6 +234,7 @@ class Code(StrEnum):
         "model.stop",
         "a model that is to write text names no token that ends an answer, or one that is none",
     )
+    MODEL_TEMPLATE = "model.template", "a chat template that cannot be read, or cannot be rendered"
     MODEL_SAME = (
         "model.same",
         "the fine-tuned linear layers equal the base's: only `--method head` takes such a model",

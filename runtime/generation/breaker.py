@@ -7,7 +7,7 @@ that transformers gives it.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from osd_edge.formats.package.chat import Segment
 
@@ -41,19 +41,26 @@ class Breaker:
                 at = end
         return done + text[at:]
 
-    def alone(self, content: str) -> str:
-        """Breaks what is in content whose surroundings are not known.
+    def rendered(self, render: Callable[[Callable[[str], str]], str]) -> str:
+        """Breaks control tokens where words cannot be told from content.
 
-        Also where it ends as a control token begins, or begins as one ends: the other part may
-        stand around it.
+        `render` makes the text, with a function that every content goes through.
         """
+        text = render(self._inside)
+        # One that begins in content and ends in words, or the other way round, is one more than
+        # there are where the ends of content are broken too.
+        guarded = render(self._and_at_the_ends)
+        return text if self._count(text) == self._count(guarded) else guarded
+
+    def _inside(self, content: str) -> str:
+        return self.joined([Segment(content, content=True)])
+
+    def _and_at_the_ends(self, content: str) -> str:
         inner = content.strip()
         if not inner:
             return content
         before, _, after = content.partition(inner)
-        broken = self.joined([Segment(inner, content=True)])
-        if any(inner.endswith(text[:n]) for text in self._control for n in range(1, len(text))):
-            broken += self._name
-        if any(inner.startswith(text[n:]) for text in self._control for n in range(1, len(text))):
-            broken = self._name + broken
-        return before + broken + after
+        return before + self._name + self._inside(inner) + self._name + after
+
+    def _count(self, text: str) -> int:
+        return sum(1 for _ in self._pattern.finditer(text))

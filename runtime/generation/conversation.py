@@ -16,6 +16,7 @@ from osd_edge.data.files import write_file
 from osd_edge.errors import Code, ConversationError, TaskError
 from osd_edge.formats.heads import Floats
 from osd_edge.formats.package.chat import Message
+from osd_edge.runtime.generation.answer_row import AnswerRow
 from osd_edge.runtime.generation.answer_settings import AnswerSettings
 from osd_edge.runtime.generation.conversation_file import (
     SavedConversation,
@@ -34,7 +35,6 @@ from osd_edge.runtime.generation.key_cache import KeyCache
 from osd_edge.runtime.generation.loop import Cancelled, key_cache, write
 from osd_edge.runtime.generation.prompts import PromptEncoder, no_chat
 from osd_edge.runtime.generation.results import GeneratedText, Piece
-from osd_edge.runtime.generation.row import Row
 from osd_edge.runtime.generation.sampling import Sampling
 from osd_edge.runtime.lifetime import Lifetime
 from osd_edge.runtime.loaded_tasks import TaskOrBase
@@ -57,6 +57,12 @@ class Conversation:
     Tokens and keys are its own, so that what is said next costs what is new. One call at a time:
     conversations beside each other may answer in as many threads. `EdgeSession.conversation`
     begins one.
+
+    Args:
+        lifetime: of the session that it is over.
+        task: the task that it is with, as `EdgeSession.conversation` takes it.
+        limits: how long it may become.
+        messages: those that it begins with.
 
     Example:
         >>> session = EdgeSession("smollm2")
@@ -241,16 +247,16 @@ class Conversation:
             >>> conversation = EdgeSession("smollm2").conversation()
             >>> conversation.say("Hello!", max_tokens=4).ended in ("stop", "length")
             True
-            >>> for piece in conversation.say("And now?", max_tokens=4, stream=True):
-            ...     print(piece.text, end="", flush=True)
-            ...
+            >>> stream = conversation.say("And now?", max_tokens=4, stream=True)
+            >>> {piece.row for piece in stream}
+            {0}
         """
         expect(stream, bool, "stream")
         expect(recompute, bool, "recompute")
         _ = self._lifetime.content, turn(text)
         sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
         settings = AnswerSettings(max_tokens, sampling, seed, stop).checked()
-        row = Row(0, self._name)
+        row = AnswerRow(0, self._name)
         pieces = self._turn(row, text, settings, cancellation(cancel), recompute)
         if stream:
             return self._lifetime.guarded(pieces)
@@ -290,7 +296,7 @@ class Conversation:
 
     def _turn(
         self,
-        row: Row,
+        row: AnswerRow,
         text: str,
         settings: AnswerSettings,
         cancelled: Cancelled,

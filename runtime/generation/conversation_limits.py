@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from osd_edge.data.arguments import as_whole
-from osd_edge.errors import Code, ConversationError, InputError, expected_one_of
+from osd_edge.data.arguments import as_whole, described
+from osd_edge.errors import Code, ConversationError, InputError
 from osd_edge.formats.package.chat import ASSISTANT, SYSTEM, USER, Message
 from osd_edge.formats.package.generation import Generation
 
@@ -24,8 +24,11 @@ class ConversationLimits:
 
     def checked(self) -> "ConversationLimits":
         """Gives the same with plain numbers. Raises InputError `input.number`, `input.options`."""
-        if self.when_full not in (REFUSE, DROP):
-            raise expected_one_of(Code.INPUT_OPTIONS, (REFUSE, DROP), self.when_full)
+        if not isinstance(self.when_full, str) or self.when_full not in (REFUSE, DROP):
+            raise InputError(
+                Code.INPUT_OPTIONS,
+                f"when_full: expected {REFUSE} or {DROP}, found {described(self.when_full)}",
+            )
         tokens, size = self.max_tokens, self.max_bytes
         return ConversationLimits(
             None if tokens is None else as_whole(tokens, "max_tokens", 1),

@@ -1,17 +1,17 @@
 """Prepares the rows of a call to `generate`, and gives the pieces of their answers."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 from osd_edge.data.arguments import described
 from osd_edge.errors import BaseError, Code, InputError, OsdEdgeError
 from osd_edge.formats.package.generation import Generation
+from osd_edge.runtime.generation.answer_row import AnswerRow
 from osd_edge.runtime.generation.answer_settings import AnswerSettings
 from osd_edge.runtime.generation.loop import Cancelled, key_cache, write
 from osd_edge.runtime.generation.prompts import PromptEncoder
 from osd_edge.runtime.generation.results import REFUSED, Piece
-from osd_edge.runtime.generation.row import Row
 from osd_edge.runtime.inputs import as_list
 from osd_edge.runtime.kinds import expect_kind
 from osd_edge.runtime.kinds.generate import Generate
@@ -34,7 +34,9 @@ def facts_of(parts: Parts) -> Generation:
     return facts
 
 
-def prepared(parts: Parts, prompts: object, task: TaskOrBase, tasks: TaskNames | None) -> list[Row]:
+def prepared(
+    parts: Parts, prompts: object, task: TaskOrBase, tasks: TaskNames | None
+) -> list[AnswerRow]:
     """Makes a row of each prompt, with its tokens and its task; those that cannot be are refused.
 
     Raises InputError `input.prompt` for what is no list of prompts, `input.tasks`; where all rows
@@ -47,15 +49,12 @@ def prepared(parts: Parts, prompts: object, task: TaskOrBase, tasks: TaskNames |
             Code.INPUT_PROMPT, f"expected a list of one or more prompts, found {described(prompts)}"
         )
     names = _names(parts, len(listed), task, tasks)
-    decoded: dict[TaskOrBase, DecodedTask | OsdEdgeError | None] = {}
-    for name in names:
-        if name not in decoded:
-            decoded[name] = _resolved(parts, name)
+    known: dict[TaskOrBase, DecodedTask | OsdEdgeError | None] = {}
     encoder = PromptEncoder(parts.base.tokenizer, facts)
     rows = []
     for number, (prompt, name) in enumerate(zip(listed, names, strict=True)):
-        found = decoded[name]
-        row = Row(number, found.name if isinstance(found, DecodedTask) else _shown(name))
+        found = _resolved(parts, name, known)
+        row = AnswerRow(number, found.name if isinstance(found, DecodedTask) else _shown(name))
         rows.append(row)
         try:
             if isinstance(found, OsdEdgeError):
@@ -79,7 +78,7 @@ def check_context(tokens: int, most: int) -> None:
 
 
 def pieces_of(
-    parts: Parts, rows: Sequence[Row], settings: AnswerSettings, cancelled: Cancelled
+    parts: Parts, rows: Sequence[AnswerRow], settings: AnswerSettings, cancelled: Cancelled
 ) -> Iterator[Piece]:
     """Gives the pieces of all rows as they come, those that are refused first.
 
@@ -152,11 +151,19 @@ def _names(
     return names
 
 
-def _resolved(parts: Parts, name: TaskOrBase) -> DecodedTask | OsdEdgeError | None:
-    try:
-        return writing_task(parts, name)
-    except OsdEdgeError as error:
-        return error
+def _resolved(
+    parts: Parts,
+    name: TaskOrBase,
+    known: dict[TaskOrBase, DecodedTask | OsdEdgeError | None],
+) -> DecodedTask | OsdEdgeError | None:
+    """Gives a task, decoded once for all rows of its name, or its refusal."""
+    if not isinstance(name, Hashable) or name not in known:
+        try:
+            found: DecodedTask | OsdEdgeError | None = writing_task(parts, name)
+        except OsdEdgeError as error:
+            return error
+        known[name] = found
+    return known[name]
 
 
 def writing_task(parts: Parts, name: TaskOrBase) -> DecodedTask | None:
@@ -174,17 +181,17 @@ def _shown(name: TaskOrBase) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _batches(parts: Parts, rows: Sequence[Row]) -> list[list[Row]]:
+def _batches(parts: Parts, rows: Sequence[AnswerRow]) -> list[list[AnswerRow]]:
     """All rows as one batch; a batch for each task where the graph takes no stacked factors."""
     if parts.base.manifest.mixed_rows:
         return [list(rows)] if rows else []
-    groups: dict[str | None, list[Row]] = {}
+    groups: dict[str | None, list[AnswerRow]] = {}
     for row in rows:
         groups.setdefault(row.name, []).append(row)
     return list(groups.values())
 
 
-def _raise_if_all_refused(rows: Sequence[Row]) -> None:
+def _raise_if_all_refused(rows: Sequence[AnswerRow]) -> None:
     errors = [row.error for row in rows]
     if errors[0] is not None and all(error is not None for error in errors):
         raise errors[0]

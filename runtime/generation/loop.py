@@ -6,11 +6,11 @@ Rows that have ended leave the batch, and what they had of the cache goes to the
 from collections.abc import Callable, Iterator, Sequence
 
 from osd_edge.errors import OsdEdgeError
+from osd_edge.runtime.generation.answer_row import AnswerRow
 from osd_edge.runtime.generation.bound_cache import BoundCache
 from osd_edge.runtime.generation.fed_cache import FedCache
 from osd_edge.runtime.generation.key_cache import KeyCache
 from osd_edge.runtime.generation.results import Piece
-from osd_edge.runtime.generation.row import Row
 from osd_edge.runtime.open_base import OpenBase
 from osd_edge.runtime.stacked_factors import Stack, stack
 
@@ -28,13 +28,13 @@ def key_cache(base: OpenBase, rows: int, most: int) -> KeyCache:
     return (BoundCache if facts.in_place else FedCache)(base, rows, most)
 
 
-def write(rows: Sequence[Row], cache: KeyCache, cancelled: Cancelled) -> Iterator[Piece]:
+def write(rows: Sequence[AnswerRow], cache: KeyCache, cancelled: Cancelled) -> Iterator[Piece]:
     """Writes the answers of rows that have started, and gives their pieces as they come.
 
     `cache` is empty, or has the first tokens of the one row. `cancelled` is asked before each run.
     """
     stop_ids = frozenset(cache.facts.stop_ids)
-    live: list[Row] = []
+    live: list[AnswerRow] = []
     waiting = sorted(rows, key=lambda row: len(row.prompt)) if len(rows) > 1 else list(rows)
     while waiting:
         group = _together(waiting)
@@ -48,7 +48,7 @@ def write(rows: Sequence[Row], cache: KeyCache, cancelled: Cancelled) -> Iterato
     yield from _go_on(live, cache, cancelled, stop_ids)
 
 
-def _together(waiting: Sequence[Row]) -> list[Row]:
+def _together(waiting: Sequence[AnswerRow]) -> list[AnswerRow]:
     """The rows that are filled in next: one, or as many as are short together."""
     count = 1
     while count < len(waiting) and (count + 1) * len(waiting[count].prompt) <= TOGETHER:
@@ -57,7 +57,7 @@ def _together(waiting: Sequence[Row]) -> list[Row]:
 
 
 def _fill(
-    group: Sequence[Row],
+    group: Sequence[AnswerRow],
     first: int,
     cache: KeyCache,
     cancelled: Cancelled,
@@ -84,7 +84,7 @@ def _fill(
 
 
 def _go_on(
-    live: list[Row], cache: KeyCache, cancelled: Cancelled, stop_ids: frozenset[int]
+    live: list[AnswerRow], cache: KeyCache, cancelled: Cancelled, stop_ids: frozenset[int]
 ) -> Iterator[Piece]:
     """Runs a token of each row after the other, until all have ended."""
     stacked: Stack | None = None

@@ -1,6 +1,7 @@
 """Turns prompts into tokens: texts, messages of a conversation, or token ids as they are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from osd_edge.data.arguments import described
 from osd_edge.errors import BaseError, Code, InputError, shown
 from osd_edge.formats.package.chat import ChatFormat, Message, messages_of
+from osd_edge.formats.package.chat_template import ChatTemplate
 from osd_edge.formats.package.generation import Generation
 from osd_edge.runtime.generation.breaker import Breaker
 from osd_edge.runtime.inputs import as_list
@@ -45,7 +47,7 @@ class PromptEncoder:
             found = self.of_text(prompt)
         else:
             listed = as_list(prompt)
-            if not isinstance(listed, Sequence) or isinstance(listed, bytes):
+            if not isinstance(listed, Sequence) or isinstance(listed, bytes | bytearray):
                 raise _no_prompt(prompt)
             if listed and isinstance(listed[0], Mapping | Message):
                 found = self.of_messages(messages_of(listed))
@@ -88,8 +90,7 @@ class PromptEncoder:
         if isinstance(chat, ChatFormat):
             text = breaker.joined(chat.render(messages, answer=answer))
         else:  # which tells no content from its own words
-            harmless = [Message(m.role, breaker.alone(m.content)) for m in messages]
-            text = "".join(part.text for part in chat.render(harmless, answer=answer))
+            text = breaker.rendered(partial(_rendered, chat, messages, answer))
         return [id_ for id_ in self._encode(text, add_special_tokens=False) if id_ != number]
 
     def _encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
@@ -110,7 +111,14 @@ class PromptEncoder:
         added = self.tokenizer.get_added_tokens_decoder().values()
         words = _words_of(self._facts)
         control = [x.content for x in added if x.special or x.content in words]
-        return Breaker(name, control), number
+        return Breaker(name, [text for text in control if text != name]), number
+
+
+def _rendered(
+    chat: ChatTemplate, messages: Sequence[Message], answer: bool, harmless: Callable[[str], str]
+) -> str:
+    given = [Message(message.role, harmless(message.content)) for message in messages]
+    return "".join(part.text for part in chat.render(given, answer=answer))
 
 
 def no_chat() -> BaseError:

@@ -24,6 +24,7 @@ class GeneratedText:
         error: the refusal of this row, None unless it was refused.
 
     Example:
+        >>> from osd_edge.runtime import EdgeSession
         >>> session = EdgeSession("smollm2")
         >>> (answer,) = session.generate(["The capital of France is"], max_tokens=4)
         >>> len(answer.tokens) <= 4, answer.ended in ("stop", "length")
@@ -54,6 +55,7 @@ class Piece:
         error: the refusal of this row, None unless it was refused.
 
     Example:
+        >>> from osd_edge.runtime import EdgeSession
         >>> session = EdgeSession("smollm2")
         >>> pieces = list(session.generate(["The capital of"], max_tokens=4, stream=True))
         >>> {piece.row for piece in pieces}, pieces[-1].ended in ("stop", "length")

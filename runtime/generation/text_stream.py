@@ -1,10 +1,13 @@
 """Makes text of tokens as they come, in whole characters, and looks for the texts that end it."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from osd_edge.errors import BaseError, Code, shown
 from osd_edge.runtime.raised_by import raised_by
+
+_BROKEN = "\ufffd"  # what a tokenizer gives for a part of a character
 
 
 class TextStream:
@@ -22,7 +25,9 @@ class TextStream:
         self.stopped = False
         self._tokenizer = tokenizer
         self._stop = stop
-        self._waiting = ""
+        self._waiting = ""  # text that may be a part of a stop text
+        self._tokens: list[int] = []
+        self._length = 0  # of the text of these, as far as it came
         self._stream: Any = None
         if tokenizer is not None:
             from tokenizers.decoders import DecodeStream
@@ -36,24 +41,33 @@ class TextStream:
         """
         if self._stream is None:
             return ""
-        try:
+        self._tokens.append(token)
+        with _refusals():
             text: str | None = self._stream.step(self._tokenizer, token)
-        except BaseException as error:  # the package's panics are no Exception
-            if not raised_by("tokenizers", error):
-                raise
-            raise BaseError(Code.BASE_TEXT, f"the tokenizer fails: {shown(str(error))}") from error
-        if not text:
-            return ""
+        return self._sure(text) if text else ""
+
+    def end(self) -> str:
+        """Gives what waited for a stop text, or for a character, which never came.
+
+        The beginning of a character that never ends is left out.
+        """
+        text = ""
+        if self._stream is not None and not self.stopped:
+            with _refusals():
+                whole = self._tokenizer.decode(self._tokens, skip_special_tokens=True)
+            text = self._sure(whole[self._length :].rstrip(_BROKEN))
+        if not self.stopped:
+            text, self._waiting = text + self._waiting, ""
+        return text
+
+    def _sure(self, text: str) -> str:
+        """Takes more text, and gives what is no part of a stop text."""
+        self._length += len(text)
         self._waiting += text
         found = [at for at in map(self._waiting.find, self._stop) if at >= 0]
         self.stopped = bool(found)
         sure = min(found) if found else len(self._waiting) - self._held()
         text, self._waiting = self._waiting[:sure], self._waiting[sure:]
-        return text
-
-    def end(self) -> str:
-        """Gives the text that waited for a stop text which never came."""
-        text, self._waiting = "" if self.stopped else self._waiting, ""
         return text
 
     def _held(self) -> int:
@@ -65,3 +79,14 @@ class TextStream:
             if any(stop.startswith(end) for stop in self._stop):
                 return length
         return 0
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """Makes the tokenizer's exceptions refusals."""
+    try:
+        yield
+    except BaseException as error:  # the package's panics are no Exception
+        if not raised_by("tokenizers", error):
+            raise
+        raise BaseError(Code.BASE_TEXT, f"the tokenizer fails: {shown(str(error))}") from error

@@ -53,7 +53,7 @@ def test_the_help_ends_with_an_example_that_the_command_takes(path: tuple[str, .
     [
         "osd-edge verify mr.osd.safetensors --base minilm --no-such",
         "osd-edge verify --base minilm",
-        "osd-edge run --base minilm --bundle mr.osd.safetensors",
+        "osd-edge run --bundle mr.osd.safetensors --text x",
         "osd-edge export task --base a --tuned b --method no-such -o c",
     ],
 )

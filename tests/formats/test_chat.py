@@ -3,7 +3,7 @@
 import builtins
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -100,6 +100,33 @@ def test_roles_that_the_base_does_not_know_are_refused(
     assert refused.value.code == "input.role"
 
 
+IN_TURNS = replace(CHATML_FORMAT, in_turns=True)
+
+
+@pytest.mark.parametrize("roles", ["u", "su", "uau", "suauau"])
+def test_messages_in_turn_are_rendered_as_ever(roles: str) -> None:
+    turns = [({"s": "system", "u": "user", "a": "assistant"}[role], "x") for role in roles]
+    assert _text(IN_TURNS, turns) == _text(CHATML_FORMAT, turns)
+    assert _text(IN_TURNS, [*turns, ("assistant", "y")], answer=False).endswith("y<|im_end|>\n")
+
+
+@pytest.mark.parametrize("roles", ["s", "a", "uu", "ua", "sau", "usu", "uaau", "ssu", "uasu"])
+def test_messages_out_of_turn_are_refused_where_the_format_says_so(roles: str) -> None:
+    turns = [({"s": "system", "u": "user", "a": "assistant"}[role], "x") for role in roles]
+    assert _text(CHATML_FORMAT, turns)
+    with pytest.raises(InputError, match="in turn") as refused:
+        IN_TURNS.render(_messages(turns))
+    assert refused.value.code == "input.role"
+
+
+def test_what_an_assistant_thought_is_left_out_of_what_it_said() -> None:
+    chat = replace(CHATML_FORMAT, forget="</think>")
+    thought = "<think>\nOne </think>, two.\n</think>\n\n Three\n"
+    parts = chat.render(_messages([("user", thought), ("assistant", thought), ("user", "x")]))
+    said = [part.text for part in parts if part.content]
+    assert said == ["Be kind.", thought, " Three\n", "x"]
+
+
 @pytest.mark.parametrize(
     "given",
     [
@@ -142,9 +169,21 @@ def test_a_template_without_jinja2_names_the_extra(monkeypatch: pytest.MonkeyPat
     assert refused.value.code == "input.missing-package"
 
 
-@pytest.mark.parametrize("chat", [CHATML_FORMAT, MERGED_FORMAT, ChatTemplate(CHATML, "<s>", "")])
+@pytest.mark.parametrize(
+    "chat",
+    [
+        *(CHATML_FORMAT, MERGED_FORMAT, replace(CHATML_FORMAT, in_turns=True, forget="</think>")),
+        ChatTemplate(CHATML, "<s>", ""),
+    ],
+)
 def test_a_manifest_gives_back_what_was_written(chat: Chat) -> None:
     assert chat_of(json.loads(json.dumps(asdict(chat)))) == chat
+
+
+def test_a_manifest_may_leave_out_what_is_as_ever() -> None:
+    fields = asdict(CHATML_FORMAT)
+    del fields["in_turns"], fields["forget"]
+    assert chat_of(json.loads(json.dumps(fields))) == CHATML_FORMAT
 
 
 @pytest.mark.parametrize(
@@ -157,6 +196,10 @@ def test_a_manifest_gives_back_what_was_written(chat: Chat) -> None:
         {"roles": {"user": ["", ""]}, "default_system": "x", "trim": []},
         {"trim": ["tool"]},
         {"merge_system": 1},
+        {"in_turns": 1},
+        {"in_turns": None},
+        {"forget": ""},
+        {"forget": 3},
         {"begin": None},
         {"answer": "x" * 70_000},
         {"more": 1},

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM
 
 from osd_edge.errors import InputError
+from osd_edge.exporters import export_base
 from osd_edge.exporters.graph.plain_graph import PlainGraph
 from osd_edge.exporters.graph.traced_decoder import traced_decoder
 from osd_edge.exporters.graph.tracers import TRACERS, tracer_named
@@ -22,6 +23,8 @@ from osd_edge.exporters.models.rounding import as_stored
 from osd_edge.exporters.models.weight_kinds import WEIGHT_KINDS
 from osd_edge.formats.package.generation import ALL_LOGITS, LOGITS, Generation
 from osd_edge.formats.package.manifest import MODEL, WEIGHTS
+from osd_edge.runtime import EdgeSession
+from tests.support.chat_templates import chat_tokenizer
 from tests.support.language_models import VARIANTS, VOCABULARY, make_language_model
 
 CONTEXT = 48
@@ -268,3 +271,28 @@ def test_no_more_than_one_layer_is_in_memory(
     layers = [f"{layer.name}.weight" for layer in decoder.backbone.layers]
     first_reads = [there for name, there in order if name in layers]
     assert not first_reads[0] and all(first_reads[1:])
+
+
+@pytest.mark.parametrize("variant", ["gpt2", "opt-projected", "phi-grouped"])
+def test_a_package_writes_what_torch_writes(variant: str, tmp_path: Path) -> None:
+    """From the model's folder to text: stop tokens, conversations and caches are all its own."""
+    base = make_language_model(variant, tmp_path / "base", vocab_size=264)
+    tokenizer = chat_tokenizer("gemma")
+    tokenizer.save_pretrained(base)
+    export_base(base, tmp_path / "package", task="generate")
+    session = EdgeSession(tmp_path / "package", threads=1)
+    model = torch_model(base)
+    prompts = ["Hello", "a", "Some more words"]
+    for prompt, found in zip(prompts, session.generate(prompts, max_tokens=12), strict=True):
+        ids = tokenizer(prompt, return_tensors="pt").input_ids
+        expected = model.generate(ids, max_new_tokens=12, do_sample=False, pad_token_id=0)
+        assert list(found.tokens) == expected[0, ids.shape[1] :].tolist()
+    facts = session.manifest.generation
+    assert facts is not None and facts.chat is not None and facts.stop_ids == (3,)
+    messages = [{"role": "user", "content": "Hi"}]
+    (found,) = session.generate([messages], max_tokens=2)
+    ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    expected = model.generate(
+        torch.tensor([ids]), max_new_tokens=2, do_sample=False, pad_token_id=0
+    )
+    assert list(found.tokens) == expected[0, len(ids) :].tolist()

@@ -12,7 +12,11 @@ from tests.project.rooms import BESIDE, Source, read_sources
 MOST_PARAMETERS = 6
 # What callers type by name, each keyword a thing of its own: an object for some of them would only
 # be one more name to learn.
-MAY_TAKE_MORE = {"osd_edge.runtime.session.EdgeSession.answer"}
+MAY_TAKE_MORE = {
+    "osd_edge.runtime.generation.conversation.Conversation.say",
+    "osd_edge.runtime.session.EdgeSession.answer",
+    "osd_edge.runtime.session.EdgeSession.generate",
+}
 
 # A first line that begins so has no subject, or needs the code beside it to be understood.
 NO_BEGINNING = ("As", "How", "Of", "The same", "Those", "What", "Where it", "Whether", "Which")

@@ -22,6 +22,7 @@ from osd_edge.errors import OsdEdgeError
 from tests.support import tiny
 from tests.support.kinds import KINDS, make_embedding
 from tests.support.reports import made_up
+from tests.support.writers import Writer
 
 PACKAGES = (osd_edge, exporters, runtime, device_tests)
 # Made by the library and given to its users, who do not make them.
@@ -29,6 +30,7 @@ RESULTS = {
     *("BaseManifest", "Bundle", "ImageSettings", "Site", "TextSettings", "Progress", "Code"),
     *("CurvePoint", "Score", "TaskReport", "Answer", "Evaluation", "MixedOutput", "Output"),
     *("Span", "Tag", "Change", "Comparison", "Device", "Report", "Table"),
+    *("Conversation", "GeneratedText", "Piece"),
     *("Probe", "ProbeCase", "TaskText", "VectorDelta", "Generation"),
 }
 # Of these a caller uses no method, or writes it.
@@ -61,6 +63,8 @@ class Awkward:
 
 # What a session is given in the place of anything: no hash, no length, no one truth, no repr.
 ODD: tuple[Any, ...] = ([], set(), bytearray(b"x"), np.zeros((2, 2)), object(), Awkward(), len)
+# No stop texts are fine, and a function may be asked whether to go on.
+ODD_BUT_IN = {"stop": ODD[1:], "cancel": ODD[:-1]}
 NO_BUDGETS = (
     *(True, 0, -1, 2.5, 16384.0, math.nan, math.inf, 2**41),
     *("", "junk", "r=0", b"16KiB", [16384], {"size": 1}),
@@ -76,6 +80,7 @@ class Kit:
     bundle: Path
     folder: Path
     session: runtime.EdgeSession
+    writing: runtime.EdgeSession
 
     @property
     def task(self) -> dict[str, Any]:
@@ -90,6 +95,7 @@ def kit(
     tiny_models: Path,
     tiny_base: Path,
     tiny_bundles: tuple[Path, Path],
+    tiny_llama: Writer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Kit:
     session = runtime.EdgeSession(tiny_base)
@@ -104,7 +110,9 @@ def kit(
         exporters.export_task(base, work / name, bundle, method="truncsvd", budget="r=1")
         session.load(bundle)
     folder = tmp_path_factory.mktemp("out")
-    return Kit(tiny_models, tiny_base, tiny_bundles[0], folder, session)
+    writing = runtime.EdgeSession(tiny_llama.package)
+    writing.load(tiny_llama.bundles[0])
+    return Kit(tiny_models, tiny_base, tiny_bundles[0], folder, session, writing)
 
 
 @dataclass(frozen=True)
@@ -152,6 +160,26 @@ def of_session(
     return case(f"EdgeSession.{method}:{parameter}", values, codes, call)
 
 
+def of_writing(
+    method: str, parameter: str, values: tuple[Any, ...], codes: str, **more: Any
+) -> Case:
+    values += ODD_BUT_IN.get(parameter, ODD)
+
+    def call(kit: Kit, value: Any) -> object:
+        return getattr(kit.writing, method)(**{**more, parameter: value})
+
+    return case(f"EdgeSession.{method}:{parameter}", values, codes, call)
+
+
+def of_talk(parameter: str, values: tuple[Any, ...], codes: str) -> Case:
+    values += ODD_BUT_IN.get(parameter, ODD)
+
+    def call(kit: Kit, value: Any) -> object:
+        return kit.writing.conversation().say(**{"text": "on", parameter: value})
+
+    return case(f"Conversation.say:{parameter}", values, codes, call)
+
+
 def of_report(function: Callable[..., object], parameter: str = "report") -> Case:
     right = {"old": made_up(), "new": made_up()} if parameter in ("old", "new") else {}
     return case(
@@ -164,6 +192,20 @@ def of_report(function: Callable[..., object], parameter: str = "report") -> Cas
 
 TEXTS = {"texts": ["a cat"]}
 SPANS = {"question": "a cat", "context": "the dog"}
+PROMPTS: dict[str, Any] = {"prompts": ["on"]}
+# The words that say how answers are written, which two methods take.
+WORDS: tuple[tuple[str, tuple[Any, ...], str], ...] = (
+    ("stream", NO_FLAGS, "input.type"),
+    ("cancel", (3, "yes", b"x", [["x"]], True), "input.type"),
+    ("max_tokens", (*NO_WHOLE, 0, -1), "input.number"),
+    ("temperature", (*NO_NUMBERS, -1, math.nan, math.inf), "input.number"),
+    ("top_k", (*NO_WHOLE, -1), "input.number"),
+    ("top_p", (*NO_NUMBERS, 0, 1.5), "input.number"),
+    ("min_p", (*NO_NUMBERS, -1, 1.5), "input.number"),
+    ("repetition_penalty", (*NO_NUMBERS, 0), "input.number"),
+    ("seed", (*NO_WHOLE[1:], -1), "input.number"),
+    ("stop", ("x", 3, [1], [""], [["x"]], {"x": 1}), "input.texts"),
+)
 ANY_TASK = "task.unknown"
 
 CASES = (
@@ -289,6 +331,22 @@ CASES = (
     of_session("run", "inputs", NO_OBJECTS, "input.names"),
     of_session("run", "task", NO_NAMES, ANY_TASK, inputs=inputs()),
     of_session("run", "tasks", NO_NAMES, "input.tasks task.unknown", inputs=inputs()),
+    of_writing("generate", "prompts", NO_OBJECTS, "input.prompt"),
+    of_writing("generate", "task", NO_NAMES, "task.unknown", **PROMPTS),
+    of_writing("generate", "tasks", NO_NAMES, "input.tasks task.unknown", **PROMPTS),
+    *(of_writing("generate", *one, **PROMPTS) for one in WORDS),
+    *(of_talk(*one) for one in WORDS),
+    of_talk("text", (None, "", *NO_NAMES), "input.texts"),
+    of_talk("recompute", NO_FLAGS, "input.type"),
+    case("Conversation.save:path", (*NO_PATHS, *ODD), "input.path",
+         lambda kit, value: kit.writing.conversation().save(value)),
+    of_writing("conversation", "task", NO_NAMES, "task.unknown"),
+    of_writing("conversation", "system", NO_NAMES, "input.messages"),
+    *(of_writing("conversation", name, (*NO_WHOLE[1:], 0), "input.number")
+      for name in ("max_tokens", "max_bytes")),
+    of_writing("conversation", "when_full", (None, "forget", *NO_NAMES), "input.options"),
+    of_writing("restore_conversation", "path", NO_PATHS, "input.path"),
+    of_writing("restore_conversation", "recompute", NO_FLAGS, "input.type", path="x"),
     *(of_session(method, "texts", NO_OBJECTS, "input.texts")
       for method in ("ask", "classify", "encode")),
     *(of_session(method, "pairs", NO_OBJECTS[1:], "input.texts", **TEXTS)
@@ -355,7 +413,8 @@ CASES = (
     *(of_report(device_tests.compare, name) for name in ("old", "new")),
     *(of_report(function) for function in (device_tests.facts_of, device_tests.tables_of)),
     *(of_report(function)
-      for function in (device_tests.to_csv, device_tests.to_html, device_tests.to_markdown)),
+      for function in (device_tests.to_csv, device_tests.to_html, device_tests.to_llama_bench,
+                       device_tests.to_markdown)),
     case("to_markdown:level", (*NO_WHOLE, 0), "input.number",
          lambda _, value: device_tests.to_markdown(made_up(), level=value)),
 )  # fmt: skip

@@ -18,6 +18,8 @@ from osd_edge import runtime
 from osd_edge.exporters import export_base, export_task
 from tests.support import tiny
 from tests.support.kinds import KINDS, make_embedding
+from tests.support.packages import copied
+from tests.support.writers import Writer
 
 # The task models that the examples name, over MiniLM: a class, and settings to make one with.
 MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -57,9 +59,10 @@ EXAMPLES = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tiny_llama: Writer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the files that the examples name."""
     folder, work = tmp_path_factory.mktemp("examples"), tmp_path_factory.mktemp("work")
+    copied(tiny_llama.package, folder / "smollm2")
     base = tiny.make_base("bert", work / "base")
     export_base(base, folder / "minilm")
     for seed, (name, (task, settings)) in enumerate(MODELS.items(), 1):

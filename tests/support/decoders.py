@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from tests.support import tiny
 
@@ -58,13 +58,16 @@ def make_tuned(
     """
     torch.manual_seed(seed)
     model = task.from_pretrained(base, **settings)
-    original = dict(AutoModel.from_pretrained(base).named_parameters())
+    inner = next((getattr(model, n) for n in ("model", "transformer") if hasattr(model, n)), model)
+    # transformers draws weights anew where a class calls its backbone otherwise than the file.
+    inner.load_state_dict(AutoModelForCausalLM.from_pretrained(base).model.state_dict())
+    backbone = {id(parameter) for parameter in inner.parameters()}
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            plain = name.partition(".")[2]
-            if plain not in original and not name.startswith("lm_head"):
+            if id(parameter) not in backbone and not name.startswith("lm_head"):
                 parameter.normal_(0, 0.3)
-            elif plain.startswith("layers") and parameter.ndim == 2:
+        for name, parameter in inner.named_parameters():
+            if name.startswith("layers") and parameter.ndim == 2:
                 parameter.add_(torch.randn_like(parameter) * 0.05)
     model.save_pretrained(folder)
     tiny.save_tokenizer(folder)

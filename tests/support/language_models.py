@@ -38,11 +38,17 @@ VARIANTS: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 
 
-def make_language_model(variant: str, folder: Path, *, seed: int = 0, **saving: Any) -> Path:
-    """Save a language model of random weights, without a tokenizer, in `folder`."""
-    torch.manual_seed(seed)
+def make_language_model(
+    variant: str, folder: Path, *, vocab_size: int = VOCABULARY, **saving: Any
+) -> Path:
+    """Save a language model of random weights, without a tokenizer, in `folder`.
+
+    `saving` goes to `save_pretrained`.
+    """
+    torch.manual_seed(0)
     kind, settings = VARIANTS[variant]
-    model = AutoModelForCausalLM.from_config(kind(**(_TOKENS | settings)))
+    settings = _TOKENS | settings | {"vocab_size": vocab_size}
+    model = AutoModelForCausalLM.from_config(kind(**settings))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)

@@ -11,8 +11,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 
 from osd_edge import read_manifest
 from osd_edge.exporters import export_base, export_task
+from osd_edge.exporters.models.linear import linear_shape
 from osd_edge.formats.package.chat import ROLES, ChatFormat
-from tests.support.decoders import make_tuned
 from tests.support.packages import listed_anew
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
@@ -58,7 +58,7 @@ def make_writer(folder: Path, family: str = "llama", **changes: Any) -> Writer:
         "intermediate_size": 96,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
-        "num_key_value_heads": 2,
+        "num_key_value_heads": 2 if family == "llama" else 4,
         "max_position_embeddings": CONTEXT,
         "tie_word_embeddings": True,
         **{"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2},
@@ -75,12 +75,24 @@ def make_writer(folder: Path, family: str = "llama", **changes: Any) -> Writer:
     _with_chat(package)
     bundles = []
     for number in (0, 1):
-        tuned = make_tuned(folder / "model", folder / f"task{number}", seed=7 + number)
+        tuned = _make_task(folder / "model", folder / f"task{number}", seed=7 + number)
         tokenizer.save_pretrained(tuned)
         bundle = folder / f"task{number}.osd.safetensors"
         export_task(folder / "model", tuned, bundle, method="truncsvd", budget="r=64")
         bundles.append(bundle)
     return Writer(folder / "model", package, (bundles[0], bundles[1]))
+
+
+def _make_task(base: Path, folder: Path, seed: int) -> Path:
+    """Saves a model whose linear layers are the base's plus a random delta."""
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_pretrained(base)
+    with torch.no_grad():
+        for module in model.base_model.modules():
+            if linear_shape(module) is not None:
+                module.weight.add_(torch.randn_like(module.weight) * 0.05)
+    model.save_pretrained(folder)
+    return folder
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:

@@ -90,8 +90,10 @@ def blocks_of(weight: NDArray[Any], bits: int) -> list[tuple[str, NDArray[Any]]]
     rows = int8_rows(weight)
     n, d = weight.shape
     count = -(-d // BLOCK)
-    codes = np.full((n, count * BLOCK), _ZERO[8], np.uint8)
-    codes[:, :d] = (rows.codes[:, 0].astype(np.int16) + _ZERO[8]).astype(np.uint8)
+    codes = rows.codes[:, 0].view(np.uint8)
+    codes ^= _ZERO[8]  # adding 128 turns a byte's topmost bit over, and does nothing else
+    if d % BLOCK:
+        codes = np.pad(codes, ((0, 0), (0, count * BLOCK - d)), constant_values=_ZERO[8])
     # One scale a row, as everywhere: the operator wants it for each block.
     scales = np.repeat(rows.scales, count, axis=1)
     return [("int8", codes.reshape(n, count, BLOCK)), ("scales", scales)]
@@ -99,8 +101,9 @@ def blocks_of(weight: NDArray[Any], bits: int) -> list[tuple[str, NDArray[Any]]]
 
 def fp16_of(name: str, weight: NDArray[Any]) -> NDArray[np.float16]:
     """`weight` in fp16; raises ModelError `model.range`."""
+    largest = max(weight.max(), -weight.min())
     return to_fp16(
         weight,
-        f"{shown(name)} holds {np.abs(weight).max():.6g}, which is too large for fp16: store "
-        "the weights in fp32, int8 or int4",
+        f"{shown(name)} holds {largest:.6g}, which is too large for fp16: store the weights in "
+        "fp32, int8 or int4",
     )

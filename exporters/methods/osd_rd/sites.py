@@ -78,7 +78,8 @@ def _decomposed(job: _Job) -> Columns:
     # A worker's products are then added up in the same order as the caller's own.
     if torch.get_num_threads() != job.threads:
         torch.set_num_threads(job.threads)
-    delta = site_delta(job.backbone, job.tuned, job.name)
+    product = job.tuned.low_rank(f"{job.name}.weight")
+    delta = site_delta(job.backbone, job.tuned, job.name) if product is None else product
     assert delta is not None
     columns = whitened_svd(delta, job.statistics.load())
     return columns if job.work is None else job.work.put_columns(job.name, columns)

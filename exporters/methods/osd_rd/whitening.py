@@ -13,6 +13,7 @@ from osd_edge.exporters.methods.osd_rd.feedback import Metric, metric_of
 from osd_edge.exporters.methods.osd_rd.leading import leading_columns
 from osd_edge.exporters.methods.osd_rd.moments import Sketch
 from osd_edge.exporters.methods.osd_rd.statistics import Statistics
+from osd_edge.exporters.models.low_rank import SVD, LowRank, svd
 
 WIDE = 1024  # a layer with this many inputs and outputs, or more, is never decomposed in full
 MAX_COLUMNS = 256  # of a layer; at any budget where this method makes sense many more are zero
@@ -54,12 +55,16 @@ def roots(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return (vectors * scale) @ vectors.T, (vectors / scale) @ vectors.T
 
 
-def whitened_svd(delta: torch.Tensor, statistics: Statistics) -> Columns:
+def whitened_svd(delta: torch.Tensor | LowRank, statistics: Statistics) -> Columns:
     """Whitened columns of ΔW `[n, d]`, those that are zero left out."""
     g, a = statistics.g, statistics.a
     metric_u = None if g is None or a is None else metric_of(g)
     metric_v = None if g is None or a is None else metric_of(a)
-    if min(delta.shape) >= WIDE or isinstance(g, Sketch) or isinstance(a, Sketch):
+    if isinstance(delta, LowRank) and metric_u is not None:
+        delta = delta.dense()  # the roots of G and A take longer than its columns
+    if isinstance(delta, LowRank):
+        u, v, s = _columns(*svd(delta))
+    elif min(delta.shape) >= WIDE or isinstance(g, Sketch) or isinstance(a, Sketch):
         u, v, s = leading_columns(delta, g, a, MAX_COLUMNS)
     else:
         u, v, s = _all_columns(delta, g, a)
@@ -75,13 +80,17 @@ def _all_columns(
         root_g, inverse_g = roots(g)
         root_a, inverse_a = roots(a)
         white = root_g @ delta @ root_a
-    p, s, qt = torch.linalg.svd(white, full_matrices=False)
+    left, right, s = _columns(*svd(white))
+    if g is not None and a is not None:
+        left, right = left @ inverse_g, right @ inverse_a
+    return left, right, s
+
+
+def _columns(p: torch.Tensor, s: torch.Tensor, qt: torch.Tensor) -> SVD:
+    """U `[k, n]`, V `[k, d]` and S `[k]` of a decomposition, those that are zero left out."""
     k = min(MAX_COLUMNS, int((s > s[0] * 1e-6).sum()))
     p, s, qt = p[:, :k], s[:k], qt[:k]
     # Signs are fixed (the largest element of each column of P is positive): equal deltas give
     # equal factors.
     signs = p.gather(0, p.abs().argmax(0, keepdim=True))[0].sign()
-    left, right = (p * (signs * s.sqrt())).T, qt * (signs * s.sqrt())[:, None]
-    if g is not None and a is not None:
-        left, right = left @ inverse_g, right @ inverse_a
-    return left, right, s
+    return (p * (signs * s.sqrt())).T, qt * (signs * s.sqrt())[:, None], s

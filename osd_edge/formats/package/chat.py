@@ -14,6 +14,8 @@ from osd_edge.errors import Code, InputError, shown
 
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 ROLES = (SYSTEM, USER, ASSISTANT)
+# Fields that a stored format has always; older ones have no more.
+_ALWAYS = {"begin", "roles", "answer", "default_system", "trim", "merge_system"}
 _MOST_CHARACTERS = 1 << 16  # of one of the words; they are lines
 
 
@@ -50,6 +52,10 @@ class ChatFormat:
         default_system: The system message of conversations that begin without one, None for none.
         trim: The roles whose content loses the white space around it.
         merge_system: Whether a system message goes into the user's message after it.
+        in_turns: Whether a conversation has to be the user's and the assistant's messages in turn,
+            a user's first and last, after one system message or none. All else is refused.
+        forget: The words up to which an assistant's message is left out, with the empty lines
+            after them: the end of what it thought, `</think>`. None to leave out nothing.
 
     >>> chat = ChatFormat("", {"user": ("Q: ", "\\n"), "assistant": ("A: ", "\\n")}, "A:")
     >>> "".join(part.text for part in chat.render([Message("user", "Why?")]))
@@ -62,20 +68,24 @@ class ChatFormat:
     default_system: str | None = None
     trim: tuple[str, ...] = field(default=())
     merge_system: bool = False
+    in_turns: bool = False
+    forget: str | None = None
 
     def render(self, messages: Sequence[Message], *, answer: bool = True) -> list[Segment]:
         """Renders messages, and with `answer` the words before an answer, as segments.
 
-        Raises InputError `input.role` for a role that the format does not have, or a system message
-        that no user's follows where it would go into that.
+        Raises InputError `input.role` for a role that the format does not have, a system message
+        that no user's follows where it would go into that, or messages that are not in turn.
         """
+        if self.in_turns:
+            _check_turns(messages, answer=answer)
         parts = [Segment(self.begin)]
         waiting: list[Segment] = []  # a system message, until the user's comes
         if self.default_system is not None and (not messages or messages[0].role != SYSTEM):
             messages = [Message(SYSTEM, self.default_system), *messages]
         for index, message in enumerate(messages):
             prefix, suffix = self._around(message.role)
-            content = message.content.strip() if message.role in self.trim else message.content
+            content = self._kept(message)
             own = [Segment(prefix), *waiting, Segment(content, content=True), Segment(suffix)]
             if self.merge_system and (message.role == SYSTEM or waiting):
                 if message.role != (SYSTEM if index == 0 else USER):
@@ -95,6 +105,12 @@ class ChatFormat:
             )
         return [part for part in (*parts, Segment(self.answer if answer else "")) if part.text]
 
+    def _kept(self, message: Message) -> str:
+        content = message.content
+        if self.forget is not None and message.role == ASSISTANT and self.forget in content:
+            content = content.rpartition(self.forget)[2].lstrip("\n")
+        return content.strip() if message.role in self.trim else content
+
     def _around(self, role: str) -> tuple[str, str]:
         if role not in self.roles:
             names = ", ".join(self.roles)
@@ -102,6 +118,20 @@ class ChatFormat:
                 Code.INPUT_ROLE, f"expected one of the roles {names}, found {shown(repr(role))}"
             )
         return self.roles[role]
+
+
+def _check_turns(messages: Sequence[Message], *, answer: bool) -> None:
+    """Refuses messages that are not in turn: an assistant's last one where no answer is asked."""
+    said = messages[1:] if messages and messages[0].role == SYSTEM else messages
+    turns = (USER, ASSISTANT)
+    in_turn = all(message.role == turns[i % 2] for i, message in enumerate(said))
+    if not said or not in_turn or (answer and said[-1].role != USER):
+        found = ", ".join(message.role for message in messages)
+        raise InputError(
+            Code.INPUT_ROLE,
+            "expected the user's and the assistant's messages in turn, the user's first and last, "
+            f"found {shown(found, 100)}",
+        )
 
 
 def messages_of(given: object) -> list[Message]:
@@ -140,7 +170,7 @@ def _no_messages(found: object) -> InputError:
 
 def chat_format_of(fields: Mapping[str, Any]) -> ChatFormat:
     """Reads a format as `dataclasses.asdict` gave it; ValueError for other than such a one."""
-    if set(fields) != set(ChatFormat.__dataclass_fields__):
+    if not _ALWAYS <= set(fields) <= set(ChatFormat.__dataclass_fields__):
         raise ValueError("a chat format's fields")
     roles = fields["roles"]
     if not isinstance(roles, dict) or not 0 < len(roles) <= len(ROLES) or USER not in roles:
@@ -150,8 +180,11 @@ def chat_format_of(fields: Mapping[str, Any]) -> ChatFormat:
     if not isinstance(trim, list) or not set(around) <= set(ROLES) or not set(trim) <= set(around):
         raise ValueError("a chat format's roles")
     default, merge = fields["default_system"], fields["merge_system"]
+    in_turns, forget = fields.get("in_turns", False), fields.get("forget")
     if type(merge) is not bool or ((merge or default is not None) and SYSTEM not in around):
         raise ValueError("a chat format's system message")
+    if type(in_turns) is not bool or forget == "":
+        raise ValueError("a chat format's turns")
     return ChatFormat(
         text_of(fields["begin"]),
         around,
@@ -159,6 +192,8 @@ def chat_format_of(fields: Mapping[str, Any]) -> ChatFormat:
         None if default is None else text_of(default),
         tuple(trim),
         merge,
+        in_turns,
+        None if forget is None else text_of(forget),
     )
 
 

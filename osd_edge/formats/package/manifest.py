@@ -20,7 +20,8 @@ PLAIN_MODEL = (
 WEIGHTS = "model.onnx.data"
 TOKENIZER = "tokenizer.json"
 FORMAT_VERSION = 1
-GENERATION_VERSION = 2  # of a package that writes text or packs sites, as earlier releases do not
+GENERATION_VERSION = 2  # of a package of a decoder, which earlier releases do not read
+PADDINGS = ("any", "right")  # where a row may have padding
 TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 PIXELS = "pixel_values"  # the one input of a base that takes pictures
 FACTOR_TYPES = ("fp32", "fp16")  # in which a package's graph takes factors
@@ -86,6 +87,7 @@ class BaseManifest:
         made: How the package was made, for people.
         factors: Type in which the graph takes factors: `fp32` or `fp16`.
         mixed_rows: Whether the rows of one pass may be of several tasks.
+        padding: Where a row of tokens may have padding: `any`, or `right`, behind its tokens alone.
         generation: The facts of a base that writes text, None for one that does not.
 
     >>> from pathlib import Path
@@ -111,6 +113,7 @@ class BaseManifest:
     made: Mapping[str, Any] = field(default_factory=dict)
     factors: str = "fp32"
     mixed_rows: bool = True
+    padding: str = "any"
     generation: Generation | None = None
 
     @property
@@ -122,11 +125,12 @@ class BaseManifest:
     def version(self) -> int:
         """The lowest version of the format that describes the package."""
         packed = any(len(branch.sites) > 1 for branch in self.branches)
-        return FORMAT_VERSION if self.generation is None and not packed else GENERATION_VERSION
+        newer = packed or self.generation is not None or self.padding != PADDINGS[0]
+        return GENERATION_VERSION if newer else FORMAT_VERSION
 
     def to_json(self) -> str:
         """Gives the text of `manifest.json`."""
         fields = {"format": self.version} | asdict(self)
         if self.version == FORMAT_VERSION:
-            del fields["generation"]
+            del fields["padding"], fields["generation"]
         return json.dumps(fields, indent=1) + "\n"

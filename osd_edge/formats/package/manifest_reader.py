@@ -24,6 +24,7 @@ from osd_edge.formats.package.manifest import (
     GENERATION_VERSION,
     MANIFEST,
     MODEL,
+    PADDINGS,
     PIXELS,
     PLAIN_MODEL,
     TOKEN_INPUTS,
@@ -152,10 +153,11 @@ def _checked(fields: dict[str, Any]) -> BaseManifest:
         made=_of(dict, fields["made"]),
         factors=_of(str, fields.get("factors", "fp32")),
         mixed_rows=_of(bool, fields.get("mixed_rows", True)),
+        padding=_of(str, fields.get("padding", PADDINGS[0])),
         generation=None if fields.get("generation") is None else _generation(fields["generation"]),
     )
     if manifest.version > fields["format"]:
-        raise ValueError("a format that has neither generation nor packed sites")
+        raise ValueError("a format that has no decoders")
     generation = manifest.generation
     names = [*manifest.inputs]
     names += [name for branch in manifest.branches for name in (branch.u, branch.v)]
@@ -165,6 +167,8 @@ def _checked(fields: dict[str, Any]) -> BaseManifest:
     tokens = {"input_ids", "attention_mask"} <= set(manifest.inputs) <= set(TOKEN_INPUTS)
     if not tokens and manifest.inputs != (PIXELS,):
         raise ValueError("inputs")
+    if manifest.padding not in PADDINGS:
+        raise ValueError("padding")
     if manifest.factors not in FACTOR_TYPES:
         raise ValueError("factors")
     if manifest.image is not None and tokens:

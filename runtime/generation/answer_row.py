@@ -23,7 +23,7 @@ from osd_edge.runtime.generation.text_stream import TextStream
 from osd_edge.runtime.task import DecodedTask
 
 
-class Row:
+class AnswerRow:
     """A prompt and its answer so far.
 
     Attributes:
