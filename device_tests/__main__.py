@@ -117,6 +117,8 @@ def _line(scenario: Scenario) -> str:
     words = []
     for name, unit in (
         ("latency_ms", "ms a run"),
+        ("first_token_ms", "ms to the first token"),
+        ("token_ms", "ms a token"),
         ("request_ms", "ms a request"),
         ("cold_ms", "ms cold swap"),
         ("warm_ms", "ms warm swap"),

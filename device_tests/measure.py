@@ -14,7 +14,7 @@ from osd_edge.data.progress import Progress, silent
 from osd_edge.device_tests.data import MODEL_FOLDER
 from osd_edge.device_tests.gauges.samples import spread_of
 from osd_edge.device_tests.gauges.sensors import SensorSnapshot, put_conditions, read_sensors
-from osd_edge.device_tests.job.inputs import token_ids
+from osd_edge.device_tests.job.inputs import token_ids, writes_text
 from osd_edge.device_tests.job.sheet import CLOCK, Job, Sheet
 from osd_edge.device_tests.plan import BY_ID, SCENARIOS, Plan, ScenarioInfo, check_plan
 from osd_edge.device_tests.report.schema import SCHEMA, Report, Scenario, withhold_times
@@ -61,7 +61,7 @@ def measure(plan: Plan, *, progress: Progress = silent, keep: Keep = keep_nothin
     expect_callable(keep, "keep")
     run = _Run(plan, keep)
     try:
-        for step in progress(["checks", "conformance", *plan.chosen()], "Measuring"):
+        for step in progress(["checks", "conformance", *_chosen(plan)], "Measuring"):
             run.take(step)
     except OsdEdgeError as error:
         run.report["refused"] = {"code": error.code, "message": shown(str(error), 600)}
@@ -176,12 +176,23 @@ def _noise(scenarios: Sequence[Scenario]) -> Any:
     return {"figures": sheet.figures, "missing": sheet.missing}
 
 
+def _chosen(plan: Plan) -> tuple[str, ...]:
+    """Lists the scenarios to run: all, but those of writing only where the base writes text."""
+    if plan.scenarios or writes_text(_base(plan)):
+        return plan.chosen()
+    return tuple(name for name in plan.chosen() if not BY_ID[name].writing)
+
+
+def _base(plan: Plan) -> Path:
+    return MODEL_FOLDER if plan.base is None else Path(plan.base)
+
+
 def _empty_report(plan: Plan) -> Report:
     kind = "native" if plan.emulated is None else "emulated"
     machine: dict[str, Any] = {"kind": kind}
     if plan.emulated is not None:
         machine["emulator"] = plan.emulated
-    chosen = plan.chosen()
+    chosen = _chosen(plan)
     scenarios: list[Scenario] = [
         {
             "id": info.id,
@@ -216,7 +227,7 @@ def _empty_report(plan: Plan) -> Report:
 
 
 def _job(plan: Plan) -> Job:
-    base = MODEL_FOLDER if plan.base is None else Path(plan.base)
+    base = _base(plan)
     bundles = plan.bundles if plan.base is not None else sorted(MODEL_FOLDER.glob("*.safetensors"))
     ids = token_ids(base, plan.batch, plan.tokens)
     return Job(
@@ -229,6 +240,7 @@ def _job(plan: Plan) -> Job:
         seconds=plan.seconds if plan.why_no_times is None else 0.0,
         tasks=plan.tasks,
         soak_swaps=plan.soak_swaps,
+        answer_tokens=plan.answer_tokens,
         pin=plan.pin,
         scratch=None if plan.scratch is None else str(plan.scratch),
         timed=plan.why_no_times is None,

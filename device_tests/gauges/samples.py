@@ -4,15 +4,18 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from osd_edge.device_tests.report.schema import Spread
+from osd_edge.device_tests.report.schema import MOST_SAMPLES, Spread
 
 _TRIM = 0.1  # share left out of the mean at either end: other programs' doing, mostly
 
 
-def spread_of(samples: Sequence[float]) -> Spread:
-    """Sums up one or more samples; the mean leaves out the lowest and the highest tenth."""
+def spread_of(samples: Sequence[float], *, keep: bool = False) -> Spread:
+    """Sums up one or more samples; the mean leaves out the lowest and the highest tenth.
+
+    With `keep` the first `MOST_SAMPLES` of them stand in it too.
+    """
     p10, p50, p90, p95, p99 = (percentile(samples, share) for share in (0.1, 0.5, 0.9, 0.95, 0.99))
-    return {
+    spread: Spread = {
         "n": len(samples),
         "min": min(samples),
         "p10": p10,
@@ -22,6 +25,9 @@ def spread_of(samples: Sequence[float]) -> Spread:
         "p99": p99,
         "trimmed_mean": trimmed_mean(samples),
     }
+    if keep:
+        spread["samples"] = list(samples[:MOST_SAMPLES])
+    return spread
 
 
 def ratio_of(samples: Sequence[float], reference: Sequence[float]) -> Spread:

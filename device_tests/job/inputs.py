@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from osd_edge.formats.package.manifest import BaseManifest
 
 _TOKENIZER = "tokenizer.json"  # as in `formats.package.manifest`, which imports numpy
+_MANIFEST = "manifest.json"
 _SMALL_IDS = range(2, 10)  # where there is no tokenizer: every vocabulary has these
 
 
@@ -26,6 +27,17 @@ def token_ids(base: Path, batch: int, tokens: int) -> list[list[int]]:
     ids = _vocabulary(base / _TOKENIZER)
     rng = random.Random(SEED)
     return [rng.choices(ids, k=tokens) for _ in range(batch)]
+
+
+def writes_text(base: Path) -> bool:
+    """Says whether the manifest in folder `base` states that the base writes text.
+
+    It is read as plain JSON; what is wrong with it is told where the base is opened.
+    """
+    try:
+        return json.loads((base / _MANIFEST).read_text("utf-8"))["generation"] is not None
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def graph_inputs(manifest: "BaseManifest", ids: list[list[int]]) -> "dict[str, NDArray[np.int64]]":

@@ -1,10 +1,11 @@
 """Opens what a job names: a session over its base, its tasks, its inputs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 from numpy.typing import NDArray
 
 from osd_edge.device_tests.job.inputs import graph_inputs
@@ -12,6 +13,7 @@ from osd_edge.device_tests.job.sheet import Job
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.formats.package.manifest import MODEL, PLAIN_MODEL, BaseManifest
 from osd_edge.runtime import EdgeSession
+from osd_edge.runtime.compact_rows import empty_past
 from osd_edge.runtime.graph import open_graph
 
 Inputs = dict[str, NDArray[np.int64]]
@@ -51,15 +53,34 @@ def open_branched(folder: Path, threads: int) -> Any:
     return open_graph(folder / MODEL, threads)
 
 
+def graph_run(
+    session: Any,
+    manifest: BaseManifest,
+    inputs: Inputs,
+    factors: Mapping[str, NDArray[Any]] | None = None,
+    adapter: Any = None,
+) -> Callable[[], Any]:
+    """Returns a run of an onnxruntime session that gives what a session of ours asks it for.
+
+    Of a base that writes text that is hidden states without logits, after no earlier tokens.
+    """
+    names = run_names(manifest)
+    rows = len(inputs[manifest.inputs[0]])
+    feeds = {**inputs, **empty_past(manifest, rows), **(factors or {})}
+    options = ort.RunOptions()
+    options.only_execute_path_to_fetches = manifest.generation is not None
+    if adapter is not None:
+        options.add_active_adapter(adapter)
+    return lambda: session.run(names, feeds, options)
+
+
 def plain_run(
     folder: Path, manifest: BaseManifest, inputs: Inputs, threads: int
 ) -> Callable[[], Any] | None:
     """Returns a run of the plain graph in its own session; None where the package has none."""
     if not (folder / PLAIN_MODEL).is_file():
         return None
-    session = open_plain(folder, threads)
-    names = run_names(manifest)
-    return lambda: session.run(names, inputs)
+    return graph_run(open_plain(folder, threads), manifest, inputs)
 
 
 def named_bundles(bundles: tuple[str, ...]) -> list[tuple[str, Path]]:
@@ -75,9 +96,12 @@ def named_bundles(bundles: tuple[str, ...]) -> list[tuple[str, Path]]:
     return list(named.items())
 
 
-def task_files(job: Job) -> list[tuple[str, Path]]:
-    """Lists as many names and files as the job wants tasks; copies follow the last bundle."""
-    named = named_bundles(job.bundles)
+def task_files(job: Job, bundles: tuple[str, ...] | None = None) -> list[tuple[str, Path]]:
+    """Lists as many names and files as the job wants tasks; copies follow the last bundle.
+
+    Of the job's bundles, or of `bundles` alone.
+    """
+    named = named_bundles(job.bundles if bundles is None else bundles)
     count = max(job.tasks, len(named)) if named else 0
     copies = [(f"copy-{i}", named[i % len(named)][1]) for i in range(len(named), count)]
     return named + copies

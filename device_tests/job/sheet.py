@@ -28,6 +28,7 @@ class Job:
     seconds: float
     tasks: int
     soak_swaps: int
+    answer_tokens: int
     pin: tuple[int, ...]
     scratch: str | None
     timed: bool

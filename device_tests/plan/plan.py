@@ -35,6 +35,7 @@ class Plan:
         tasks: How many tasks are loaded at once where that counts. Bundles are loaded again under
             other names until there are that many.
         soak_swaps: Swaps of the soak.
+        answer_tokens: Tokens of each answer, of a base that writes text.
         scenarios: Ids of the scenarios to run; empty runs all of them.
         pin: Numbers of the processors to stay on; empty leaves it to the system.
         scratch: Folder for copies of models; None takes one where temporary files outlive memory.
@@ -126,6 +127,17 @@ class Plan:
     soak_swaps: int = field(
         default=2000,
         metadata=option("Swaps of the soak.", "whole", least=1, most=10**9, quick=100),
+    )
+    answer_tokens: int = field(
+        default=32,
+        metadata=option(
+            "Tokens of an answer, where text is written.",
+            "whole",
+            least=2,
+            most=1 << 16,
+            quick=4,
+            in_schema=True,
+        ),
     )
     scenarios: tuple[str, ...] = field(
         default=(), metadata=option("Ids, as base,swap; default: all.", "scenarios")

@@ -12,7 +12,8 @@ class ScenarioInfo:
     """A scenario's name and how it is played.
 
     `repeated` ones are played several times, and their figures become spreads. `times_only` ones
-    have nothing to tell where times are withheld.
+    have nothing to tell where times are withheld. Those that are `writing` need a base that writes
+    text: over another they are left out unless they are asked for.
     """
 
     id: str
@@ -20,6 +21,7 @@ class ScenarioInfo:
     role: Literal["osd-edge", "today"] = "osd-edge"
     repeated: bool = False
     times_only: bool = False
+    writing: bool = False
 
 
 SCENARIOS = (
@@ -33,6 +35,9 @@ SCENARIOS = (
     ScenarioInfo("threads", "more threads, more callers"),
     ScenarioInfo("mixed-batch", "a task for each row of a batch"),
     ScenarioInfo("memory-low", "one task, memory=low"),
+    ScenarioInfo("generate", "writing text: first token, tokens a second", writing=True),
+    ScenarioInfo("generate-batch", "writing by a task for each row of a batch", writing=True),
+    ScenarioInfo("generate-tasks", "many tasks that write, loaded", writing=True),
     ScenarioInfo("soak", "swapping for long"),
     ScenarioInfo("lora-adapter", "onnxruntime's LoraAdapter, same factors", role="today"),
     ScenarioInfo("session-per-task", "a session per task over one file", role="today"),

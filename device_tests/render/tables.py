@@ -22,6 +22,7 @@ WAYS = (
     ("session-per-task", "a session per task"),
     ("models", "a fine-tuned model per task"),
 )
+_TOKEN = ("p50", "p95", "p99")
 _LATENCY = ("p50", "p90", "p95", "p99", "trimmed_mean")
 _MEMORY = ("rss_bytes", "pss_bytes", "uss_bytes", "anonymous_bytes", "peak_rss_bytes")
 _CONDITIONS = {
@@ -133,6 +134,8 @@ def tables_of(report: Report) -> list[Table]:
         _ways(report),
         _latency(report),
         _swaps(report),
+        _writing(report),
+        _writing_tasks(report),
         _memory(report),
         _growth(report),
         _load(report),
@@ -250,6 +253,61 @@ def _swaps(report: Report) -> Table:
         tuple(rows),
         "load: read and check the file; cold: load, decode, activate; warm: activate a decoded "
         "task; first run: the run after a cold swap. Files are in the system's cache of pages.",
+    )
+
+
+def _writing(report: Report) -> Table:
+    generate, batch = scenario_of(report, "generate"), scenario_of(report, "generate-batch")
+    rows = []
+    for row in generate["rows"] if generate else ():
+        task = row["of"].get("task")
+        token = figure_of(row, "token_ms")
+        spread = dict(token) if isinstance(token, dict) else {}
+        rows.append(
+            (
+                "no task" if task is None else f"task {task}",
+                text_of(row, "first_token_ms"),
+                text_of(row, "prefill_per_s"),
+                text_of(row, "decode_per_s"),
+                *(digits(float(spread[key])) if key in spread else NONE for key in _TOKEN),
+                text_of(row, "token_cpu_ms"),
+                text_of(row, "token_to_base_ratio"),
+            )
+        )
+    if number_of(batch, "batch_ms") is not None:
+        words = f"{text_of(batch, 'rows_count')} rows of {text_of(batch, 'tasks_count')} tasks"
+        ms, ratio = text_of(batch, "batch_ms"), text_of(batch, "to_base_ratio")
+        rows.append((words, NONE, NONE, NONE, ms, NONE, NONE, NONE, ratio))
+    cold, swap = text_of(generate, "first_token_cold_ms"), text_of(generate, "cold_ms")
+    after = text_of(generate, "first_token_after_swap_ms")
+    return Table(
+        "Writing text",
+        (
+            *("", "first token, ms", "prompt tokens a second", "tokens a second"),
+            *("token p50, ms", "p95", "p99", "CPU of a token", "token over no task"),
+        ),
+        tuple(rows),
+        f"Prompts of {text_of(generate, 'prompt_count')} tokens. First token of a new session: "
+        f"{cold} ms; with a swap from the task's file before it: {after} ms, {swap} of them the "
+        f"swap. A batch over one task in all rows: {text_of(batch, 'to_single_task_ratio')}.",
+    )
+
+
+def _writing_tasks(report: Report) -> Table:
+    scenario = scenario_of(report, "generate-tasks")
+    return Table(
+        "Tasks that write, loaded",
+        ("tasks", "memory (PSS)", "anonymous", "first token by the last, ms"),
+        tuple(
+            (
+                str(row["of"]["tasks"]),
+                *(text_of(row, name) for name in ("pss_bytes", "anonymous_bytes")),
+                text_of(row, "first_token_ms"),
+            )
+            for row in (scenario["rows"] if scenario else ())
+        ),
+        f"Loaded tasks are coded; each adds {text_of(scenario, 'per_task_bytes')}. The first token "
+        "is with the last task's decoding before it.",
     )
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from osd_edge.device_tests.plan import OPTIONS
-from osd_edge.device_tests.report.schema import MACHINE_KINDS, is_time, parts_of
+from osd_edge.device_tests.report.schema import MACHINE_KINDS, MOST_SAMPLES, is_time, parts_of
 
 _VERDICTS = ("passed", "failed", "incomplete")
 _CONFORMANCE = ("passed", "failed", "not_run")
@@ -130,6 +130,15 @@ def _is_figure(name: str, figure: Any) -> bool:
         and figure["n"] >= 1
         and all(_is_value(name, v) for v in (*ordered, figure.get("trimmed_mean", figure["p50"])))
         and all(a <= b + _ROUNDING * abs(b) for a, b in pairwise(ordered))
+        and _are_samples(name, figure)
+    )
+
+
+def _are_samples(name: str, figure: Any) -> bool:
+    samples = figure.get("samples")
+    return samples is None or (
+        0 < len(_list(samples, "samples")) <= min(figure["n"], MOST_SAMPLES)
+        and all(_is_value(name, sample) for sample in samples)
     )
 
 

@@ -9,11 +9,16 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 SCHEMA = "osd-edge-bench/1"
 TIME_UNITS = ("_ms", "_per_s", "_ratio", "_joules")
+MOST_SAMPLES = 1000  # that a spread carries
 MACHINE_KINDS = ("native", "emulated", "browser")
 
 
 class Spread(TypedDict):
-    """A summary of `n` samples; `trimmed_mean` leaves out the lowest and the highest tenth."""
+    """A summary of `n` samples; `trimmed_mean` leaves out the lowest and the highest tenth.
+
+    `samples` are the samples themselves, the first `MOST_SAMPLES`, where other programs' formats
+    want them.
+    """
 
     n: int
     p50: float
@@ -23,6 +28,7 @@ class Spread(TypedDict):
     p95: NotRequired[float]
     p99: NotRequired[float]
     trimmed_mean: NotRequired[float]
+    samples: NotRequired[list[float]]
 
 
 Figure = float | Spread | None

@@ -15,9 +15,9 @@ from osd_edge.device_tests.gauges.scratch import scratch_folder
 from osd_edge.device_tests.job.sessions import (
     WARM_UP_RUNS,
     folder_bytes,
+    graph_run,
     inputs_of,
     open_branched,
-    run_names,
     task_files,
 )
 from osd_edge.device_tests.job.sheet import Job, Sheet
@@ -47,22 +47,22 @@ def run(job: Job, sheet: Sheet) -> None:
         ]
         session = open_branched(base, job.threads)
         inputs = inputs_of(job, manifest)
-        names = run_names(manifest)
+        without = graph_run(session, manifest, inputs)
         for _ in range(WARM_UP_RUNS):
-            session.run(names, inputs)
+            without()
         adapters: list[Any] = []
 
         def grow(i: int) -> None:
             adapters.append(load_adapter(files[i]))
-            session.run(names, inputs, options_with(adapters[-1]))
+            graph_run(session, manifest, inputs, adapter=adapters[-1])()
 
         put_growth(sheet, len(files), grow)
         sizes = [path.stat().st_size for path in files]
         sheet.put("disk_bytes", folder_bytes(base) + sum(sizes))
         sheet.put("file_bytes", sizes[0])
 
-        fed = session.run(names, inputs | feeds_of(bundles[0], manifest))[0]
-        found = session.run(names, inputs, options_with(adapters[0]))[0]
+        fed = graph_run(session, manifest, inputs, feeds_of(bundles[0], manifest))()[0]
+        found = graph_run(session, manifest, inputs, adapter=adapters[0])()[0]
         difference = float(np.abs(found - fed).max())
         sheet.check(
             "same-as-fed", difference < 1e-4, f"adapter and fed factors: apart by {difference:.1e}"

@@ -11,7 +11,7 @@ from typing import Any
 from osd_edge.device_tests.gauges.growth import put_growth
 from osd_edge.device_tests.gauges.samples import spread_of, time_ms
 from osd_edge.device_tests.gauges.scratch import check_room, copy_to_disk, has_room, scratch_folder
-from osd_edge.device_tests.job.sessions import inputs_of, open_plain, run_names, task_files
+from osd_edge.device_tests.job.sessions import graph_run, inputs_of, open_plain, task_files
 from osd_edge.device_tests.job.sheet import Job, Sheet
 from osd_edge.errors import BaseError, Code
 from osd_edge.formats.package.manifest import PLAIN_MODEL, WEIGHTS
@@ -27,7 +27,6 @@ def run(job: Job, sheet: Sheet) -> None:
         raise BaseError(Code.BASE_FILE, f"{parts[0]} is missing: export the base again")
     size = sum(path.stat().st_size for path in parts)
     inputs = inputs_of(job, manifest)
-    names = run_names(manifest)
     wanted = len(task_files(job))
     sessions: list[Any] = []
     session_ms: list[float] = []
@@ -42,7 +41,7 @@ def run(job: Job, sheet: Sheet) -> None:
                 copy_to_disk(path, folder / f"model-{i}" / path.name)
             model = folder / f"model-{i}"
             session_ms.append(time_ms(lambda: sessions.append(open_plain(model, job.threads))))
-            first_run_ms.append(time_ms(lambda: sessions[-1].run(names, inputs)))
+            first_run_ms.append(time_ms(graph_run(sessions[-1], manifest, inputs)))
             return True
 
         fitting = put_growth(sheet, wanted, grow, first_needs=2 * size)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from osd_edge.device_tests.gauges.memory import put_memory
 from osd_edge.device_tests.gauges.samples import spread_of
-from osd_edge.device_tests.job.sessions import inputs_of, open_plain, run_names
+from osd_edge.device_tests.job.sessions import graph_run, inputs_of, open_plain
 from osd_edge.device_tests.job.sheet import Job, Sheet
 from osd_edge.errors import BaseError, Code
 from osd_edge.formats.package.manifest import PLAIN_MODEL
@@ -25,14 +25,13 @@ def run(job: Job, sheet: Sheet) -> None:
     if not (base / PLAIN_MODEL).is_file():
         raise BaseError(Code.BASE_FILE, f"{base / PLAIN_MODEL} is missing: export the base again")
     inputs = inputs_of(job, manifest)
-    names = run_names(manifest)
     session_ms, first_run_ms = [], []
     for _ in range(min(job.runs, _MOST_REQUESTS) if job.timed else 2):
         gc.collect()
         start = time.perf_counter_ns()
         session = open_plain(base, job.threads)
         opened_at = time.perf_counter_ns()
-        session.run(names, inputs)
+        graph_run(session, manifest, inputs)()
         done = time.perf_counter_ns()
         session_ms.append((opened_at - start) / 1e6)
         first_run_ms.append((done - opened_at) / 1e6)

@@ -14,18 +14,17 @@ from osd_edge.device_tests.job.sessions import (
     KEEP_ALL_DECODED,
     WARM_UP_RUNS,
     Inputs,
+    graph_run,
     inputs_of,
     named_bundles,
     open_branched,
     open_session,
     plain_run,
-    run_names,
 )
 from osd_edge.device_tests.job.sheet import Job, Sheet
 from osd_edge.device_tests.scenarios.ort_adapters import (
     check_adapters,
     load_adapter,
-    options_with,
     write_adapter,
 )
 from osd_edge.errors import OsdEdgeError
@@ -82,9 +81,8 @@ def _measure(
         why_not = str(error)
     else:
         branched = open_branched(session.folder, job.threads)
-        names = run_names(session.manifest)
-        options = options_with(adapter)
-        variants.append(Variant(_ADAPTER, lambda: branched.run(names, inputs, options)))
+        adapted = graph_run(branched, session.manifest, inputs, adapter=adapter)
+        variants.append(Variant(_ADAPTER, adapted))
     samples = measure_rounds(variants, runs=job.runs, seconds=job.seconds)
     plain_samples, base_samples = samples.get(_PLAIN), samples[_BASE]
     if plain_samples is not None:

@@ -167,6 +167,11 @@ def compare(job: MethodComparison, out: str | Path, progress: Progress = silent)
     labelled = {"test set": job.test, "probe's training set": job.probe_train}
     check_pairs({"calibration set": job.calibration} | labelled)
     models = open_fine_tuned(job.base, job.tuned, progress)
+    kind = models.head.kind
+    if not KINDS[kind].labelled:
+        raise ModelError(
+            Code.MODEL_HEAD, f"{job.tuned}: classifiers of one label are compared, not {kind}"
+        )
     check_differs(models.backbone, models.tuned)
     for name, examples in labelled.items():
         check_labels(Path(name), examples, models.labels)
@@ -309,12 +314,6 @@ class _Work:
                 seed=job.seed,
             )
             source = Source(options, progress=self._progress)
-            kind = source.models.head.kind
-            if not KINDS[kind].labelled:
-                raise ModelError(
-                    Code.MODEL_HEAD,
-                    f"{job.tuned}: classifiers of one label are compared, not {kind}",
-                )
             self._opened = source, TextSet(self._models, job.test)
         return self._opened
 

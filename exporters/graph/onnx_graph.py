@@ -16,6 +16,7 @@ from optimum.utils import NormalizedConfigManager
 
 from osd_edge.exporters.graph.external_data import move_weights
 from osd_edge.exporters.graph.parameters import fill, name_as_stored
+from osd_edge.exporters.graph.skip_norms import split_skip_norms
 from osd_edge.exporters.graph.tracers import Tracer
 from osd_edge.exporters.graph.tracers.example import (
     HIDDEN_OUTPUT,
@@ -50,6 +51,7 @@ def export_graph(
     if fuse and backbone.family.fusion is not None:
         with _quiet():
             graph = _fused(graph, folder, backbone, fuse_embeddings)
+        split_skip_norms(graph)
     return move_weights(graph, folder, weights)
 
 

@@ -40,7 +40,7 @@ class TaskOptions:
         labels: names of an adapter's labels, in the order of its outputs.
         kind: the kind of task; unless given, as the model's configuration says.
         calibration: a file of texts or a folder of pictures, by its path, or the examples. `osd`
-            needs labels.
+            needs labels; a task that generates text takes none.
         method: a method of the registry that makes task bundles.
         budget: bytes of the whole file, as a whole number or such as `16KiB`; or the paper's
             `r=1`; unless given, the method's own.
@@ -101,7 +101,7 @@ class TaskOptions:
         metadata=flag(
             "--kind",
             choices=KINDS,
-            help="Kind of task. Default: as the model's configuration says.",
+            help="Kind of task; generate: text. Default: as the model's configuration says.",
         ),
     )
     calibration: str | Path | Sequence[Example] | None = field(
@@ -111,7 +111,7 @@ class TaskOptions:
             type=Path,
             metavar="FILE",
             help="Examples: .tsv (label<TAB>text) or .txt (a sentence a line), or a folder of "
-            "pictures, one below it for each label. Only osd needs labels.",
+            "pictures, one below it for each label. Only osd needs labels. Not for generate.",
         ),
     )
     method: str = field(

@@ -25,13 +25,14 @@ from osd_edge.device_tests.plan import OPTIONS, Option, plan_of
 from osd_edge.signals import Ended
 
 _STDOUT = Path("-")
-_OUTPUTS = ("--json", "--csv", "--markdown", "--html")
+_OUTPUTS = ("--json", "--csv", "--markdown", "--html", "--llama-bench")  # the first one may be -
 _WITHOUT_MEASURING = (*_OUTPUTS, "--from", "--compare", "--fail-on-change")
 
 
 def _file(name: str, words: str, **options: Any) -> Callable[..., Any]:
     kind = click.Path(path_type=Path, allow_dash=name == "--json")
-    return click.option(name, f"{name[2:]}_file", type=kind, metavar="FILE", help=words, **options)
+    held = f"{name[2:].replace('-', '_')}_file"
+    return click.option(name, held, type=kind, metavar="FILE", help=words, **options)
 
 
 def _plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -74,6 +75,7 @@ def _plan_option(option: Option) -> Callable[..., Any]:
 @_file("--csv", "Write a line for each figure.")
 @_file("--markdown", "Write the tables as Markdown.")
 @_file("--html", "Write one page with plots that needs nothing else.")
+@_file("--llama-bench", "Write JSON lines as llama-bench does, of the text that was generated.")
 @_file("--from", "Measure nothing: take this report (JSON).")
 @_file("--compare", "Tell what changed beyond noise since this report (JSON).")
 @click.option("--fail-on-change", is_flag=True, help="With --compare: exit with 1 on a change.")
@@ -84,6 +86,7 @@ def bench(
     csv_file: Path | None,
     markdown_file: Path | None,
     html_file: Path | None,
+    llama_bench_file: Path | None,
     from_file: Path | None,
     compare_file: Path | None,
     fail_on_change: bool,
@@ -95,13 +98,18 @@ def bench(
     not, where a scenario fails, or (with --fail-on-change) where a figure changed beyond noise.
     """
     from osd_edge.data.files import check_file_writable, check_outputs, write_file
-    from osd_edge.device_tests import to_csv, to_html, to_markdown
+    from osd_edge.device_tests import to_csv, to_html, to_llama_bench, to_markdown
     from osd_edge.device_tests.report.printable import printable
 
-    writers = ((csv_file, to_csv), (markdown_file, to_markdown), (html_file, to_html))
+    writers = (
+        (csv_file, to_csv),
+        (markdown_file, to_markdown),
+        (html_file, to_html),
+        (llama_bench_file, to_llama_bench),
+    )
     given = _given()
     _check_options(given, device, measures=from_file is None)
-    outputs = {"--csv": csv_file, "--markdown": markdown_file, "--html": html_file}
+    outputs = dict(zip(_OUTPUTS[1:], (path for path, _ in writers), strict=True))
     if _STDOUT in outputs.values():
         raise click.UsageError("only --json writes to standard output")
     if json_file != _STDOUT:

@@ -18,7 +18,7 @@ from osd_edge.exporters.scoring.task_model import TaskModel
 from osd_edge.exporters.scoring.text_set import TextSet
 from osd_edge.exporters.scoring.weight_sets import Dense
 from osd_edge.runtime import EdgeSession
-from tests.support import tiny
+from tests.support import decoders, tiny
 from tests.support.command_line import run_cli
 
 Capture = pytest.CaptureFixture[str]
@@ -231,6 +231,16 @@ def test_refusals_in_one_line(
     )
     assert done.code == 1
     assert done.err.splitlines()[-1].startswith("osd-edge: ") and f"[{code}]" in done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_task_that_generates_text_is_not_compared(tmp_path: Path, capsys: Capture) -> None:
+    base = decoders.make_decoder("llama", tmp_path / "base")
+    decoders.make_tuned(base, tmp_path / "first")
+    tiny.write_tsv(tmp_path / "examples.tsv")
+    done = run_cli(capsys, *arguments(tmp_path, tmp_path / "out"))
+    assert done.code == 1 and "[model.head]" in done.err
+    assert "classifiers of one label are compared, not generate" in done.err
     assert not (tmp_path / "out").exists()
 
 

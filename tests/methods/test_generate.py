@@ -72,6 +72,37 @@ def test_the_rank_of_a_lora_gives_it_back(
     assert report.compressed is None and report.calibration_examples == 0
 
 
+@pytest.mark.parametrize("method", ["truncsvd", "osd-rd"])
+def test_adapters_have_the_columns_of_their_ranks_and_no_more(
+    models: Path, tmp_path: Path, method: str
+) -> None:
+    """Whatever the budget: the rounding of W + ΔW, which is of every rank, is in no bundle."""
+    decoders.make_lora(models / "base", tmp_path / "other", seed=3, r=4)
+    both: list[tuple[str | Path, float]] = [*lora(models), (tmp_path / "other", -0.5)]
+    path = tmp_path / "t.osd.safetensors"
+    budget = "r=64" if method == "truncsvd" else 1 << 20
+    export_task(models / "base", None, path, adapters=both, method=method, budget=budget)
+    bundle = read_bundle_file(path)
+    assert {site.k for site in bundle.sites} == {3 + 4}
+    pair = open_fine_tuned(models / "base", None, adapters=both)
+    # The default method has one step for all sites, bounded by integers of twelve bits.
+    assert worst(bundle, pair) <= (1e-5 if method == "truncsvd" else 0.05)
+
+
+def test_an_adapter_that_is_more_than_a_product_is_decomposed_whole(
+    models: Path, tmp_path: Path
+) -> None:
+    """DoRA scales the rows of the base's weight too, so its difference has every rank."""
+    decoders.make_lora(models / "base", tmp_path / "dora", use_dora=True)
+    adapters: list[tuple[str | Path, float]] = [*lora(models), (tmp_path / "dora", 1.0)]
+    path = tmp_path / "t.osd.safetensors"
+    export_task(models / "base", None, path, adapters=adapters, method="truncsvd", budget="r=64")
+    bundle = read_bundle_file(path)
+    assert min(site.k for site in bundle.sites) > 6
+    pair = open_fine_tuned(models / "base", None, adapters=adapters)
+    assert worst(bundle, pair) <= 1e-5
+
+
 @pytest.mark.parametrize("family", decoders.DECODERS)
 def test_full_rank_gives_every_family_back(tmp_path: Path, family: str) -> None:
     decoders.make_decoder(family, tmp_path / "base")

@@ -413,7 +413,8 @@ CASES = (
     *(of_report(device_tests.compare, name) for name in ("old", "new")),
     *(of_report(function) for function in (device_tests.facts_of, device_tests.tables_of)),
     *(of_report(function)
-      for function in (device_tests.to_csv, device_tests.to_html, device_tests.to_markdown)),
+      for function in (device_tests.to_csv, device_tests.to_html, device_tests.to_llama_bench,
+                       device_tests.to_markdown)),
     case("to_markdown:level", (*NO_WHOLE, 0), "input.number",
          lambda _, value: device_tests.to_markdown(made_up(), level=value)),
 )  # fmt: skip
