@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.writers import Writer
+
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on Windows")
 
 FORKS = 25
@@ -135,3 +137,39 @@ def test_a_spawned_process_opens_the_folder_that_it_is_sent(
     refusal, same = done.stdout.splitlines()
     assert "send its folder, and open an EdgeSession there" in refusal
     assert (same, done.returncode) == ("True", 0)
+
+
+# A stream and a conversation that were begun before the fork.
+WRITING = """
+import os, sys
+from osd_edge import TaskError
+from osd_edge.runtime import EdgeSession
+
+session = EdgeSession(sys.argv[1], threads=1)
+stream = session.generate(["the cat"], max_tokens=8, stream=True)
+first, talk = next(stream), session.conversation()
+said = talk.say("on", max_tokens=4, stream=True)
+next(said)
+child = os.fork()
+if child == 0:
+    for call in (
+        lambda: next(stream), lambda: next(said), lambda: talk.say("on"), lambda: talk.save("x"),
+        lambda: session.generate(["on"]), lambda: session.conversation(),
+        lambda: session.restore_conversation("x"),
+    ):
+        try:
+            call()
+        except TaskError as refusal:
+            assert refusal.code == "task.fork", refusal
+        else:
+            os._exit(1)
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+print(os.waitstatus_to_exitcode(status), len(list(stream)), len(list(said)), len(talk.messages))
+"""
+
+
+def test_a_forked_process_writes_no_text_over_its_parent_s_session(tiny_llama: Writer) -> None:
+    command = [sys.executable, "-W", "error", "-c", WRITING, str(tiny_llama.package)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.stdout.split(), done.stderr) == (["0", "7", "3", "2"], "")
