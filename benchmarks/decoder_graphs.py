@@ -127,9 +127,9 @@ def lines_of(package: str, figures: dict[str, Any]) -> Sequence[str]:
     lines = []
     for what, by_graph in figures.items():
         (first, reference), *others = by_graph.items()
-        cells = [f"{name} {_words(other['ratio'])}" for name, other in others]
+        ratios = [f"{name} {_words(other['ratio'])}" for name, other in others]
         milliseconds = f"{first} {reference['cpu_ms']['p50']:.1f} ms"
-        lines.append(f"| {package} | {what} | {milliseconds} | {'; '.join(cells)} |")
+        lines.append(f"| {package} | {what} | {milliseconds} | {'; '.join(ratios)} |")
     return lines
 
 

@@ -26,10 +26,10 @@ from osd_edge.device_tests.plan import SEED
 CONTEXTS = (32, 256)
 _OURS, _GENAI = "osd-edge", "onnxruntime-genai"
 _WARM_UP_ROUNDS = 1
-Answer = Callable[[list[int], int], Iterator[int]]  # (prompt, number of tokens) -> tokens
+Side = Callable[[list[int], int], Iterator[int]]  # (prompt, number of tokens) -> tokens
 
 
-def ours(package: Path) -> Answer:
+def ours(package: Path) -> Side:
     """Answers by a session over `package`."""
     from osd_edge.runtime import EdgeSession
 
@@ -42,7 +42,7 @@ def ours(package: Path) -> Answer:
     return answer
 
 
-def genai(folder: Path) -> Answer:
+def genai(folder: Path) -> Side:
     """Answers by onnxruntime-genai over the folder that `genai_folder` made."""
     library: Any = import_module("onnxruntime_genai")  # in the other environment alone
     model = library.Model(str(folder))
@@ -81,7 +81,7 @@ def measure(package: Path, folder: Path, rounds: int, tokens: int) -> dict[str, 
     return found
 
 
-def _timed(answer: Answer, prompt: list[int], tokens: int) -> tuple[float, float, list[int]]:
+def _timed(answer: Side, prompt: list[int], tokens: int) -> tuple[float, float, list[int]]:
     """Milliseconds to the first token, milliseconds of each other one, and the tokens."""
     with no_garbage_collection():
         begun = time.process_time_ns()
