@@ -136,7 +136,6 @@ class Plan:
             least=2,
             most=1 << 16,
             quick=4,
-            in_schema=True,
         ),
     )
     scenarios: tuple[str, ...] = field(
