@@ -92,7 +92,6 @@ class Conversation:
         decoded = writing_task(parts, task)
         self._name = None if decoded is None else decoded.name
         self._digest = None if decoded is None else decoded.digest
-        self._keys: _Keys | None = None
 
     @classmethod
     def restored(cls, lifetime: Lifetime[Parts], path: Path, *, recompute: bool) -> "Conversation":
@@ -118,7 +117,8 @@ class Conversation:
         if state is not None and made.digest == saved.digest:
             cache = made._new_cache(lifetime.content)
             cache.restore(state)
-            made._keys = _Keys(cache, made._tokens[: state.shape[2]], saved.digest)
+            kept = _Keys(cache, made._tokens[: state.shape[2]], saved.digest)
+            lifetime.content.keys[made] = kept
         return made
 
     @property
@@ -284,7 +284,7 @@ class Conversation:
         file = as_path(path, "path")
         parts = self._lifetime.content
         with self._busy():
-            keys = self._keys
+            keys: _Keys | None = parts.keys.get(self)
             state: Floats | None = None
             if keys is not None and keys.tokens and keys.digest == self._digest:
                 state = keys.cache.state()
@@ -351,9 +351,9 @@ class Conversation:
 
     def _ready_keys(self, parts: Parts, prompt: Sequence[int], digest: str | None) -> _Keys:
         """Gives the keys, cut to what the prompt begins with, its last token apart."""
-        keys = self._keys
+        keys: _Keys | None = parts.keys.get(self)
         if keys is None or keys.digest != digest:
-            keys = self._keys = _Keys(self._new_cache(parts), [], digest)
+            keys = parts.keys[self] = _Keys(self._new_cache(parts), [], digest)
         same = 0
         for ours, theirs in zip(keys.tokens, prompt[:-1], strict=False):
             if ours != theirs:

@@ -1,6 +1,8 @@
 """Conversations: keys that belong to one task, limits, threads, and what a refusal leaves."""
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -260,6 +262,17 @@ def test_a_conversation_ends_with_its_session(session: EdgeSession, tmp_path: Pa
             call()
         assert refused.value.code == "task.closed"
     assert len(talk.messages) == 2
+
+
+def test_a_conversation_holds_on_to_nothing_of_a_closed_session(session: EdgeSession) -> None:
+    talk = session.conversation()
+    talk.say(SAID[0], max_tokens=4)
+    base = weakref.ref(session._parts.base)
+    keys = weakref.ref(session._parts.keys[talk].cache)
+    session.close()
+    gc.collect()
+    assert (base(), keys()) == (None, None)
+    assert talk.messages[0]["content"] == SAID[0]
 
 
 @pytest.mark.parametrize(
