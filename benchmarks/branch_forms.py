@@ -32,13 +32,13 @@ from osd_edge.formats.package.feeds import factor_feeds
 from osd_edge.formats.package.manifest import MODEL, PLAIN_MODEL
 from osd_edge.formats.package.manifest_reader import read_manifest
 
-Feeds = Mapping[str, NDArray[Any]]
-Form = Callable[["Branch"], list[onnx.NodeProto]]
+GraphFeeds = Mapping[str, NDArray[Any]]
+Form = Callable[["GraphBranch"], list[onnx.NodeProto]]
 _node = helper.make_node
 _FAST = 0.15  # the quantile that is compared: other programs only ever slow a run down
 
 
-class Branch:
+class GraphBranch:
     """One branch of a package's graph, and names of its tensors."""
 
     def __init__(
@@ -63,11 +63,11 @@ class Branch:
         return [low, self.node("MatMul", [f"{self.name}/low", self.u], "delta")]
 
     def back(self) -> onnx.NodeProto:
-        """What gives rows `[batch · tokens, n]` the base's own shape."""
+        """The reshape of rows `[batch · tokens, n]` to the shape of the base's result."""
         return self.node("Reshape", [f"{self.name}/rows", f"shape {self.n}"], "sum")
 
 
-def gemm(branch: Branch) -> list[onnx.NodeProto]:
+def gemm(branch: GraphBranch) -> list[onnx.NodeProto]:
     """The second product is a Gemm whose C is the base's result; factors of one task."""
     name = branch.name
     return [
@@ -80,7 +80,7 @@ def gemm(branch: Branch) -> list[onnx.NodeProto]:
     ]
 
 
-def conv(branch: Branch) -> list[onnx.NodeProto]:
+def conv(branch: GraphBranch) -> list[onnx.NodeProto]:
     """FusedConv adds the second product to the base's result in place; factors of one task."""
     name = branch.name
     return [
@@ -100,7 +100,7 @@ def conv(branch: Branch) -> list[onnx.NodeProto]:
     ]
 
 
-def conditional(branch: Branch) -> list[onnx.NodeProto]:
+def conditional(branch: GraphBranch) -> list[onnx.NodeProto]:
     """An If runs the branch where the task has columns there, and copies the result otherwise."""
     name = branch.name
     then = helper.make_tensor_value_info(f"{name}/then", TensorProto.FLOAT, None)
@@ -131,14 +131,14 @@ def write_forms(folder: Path) -> list[str]:
     return [*forms, "fold", "shared"]
 
 
-def _open(folder: Path) -> tuple[onnx.ModelProto, list[Branch]]:
+def _open(folder: Path) -> tuple[onnx.ModelProto, list[GraphBranch]]:
     model = onnx.load(str(folder / MODEL), load_external_data=False)
     by_name = {node.name: node for node in model.graph.node}
     adds = [n for n in model.graph.node if n.op_type == "Add" and n.name.endswith("/sum")]
     # Those of rows without a sequence axis, a pooler's, are short and stay.
     sizes = {site.u: site.n for site in read_manifest(folder).sites if site.u is not None}
     own = [add for add in adds if f"{add.name.removesuffix('/sum')}/rows" not in by_name]
-    return model, [Branch(add, by_name, sizes) for add in own]
+    return model, [GraphBranch(add, by_name, sizes) for add in own]
 
 
 def _rewrite(folder: Path, name: str, form: Form) -> None:
@@ -187,7 +187,7 @@ def _fold_into_sums(folder: Path, name: str) -> None:
 def _share_products(folder: Path, name: str) -> None:
     """Layers that read the same x share a product with all their v; each has its rows of U."""
     model, branches = _open(folder)
-    first: dict[str, Branch] = {}
+    first: dict[str, GraphBranch] = {}
     for branch in branches:
         first.setdefault(branch.x, branch)
     again = {f"{b.name}/low": first[b.x] for b in branches if first[b.x] is not b}
@@ -206,10 +206,10 @@ def _share_products(folder: Path, name: str) -> None:
     _save(model, folder, name)
 
 
-def shared_feeds(folder: Path, feeds: Feeds) -> dict[str, NDArray[Any]]:
+def shared_feeds(folder: Path, feeds: GraphFeeds) -> dict[str, NDArray[Any]]:
     """Factors of one task for the form `shared`."""
     shared = dict(feeds)
-    groups: dict[str, list[Branch]] = defaultdict(list)
+    groups: dict[str, list[GraphBranch]] = defaultdict(list)
     for branch in _open(folder)[1]:
         groups[branch.x].append(branch)
     for group in groups.values():
@@ -257,7 +257,7 @@ class Race:
 
     def opening(self, threads: int, seconds: float) -> dict[str, tuple[float, float]]:
         """Wall and processor time of fast runs, in ms, of each graph with and without a task."""
-        ways: list[tuple[str, ort.InferenceSession, Feeds]] = []
+        ways: list[tuple[str, ort.InferenceSession, GraphFeeds]] = []
         plain = [Path(PLAIN_MODEL).stem] * 2
         for name in random.sample(order := [*plain, *self.feeds], len(order)):
             session = _session(self.folder / f"{name}.onnx", threads)

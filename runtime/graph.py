@@ -23,15 +23,15 @@ def open_graph(
     path: Path,
     threads: int = 0,
     memory: Memory = "default",
-    weights: str = "fp32",
     *,
+    by_blocks: bool = False,
     named: Path | None = None,
 ) -> ort.InferenceSession:
     """Opens the graph file `path` in onnxruntime, on `threads` threads of the CPU (0: all cores).
 
     `memory` "low" leaves the weights where they are, in the mapped file, in the place of a copy
     laid out for speed, and plans no memory ahead: slower, and far less resident (docs/memory.md
-    has both measured). `weights` is how the package stores its weights. `named` is what messages
+    has both measured). With `by_blocks` weights are for MatMulNBits. `named` is what messages
     call the file, where it is opened by another name. The graph must have been checked: see
     `check_graph_file`.
 
@@ -53,7 +53,7 @@ def open_graph(
     if memory == "low":
         # The arena stays on: without it the peak is higher and runs are slower (docs/memory.md).
         options.enable_mem_pattern = False
-        if weights != "int4":  # whose operator unpacks at every run what is not prepacked
+        if not by_blocks:  # whose operator unpacks at every run what is not prepacked
             options.add_session_config_entry("session.disable_prepacking", "1")
     try:
         with OPENING:

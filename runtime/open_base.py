@@ -44,8 +44,13 @@ class OpenBase:
             files = self.manifest.files
             weights = check_graph_file(held, MODEL, files)
             self._watches = [WeightsWatch(held, x, files[x]["sha256"]) for x in weights]
-            made = str(self.manifest.made.get("weights", "fp32"))
-            self._ort = open_graph(held.root / MODEL, threads, memory, made, named=folder / MODEL)
+            self._ort = open_graph(
+                held.root / MODEL,
+                threads,
+                memory,
+                by_blocks=_by_blocks(self.manifest),
+                named=folder / MODEL,
+            )
             check_graph(self._ort, self.manifest, folder)
             self._how: ort.RunOptions | None = None
             if self.manifest.generation is not None:  # hidden states need no logits
@@ -101,6 +106,12 @@ class OpenBase:
         """Refuses (BaseError) weights that were written to since they were opened."""
         for watch in self._watches:
             watch.check()
+
+
+def _by_blocks(manifest: BaseManifest) -> bool:
+    """Says whether the graph has weights for MatMulNBits; in int8 those of decoders alone."""
+    decoder = manifest.generation is not None or manifest.padding == "right"
+    return manifest.made.get("weights") in (("int4", "int8") if decoder else ("int4",))
 
 
 class Binding:

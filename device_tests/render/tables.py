@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from osd_edge.data.sizes import format_size
 from osd_edge.device_tests.render.figures import (
@@ -262,7 +263,7 @@ def _writing(report: Report) -> Table:
     for row in generate["rows"] if generate else ():
         task = row["of"].get("task")
         token = figure_of(row, "token_ms")
-        spread = dict(token) if isinstance(token, dict) else {}
+        spread: dict[str, Any] = dict(token) if isinstance(token, dict) else {}
         rows.append(
             (
                 "no task" if task is None else f"task {task}",

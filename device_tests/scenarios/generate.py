@@ -47,11 +47,11 @@ def run(job: Job, sheet: Sheet) -> None:
     answers = _rounds(session, prompt, names, job)
     whole = job.answer_tokens
     put_writing(sheet, answers[first], len(prompt), whole)
-    for name in names:
-        row = sheet.add_row(way="no task") if name is None else sheet.add_row(task=name)
+    put_writing(sheet.add_row(way="no task"), answers[None], len(prompt), whole)
+    for name, _ in tasks:
+        row = sheet.add_row(task=name)
         put_writing(row, answers[name], len(prompt), whole)
-        if name is not None:
-            _put_ratios(row, answers[name], answers[None])
+        _put_ratios(row, answers[name], answers[None])
     if tasks:
         _put_after_swap(sheet, session, prompt, tasks, job)
 

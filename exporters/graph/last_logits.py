@@ -1,4 +1,4 @@
-"""The part of a graph that turns hidden states into logits, at each row's own last token.
+"""The part of a graph that takes the hidden states of which logits are made: each row's last.
 
 A decoder's answer hangs on one position of each row, and logits are as wide as the vocabulary: at
 a prompt's other positions they would cost more than all the layers. Padding stands on the right,
@@ -13,41 +13,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from osd_edge.formats.package.generation import ALL_LOGITS, LOGITS
 
-HEAD_PRODUCT = "/lm_head/product"  # the node that takes the vocabulary's weights [V, H]
-CONTRIB = "com.microsoft"
-
-
-def add_last_logits(
-    model: onnx.ModelProto, hidden: str, mask: str, weight: str, bias: str | None = None
-) -> None:
-    """Adds the output `logits` `[B, L, V]` to a graph, after its first output, in place.
-
-    `hidden` names its hidden states `[B, S, H]` and `mask` the mask of past and present columns
-    `[B, P + S]` (int64). L is 1; S where the initializer `all_logits` (int64, 0) is fed 1. `weight`
-    names an initializer `[V, H]`, which a Gather of embeddings may read too: it is stored once.
-    `bias` names one `[V]`.
-    """
-    graph = model.graph
-    states = add_last_states(graph, hidden, mask)
-    product = LOGITS if bias is None else "logits/product"
-    # FusedMatMul reads a table as it is: MatMul would need it transposed, which is a second copy.
-    graph.node.append(
-        helper.make_node(
-            "FusedMatMul", [states, weight], [product], HEAD_PRODUCT, domain=CONTRIB, transB=1
-        )
-    )
-    if bias is not None:
-        graph.node.append(helper.make_node("Add", [product, bias], [LOGITS], "/lm_head/bias"))
-    vocabulary = next(tensor.dims[0] for tensor in graph.initializer if tensor.name == weight)
-    declare_logits(graph, vocabulary)
-    if not any(opset.domain == CONTRIB for opset in model.opset_import):
-        model.opset_import.append(helper.make_opsetid(CONTRIB, 1))
-
 
 def add_last_states(graph: onnx.GraphProto, hidden: str, mask: str) -> str:
     """Adds nodes that take each row's hidden state at its last token, in place; names the result.
 
-    The result is `[B, L, H]` as in `add_last_logits`, and `all_logits` is declared.
+    `hidden` names its hidden states `[B, S, H]` and `mask` the mask of past and present columns
+    `[B, P + S]` (int64). The result is `[B, L, H]`: L is 1, and S where `all_logits`, which is
+    added with the default 0, is fed 1.
     """
     graph.input.append(helper.make_tensor_value_info(ALL_LOGITS, TensorProto.INT64, []))
     constants = {

@@ -9,7 +9,7 @@ from osd_edge.exporters.models.chat_reference import ChatReference
 from osd_edge.formats.package.chat import ASSISTANT, SYSTEM, USER, ChatFormat, Message
 from osd_edge.formats.package.chat_template import Chat
 
-Conversation = tuple[Message, ...]
+_Turns = tuple[Message, ...]
 
 _IN_TURN = ("u", "su", "uau", "suau", "uauau", "suauauau")
 _OTHERS = ("uu", "au", "ua", "sua", "uaau", "s", "ssu", "usu", "uasu", "sau", "suus")
@@ -39,19 +39,17 @@ class ChatProof:
         self._reference = reference
 
     @cached_property
-    def _in_turn(self) -> list[tuple[Conversation, str | None]]:
+    def _in_turn(self) -> list[tuple[_Turns, str | None]]:
         contents = [*_CONTENTS, *(f"in {t} the midst" for t in self._reference.special_tokens[:40])]
         return self._answered(
             [*map(_plain, _IN_TURN), *(one for text in contents for one in _with_content(text))]
         )
 
     @cached_property
-    def _others(self) -> list[tuple[Conversation, str | None]]:
+    def _others(self) -> list[tuple[_Turns, str | None]]:
         return self._answered([_plain(roles) for roles in _OTHERS])
 
-    def _answered(
-        self, conversations: Sequence[Conversation]
-    ) -> list[tuple[Conversation, str | None]]:
+    def _answered(self, conversations: Sequence[_Turns]) -> list[tuple[_Turns, str | None]]:
         return [(one, self._reference.text(one)) for one in conversations]
 
     @property
@@ -77,10 +75,10 @@ class ChatProof:
         """Says whether `chat` renders, and refuses, what the template does."""
         return self._equal(chat, self._in_turn) and self._equal(chat, self._others)
 
-    def _equal(self, chat: Chat, answered: Sequence[tuple[Conversation, str | None]]) -> bool:
+    def _equal(self, chat: Chat, answered: Sequence[tuple[_Turns, str | None]]) -> bool:
         return all(self._is_equal(chat, messages, expected) for messages, expected in answered)
 
-    def _is_equal(self, chat: Chat, messages: Conversation, expected: str | None) -> bool:
+    def _is_equal(self, chat: Chat, messages: _Turns, expected: str | None) -> bool:
         try:
             text = "".join(part.text for part in chat.render(messages))
         except OsdEdgeError:
@@ -90,11 +88,11 @@ class ChatProof:
         return self._reference.tokens_of(text) == self._reference.tokens(messages)
 
 
-def _plain(roles: str) -> Conversation:
+def _plain(roles: str) -> _Turns:
     return tuple(Message(_ROLES[role], f"Content {i} of it.") for i, role in enumerate(roles))
 
 
-def _with_content(content: str) -> Iterator[Conversation]:
+def _with_content(content: str) -> Iterator[_Turns]:
     """Conversations in which each role says `content`, and then all do."""
     usual = _plain("suau")
     for role in _ROLES.values():

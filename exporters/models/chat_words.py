@@ -76,7 +76,7 @@ def _observed(reference: ChatReference) -> _Words | None:
 
 
 def _between(reference: ChatReference, turns: Sequence[tuple[str, str]]) -> list[str] | None:
-    """What stands before, between and after contents; None where they are not all there, once."""
+    """Gives the text before, between and after contents; None unless each is there, once."""
     rest = reference.text([Message(*turn) for turn in turns])
     if rest is None or any(rest.count(content) != 1 for _, content in turns):
         return None
@@ -102,7 +102,7 @@ def _cut(words: _Words, reference: ChatReference) -> Iterator[ChatFormat]:
 
 
 def _ends_of_users(words: _Words, user: str, after_answer: str) -> Iterator[str]:
-    """What may stand after a user's message."""
+    """Yields what may stand after a user's message."""
     if words.again is not None:
         ends = [words.again.removesuffix(user)] if words.again.endswith(user) else []
     else:

@@ -1,6 +1,7 @@
 """SkipLayerNormalization taken apart gives the fused operator's values, and stays apart."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,9 +22,9 @@ def fused(
 ) -> onnx.ModelProto:
     """A graph of one fused operator, which takes `x` and `skip` `[batch, tokens, HIDDEN]`."""
     rng = np.random.default_rng(0)
-    settings = {} if epsilon is None else {"epsilon": epsilon}
+    settings: dict[str, Any] = {} if epsilon is None else {"epsilon": epsilon}
     node = helper.make_node(FUSED, inputs, outputs, "norm", domain="com.microsoft", **settings)
-    axes = ["batch", "tokens", HIDDEN]
+    axes: list[str | int | None] = ["batch", "tokens", HIDDEN]
     graph = helper.make_graph(
         [node],
         "norms",

@@ -1,4 +1,4 @@
-"""A LoRA really trained over SmolLM2, whose own base is not beside the project: its shape is made."""
+"""A LoRA really trained over SmolLM2, whose base is not beside the project: its shape is made."""
 
 from pathlib import Path
 
