@@ -26,7 +26,7 @@ class BoundDecoder:
         self._session = open_graph(graph, threads)
         self._facts = facts
 
-    def decode(
+    def token(
         self, context: int, rows: int = 1, factors: Mapping[str, Array] | None = None
     ) -> Callable[[], None]:
         """A step that reads one token of each row after `context` earlier ones.
@@ -35,7 +35,7 @@ class BoundDecoder:
         """
         return self._step(rows, context, 1, factors or {})
 
-    def prefill(
+    def prompt(
         self, tokens: int, rows: int = 1, factors: Mapping[str, Array] | None = None
     ) -> Callable[[], None]:
         """A step that reads a prompt of `tokens` in each row, and gives its last logits."""

@@ -159,9 +159,9 @@ def markdown(report: dict[str, Any]) -> str:
         lines.append(f"| **{stage}**, {found['bytes'] / 2**20:.0f} MiB | | | | |")
         for step in found["steps"]:
             peaks = (step["peak_rss_bytes"], step["peak_anonymous_bytes"])
-            cells = [f"{step['wall_s']:.0f}", f"{step['cpu_s']:.0f}"]
-            cells += [f"{peak / 2**20:.0f}" for peak in peaks]
-            lines.append(f"| … {step['step']} | {' | '.join(cells)} |")
+            figures = [f"{step['wall_s']:.0f}", f"{step['cpu_s']:.0f}"]
+            figures += [f"{peak / 2**20:.0f}" for peak in peaks]
+            lines.append(f"| … {step['step']} | {' | '.join(figures)} |")
     return "\n".join(lines)
 
 

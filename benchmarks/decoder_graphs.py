@@ -9,7 +9,7 @@ over one graph differ by up to 4 %, as their weights happen to lie in memory.
 * `plain again`: the plain graph in a second session, which says how much a ratio means;
 * `no task`: the package's graph with the empty defaults of its factors;
 * `task`: the same, fed the factors of a bundle, or made-up ones of K columns a layer;
-* `8 rows, 8 tasks`: decoding of as many rows, each with factors of its own, over as many rows of
+* `8 rows, 8 tasks`: a token of as many rows, each with factors of its own, over as many rows of
   one task.
 """
 
@@ -73,17 +73,19 @@ def measure(package: Path, factors: Factors, rows: int, rounds: int, first: int)
     model = opened[_BASE]
     found: Times = {}
     for length in LENGTHS:
-        for what in ("decode", "prefill"):
-            steps = {name: getattr(opened[name], what)(length) for name, _ in files}
-            steps[_TASK] = getattr(model, what)(length, factors=factors)
-            found[f"{what} {length}"] = _timed(steps, rounds)
+        steps = {name: opened[name].token(length) for name, _ in files}
+        steps[_TASK] = model.token(length, factors=factors)
+        found[f"a token after {length}"] = _timed(steps, rounds)
+        steps = {name: opened[name].prompt(length) for name, _ in files}
+        steps[_TASK] = model.prompt(length, factors=factors)
+        found[f"a prompt of {length}"] = _timed(steps, rounds)
     if rows > 1:
         own = {name: np.repeat(factor, rows, axis=0) for name, factor in factors.items()}
         steps = {
-            f"{rows} rows, 1 task": model.decode(LENGTHS[0], rows, factors),
-            f"{rows} rows, {rows} tasks": model.decode(LENGTHS[0], rows, own),
+            f"{rows} rows, 1 task": model.token(LENGTHS[0], rows, factors),
+            f"{rows} rows, {rows} tasks": model.token(LENGTHS[0], rows, own),
         }
-        found[f"decode {LENGTHS[0]}, {rows} rows"] = _timed(steps, rounds)
+        found[f"a token after {LENGTHS[0]}, {rows} rows"] = _timed(steps, rounds)
     return found
 
 
@@ -125,9 +127,9 @@ def lines_of(package: str, figures: dict[str, Any]) -> Sequence[str]:
     lines = []
     for what, by_graph in figures.items():
         (first, reference), *others = by_graph.items()
-        cells = [f"{name} {_words(other['ratio'])}" for name, other in others]
+        ratios = [f"{name} {_words(other['ratio'])}" for name, other in others]
         milliseconds = f"{first} {reference['cpu_ms']['p50']:.1f} ms"
-        lines.append(f"| {package} | {what} | {milliseconds} | {'; '.join(cells)} |")
+        lines.append(f"| {package} | {what} | {milliseconds} | {'; '.join(ratios)} |")
     return lines
 
 

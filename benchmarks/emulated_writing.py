@@ -94,8 +94,8 @@ def to_markdown(report: Report) -> str:
     found = {scenario["id"]: scenario for scenario in report["scenarios"]}
     lines = ["| tasks loaded | memory (PSS) | anonymous | peak RSS |", "|---|---|---|---|"]
     for row in found["generate-tasks"]["rows"]:
-        cells = [text_of(row, f"{n}_bytes") for n in ("pss", "anonymous", "peak_rss")]
-        lines.append(f"| {row['of']['tasks']} | {' | '.join(cells)} |")
+        sizes = [text_of(row, f"{n}_bytes") for n in ("pss", "anonymous", "peak_rss")]
+        lines.append(f"| {row['of']['tasks']} | {' | '.join(sizes)} |")
     added = found["generate-tasks"]["figures"].get("per_task_bytes")
     lines += ["", f"A task more adds {format_size(round(added))}." if added else "", ""]  # type: ignore[arg-type]
     lines += ["| millions of instructions | first token | each other |", "|---|---|---|"]

@@ -26,10 +26,10 @@ from osd_edge.device_tests.plan import SEED
 CONTEXTS = (32, 256)
 _OURS, _GENAI = "osd-edge", "onnxruntime-genai"
 _WARM_UP_ROUNDS = 1
-Answer = Callable[[list[int], int], Iterator[int]]  # (prompt, number of tokens) -> tokens
+Side = Callable[[list[int], int], Iterator[int]]  # (prompt, number of tokens) -> tokens
 
 
-def ours(package: Path) -> Answer:
+def ours(package: Path) -> Side:
     """Answers by a session over `package`."""
     from osd_edge.runtime import EdgeSession
 
@@ -42,7 +42,7 @@ def ours(package: Path) -> Answer:
     return answer
 
 
-def genai(folder: Path) -> Answer:
+def genai(folder: Path) -> Side:
     """Answers by onnxruntime-genai over the folder that `genai_folder` made."""
     library: Any = import_module("onnxruntime_genai")  # in the other environment alone
     model = library.Model(str(folder))
@@ -66,22 +66,22 @@ def measure(package: Path, folder: Path, rounds: int, tokens: int) -> dict[str, 
     found: dict[str, Any] = {}
     for context in CONTEXTS:
         prompt = random_.choices(range(1000, 20_000), k=context)
-        prefill: dict[str, list[float]] = {name: [] for name in sides}
-        decode: dict[str, list[float]] = {name: [] for name in sides}
+        firsts: dict[str, list[float]] = {name: [] for name in sides}
+        others: dict[str, list[float]] = {name: [] for name in sides}
         answers: dict[str, list[int]] = {}
         for round_ in range(_WARM_UP_ROUNDS + rounds):
             for name in random_.sample(sorted(sides), k=len(sides)):
                 first, each, answers[name] = _timed(sides[name], prompt, tokens)
                 if round_ >= _WARM_UP_ROUNDS:
-                    prefill[name].append(first)
-                    decode[name].append(each)
+                    firsts[name].append(first)
+                    others[name].append(each)
         if answers[_OURS] != answers[_GENAI] or len(answers[_OURS]) != tokens:
             raise RuntimeError(f"the two write other tokens, or an answer ended early: {answers}")
-        found[f"prefill {context}"], found[f"decode {context}"] = prefill, decode
+        found[f"a prompt of {context}"], found[f"a token after {context}"] = firsts, others
     return found
 
 
-def _timed(answer: Answer, prompt: list[int], tokens: int) -> tuple[float, float, list[int]]:
+def _timed(answer: Side, prompt: list[int], tokens: int) -> tuple[float, float, list[int]]:
     """Milliseconds to the first token, milliseconds of each other one, and the tokens."""
     with no_garbage_collection():
         begun = time.process_time_ns()
@@ -116,7 +116,7 @@ def lines_of(package: str, figures: dict[str, Any]) -> list[str]:
     """Rows of a Markdown table: tokens a second of both sides, and the ratio."""
     lines = []
     for what, found in figures.items():
-        tokens = int(what.split()[1]) if what.startswith("prefill") else 1
+        tokens = int(what.split()[-1]) if what.startswith("a prompt") else 1
         rates = [f"{1e3 * tokens / found[name]['p50']:.1f}" for name in (_OURS, _GENAI)]
         ratio = found["rate_ratio"]
         words = f"{ratio['p50']:.3f} ({ratio['p10']:.2f} to {ratio['p90']:.2f})"

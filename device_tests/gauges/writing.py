@@ -26,7 +26,7 @@ class TimedAnswer:
     tokens: list[list[int]]
 
     @property
-    def decode_ms(self) -> float:
+    def others_ms(self) -> float:
         """Milliseconds of all steps after the first."""
         return sum(self.gaps_ms)
 
@@ -59,16 +59,16 @@ def put_writing(sheet: Sheet, answers: Sequence[TimedAnswer], prompt: int, count
     """Notes what answers to prompts of `prompt` tokens took; `count` tokens make a whole one."""
     firsts = [answer.first_ms for answer in answers]
     sheet.put("first_token_ms", spread_of(firsts, keep=True))
-    sheet.put("prefill_per_s", spread_of([1e3 * prompt / first for first in firsts]))
+    sheet.put("prompt_tokens_per_s", spread_of([1e3 * prompt / first for first in firsts]))
     gaps = [gap for answer in answers for gap in answer.gaps_ms]
     if not gaps:
-        for name in ("token_ms", "token_cpu_ms", "decode_per_s", "answer_ms"):
+        for name in ("token_ms", "token_cpu_ms", "tokens_per_s", "answer_ms"):
             sheet.put(name, None, "not available here: the answer ends at its first token")
         return
     going_on = [answer for answer in answers if answer.gaps_ms]
     sheet.put("token_ms", spread_of(gaps))
     sheet.put("token_cpu_ms", spread_of([a.cpu_ms / len(a.gaps_ms) for a in going_on]))
-    sheet.put("decode_per_s", spread_of([1e3 * len(a.gaps_ms) / a.decode_ms for a in going_on]))
-    whole = [answer.decode_ms for answer in going_on if len(answer.gaps_ms) == count - 1]
+    sheet.put("tokens_per_s", spread_of([1e3 * len(a.gaps_ms) / a.others_ms for a in going_on]))
+    whole = [answer.others_ms for answer in going_on if len(answer.gaps_ms) == count - 1]
     why = "not available here: the answer ends before so many tokens"
     sheet.put("answer_ms", spread_of(whole, keep=True) if whole else None, why)

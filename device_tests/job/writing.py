@@ -1,4 +1,4 @@
-"""What a job gives for writing text: its prompt, and the tasks among its bundles that write."""
+"""A job's prompts, and the tasks among its bundles that write text."""
 
 from pathlib import Path
 

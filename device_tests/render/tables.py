@@ -268,8 +268,8 @@ def _writing(report: Report) -> Table:
             (
                 "no task" if task is None else f"task {task}",
                 text_of(row, "first_token_ms"),
-                text_of(row, "prefill_per_s"),
-                text_of(row, "decode_per_s"),
+                text_of(row, "prompt_tokens_per_s"),
+                text_of(row, "tokens_per_s"),
                 *(digits(float(spread[key])) if key in spread else NONE for key in _TOKEN),
                 text_of(row, "token_cpu_ms"),
                 text_of(row, "token_to_base_ratio"),

@@ -84,7 +84,7 @@ def _put_ratios(row: Sheet, answers: list[TimedAnswer], of_base: list[TimedAnswe
 
 
 def _token_ms(answer: TimedAnswer) -> float:
-    return answer.decode_ms / len(answer.gaps_ms)
+    return answer.others_ms / len(answer.gaps_ms)
 
 
 def _token_cpu(answer: TimedAnswer) -> float:

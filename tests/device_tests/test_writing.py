@@ -59,7 +59,7 @@ def test_a_base_that_writes_is_measured_writing(report: Report) -> None:
         assert figures["token_ms"]["n"] == 5 * 5  # of five answers, all but the first token
         assert {"p50", "p95", "p99"} <= set(figures["token_ms"])
         assert figures["first_token_ms"]["n"] == figures["token_cpu_ms"]["n"] == 5
-        rate = figures["decode_per_s"]["p50"]
+        rate = figures["tokens_per_s"]["p50"]
         assert rate == pytest.approx(5e3 / figures["answer_ms"]["p50"], rel=1e-6)
     figures = found["figures"]
     assert figures["first_token_cold_ms"] > 0 and figures["peak_rss_bytes"] > 0
@@ -184,13 +184,13 @@ class _Session:
 def test_a_step_is_over_with_its_last_row() -> None:
     found = time_answers(_Session(), [[1], [2]], [None, None], 4)  # type: ignore[arg-type]
     assert found.tokens == [[5, 7, 0, 1], [6]]
-    assert len(found.gaps_ms) == 3 and found.decode_ms == sum(found.gaps_ms)
+    assert len(found.gaps_ms) == 3 and found.others_ms == sum(found.gaps_ms)
 
 
 def test_an_answer_that_ends_at_once_has_no_times_of_tokens() -> None:
     sheet = Sheet()
     put_writing(sheet, [TimedAnswer(2.0, (), 0.0, [[4]])], prompt=8, count=4)
-    assert sheet.figures["prefill_per_s"]["p50"] == 4000  # type: ignore[index]
+    assert sheet.figures["prompt_tokens_per_s"]["p50"] == 4000  # type: ignore[index]
     assert sheet.figures["token_ms"] is None
     assert "first token" in sheet.missing["token_ms"]["reason"]
 
