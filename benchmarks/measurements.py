@@ -35,6 +35,8 @@ def prepare(shared: Path, work: Path) -> tuple[Path, list[Path]]:
         export_base(model, base, progress=bar)
     bundles = []
     for checkpoint in sorted((shared / "checkpoints").iterdir()):
+        if not (checkpoint / "config.json").is_file():
+            continue  # an adapter, of another base
         bundle = work / f"{checkpoint.name}.osd.safetensors"
         if not bundle.is_file():
             # Without a calibration set: that moves accuracy, not what a task costs on a device.

@@ -18,6 +18,7 @@ from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.formats.package.manifest import WEIGHTS
 from osd_edge.runtime import EdgeSession
 from tests.support import tiny
+from tests.support.decoders import DECODERS
 from tests.support.families import Families
 
 # The family, and changes to its configuration.
@@ -192,7 +193,8 @@ def test_a_layer_that_is_used_often_is_stored_once(tmp_path: Path) -> None:
 
 def test_every_family_is_data_and_documented() -> None:
     page = (Path(__file__).parents[2] / "docs" / "families.md").read_text("utf-8")
-    assert set(known_families()) == {name for name, _ in VARIANTS.values()} | {"vit"}
+    named = {name for name, _ in VARIANTS.values()} | {"vit"} | set(DECODERS)
+    assert set(known_families()) == named
     for name in known_families():
         family = load_family(name)
         assert family.inputs and "sequence" in family.heads

@@ -101,7 +101,6 @@ def test_long_prompts_are_filled_in_by_parts(
 ) -> None:
     whole = session.generate(PROMPTS, tasks=TASKS, max_tokens=12)
     monkeypatch.setattr(loop, "AT_ONCE", 7)
-    monkeypatch.setattr(loop, "TOGETHER", 1)
     parts = session.generate(PROMPTS, tasks=TASKS, max_tokens=12)
     assert [row.tokens for row in parts] == [row.tokens for row in whole]
 
