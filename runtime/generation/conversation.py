@@ -238,8 +238,8 @@ class Conversation:
         Raises:
             ConversationError: `conversation.task` where the task was swapped, replaced or unloaded
                 since the keys were made; `conversation.full`, `conversation.busy`.
-            InputError: `input.texts`, `input.number`, `input.type`; `input.role` where the base's
-                conversations have no such message.
+            InputError: `input.texts`, `input.messages`, `input.number`, `input.type`; `input.role`
+                where the base's conversations have no such message.
             BaseError: `base.chat`, `base.text`; `base.graph` for an answer that is not finite.
             TaskError: `task.closed`, `task.fork`, `task.not-finite`.
 
@@ -319,8 +319,10 @@ class Conversation:
             finally:
                 if row.error is not None or not row.answer:
                     keys.cache.cut(kept)
+                    del keys.tokens[sum(keys.cache.lengths) :]  # a run that failed leaves none
                 else:
                     keys.tokens = row.tokens[: keys.cache.lengths[0]]
+                    keys.cache.cut(len(keys.tokens))  # and lets go of the run
                     self._name, self._digest = row.name, keys.digest
                     self._messages = [*before[:-1], *turn(text, row.text)]
                     self._tokens = row.tokens
@@ -344,8 +346,8 @@ class Conversation:
             then = "the base alone" if self._name is None else f"task {self._name!r}"
             raise ConversationError(
                 Code.CONVERSATION_TASK,
-                f"the keys are of {then}, and {now} of other bytes is to answer: say it with "
-                "recompute=True, or swap back",
+                f"this conversation is with {then}, and {now} of other bytes is to answer: say it "
+                "with recompute=True, or swap back",
             )
         return task
 
