@@ -32,14 +32,14 @@ from osd_edge.formats.package.feeds import factor_feeds
 from osd_edge.formats.package.manifest import MODEL, PLAIN_MODEL, BaseManifest
 from osd_edge.formats.package.manifest_reader import read_manifest
 
-Factors = Mapping[str, NDArray[Any]]
+FactorFeeds = Mapping[str, NDArray[Any]]
 Times = dict[str, dict[str, list[float]]]
 LENGTHS = (32, 256)
 PROCESSES = 3  # one for each graph to be the first that is opened
 _PLAIN, _AGAIN, _BASE, _TASK = "plain", "plain again", "no task", "task"
 
 
-def made_up(manifest: BaseManifest, columns: int) -> Factors:
+def made_up(manifest: BaseManifest, columns: int) -> FactorFeeds:
     """Factors of `columns` columns for each layer of each branch, small enough to change little."""
     rng = np.random.default_rng(0)
     kind = {"fp32": np.float32, "fp16": np.float16}[manifest.factors]
@@ -58,7 +58,7 @@ def made_up(manifest: BaseManifest, columns: int) -> Factors:
     return factors
 
 
-def measure(package: Path, factors: Factors, rows: int, rounds: int, first: int) -> Times:
+def measure(package: Path, factors: FactorFeeds, rows: int, rounds: int, first: int) -> Times:
     """Milliseconds of each round, by what is run, then by the graph that runs it.
 
     `first` is the number of the graph that is opened first.

@@ -119,7 +119,8 @@ class ArraySession:
             name: a loaded task.
 
         Returns:
-            `labels`, `multi-label`, `regression`, `token-labels`, `spans` or `embedding`.
+            `labels`, `multi-label`, `regression`, `token-labels`, `spans`, `embedding` or
+            `generate`.
 
         Raises:
             TaskError: `task.unknown` where no such task is loaded.
@@ -138,7 +139,7 @@ class ArraySession:
             name: a loaded task.
 
         Returns:
-            The labels in the order of the task's logits; none for an embedding.
+            The labels in the order of the task's logits; none for an embedding, or for text.
 
         Raises:
             TaskError: `task.unknown` where no such task is loaded.

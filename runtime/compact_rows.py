@@ -15,14 +15,14 @@ from osd_edge.errors import Code, InputError
 from osd_edge.formats.heads import Floats
 from osd_edge.formats.package.manifest import BaseManifest
 
-Feeds = dict[str, NDArray[Any]]
+_Feeds = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class CompactRows:
     """Feeds whose rows begin with their tokens, and how far each row was moved for that."""
 
-    feeds: Feeds
+    feeds: _Feeds
     moved: NDArray[np.int64] | None
 
     @classmethod
@@ -60,7 +60,7 @@ class CompactRows:
         return np.take_along_axis(hidden, columns[:, :, None], 1)
 
 
-def empty_past(manifest: BaseManifest, rows: int) -> Feeds:
+def empty_past(manifest: BaseManifest, rows: int) -> _Feeds:
     """The past keys of a run without any, where the graph of `manifest` takes keys."""
     facts = manifest.generation
     if facts is None:

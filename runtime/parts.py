@@ -1,6 +1,8 @@
 """The parts of an open session: base, loaded tasks, batches of mixed rows, tokenizer."""
 
+import weakref
 from pathlib import Path
+from typing import Any
 
 from osd_edge.errors import Code, TaskError
 from osd_edge.formats.heads import Floats
@@ -23,6 +25,9 @@ class Parts:
         self.base = OpenBase(folder, threads, memory)
         self.tasks = LoadedTasks(self.base.manifest, cache_bytes)
         self.mixed = MixedBatches(self.base, self.tasks, cache_bytes)
+        # By conversation, so that they go with it, and with the session whatever holds the
+        # conversation.
+        self.keys: weakref.WeakKeyDictionary[object, Any] = weakref.WeakKeyDictionary()
         self._encoder: TextEncoder | None = None
 
     @property

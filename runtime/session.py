@@ -455,8 +455,9 @@ class EdgeSession(ArraySession):
         """Begins a conversation, which keeps what was said and the keys that were made of it.
 
         Args:
-            task: a loaded task that writes text; None for the base alone; unless given, the task
-                that is active when something is said, or the base alone where there is none.
+            task: a loaded task that writes text; None for the base alone; unless given, the active
+                task, or the base alone where there is none. Once another is active, `say` asks for
+                `recompute`.
             system: a message before all others, such as how to answer.
             max_tokens: the most tokens of the conversation; unless given, the base's context.
             max_bytes: the most bytes of its keys.

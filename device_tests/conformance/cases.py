@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-Case = tuple[str, str, Callable[[], None]]  # its id, what is expected, and the check
+ConformanceCase = tuple[str, str, Callable[[], None]]  # its id, what is expected, and the check
 
 
 class Differs(Exception):  # noqa: N818 - a finding, no error

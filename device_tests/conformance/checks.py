@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from osd_edge.device_tests.conformance.cases import Case, Differs, close, same
+from osd_edge.device_tests.conformance.cases import ConformanceCase, Differs, close, same
 from osd_edge.device_tests.conformance.hashes import decoded_sha256
 from osd_edge.device_tests.conformance.writing import writing_cases
 from osd_edge.device_tests.data import DECODER_FOLDER, EXPECTED, MODEL_FOLDER, VECTORS
@@ -53,11 +53,11 @@ def run_conformance(
     return {"status": status, "cases": len(cases), "failures": failures}  # type: ignore[typeddict-item]
 
 
-def _vector_cases(archive: Path) -> list[Case]:
+def _vector_cases(archive: Path) -> list[ConformanceCase]:
     files = read_archive(archive)
     index = json.loads(files["index.json"])
     manifest = parse_manifest(files[index["base"]].decode())
-    cases: list[Case] = []
+    cases: list[ConformanceCase] = []
 
     def add(case: _Entry) -> None:
         data = files[case["file"]]
@@ -140,12 +140,12 @@ def _check_invalid(case: _Entry, data: bytes, manifest: BaseManifest | None) -> 
         raise Differs(f"a refusal with {case['code']}", "a file that is read")
 
 
-def _model_cases(folder: Path) -> list[Case]:
+def _model_cases(folder: Path) -> list[ConformanceCase]:
     recorded = json.loads((folder / EXPECTED.name).read_text("utf-8"))
     tolerance = float(recorded["tolerance"])
     inputs = {name: np.array(rows, np.int64) for name, rows in recorded["inputs"].items()}
     session = EdgeSession(folder, threads=1)
-    cases: list[Case] = [
+    cases: list[ConformanceCase] = [
         ("model/files", "their digests", lambda: check_digests(folder, session.manifest)),
         (
             "model/no-task",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from osd_edge.device_tests.conformance.cases import Case, same
+from osd_edge.device_tests.conformance.cases import ConformanceCase, same
 from osd_edge.device_tests.conformance.hashes import decoded_sha256
 from osd_edge.device_tests.data import DECODER_EXPECTED
 from osd_edge.formats.bundle.reader import read_bundle_file
@@ -13,12 +13,12 @@ from osd_edge.formats.package.manifest_reader import check_digests
 from osd_edge.runtime import EdgeSession
 
 
-def writing_cases(folder: Path) -> list[Case]:
+def writing_cases(folder: Path) -> list[ConformanceCase]:
     """Lists the cases of the base package and the bundles in `folder`."""
     recorded = json.loads((folder / DECODER_EXPECTED.name).read_text("utf-8"))
     prompts: list[list[int]] = recorded["prompts"]
     session = EdgeSession(folder, threads=1)
-    cases: list[Case] = [
+    cases: list[ConformanceCase] = [
         ("decoder/files", "their digests", lambda: check_digests(folder, session.manifest)),
         (
             "decoder/no-task",

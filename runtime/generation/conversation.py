@@ -92,7 +92,6 @@ class Conversation:
         decoded = writing_task(parts, task)
         self._name = None if decoded is None else decoded.name
         self._digest = None if decoded is None else decoded.digest
-        self._keys: _Keys | None = None
 
     @classmethod
     def restored(cls, lifetime: Lifetime[Parts], path: Path, *, recompute: bool) -> "Conversation":
@@ -118,7 +117,8 @@ class Conversation:
         if state is not None and made.digest == saved.digest:
             cache = made._new_cache(lifetime.content)
             cache.restore(state)
-            made._keys = _Keys(cache, made._tokens[: state.shape[2]], saved.digest)
+            kept = _Keys(cache, made._tokens[: state.shape[2]], saved.digest)
+            lifetime.content.keys[made] = kept
         return made
 
     @property
@@ -238,8 +238,8 @@ class Conversation:
         Raises:
             ConversationError: `conversation.task` where the task was swapped, replaced or unloaded
                 since the keys were made; `conversation.full`, `conversation.busy`.
-            InputError: `input.texts`, `input.number`, `input.type`; `input.role` where the base's
-                conversations have no such message.
+            InputError: `input.texts`, `input.messages`, `input.number`, `input.type`; `input.role`
+                where the base's conversations have no such message.
             BaseError: `base.chat`, `base.text`; `base.graph` for an answer that is not finite.
             TaskError: `task.closed`, `task.fork`, `task.not-finite`.
 
@@ -284,7 +284,7 @@ class Conversation:
         file = as_path(path, "path")
         parts = self._lifetime.content
         with self._busy():
-            keys = self._keys
+            keys: _Keys | None = parts.keys.get(self)
             state: Floats | None = None
             if keys is not None and keys.tokens and keys.digest == self._digest:
                 state = keys.cache.state()
@@ -319,8 +319,10 @@ class Conversation:
             finally:
                 if row.error is not None or not row.answer:
                     keys.cache.cut(kept)
+                    del keys.tokens[sum(keys.cache.lengths) :]  # a run that failed leaves none
                 else:
                     keys.tokens = row.tokens[: keys.cache.lengths[0]]
+                    keys.cache.cut(len(keys.tokens))  # and lets go of the run
                     self._name, self._digest = row.name, keys.digest
                     self._messages = [*before[:-1], *turn(text, row.text)]
                     self._tokens = row.tokens
@@ -344,16 +346,16 @@ class Conversation:
             then = "the base alone" if self._name is None else f"task {self._name!r}"
             raise ConversationError(
                 Code.CONVERSATION_TASK,
-                f"the keys are of {then}, and {now} of other bytes is to answer: say it with "
-                "recompute=True, or swap back",
+                f"this conversation is with {then}, and {now} of other bytes is to answer: say it "
+                "with recompute=True, or swap back",
             )
         return task
 
     def _ready_keys(self, parts: Parts, prompt: Sequence[int], digest: str | None) -> _Keys:
         """Gives the keys, cut to what the prompt begins with, its last token apart."""
-        keys = self._keys
+        keys: _Keys | None = parts.keys.get(self)
         if keys is None or keys.digest != digest:
-            keys = self._keys = _Keys(self._new_cache(parts), [], digest)
+            keys = parts.keys[self] = _Keys(self._new_cache(parts), [], digest)
         same = 0
         for ours, theirs in zip(keys.tokens, prompt[:-1], strict=False):
             if ours != theirs:

@@ -131,6 +131,8 @@ def _checked(
         if not 0 < state.shape[2] <= len(tokens) or not np.isfinite(state).all():
             raise ValueError("its keys are not those of its tokens")
     limits = _limits(parse_json(metadata["osd.limits"]))
+    if len(tokens) > limits.tokens(facts):
+        raise ValueError("its tokens are more than its limit")
     return SavedConversation(messages, task, digest, limits, tuple(tokens.tolist())), state
 
 

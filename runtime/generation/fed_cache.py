@@ -72,10 +72,12 @@ class FedCache(KeyCache):
         if not self.lengths or not length:
             self._blocks, self.lengths = (), []
             return
+        if length >= self.lengths[0]:
+            return
         (block,) = self._blocks
         keys = [own[:, :, :length].copy() for own in block.keys]
         self._blocks = (_Block(block.mask[:, :length], keys),)
-        self.lengths = [min(length, self.lengths[0])]
+        self.lengths = [length]
 
     def state(self) -> Floats:
         """A copy of what the row has."""

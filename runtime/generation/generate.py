@@ -1,7 +1,7 @@
 """Prepares the rows of a call to `generate`, and gives the pieces of their answers."""
 
 import threading
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from osd_edge.data.arguments import described
@@ -157,7 +157,8 @@ def _resolved(
     known: dict[TaskOrBase, DecodedTask | OsdEdgeError | None],
 ) -> DecodedTask | OsdEdgeError | None:
     """Gives a task, decoded once for all rows of its name, or its refusal."""
-    if not isinstance(name, Hashable) or name not in known:
+    can_be = name is ACTIVE or name is None or isinstance(name, str)  # all else is refused
+    if not can_be or name not in known:
         try:
             found: DecodedTask | OsdEdgeError | None = writing_task(parts, name)
         except OsdEdgeError as error:

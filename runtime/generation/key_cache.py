@@ -1,5 +1,6 @@
 """The contract of a key cache: the keys and values of earlier tokens, for the rows of a batch."""
 
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -23,14 +24,20 @@ class KeyCache(ABC):
     """
 
     def __init__(self, base: OpenBase, rows: int, most: int) -> None:
-        """Begins without keys; a row will have `most` tokens at most. Raises TypeError without."""
+        """Begins without keys; a row will have `most` tokens at most."""
         facts = base.manifest.generation
         assert facts is not None
-        self.base = base
+        self._base = weakref.ref(base)
         self.facts: Generation = facts
         self.most = most
         self.lengths: list[int] = []
-        self._rows = rows
+
+    @property
+    def base(self) -> OpenBase:
+        """The base, which whoever asks for a run holds: a session that is closed lets go of it."""
+        base = self._base()
+        assert base is not None
+        return base
 
     @abstractmethod
     def fill(self, first: int, tokens: Sequence[Sequence[int]], factors: Arrays) -> Floats:
@@ -57,7 +64,10 @@ class KeyCache(ABC):
 
     @abstractmethod
     def cut(self, length: int) -> None:
-        """Forgets what the one row has beyond its first `length` tokens."""
+        """Forgets what the one row has beyond its first `length` tokens.
+
+        No run is held afterwards, and so neither its task nor the base.
+        """
 
     @abstractmethod
     def state(self) -> Floats:

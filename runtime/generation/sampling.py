@@ -30,8 +30,10 @@ class Sampling:
 
     def checked(self) -> "Sampling":
         """Gives the same with plain numbers; raises InputError `input.number`."""
+        temperature = _number(self.temperature, "temperature", 0, 1e6)
         return Sampling(
-            _number(self.temperature, "temperature", 0, 1e6),
+            # Logits that are divided by less may be infinite, whose chances are no numbers.
+            temperature if temperature == 0 else _number(temperature, "temperature", 1e-6, 1e6),
             as_whole(self.top_k, "top_k"),
             _number(self.top_p, "top_p", 1e-9, 1),
             _number(self.min_p, "min_p", 0, 1),

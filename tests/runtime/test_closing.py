@@ -44,6 +44,9 @@ CALLS: dict[str, Callable[[EdgeSession], object]] = {
     "tag": lambda session: session.tag(["a cat"]),
     "answer": lambda session: session.answer("a cat", "a dog"),
     "embed": lambda session: session.embed(["a cat"]),
+    "generate": lambda session: session.generate(["a cat"]),
+    "conversation": lambda session: session.conversation(),
+    "restore_conversation": lambda session: session.restore_conversation("no-such"),
     "evaluate": lambda session: evaluate(session, "first", []),
     "with": lambda session: session.__enter__(),
 }

@@ -1,6 +1,8 @@
 """Conversations: keys that belong to one task, limits, threads, and what a refusal leaves."""
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +10,19 @@ from typing import Any
 
 import pytest
 
-from osd_edge import ConversationError, OsdEdgeError, read_bundle_file, write_bundle
+from osd_edge import (
+    BaseError,
+    Code,
+    ConversationError,
+    OsdEdgeError,
+    read_bundle_file,
+    write_bundle,
+)
 from osd_edge.errors import TaskError
 from osd_edge.runtime import Conversation, EdgeSession, GeneratedText
 from osd_edge.runtime.generation.key_cache import KeyCache
 from osd_edge.runtime.generation.loop import write
+from osd_edge.runtime.open_base import OpenBase
 from tests.support.writers import Writer
 
 SAID = ("the cat", "a dog 猫", "on")
@@ -205,6 +215,44 @@ def test_an_answer_that_is_not_finite_leaves_the_conversation_as_it_was(
     assert answer.tokens == asked_anew(session, talk, "task0").tokens
 
 
+def test_a_run_that_fails_leaves_a_conversation_that_can_be_saved(
+    session: EdgeSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise BaseError(Code.BASE_DIGEST, "the weights were written to")
+
+    talk = session.conversation()
+    talk.say(SAID[0], max_tokens=8)
+    with monkeypatch.context() as broken:
+        broken.setattr(OpenBase, "check_weights", fail)
+        assert refusal(talk).code == "base.digest"
+    talk.save(tmp_path / "talk")
+    again = session.restore_conversation(tmp_path / "talk")
+    assert again.messages == talk.messages
+    answer = again.say(SAID[1], max_tokens=8)
+    assert answer.tokens == talk.say(SAID[1], max_tokens=8).tokens
+    assert answer.tokens == asked_anew(session, talk, None).tokens
+
+
+def test_a_conversation_keeps_neither_a_closed_session_nor_a_task_in_memory(
+    session: EdgeSession,
+) -> None:
+    talk = session.conversation(task="task0")
+    talk.say(SAID[0], max_tokens=4)
+    task = weakref.ref(session._parts.tasks.resolve("task0"))
+    session.unload("task0")
+    assert task() is None
+    base = weakref.ref(session._parts.base)
+    session.close()
+    assert base() is None and len(talk.messages) == 2
+
+
+def test_a_text_that_is_no_unicode_is_refused(session: EdgeSession) -> None:
+    talk = session.conversation()
+    assert refusal(talk, "\ud800").code == "input.messages"
+    assert talk.messages == []
+
+
 def test_conversations_answer_beside_each_other(session: EdgeSession) -> None:
     tasks = (None, "task0", "task1")
     expected = []
@@ -260,6 +308,17 @@ def test_a_conversation_ends_with_its_session(session: EdgeSession, tmp_path: Pa
             call()
         assert refused.value.code == "task.closed"
     assert len(talk.messages) == 2
+
+
+def test_a_conversation_holds_on_to_nothing_of_a_closed_session(session: EdgeSession) -> None:
+    talk = session.conversation()
+    talk.say(SAID[0], max_tokens=4)
+    base = weakref.ref(session._parts.base)
+    keys = weakref.ref(session._parts.keys[talk].cache)
+    session.close()
+    gc.collect()
+    assert (base(), keys()) == (None, None)
+    assert talk.messages[0]["content"] == SAID[0]
 
 
 @pytest.mark.parametrize(

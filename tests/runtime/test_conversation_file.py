@@ -143,6 +143,9 @@ HOSTILE: dict[str, Callable[[Metadata, Tensors], object]] = {
     "limit": lambda m, _: m.update(
         {"osd.limits": '{"max_tokens": -1, "max_bytes": null, "when_full": "drop"}'}
     ),
+    "small limit": lambda m, _: m.update(
+        {"osd.limits": '{"max_tokens": 3, "max_bytes": null, "when_full": "drop"}'}
+    ),
     "nested": lambda m, _: m.update({"osd.task": "[" * 100_000}),
     "tensor": lambda _, t: t.update(more=np.zeros(1, np.uint8)),
     "no tokens": lambda _, t: t.pop("tokens"),

@@ -170,6 +170,13 @@ def test_a_function_that_once_gave_true_is_not_asked_again(llama: EdgeSession) -
     assert {row.ended for row in answers} == {"cancelled"}
 
 
+def test_an_answer_that_has_ended_is_not_cancelled_afterwards(llama: EdgeSession) -> None:
+    asked = iter([False, True])  # before the short prompt is filled in, and before the long one
+    prompts = ["on", "x" * 200]
+    pieces = list(llama.generate(prompts, max_tokens=1, stream=True, cancel=lambda: next(asked)))
+    assert [(piece.row, piece.ended) for piece in pieces] == [(0, "length"), (1, "cancelled")]
+
+
 def test_a_seed_repeats_what_is_drawn_row_by_row(session: EdgeSession) -> None:
     words: dict[str, Any] = {"temperature": 1.0, "top_p": 0.9, "max_tokens": 20}
     first = session.generate(PROMPTS[:2], seed=5, **words)
@@ -210,6 +217,9 @@ def test_a_task_that_is_not_there_is_refused_for_its_row(session: EdgeSession) -
     rows = session.generate(["on", "on"], tasks=["task0", "elsewhere"], max_tokens=4)
     assert rows[0].error is None and rows[1].error is not None
     assert (rows[1].error.code, rows[1].task) == ("task.unknown", "elsewhere")
+    strange: Any = [None, ("task0", [])]
+    rows = session.generate(["on", "on"], tasks=strange, max_tokens=4)
+    assert rows[1].error is not None and rows[1].error.code == "task.unknown"
     with pytest.raises(TaskError) as refused:
         session.generate(["on"], task="elsewhere")
     assert refused.value.code == "task.unknown"

@@ -108,6 +108,7 @@ def test_of_equal_chances_any_may_stay_but_one_does() -> None:
         {"temperature": -1},
         {"temperature": float("nan")},
         {"temperature": "1"},
+        {"temperature": 1e-40},  # logits over it are infinite
         {"top_k": -1},
         {"top_k": 1.5},
         {"top_p": 0},

@@ -200,8 +200,12 @@ def _generation(fields: object) -> Generation:
     stops = tuple(_id(stop) for stop in _of(list, given["stop_ids"]))
     if not 0 < len(stops) <= _MOST_STOPS or max(stops) >= sizes["vocabulary"]:
         raise ValueError("stop_ids")
-    in_place = _of(bool, given["in_place"])
-    return Generation(**sizes, in_place=in_place, stop_ids=stops, chat=chat_of(given.get("chat")))
+    return Generation(
+        **sizes,
+        in_place=_of(bool, given["in_place"]),
+        stop_ids=stops,
+        chat=chat_of(given.get("chat")),
+    )
 
 
 def _image(fields: object) -> ImageSettings:
