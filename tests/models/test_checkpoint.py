@@ -71,3 +71,21 @@ def test_one_changed_bit_changes_the_fingerprint(
     save_file(tensors, tmp_path / "model.safetensors")
     same = fingerprint_of(tmp_path) == fingerprint_of(tiny_models / "base")
     assert same is (change == 0)
+
+
+def test_no_file_of_a_large_checkpoint_is_kept_open(
+    tiny_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "sharded"
+    AutoModel.from_pretrained(tiny_models / "base").save_pretrained(folder, max_shard_size="20KB")
+    small = Checkpoint(folder)
+    small.stored(small.names()[0])
+    assert len(small._files) == 1
+    # Each of its files is smaller than what counts as large, all together are not.
+    sizes = [path.stat().st_size for path in folder.glob("*.safetensors")]
+    monkeypatch.setattr("osd_edge.exporters.models.checkpoint._LARGE", sum(sizes))
+    large = Checkpoint(folder)
+    assert max(sizes) < sum(sizes)
+    for name in large.names():
+        assert torch.equal(large.stored(name), small.stored(name))
+    assert large._files == {}
