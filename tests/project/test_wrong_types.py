@@ -391,7 +391,8 @@ CASES = (
       for name in ("base", "scratch")),
     field_of(device_tests.Plan, "bundles", (None, 3, b"x", [3], [["x"]], {"x": 1}), "input.path"),
     *(field_of(device_tests.Plan, name, NO_WHOLE, "input.number")
-      for name in ("tokens", "batch", "threads", "runs", "repeats", "tasks", "soak_swaps")),
+      for name in ("tokens", "batch", "threads", "runs", "repeats", "tasks", "soak_swaps",
+                   "answer_tokens")),
     field_of(device_tests.Plan, "seconds", NO_NUMBERS, "input.number"),
     field_of(device_tests.Plan, "scenarios", (None, 3, "base", b"x", [3], {"x": 1}),
              "input.scenario"),
