@@ -71,7 +71,7 @@ def language_head(backbone: Backbone) -> LanguageHead:
 def logits_weight(checkpoint: Checkpoint, family: Family) -> str | None:
     """The tensor `[tokens, features]` that gives `checkpoint` its logits; None without one.
 
-    Names alone tell it, for checkpoints of which no backbone is known, or whose head may be missing.
+    Names alone tell it, for checkpoints without a known backbone, or whose head may be missing.
     """
     if family.lm_head is None:
         return None

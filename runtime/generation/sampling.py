@@ -73,11 +73,12 @@ def processed(logits: Floats, tokens: Sequence[int], sampling: Sampling) -> Floa
 def _tempered(scores: Floats, temperature: float) -> Floats:
     """Divides by the temperature; where float32 cannot hold that, what each is below the best."""
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        tempered = scores / np.float32(temperature)
+        tempered: Floats = scores / np.float32(temperature)
         if np.isfinite(tempered).all():
             return tempered
         below = (scores - scores.max()).astype(np.float64)
-        return (below / temperature).astype(np.float32)
+        tempered = (below / temperature).astype(np.float32)
+    return tempered
 
 
 def repetition_penalty(logits: Floats, tokens: Sequence[int], penalty: float) -> Floats:
