@@ -13,10 +13,10 @@ from onnx import helper
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import Code, ModelError
 from osd_edge.exporters.graph.branches import find_layers
-from osd_edge.exporters.graph.decoder.table import EmbeddingTable
-from osd_edge.exporters.graph.decoder.weights import CONTRIB, GraphParts
+from osd_edge.exporters.graph.embedding_table import EmbeddingTable
 from osd_edge.exporters.graph.external_data import move_weights
 from osd_edge.exporters.graph.folding import drop_unused
+from osd_edge.exporters.graph.graph_parts import CONTRIB, GraphParts
 from osd_edge.exporters.graph.last_logits import add_last_states, declare_logits
 from osd_edge.exporters.graph.onnx_graph import traced_graph
 from osd_edge.exporters.graph.plain_graph import PlainGraph, Product

@@ -18,7 +18,7 @@ from osd_edge.exporters.kinds.generate import Generate
 from osd_edge.exporters.models.checkpoint import BUFFERS, Checkpoint, without_prefix
 from osd_edge.exporters.models.families import Family, family_of
 from osd_edge.exporters.models.head_plan import label_fault
-from osd_edge.exporters.models.lm_head import logits_weight
+from osd_edge.exporters.models.language_head import logits_weight
 from osd_edge.exporters.models.low_rank import LowRank
 from osd_edge.exporters.models.module_names import checkpoint_name
 from osd_edge.exporters.models.peft_adapter import PeftAdapter, read_adapter

@@ -1,4 +1,7 @@
-"""The head of a causal language model: the layer that turns hidden states into logits of tokens."""
+"""The head of a causal language model: the layer that turns hidden states into logits of tokens.
+
+It is no part of the backbone, no site, and not in the fingerprint.
+"""
 
 from dataclasses import dataclass
 
@@ -8,6 +11,7 @@ from transformers import AutoModelForCausalLM
 from osd_edge.errors import Code, ModelError
 from osd_edge.exporters.models.backbone import Backbone, described_model
 from osd_edge.exporters.models.checkpoint import Checkpoint, first_line
+from osd_edge.exporters.models.families import Family
 from osd_edge.exporters.models.module_names import checkpoint_name
 
 
@@ -62,6 +66,23 @@ def language_head(backbone: Backbone) -> LanguageHead:
             "other values for it: set tie_word_embeddings to false",
         )
     return LanguageHead(table, table if same else weight, bias, vocabulary)
+
+
+def logits_weight(checkpoint: Checkpoint, family: Family) -> str | None:
+    """The tensor `[tokens, features]` that gives `checkpoint` its logits; None without one.
+
+    Names alone tell it, for checkpoints without a known backbone, or whose head may be missing.
+    """
+    if family.lm_head is None:
+        return None
+    own = f"{family.lm_head}.weight"
+    if own in checkpoint:
+        return own
+    words = getattr(checkpoint.config, "vocab_size", None)
+    for name in checkpoint.backbone_names():
+        if name.endswith(("embed_tokens.weight", "wte.weight")):
+            return name if checkpoint.shape(name)[0] == words else None
+    return None
 
 
 def _check_shape(checkpoint: Checkpoint, name: str, shape: tuple[int, ...]) -> None:

@@ -15,7 +15,7 @@ from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.compatibility import used_parameters
 from osd_edge.exporters.models.head_plan import HeadPlan
-from osd_edge.exporters.models.lm_head import logits_weight
+from osd_edge.exporters.models.language_head import logits_weight
 
 _ROWS = 4096  # of a matrix, in memory at once: embeddings are a third of a small model
 

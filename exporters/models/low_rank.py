@@ -33,7 +33,7 @@ class LowRank:
         return left @ p, s, qt @ right.T
 
     def double(self) -> "LowRank":
-        """ΔW in double precision."""
+        """The product in double precision."""
         return LowRank(self.b.double(), self.a.double())
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from osd_edge.cli.options import (
     THREADS,
@@ -82,7 +83,8 @@ def run(
     from osd_edge.runtime import EdgeSession
     from osd_edge.runtime.kinds import KINDS
 
-    _check_asked(texts, prompts, bundles, chat=chat or system is not None)
+    _check_asked(texts, prompts, bundles)
+    _check_options(("question", "max_length") if prompts else ("chat", "system", *words))
     session = EdgeSession(base, threads=threads, memory=memory)
     for path in bundles:
         session.load(path)
@@ -109,15 +111,23 @@ def run(
 
 
 def _check_asked(
-    texts: tuple[str, ...], prompts: tuple[str, ...], bundles: tuple[Path, ...], *, chat: bool
+    texts: tuple[str, ...], prompts: tuple[str, ...], bundles: tuple[Path, ...]
 ) -> None:
     """Refuses (`input.options`) other than texts or prompts, or texts without a task."""
     if bool(texts) == bool(prompts):
         raise InputError(Code.INPUT_OPTIONS, "give --text, or --prompt for tasks that write text")
     if texts and not bundles:
         raise InputError(Code.INPUT_OPTIONS, "--text needs a task: give --bundle")
-    if texts and chat:
-        raise InputError(Code.INPUT_OPTIONS, "--chat and --system are for --prompt")
+
+
+def _check_options(others: tuple[str, ...]) -> None:
+    """Refuses (`input.options`) options that would be given in vain: `others` have no use here."""
+    context = click.get_current_context()
+    given = [o for o in others if context.get_parameter_source(o) is not ParameterSource.DEFAULT]
+    if given:
+        options = ", ".join(f"--{one.replace('_', '-')}" for one in given)
+        other = "--prompt" if "chat" in others else "--text"
+        raise InputError(Code.INPUT_OPTIONS, f"{options}: for {other} alone")
 
 
 @click.command(

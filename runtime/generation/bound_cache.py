@@ -59,7 +59,7 @@ class BoundCache(KeyCache):
             step = self._step = _Step(self._bound(0, len(tokens), factors), factors, self)
         lengths = [length + 1 for length in self.lengths]
         step.run(tokens, lengths)
-        self.lengths = lengths
+        self.lengths = lengths  # once there are keys: a caller's exception may end the run
         return step.logits[:, 0]
 
     def keep(self, rows: Sequence[int]) -> None:

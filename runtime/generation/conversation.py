@@ -238,8 +238,8 @@ class Conversation:
         Raises:
             ConversationError: `conversation.task` where the task was swapped, replaced or unloaded
                 since the keys were made; `conversation.full`, `conversation.busy`.
-            InputError: `input.texts`, `input.messages`, `input.number`, `input.type`; `input.role`
-                where the base's conversations have no such message.
+            InputError: `input.texts`, `input.number`, `input.type`; `input.role` where the base's
+                conversations have no such message.
             BaseError: `base.chat`, `base.text`; `base.graph` for an answer that is not finite.
             TaskError: `task.closed`, `task.fork`, `task.not-finite`.
 
@@ -319,7 +319,7 @@ class Conversation:
             finally:
                 if row.error is not None or not row.answer:
                     keys.cache.cut(kept)
-                    del keys.tokens[sum(keys.cache.lengths) :]  # a run that failed leaves none
+                    del keys.tokens[sum(keys.cache.lengths) :]  # of a run that was refused: none
                 else:
                     keys.tokens = row.tokens[: keys.cache.lengths[0]]
                     keys.cache.cut(len(keys.tokens))  # and lets go of the run

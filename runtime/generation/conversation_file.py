@@ -132,7 +132,7 @@ def _checked(
             raise ValueError("its keys are not those of its tokens")
     limits = _limits(parse_json(metadata["osd.limits"]))
     if len(tokens) > limits.tokens(facts):
-        raise ValueError("its tokens are more than its limit")
+        raise ValueError("it is longer than its own limits")
     return SavedConversation(messages, task, digest, limits, tuple(tokens.tolist())), state
 
 

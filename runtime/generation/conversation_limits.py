@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from osd_edge.data.arguments import as_whole, described
 from osd_edge.errors import Code, ConversationError, InputError
-from osd_edge.formats.package.chat import ASSISTANT, SYSTEM, USER, Message, messages_of
+from osd_edge.formats.package.chat import ASSISTANT, SYSTEM, USER, Message
 from osd_edge.formats.package.generation import Generation
 
 REFUSE, DROP = "refuse", "drop"
@@ -82,11 +82,12 @@ def _drop_a_turn(messages: list[Message]) -> bool:
 
 
 def turn(text: object, answer: str | None = None) -> list[Message]:
-    """A user's message and, where there is one, its answer.
-
-    Raises InputError `input.texts`, `input.messages` for a text that is no Unicode.
-    """
+    """A user's message and, where there is one, its answer. Raises InputError `input.texts`."""
     if not isinstance(text, str) or not text:
         raise InputError(Code.INPUT_TEXTS, "text: expected a text that is not empty")
-    said = messages_of([Message(USER, text)])
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(Code.INPUT_TEXTS, "text: expected valid Unicode") from error
+    said = [Message(USER, text)]
     return said if answer is None else [*said, Message(ASSISTANT, answer)]

@@ -30,10 +30,8 @@ class Sampling:
 
     def checked(self) -> "Sampling":
         """Gives the same with plain numbers; raises InputError `input.number`."""
-        temperature = _number(self.temperature, "temperature", 0, 1e6)
         return Sampling(
-            # Logits that are divided by less may be infinite, whose chances are no numbers.
-            temperature if temperature == 0 else _number(temperature, "temperature", 1e-6, 1e6),
+            _number(self.temperature, "temperature", 0, 1e6),
             as_whole(self.top_k, "top_k"),
             _number(self.top_p, "top_p", 1e-9, 1),
             _number(self.min_p, "min_p", 0, 1),
@@ -68,8 +66,19 @@ def next_token(
 def processed(logits: Floats, tokens: Sequence[int], sampling: Sampling) -> Floats:
     """Applies all processors: repetition penalty, temperature, top k, top p, min p."""
     scores = repetition_penalty(logits, tokens, sampling.repetition_penalty)
-    scores = scores / np.float32(sampling.temperature)
+    scores = _tempered(scores, sampling.temperature)
     return min_p(top_p(top_k(scores, sampling.top_k), sampling.top_p), sampling.min_p)
+
+
+def _tempered(scores: Floats, temperature: float) -> Floats:
+    """Divides by the temperature; where float32 cannot hold that, what each is below the best."""
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        tempered: Floats = scores / np.float32(temperature)
+        if np.isfinite(tempered).all():
+            return tempered
+        below = (scores - scores.max()).astype(np.float64)
+        tempered = (below / temperature).astype(np.float32)
+    return tempered
 
 
 def repetition_penalty(logits: Floats, tokens: Sequence[int], penalty: float) -> Floats:

@@ -91,6 +91,8 @@ def test_a_prompt_may_be_what_a_user_says(tiny_llama: Writer, capsys: Capture) -
         (("--text", "x"), "input.options"),
         (("--prompt", ""), "input.prompt"),
         (("--prompt", "x", "--task", "elsewhere"), "task.unknown"),
+        (("--prompt", "x", "--question", "who?"), "input.options"),
+        (("--prompt", "x", "--max-length", "9"), "input.options"),
     ],
 )
 def test_what_cannot_be_answered_is_refused(
@@ -100,11 +102,14 @@ def test_what_cannot_be_answered_is_refused(
     assert done.code == 1 and f"[{code}]" in done.err
 
 
-def test_chat_without_prompts_is_refused(
+def test_options_of_prompts_are_refused_without_one(
     tiny_base: Path, tiny_bundles: tuple[Path, Path], capsys: Capture
 ) -> None:
-    texts = ("--bundle", tiny_bundles[0], "--text", "on", "--chat")
-    assert "[input.options]" in run_cli(capsys, "run", "--base", tiny_base, *texts).err
+    texts = ("--bundle", tiny_bundles[0], "--text", "on")
+    assert run_cli(capsys, "run", "--base", tiny_base, *texts).code == 0
+    for vain in (["--chat"], ["--system", "x"], ["--max-tokens", 3], ["--seed", 1]):
+        done = run_cli(capsys, "run", "--base", tiny_base, *texts, *vain)
+        assert "[input.options]" in done.err and str(vain[0]) in done.err
     prompt = ("--prompt", "on")
     assert "[base.generation]" in run_cli(capsys, "run", "--base", tiny_base, *prompt).err
 

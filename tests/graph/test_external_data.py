@@ -1,9 +1,11 @@
 """Weights that are written to a graph's data file as they are read."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from osd_edge.exporters.graph.external_data import append_weight
@@ -12,7 +14,7 @@ from osd_edge.exporters.models import rounding
 
 def test_weights_are_appended_so_that_onnx_reads_them(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "turned": rng.standard_normal((5, 7)).astype(np.float32).T,
         "codes": rng.integers(0, 256, (3, 2, 16)).astype(np.uint8),
         "halves": rng.standard_normal((4, 3)).astype(np.float16),

@@ -31,8 +31,11 @@ WORDS = (
     Word(
         "cell",
         (  # of a table
+            "benchmarks.decoder_at_size",
+            "benchmarks.decoder_graphs",
             "benchmarks.device_at_size",
             "benchmarks.emulated",
+            "benchmarks.emulated_writing",
             "benchmarks.measurements_page",
             "benchmarks.results_page",
             "osd_edge.cli.output",
@@ -46,6 +49,7 @@ WORDS = (
             "benchmarks.kinds_data",  # on a map
             "osd_edge.device_tests",  # on a machine or a page
             "osd_edge.formats.package.generation",  # written in place
+            "osd_edge.formats.package.manifest_reader",
         ),
     ),
     Word("hollow"),

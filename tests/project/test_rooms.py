@@ -52,6 +52,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("osd_edge.exporters.models",),
         ("osd_edge.exporters.graph.tracers", "osd_edge.exporters.scoring"),
         ("osd_edge.exporters.graph",),
+        ("osd_edge.exporters.graph.decoder",),
         ("osd_edge.exporters.methods",),
         ("osd_edge.exporters", "osd_edge.exporters.adapters"),
         ("osd_edge.exporters.compare",),

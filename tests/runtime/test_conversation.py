@@ -249,7 +249,7 @@ def test_a_conversation_keeps_neither_a_closed_session_nor_a_task_in_memory(
 
 def test_a_text_that_is_no_unicode_is_refused(session: EdgeSession) -> None:
     talk = session.conversation()
-    assert refusal(talk, "\ud800").code == "input.messages"
+    assert refusal(talk, "\ud800").code == "input.texts"
     assert talk.messages == []
 
 

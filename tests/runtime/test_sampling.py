@@ -108,7 +108,6 @@ def test_of_equal_chances_any_may_stay_but_one_does() -> None:
         {"temperature": -1},
         {"temperature": float("nan")},
         {"temperature": "1"},
-        {"temperature": 1e-40},  # logits over it are infinite
         {"top_k": -1},
         {"top_k": 1.5},
         {"top_p": 0},
@@ -121,3 +120,10 @@ def test_words_out_of_range_are_refused(words: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(words))) as refused:
         Sampling(**words).checked()  # type: ignore[arg-type]
     assert refused.value.code == "input.number"
+
+
+@pytest.mark.parametrize("temperature", [1e-300, 1e-40, 1e-30])
+def test_the_lowest_temperatures_take_the_likeliest(temperature: float) -> None:
+    logits = np.random.default_rng(1).normal(0, 8, VOCABULARY).astype(np.float32)
+    sampling = Sampling(temperature).checked()
+    assert next_token(logits, [], sampling, np.random.default_rng(2)) == logits.argmax()

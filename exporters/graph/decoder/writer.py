@@ -17,8 +17,8 @@ from osd_edge.data.progress import Progress
 from osd_edge.exporters.graph.branches import LayerUse
 from osd_edge.exporters.graph.decoder.rotary import Angles
 from osd_edge.exporters.graph.decoder.shape import DecoderShape, LayerShape
-from osd_edge.exporters.graph.decoder.table import EmbeddingTable
-from osd_edge.exporters.graph.decoder.weights import CONTRIB, GraphParts, product
+from osd_edge.exporters.graph.embedding_table import EmbeddingTable
+from osd_edge.exporters.graph.graph_parts import CONTRIB, GraphParts, product
 from osd_edge.exporters.graph.last_logits import add_last_states, declare_logits
 from osd_edge.exporters.graph.plain_graph import PlainGraph, Product
 from osd_edge.exporters.graph.tracers.example import BATCH, HIDDEN_OUTPUT, TOKENS

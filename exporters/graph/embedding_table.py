@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from osd_edge.exporters.graph.decoder.weights import CONTRIB, GraphParts, blocks_of, fp16_of, nbits
+from osd_edge.exporters.graph.graph_parts import CONTRIB, GraphParts, blocks_of, fp16_of, nbits
 from osd_edge.exporters.models.rounding import BLOCK
 
 
