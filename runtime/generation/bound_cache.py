@@ -57,9 +57,9 @@ class BoundCache(KeyCache):
         step = self._step
         if step is None or step.factors is not factors:
             step = self._step = _Step(self._bound(0, len(tokens), factors), factors, self)
-        for row in range(len(tokens)):
-            self.lengths[row] += 1
-        step.run(tokens, self.lengths)
+        lengths = [length + 1 for length in self.lengths]
+        step.run(tokens, lengths)
+        self.lengths = lengths  # once there are keys: a caller's exception may end the run
         return step.logits[:, 0]
 
     def keep(self, rows: Sequence[int]) -> None:

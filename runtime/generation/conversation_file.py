@@ -122,6 +122,8 @@ def _checked(
     listed = parse_json(said.tobytes().decode())
     if not isinstance(listed, list):
         raise ValueError("its messages are no list")
+    if len(listed) > facts.context:
+        raise ValueError("more messages than tokens")
     messages = tuple(messages_of(listed)) if listed else ()
     task, digest = _task(parse_json(metadata["osd.task"]))
     if state is not None:
@@ -131,6 +133,8 @@ def _checked(
         if not 0 < state.shape[2] <= len(tokens) or not np.isfinite(state).all():
             raise ValueError("its keys are not those of its tokens")
     limits = _limits(parse_json(metadata["osd.limits"]))
+    if len(tokens) > limits.tokens(facts):
+        raise ValueError("it is longer than its own limits")
     return SavedConversation(messages, task, digest, limits, tuple(tokens.tolist())), state
 
 

@@ -40,7 +40,8 @@ def write(rows: Sequence[AnswerRow], cache: KeyCache, cancelled: Cancelled) -> I
         group = _together(waiting)
         del waiting[: len(group)]
         if cancelled():
-            yield from (row.cancel() for row in (*live, *group, *waiting))
+            going_on = [row for row in (*live, *group, *waiting) if row.ended is None]
+            yield from (row.cancel() for row in going_on)
             return
         yield from _fill(group, len(live), cache, cancelled, stop_ids)
         # Of rows whose run was refused the cache has nothing.

@@ -66,8 +66,19 @@ def next_token(
 def processed(logits: Floats, tokens: Sequence[int], sampling: Sampling) -> Floats:
     """Applies all processors: repetition penalty, temperature, top k, top p, min p."""
     scores = repetition_penalty(logits, tokens, sampling.repetition_penalty)
-    scores = scores / np.float32(sampling.temperature)
+    scores = _tempered(scores, sampling.temperature)
     return min_p(top_p(top_k(scores, sampling.top_k), sampling.top_p), sampling.min_p)
+
+
+def _tempered(scores: Floats, temperature: float) -> Floats:
+    """Divides by the temperature; where float32 cannot hold that, what each is below the best."""
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        tempered = scores / np.float32(temperature)
+        if np.isfinite(tempered).all():
+            return tempered
+        below = (scores - scores.max()).astype(np.float64)
+        far: Floats = (below / temperature).astype(np.float32)
+        return far
 
 
 def repetition_penalty(logits: Floats, tokens: Sequence[int], penalty: float) -> Floats:
