@@ -34,7 +34,7 @@ from osd_edge.runtime.generation.generate import (
 from osd_edge.runtime.generation.key_cache import KeyCache
 from osd_edge.runtime.generation.loop import Cancelled, key_cache, write
 from osd_edge.runtime.generation.prompts import PromptEncoder, no_chat
-from osd_edge.runtime.generation.results import GeneratedText, Piece
+from osd_edge.runtime.generation.results import STOP, GeneratedText, Piece
 from osd_edge.runtime.generation.sampling import Sampling
 from osd_edge.runtime.lifetime import Lifetime
 from osd_edge.runtime.loaded_tasks import TaskOrBase
@@ -286,7 +286,7 @@ class Conversation:
         with self._busy():
             keys: _Keys | None = parts.keys.get(self)
             state: Floats | None = None
-            if keys is not None and keys.tokens and keys.digest == self._digest:
+            if keys is not None and keys.cache.lengths and keys.digest == self._digest:
                 state = keys.cache.state()
             saved = SavedConversation(
                 tuple(self._messages), self._name, self._digest, self._limits, tuple(self._tokens)
@@ -317,7 +317,7 @@ class Conversation:
             try:
                 yield from write([row], keys.cache, cancelled)
             finally:
-                if row.error is not None or not row.answer:
+                if row.error is not None or not (row.answer or row.ended == STOP):
                     keys.cache.cut(kept)
                     del keys.tokens[sum(keys.cache.lengths) :]  # of a run that was refused: none
                 else:

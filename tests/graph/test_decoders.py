@@ -13,7 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from osd_edge import BaseManifest
+from osd_edge import BaseManifest, ModelError
 from osd_edge.exporters import export_base
 from osd_edge.formats.package.generation import ALL_LOGITS, LOGITS
 from osd_edge.formats.package.manifest import MODEL, PLAIN_MODEL
@@ -182,3 +182,12 @@ def random_factors(manifest: BaseManifest) -> tuple[Arrays, dict[str, torch.Tens
             deltas[site.name] = torch.from_numpy(u[rows, columns].T @ v[:, rows].T)
         factors |= {branch.u: u[None], branch.v: v[None]}
     return factors, deltas
+
+
+def test_heads_that_the_operator_does_not_take_are_refused(tmp_path: Path) -> None:
+    model = make_decoder("qwen3", tmp_path / "model")
+    model.config.head_dim = 24
+    type(model)(model.config).save_pretrained(tmp_path / "model")
+    with pytest.raises(ModelError, match="24") as refused:
+        export_base(tmp_path / "model", tmp_path / "package", task="generate")
+    assert refused.value.code == "model.config"
