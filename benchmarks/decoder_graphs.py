@@ -1,12 +1,13 @@
 """Measures the cost of delta branches in a decoder's graph, over the graph without them.
 
 `python -m benchmarks.decoder_graphs --package DIR … [--bundle FILE | --columns K] [--rows 8]`.
-onnxruntime alone, key caches bound in place, in shuffled rounds; figures are processor time:
-milliseconds of the plain graph, and ratios to it within a round (median, and the 10th to the 90th
-percentile). In several processes, of which each opens the graphs in another order: two sessions
-over one graph differ by up to 4 %, as their weights happen to lie in memory.
+onnxruntime alone, key caches bound in place, in shuffled rounds; figures are processor time. A
+session is up to 15 % slower or faster than another over the same graph, by when it was opened: so
+there are three processes, in which each of three sessions is first, second and third once, two of
+them over the plain graph. A ratio is to the mean of these two; the geometric mean over processes,
+and the least and the most of one, which show how much the order does.
 
-* `plain again`: the plain graph in a second session, which says how much a ratio means;
+* `plain again`: the plain graph in its second session, which says how much a ratio means;
 * `no task`: the package's graph with the empty defaults of its factors;
 * `task`: the same, fed the factors of a bundle, or made-up ones of K columns a layer;
 * `8 rows, 8 tasks`: a token of as many rows, each with factors of its own, over as many rows of
@@ -19,6 +20,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import geometric_mean, median
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,6 @@ from numpy.typing import NDArray
 
 from benchmarks.bound_decoder import BoundDecoder
 from osd_edge.device_tests.gauges.rounds import Variant, measure_rounds
-from osd_edge.device_tests.gauges.samples import ratio_of, spread_of
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.formats.package.feeds import factor_feeds
 from osd_edge.formats.package.manifest import MODEL, PLAIN_MODEL, BaseManifest
@@ -95,31 +96,43 @@ def _timed(steps: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, li
     return {name: list(taken.cpu_ms) for name, taken in samples.items()}
 
 
-def in_processes(package: Path, arguments: argparse.Namespace) -> Times:
-    """Measures one package in fresh processes, and joins what they give."""
-    together: Times = {}
+def in_processes(package: Path, arguments: argparse.Namespace) -> list[Times]:
+    """Measures one package in fresh processes, each of which opens another graph first."""
+    found = []
     for first in range(PROCESSES):
         command = [sys.executable, "-m", "benchmarks.decoder_graphs", "--play", str(first)]
         command += ["--package", str(package), "--columns", str(arguments.columns)]
         command += ["--rows", str(arguments.rows), "--rounds", str(arguments.rounds)]
         command += [] if arguments.bundle is None else ["--bundle", str(arguments.bundle)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        for what, by_graph in json.loads(done.stdout).items():
-            joined = together.setdefault(what, {})
-            for name, taken in by_graph.items():
-                joined.setdefault(name, []).extend(taken)
-    return together
+        found.append(json.loads(done.stdout))
+    return found
 
 
-def figures_of(times: Times) -> dict[str, Any]:
-    """Spreads of milliseconds, and of ratios to the first graph within a round."""
-    return {
-        what: {
-            name: {"cpu_ms": spread_of(taken), "ratio": ratio_of(taken, next(iter(found.values())))}
-            for name, taken in found.items()
-        }
-        for what, found in times.items()
-    }
+def figures_of(processes: Sequence[Times]) -> dict[str, Any]:
+    """Medians in ms, and ratios: by what is run, then by the graph.
+
+    A ratio is to both sessions over the plain graph, of the medians of one process; `middle` is
+    the geometric mean over processes, in which the order of opening cancels.
+    """
+    figures: dict[str, Any] = {}
+    for what in processes[0]:
+        medians = [{name: median(taken) for name, taken in one[what].items()} for one in processes]
+        plain = [name for name in medians[0] if name in (_PLAIN, _AGAIN)] or [
+            next(iter(medians[0]))
+        ]
+        by_graph = figures[what] = {}
+        for name in medians[0]:
+            ratios = [one[name] / geometric_mean([one[n] for n in plain]) for one in medians]
+            by_graph[name] = {
+                "cpu_ms": median(one[name] for one in medians),
+                "ratio": {
+                    "middle": geometric_mean(ratios),
+                    "least": min(ratios),
+                    "most": max(ratios),
+                },
+            }
+    return figures
 
 
 def lines_of(package: str, figures: dict[str, Any]) -> Sequence[str]:
@@ -128,13 +141,13 @@ def lines_of(package: str, figures: dict[str, Any]) -> Sequence[str]:
     for what, by_graph in figures.items():
         (first, reference), *others = by_graph.items()
         ratios = [f"{name} {_words(other['ratio'])}" for name, other in others]
-        milliseconds = f"{first} {reference['cpu_ms']['p50']:.1f} ms"
+        milliseconds = f"{first} {reference['cpu_ms']:.1f} ms"
         lines.append(f"| {package} | {what} | {milliseconds} | {'; '.join(ratios)} |")
     return lines
 
 
 def _words(ratio: dict[str, float]) -> str:
-    return f"{ratio['p50']:.3f} ({ratio['p10']:.2f} to {ratio['p90']:.2f})"
+    return f"{ratio['middle']:.3f} ({ratio['least']:.2f} to {ratio['most']:.2f})"
 
 
 def main() -> None:

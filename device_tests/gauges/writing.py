@@ -16,12 +16,13 @@ class TimedAnswer:
     """One call that wrote answers: when its first tokens came, and how long each step took.
 
     `first_ms` is from the call to the first token, `gaps_ms` from a step's tokens to the next
-    one's, `cpu_ms` the processor time of these steps together. `tokens` are the answers', a list
-    for each row.
+    one's; `first_cpu_ms` and `cpu_ms` are the processor time of the one, and of the others
+    together. `tokens` are the answers', a list for each row.
     """
 
     first_ms: float
     gaps_ms: tuple[float, ...]
+    first_cpu_ms: float
     cpu_ms: float
     tokens: list[list[int]]
 
@@ -39,7 +40,7 @@ def time_answers(
     times: list[int] = []
     with no_garbage_collection():
         start = time.perf_counter_ns()
-        cpu = time.process_time_ns()
+        cpu = first_cpu = time.process_time_ns()
         for piece in session.generate(prompts, tasks=tasks, max_tokens=count, stream=True):
             if not piece.tokens:
                 continue
@@ -48,17 +49,19 @@ def time_answers(
                 times.append(0)
             times[-1] = time.perf_counter_ns()  # a step is over with its last row's token
             if len(times) == 1:
-                cpu = time.process_time_ns()
-        cpu = time.process_time_ns() - cpu
+                first_cpu = time.process_time_ns()
+        done_cpu = time.process_time_ns()
     gaps = tuple((b - a) / 1e6 for a, b in pairwise(times))
     first = (times[0] if times else time.perf_counter_ns()) - start
-    return TimedAnswer(first / 1e6, gaps, cpu / 1e6, tokens)
+    cpus = ((first_cpu - cpu) / 1e6, (done_cpu - first_cpu) / 1e6)
+    return TimedAnswer(first / 1e6, gaps, *cpus, tokens)
 
 
 def put_writing(sheet: Sheet, answers: Sequence[TimedAnswer], prompt: int, count: int) -> None:
     """Notes what answers to prompts of `prompt` tokens took; `count` tokens make a whole one."""
     firsts = [answer.first_ms for answer in answers]
     sheet.put("first_token_ms", spread_of(firsts, keep=True))
+    sheet.put("first_token_cpu_ms", spread_of([answer.first_cpu_ms for answer in answers]))
     sheet.put("prompt_tokens_per_s", spread_of([1e3 * prompt / first for first in firsts]))
     gaps = [gap for answer in answers for gap in answer.gaps_ms]
     if not gaps:

@@ -35,6 +35,7 @@ def run(job: Job, sheet: Sheet) -> None:
     put_memory(sheet)
     sheet.put("session_ms", opened)
     sheet.put("first_token_cold_ms", cold.first_ms)
+    sheet.put("first_token_cold_cpu_ms", cold.first_cpu_ms)
     sheet.put("prompt_count", len(prompt))
     sheet.put("tokens_count", len(cold.tokens[0]))
     again = time_answers(session, [prompt], [first], job.answer_tokens)
@@ -95,14 +96,16 @@ def _put_after_swap(
     sheet: Sheet, session: EdgeSession, prompt: list[int], tasks: list[tuple[str, Path]], job: Job
 ) -> None:
     """Times swaps from a task's file, and the first token that follows."""
-    swaps, firsts = [], []
+    swaps, cpus, firsts = [], [], []
     for number in range(job.runs):
         name, path = tasks[number % len(tasks)]
         session.unload(name)
-        start = time.perf_counter_ns()
+        start, cpu = time.perf_counter_ns(), time.process_time_ns()
         session.load(path, name)
         session.activate(name)
         swaps.append((time.perf_counter_ns() - start) / 1e6)
+        cpus.append((time.process_time_ns() - cpu) / 1e6)
         firsts.append(swaps[-1] + time_answers(session, [prompt], [name], 1).first_ms)
     sheet.put("cold_ms", spread_of(swaps))
+    sheet.put("cold_cpu_ms", spread_of(cpus))
     sheet.put("first_token_after_swap_ms", spread_of(firsts))

@@ -189,7 +189,7 @@ def test_a_step_is_over_with_its_last_row() -> None:
 
 def test_an_answer_that_ends_at_once_has_no_times_of_tokens() -> None:
     sheet = Sheet()
-    put_writing(sheet, [TimedAnswer(2.0, (), 0.0, [[4]])], prompt=8, count=4)
+    put_writing(sheet, [TimedAnswer(2.0, (), 1.0, 0.0, [[4]])], prompt=8, count=4)
     assert sheet.figures["prompt_tokens_per_s"]["p50"] == 4000  # type: ignore[index]
     assert sheet.figures["token_ms"] is None
     assert "first token" in sheet.missing["token_ms"]["reason"]
