@@ -362,14 +362,13 @@ def test_padding_between_tokens_is_refused(llama: EdgeSession, mask: list[int]) 
 def test_rows_that_have_ended_are_not_cancelled(
     session: EdgeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "TOGETHER", 1)
+    monkeypatch.setattr(loop, "AT_ONCE", 5)
     asked = iter([False, True])
     answers = session.generate(["on", "the cat sat"], max_tokens=1, cancel=lambda: next(asked))
     assert [(row.ended, len(row.tokens)) for row in answers] == [("length", 1), ("cancelled", 0)]
 
 
 def test_each_row_is_cancelled_once(session: EdgeSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "TOGETHER", 1)
     monkeypatch.setattr(loop, "AT_ONCE", 3)
     asked = iter([False, True])
     prompts = [[4, 5, 6, 7, 8], [4, 5, 6, 7, 8, 9]]
