@@ -13,7 +13,7 @@ from typing import Literal, overload
 
 from osd_edge.data.arguments import as_path, expect
 from osd_edge.data.files import write_file
-from osd_edge.errors import Code, ConversationError, TaskError
+from osd_edge.errors import Code, ConversationError, InputError, TaskError
 from osd_edge.formats.heads import Floats
 from osd_edge.formats.package.chat import Message
 from osd_edge.runtime.generation.answer_row import AnswerRow
@@ -87,8 +87,15 @@ class Conversation:
         self._messages = list(messages)
         self._tokens: list[int] = []
         parts = lifetime.content
-        if facts_of(parts).chat is None:
+        facts = facts_of(parts)
+        if facts.chat is None:
             raise no_chat()
+        if self._limits.tokens(facts) < 2:  # one of a prompt, and one of an answer
+            raise InputError(
+                Code.INPUT_NUMBER,
+                f"expected room for two tokens or more, {facts.bytes_of_a_token} bytes of keys "
+                f"each, found {self._limits.tokens(facts)}: raise max_tokens or max_bytes",
+            )
         decoded = writing_task(parts, task)
         self._name = None if decoded is None else decoded.name
         self._digest = None if decoded is None else decoded.digest

@@ -388,3 +388,12 @@ def test_what_is_said_is_valid_unicode(session: EdgeSession) -> None:
     talk = session.conversation()
     assert refusal(talk, "a\ud800").code == "input.texts"
     assert talk.messages == []
+
+
+@pytest.mark.parametrize("limits", [{"max_bytes": 1}, {"max_tokens": 1}])
+def test_limits_without_room_for_an_answer_are_refused_at_once(
+    session: EdgeSession, limits: dict[str, int]
+) -> None:
+    with pytest.raises(OsdEdgeError, match="room for two tokens") as refused:
+        session.conversation(**limits)  # type: ignore[arg-type]
+    assert refused.value.code == "input.number"
