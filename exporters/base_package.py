@@ -31,7 +31,6 @@ from osd_edge.formats.package.generation import Generation
 from osd_edge.formats.package.manifest import (
     MANIFEST,
     MODEL,
-    PADDINGS,
     PLAIN_MODEL,
     TOKENIZER,
     WEIGHTS,
@@ -101,11 +100,12 @@ def export_base(
                 "tool": f"osd-edge {__version__}",
                 "fused": how.fuse and bool(backbone.family.fusion),
                 "weights": how.weights,
-                "tracer": how.tracer,
+                # A written graph is nobody's trace.
+                "tracer": how.tracer if backbone.family.decoder is None else None,
             },
             factors=how.factors,
             mixed_rows=backbone.family.mixed_rows,
-            padding=PADDINGS[backbone.family.decoder is not None],
+            padding="any" if backbone.family.decoder is None else "right",
             generation=generation,
         )
         (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")

@@ -84,7 +84,11 @@ def as_number(value: object, name: str, code: Code = Code.INPUT_NUMBER) -> float
     >>> as_number(2, "seconds")
     2.0
     """
-    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    try:
+        real = isinstance(value, Real) and not isinstance(value, bool)
+        number = float(value) if real else math.nan  # type: ignore[arg-type]
+    except OverflowError:  # a whole number that no float holds
+        number = math.inf
     if not math.isfinite(number):
         raise InputError(code, f"{name}: expected a number, found {described(value)}")
     return number

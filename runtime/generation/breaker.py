@@ -7,7 +7,9 @@ that transformers gives it.
 """
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 from osd_edge.formats.package.chat import Segment
 
@@ -25,15 +27,12 @@ class Breaker:
     def joined(self, parts: Sequence[Segment]) -> str:
         """Joins segments, and breaks control tokens that are not of the words alone."""
         text = "".join(part.text for part in parts)
-        contents, at = [], 0
-        for part in parts:
-            if part.content:
-                contents.append((at, at + len(part.text)))
-            at += len(part.text)
+        ends = [*accumulate(len(part.text) for part in parts)]
         done, at = "", 0
         while (match := self._pattern.search(text, at)) is not None:
             start, end = match.span()
-            if any(start < stop and begin < end for begin, stop in contents):
+            of = range(bisect_right(ends, start), bisect_left(ends, end) + 1)
+            if any(parts[i].content for i in of):
                 done += text[at : start + 1] + self._name
                 at = start + 1  # another may begin within it
             else:
@@ -51,6 +50,16 @@ class Breaker:
         # there are where the ends of content are broken too.
         guarded = render(self._and_at_the_ends)
         return text if self._count(text) == self._count(guarded) else guarded
+
+    def joined_apart(self, parts: Sequence[Segment]) -> str:
+        """Joins segments, of whose content no two letters come to stand beside each other."""
+        return "".join(self.apart(part.text) if part.content else part.text for part in parts)
+
+    def apart(self, content: str) -> str:
+        """Breaks content between all of its letters: nothing is left that could be a token."""
+        inner = content.strip()
+        before, _, after = content.partition(inner) if inner else (content, "", "")
+        return before + self._name + self._name.join(inner) + self._name + after
 
     def _inside(self, content: str) -> str:
         return self.joined([Segment(content, content=True)])

@@ -13,7 +13,7 @@ from typing import Literal, overload
 
 from osd_edge.data.arguments import as_path, expect
 from osd_edge.data.files import write_file
-from osd_edge.errors import Code, ConversationError, TaskError
+from osd_edge.errors import Code, ConversationError, InputError, TaskError
 from osd_edge.formats.heads import Floats
 from osd_edge.formats.package.chat import Message
 from osd_edge.runtime.generation.answer_row import AnswerRow
@@ -34,7 +34,7 @@ from osd_edge.runtime.generation.generate import (
 from osd_edge.runtime.generation.key_cache import KeyCache
 from osd_edge.runtime.generation.loop import Cancelled, key_cache, write
 from osd_edge.runtime.generation.prompts import PromptEncoder, no_chat
-from osd_edge.runtime.generation.results import GeneratedText, Piece
+from osd_edge.runtime.generation.results import STOP, GeneratedText, Piece
 from osd_edge.runtime.generation.sampling import Sampling
 from osd_edge.runtime.lifetime import Lifetime
 from osd_edge.runtime.loaded_tasks import TaskOrBase
@@ -87,8 +87,15 @@ class Conversation:
         self._messages = list(messages)
         self._tokens: list[int] = []
         parts = lifetime.content
-        if facts_of(parts).chat is None:
+        facts = facts_of(parts)
+        if facts.chat is None:
             raise no_chat()
+        if self._limits.tokens(facts) < 2:  # one of a prompt, and one of an answer
+            raise InputError(
+                Code.INPUT_NUMBER,
+                f"expected room for two tokens or more, {facts.bytes_of_a_token} bytes of keys "
+                f"each, found {self._limits.tokens(facts)}: raise max_tokens or max_bytes",
+            )
         decoded = writing_task(parts, task)
         self._name = None if decoded is None else decoded.name
         self._digest = None if decoded is None else decoded.digest
@@ -286,7 +293,7 @@ class Conversation:
         with self._busy():
             keys: _Keys | None = parts.keys.get(self)
             state: Floats | None = None
-            if keys is not None and keys.tokens and keys.digest == self._digest:
+            if keys is not None and keys.cache.lengths and keys.digest == self._digest:
                 state = keys.cache.state()
             saved = SavedConversation(
                 tuple(self._messages), self._name, self._digest, self._limits, tuple(self._tokens)
@@ -317,7 +324,7 @@ class Conversation:
             try:
                 yield from write([row], keys.cache, cancelled)
             finally:
-                if row.error is not None or not row.answer:
+                if row.error is not None or not (row.answer or row.ended == STOP):
                     keys.cache.cut(kept)
                     del keys.tokens[sum(keys.cache.lengths) :]  # of a run that was refused: none
                 else:

@@ -122,6 +122,8 @@ def _checked(
     listed = parse_json(said.tobytes().decode())
     if not isinstance(listed, list):
         raise ValueError("its messages are no list")
+    if len(listed) > facts.context:
+        raise ValueError("more messages than tokens")
     messages = tuple(messages_of(listed)) if listed else ()
     task, digest = _task(parse_json(metadata["osd.task"]))
     if state is not None:

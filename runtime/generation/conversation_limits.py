@@ -1,5 +1,6 @@
 """The limit of a conversation, and what goes when it is reached."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from osd_edge.formats.package.chat import ASSISTANT, SYSTEM, USER, Message
 from osd_edge.formats.package.generation import Generation
 
 REFUSE, DROP = "refuse", "drop"
+_MOST = 1 << 48  # no limit at all, and a number that a file gives back as it is
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class ConversationLimits:
             )
         tokens, size = self.max_tokens, self.max_bytes
         return ConversationLimits(
-            None if tokens is None else as_whole(tokens, "max_tokens", 1),
-            None if size is None else as_whole(size, "max_bytes", 1),
+            None if tokens is None else min(_MOST, as_whole(tokens, "max_tokens", 1)),
+            None if size is None else min(_MOST, as_whole(size, "max_bytes", 1)),
             self.when_full,
         )
 
@@ -59,9 +61,21 @@ class ConversationLimits:
         """
         kept = list(messages)
         tokens = encode(kept)
-        room = min(wanted, most // 2) if self.when_full == DROP else 1
-        while self.when_full == DROP and len(tokens) + room > most and _drop_a_turn(kept):
-            tokens = encode(kept)
+        room = min(wanted, most // 2)
+        if self.when_full == DROP and len(tokens) + room > most:
+            # The later a user's message, the fewer tokens from there on: of thousands of messages
+            # few beginnings need to be looked at. The last one stays.
+            users = [i for i, message in enumerate(messages) if message.role == USER]
+            at = bisect_left(
+                users,
+                True,
+                lo=1,
+                hi=max(1, len(users) - 1),
+                key=lambda user: len(encode(_later(messages, user))) + room <= most,
+            )
+            if at < len(users):
+                kept = _later(messages, users[at])
+                tokens = encode(kept)
         if len(tokens) >= most:
             raise ConversationError(
                 Code.CONVERSATION_FULL,
@@ -71,14 +85,10 @@ class ConversationLimits:
         return kept, tokens
 
 
-def _drop_a_turn(messages: list[Message]) -> bool:
-    """Removes the oldest message of the user's with its answer; says whether another is left."""
-    first = next((i for i, message in enumerate(messages) if message.role != SYSTEM), None)
-    users = [i for i, message in enumerate(messages) if message.role == USER]
-    if first is None or len(users) < 2:
-        return False
-    del messages[first : users[1]]
-    return True
+def _later(messages: Sequence[Message], user: int) -> list[Message]:
+    """Messages from number `user` on, behind the system's at the beginning."""
+    first = next((i for i, message in enumerate(messages) if message.role != SYSTEM), 0)
+    return [*messages[:first], *messages[user:]]
 
 
 def turn(text: object, answer: str | None = None) -> list[Message]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from osd_edge.errors import BaseError, Code
 from osd_edge.formats.heads import Floats
 from osd_edge.formats.package.generation import LOGITS
 from osd_edge.runtime.generation.key_cache import KeyCache, padded
@@ -101,6 +102,8 @@ class FedCache(KeyCache):
             **factors,
         }
         logits, *keys = self.base.results((LOGITS, *self.facts.present), feeds)
+        if logits.shape != (len(ids), 1, self.facts.vocabulary):
+            raise BaseError(Code.BASE_GRAPH, "the graph's logits are not of the shape it declares")
         return _Block(mask, keys), logits[:, 0]
 
     def _joined(self) -> _Block:

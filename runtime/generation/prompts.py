@@ -88,10 +88,25 @@ class PromptEncoder:
             raise no_chat()
         breaker, number = self._breaker()
         if isinstance(chat, ChatFormat):
-            text = breaker.joined(chat.render(messages, answer=answer))
+            parts = chat.render(messages, answer=answer)
+            text, apart = breaker.joined(parts), partial(breaker.joined_apart, parts)
         else:  # which tells no content from its own words
-            text = breaker.rendered(partial(_rendered, chat, messages, answer))
-        return [id_ for id_ in self._encode(text, add_special_tokens=False) if id_ != number]
+            render = partial(_rendered, chat, messages, answer)
+            text, apart = breaker.rendered(render), partial(render, breaker.apart)
+        ids = self._encode(text, add_special_tokens=False)
+        looked_for = self._looked_for_in_normalised_text()
+        if looked_for:
+            surely = self._encode(apart(), add_special_tokens=False)
+            if sum(id_ in looked_for for id_ in ids) > sum(id_ in looked_for for id_ in surely):
+                ids = surely
+        return [id_ for id_ in ids if id_ != number]
+
+    def _looked_for_in_normalised_text(self) -> set[int]:
+        """Ids of special tokens that other texts than their own may come to be."""
+        if self.tokenizer.normalizer is None:
+            return set()
+        added = self.tokenizer.get_added_tokens_decoder()
+        return {id_ for id_, token in added.items() if token.special and token.normalized}
 
     def _encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         tokenizer = self.tokenizer
@@ -110,7 +125,9 @@ class PromptEncoder:
         name, number = self._kept.own_token()
         added = self.tokenizer.get_added_tokens_decoder().values()
         words = _words_of(self._facts)
-        control = [x.content for x in added if x.special or x.content in words]
+        # White space is nobody's control token, though Gemma has tokens of its own for lines.
+        own = (x.content for x in added if x.special or x.content in words)
+        control = [text for text in own if text.strip()]
         return Breaker(name, [text for text in control if text != name]), number
 
 

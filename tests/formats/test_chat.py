@@ -140,7 +140,14 @@ def test_what_are_no_messages_is_refused(given: object) -> None:
     assert refused.value.code == "input.messages"
 
 
-@pytest.mark.parametrize("source", ["{% if %}", "{{ 1 / 0 }}", "{{ messages[9].role.x }}"])
+ENDLESS = "{% for i in range(9999) %}{{ 'x' * 9999 }}{% endfor %}"
+LARGE = "{{ 'x' | center(10 ** 18) }}"
+DEEP = "{% for i in [1] %}" * 30 + "{% endfor %}" * 30
+
+
+@pytest.mark.parametrize(
+    "source", ["{% if %}", "{{ 1 / 0 }}", "{{ messages[9].role.x }}", ENDLESS, LARGE, DEEP]
+)
 def test_a_template_that_fails_is_refused(source: str) -> None:
     with pytest.raises(OsdEdgeError) as refused:
         ChatTemplate(source).render(_messages([("user", "x")]))

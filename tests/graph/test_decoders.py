@@ -12,9 +12,15 @@ import onnxruntime as ort
 import pytest
 import torch
 from numpy.typing import NDArray
+from onnx.external_data_helper import ExternalDataInfo
 
-from osd_edge import BaseManifest
+from osd_edge import BaseManifest, ModelError
 from osd_edge.exporters import export_base
+from osd_edge.exporters.graph.decoder import write_decoder
+from osd_edge.exporters.graph.decoder.prove import prove_layers, prove_table
+from osd_edge.exporters.models.backbone import backbone_of
+from osd_edge.exporters.models.checkpoint import Checkpoint
+from osd_edge.exporters.models.generation_facts import generation_facts
 from osd_edge.formats.package.generation import ALL_LOGITS, LOGITS
 from osd_edge.formats.package.manifest import MODEL, PLAIN_MODEL
 from tests.support.written_decoders import VARIANTS, VOCABULARY, make_decoder, torch_answers
@@ -182,3 +188,39 @@ def random_factors(manifest: BaseManifest) -> tuple[Arrays, dict[str, torch.Tens
             deltas[site.name] = torch.from_numpy(u[rows, columns].T @ v[:, rows].T)
         factors |= {branch.u: u[None], branch.v: v[None]}
     return factors, deltas
+
+
+def test_heads_that_the_operator_does_not_take_are_refused(tmp_path: Path) -> None:
+    model = make_decoder("qwen3", tmp_path / "model")
+    model.config.head_dim = 24
+    type(model)(model.config).save_pretrained(tmp_path / "model")
+    with pytest.raises(ModelError, match="24") as refused:
+        export_base(tmp_path / "model", tmp_path / "package", task="generate")
+    assert refused.value.code == "model.config"
+
+
+@pytest.mark.parametrize("weights", ["fp32", "fp16", "int8", "int4"])
+@pytest.mark.parametrize("spoiled", ["embed_tokens.weight", "lm_head.weight", "layer"])
+def test_other_weights_than_the_checkpoint_s_are_no_proof(
+    tmp_path: Path, weights: str, spoiled: str
+) -> None:
+    make_decoder("llama-own-head", tmp_path / "model")
+    backbone = backbone_of(Checkpoint(tmp_path / "model"))
+    facts = generation_facts(backbone, 64)
+    file = tmp_path / "data"
+    written = write_decoder(backbone, file, weights, 64, facts)
+    prefix = "layers.1.mlp.gate_up_proj.weight" if spoiled == "layer" else spoiled
+    held = {tensor.name: tensor for tensor in written.model.graph.initializer}
+    name = next(f"{prefix}{e}" for e in ("", ".fp16", ".int8", ".int4") if f"{prefix}{e}" in held)
+    where = ExternalDataInfo(held[name])
+    with file.open("r+b") as data:
+        data.seek(int(where.offset or 0) + int(where.length or 0) - 1)
+        last = data.read(1)[0]
+        data.seek(-1, 1)
+        data.write(bytes([last ^ 1]))
+    with pytest.raises(ModelError, match="does not hold the weights") as refused:
+        if spoiled == "layer":
+            prove_layers(written, tmp_path, backbone, weights)
+        else:
+            prove_table(written, tmp_path, backbone, spoiled, weights)
+    assert refused.value.code == "model.graph"

@@ -3,7 +3,7 @@
 import gc
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ from osd_edge import (
     write_bundle,
 )
 from osd_edge.errors import TaskError
+from osd_edge.formats.package.chat import Message
 from osd_edge.runtime import Conversation, EdgeSession, GeneratedText
+from osd_edge.runtime.generation.conversation_limits import ConversationLimits
 from osd_edge.runtime.generation.key_cache import KeyCache
 from osd_edge.runtime.generation.loop import write
 from osd_edge.runtime.open_base import OpenBase
@@ -350,3 +352,48 @@ def test_a_base_that_was_taught_no_conversations_begins_none(
     with pytest.raises(OsdEdgeError) as refused:
         EdgeSession(package).conversation()
     assert refused.value.code == "base.chat"
+
+
+def test_an_answer_of_no_tokens_is_a_part_of_the_conversation(
+    writer: Writer, session: EdgeSession, tmp_path: Path
+) -> None:
+    from tests.support.packages import copied
+    from tests.support.writers import change_facts
+
+    first = session.conversation(task=None).say(SAID[0], max_tokens=1).tokens[0]
+    package = copied(writer.package, tmp_path / "package")
+    change_facts(package, stop_ids=[first])
+    talk = EdgeSession(package, threads=1).conversation()
+    answer = talk.say(SAID[0])
+    assert (answer.ended, answer.tokens) == ("stop", ())
+    assert [message["content"] for message in talk.messages] == [SAID[0], ""]
+
+
+def test_of_thousands_of_messages_few_beginnings_are_looked_at() -> None:
+    messages = [Message("system", "x"), *[Message("user", "x"), Message("assistant", "x")] * 5000]
+    messages.append(Message("user", "on"))
+    looked = []
+
+    def encode(given: Sequence[Message]) -> list[int]:
+        looked.append(len(given))
+        return [0] * len(given)
+
+    limits = ConversationLimits(when_full="drop")
+    kept, tokens = limits.within(messages, encode, 100, 10)
+    assert len(looked) < 30 and len(kept) == len(tokens) == 90
+    assert kept == [messages[0], *messages[-89:]]
+
+
+def test_what_is_said_is_valid_unicode(session: EdgeSession) -> None:
+    talk = session.conversation()
+    assert refusal(talk, "a\ud800").code == "input.texts"
+    assert talk.messages == []
+
+
+@pytest.mark.parametrize("limits", [{"max_bytes": 1}, {"max_tokens": 1}])
+def test_limits_without_room_for_an_answer_are_refused_at_once(
+    session: EdgeSession, limits: dict[str, int]
+) -> None:
+    with pytest.raises(OsdEdgeError, match="room for two tokens") as refused:
+        session.conversation(**limits)  # type: ignore[arg-type]
+    assert refused.value.code == "input.number"

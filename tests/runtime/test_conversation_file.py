@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from osd_edge import ConversationError, OsdEdgeError
+from osd_edge import BaseError, ConversationError, OsdEdgeError
+from osd_edge.errors import Code
 from osd_edge.formats.container import pack, read_header, read_tensors
 from osd_edge.runtime import Conversation, EdgeSession
 from tests.support.packages import copied
@@ -143,8 +144,14 @@ HOSTILE: dict[str, Callable[[Metadata, Tensors], object]] = {
     "limit": lambda m, _: m.update(
         {"osd.limits": '{"max_tokens": -1, "max_bytes": null, "when_full": "drop"}'}
     ),
-    "small limit": lambda m, _: m.update(
-        {"osd.limits": '{"max_tokens": 3, "max_bytes": null, "when_full": "drop"}'}
+    "limit below its tokens": lambda m, _: m.update(
+        {"osd.limits": '{"max_tokens": 3, "max_bytes": null, "when_full": "refuse"}'}
+    ),
+    "bytes below its keys": lambda m, _: m.update(
+        {"osd.limits": '{"max_tokens": null, "max_bytes": 1, "when_full": "refuse"}'}
+    ),
+    "more messages than tokens": lambda _, t: t.update(
+        messages=_text([{"role": "user", "content": "x"}] * 1000)
     ),
     "nested": lambda m, _: m.update({"osd.task": "[" * 100_000}),
     "tensor": lambda _, t: t.update(more=np.zeros(1, np.uint8)),
@@ -200,3 +207,28 @@ def test_what_is_no_file_is_refused(tiny_llama: Writer, tmp_path: Path) -> None:
     with (tmp_path / "large").open("wb") as file:
         file.truncate(2**33)
     assert code_of(session, tmp_path / "large") == "conversation.file"
+
+
+def test_a_limit_beyond_all_bounds_is_no_limit(tiny_llama: Writer, tmp_path: Path) -> None:
+    session, file = opened(tiny_llama), tmp_path / "talk"
+    session.conversation(max_tokens=10**40, max_bytes=10**60).save(file)
+    assert session.restore_conversation(file).say("the cat", max_tokens=2).ended == "length"
+
+
+def test_a_conversation_is_saved_after_a_run_that_was_refused(
+    writer: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, file = opened(writer), tmp_path / "talk"
+    talk = saved(session, file)
+
+    def refuse(_: object) -> None:
+        raise BaseError(Code.BASE_DIGEST, "the weights were written to")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("osd_edge.runtime.open_base.OpenBase.check_weights", refuse)
+        with pytest.raises(BaseError):
+            talk.say("on")
+    talk.save(file)
+    again = session.restore_conversation(file)
+    assert again.messages == talk.messages
+    assert again.say("on", max_tokens=8).tokens == talk.say("on", max_tokens=8).tokens

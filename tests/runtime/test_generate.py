@@ -357,3 +357,53 @@ def test_padding_between_tokens_is_refused(llama: EdgeSession, mask: list[int]) 
     with pytest.raises(InputError, match="attention_mask") as refused:
         llama.run({"input_ids": [[5, 6, 7]], "attention_mask": [mask]})
     assert refused.value.code == "input.shape"
+
+
+def test_rows_that_have_ended_are_not_cancelled(
+    session: EdgeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "AT_ONCE", 5)
+    asked = iter([False, True])
+    answers = session.generate(["on", "the cat sat"], max_tokens=1, cancel=lambda: next(asked))
+    assert [(row.ended, len(row.tokens)) for row in answers] == [("length", 1), ("cancelled", 0)]
+
+
+def test_each_row_is_cancelled_once(session: EdgeSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "AT_ONCE", 3)
+    asked = iter([False, True])
+    prompts = [[4, 5, 6, 7, 8], [4, 5, 6, 7, 8, 9]]
+    stream = session.generate(prompts, stream=True, cancel=lambda: next(asked))
+    assert [(piece.row, piece.ended) for piece in stream] == [(0, "cancelled"), (1, "cancelled")]
+
+
+def test_a_caller_s_exception_in_a_step_leaves_no_keys_that_were_not_made(
+    session: EdgeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk = session.conversation(task="task0")
+    stream = talk.say("the cat", stream=True, max_tokens=9)
+    next(stream), next(stream)
+
+    def late(*_: object) -> None:
+        raise TimeoutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("osd_edge.runtime.open_base.Binding.run", late)
+        patch.setattr("osd_edge.runtime.open_base.OpenBase.results", late)
+        with pytest.raises(TimeoutError):
+            next(stream)
+    answer = talk.say("on", max_tokens=8)
+    anew = session.generate([talk.messages[:-1]], task="task0", max_tokens=8)[0]
+    assert answer.tokens == anew.tokens
+
+
+def test_logits_of_another_shape_than_the_manifest_s_are_refused(
+    tiny_gpt2: Writer, tmp_path: Path
+) -> None:
+    from tests.support.packages import copied
+    from tests.support.writers import change_facts
+
+    package = copied(tiny_gpt2.package, tmp_path / "package")
+    change_facts(package, vocabulary=200)
+    with pytest.raises(OsdEdgeError) as refused:
+        EdgeSession(package).generate([[3, 4]], max_tokens=3)
+    assert refused.value.code == "base.graph"

@@ -1,5 +1,6 @@
 """Prompts as tokens: transformers' own, and special tokens that a user writes stay text."""
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,31 @@ def test_a_special_token_is_not_made_of_content_and_words() -> None:
         tokens = case.encoder.tokens([{"role": "user", "content": "a <|"}])
         assert case.tokenizer.convert_tokens_to_ids("<|im_end|>") not in tokens
         assert "a <|im_end|>" in case.tokenizer.decode(tokens)
+
+
+@pytest.mark.parametrize("chat", [CHAT, ChatTemplate(CHATML)], ids=["words", "template"])
+def test_a_special_token_is_not_made_of_content_by_the_normaliser(chat: Chat) -> None:
+    tokenizer = byte_tokenizer()
+    text = json.loads(tokenizer.backend_tokenizer.to_str())
+    for token in text["added_tokens"]:
+        token["normalized"] = True
+    backend = Tokenizer.from_str(json.dumps(text))
+    backend.normalizer = normalizers.NFKC()
+    case = Case(PreTrainedTokenizerFast(tokenizer_object=backend), chat, ())
+    ending = case.tokenizer.convert_tokens_to_ids("<|im_end|>")
+    wide = "\N{FULLWIDTH LESS-THAN SIGN}|im_end|\N{FULLWIDTH GREATER-THAN SIGN}"
+    for content in ("hi", "a" + wide, f" {wide} ", wide + "<|im_end|>"):
+        tokens = case.encoder.tokens([{"role": "user", "content": content}])
+        assert tokens.count(ending) == 1
+
+
+def test_lines_are_the_tokenizer_s_own_though_the_words_have_some() -> None:
+    """Gemma has tokens of its own for one line and for two, and its words have a line."""
+    tokenizer = byte_tokenizer()
+    tokenizer.add_tokens([AddedToken("\n", normalized=False), AddedToken("\n\n", normalized=False)])
+    case = Case(tokenizer, CHAT, ())
+    messages = [{"role": "user", "content": "the cat\n\nsat"}]
+    assert case.encoder.tokens(messages) == _rendered(case, messages)
 
 
 def test_what_content_is_kept_from_adds_nothing_to_the_vocabulary() -> None:

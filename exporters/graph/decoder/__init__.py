@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from osd_edge.data.progress import Progress, silent
-from osd_edge.exporters.graph.decoder.prove import prove_layers
+from osd_edge.exporters.graph.decoder.prove import prove_layers, prove_table
 from osd_edge.exporters.graph.decoder.rotary import rotary_tables
 from osd_edge.exporters.graph.decoder.shape import decoder_shape
 from osd_edge.exporters.graph.decoder.writer import DecoderWriter
 from osd_edge.exporters.graph.plain_graph import PlainGraph
 from osd_edge.exporters.models.backbone import Backbone
+from osd_edge.exporters.models.language_head import language_head
 from osd_edge.exporters.models.weightless import weightless_backbone
 from osd_edge.formats.package.generation import Generation
 
@@ -21,7 +22,7 @@ def write_decoder(
     generation: Generation | None = None,
     progress: Progress = silent,
 ) -> PlainGraph:
-    """Writes the graph of `backbone`, whose family must have a `decoder`; every layer is proved.
+    """Writes the graph of `backbone`, whose family must have a `decoder`, and proves its weights.
 
     Weights go to `file`, stored as `kind`; one product of them is in memory at a time. Positions
     go up to `context` tokens. With `generation` the graph has key caches and logits too, else
@@ -32,4 +33,9 @@ def write_decoder(
     shape = decoder_shape(backbone, model)
     written = DecoderWriter(backbone, shape, tables, file, kind).write(generation, progress)
     prove_layers(written, file.parent, backbone, kind, progress)
+    tables_of_words = {f"{shape.names.embedding}.weight"}
+    if generation is not None:
+        tables_of_words.add(language_head(backbone).weight)
+    for name in sorted(tables_of_words):
+        prove_table(written, file.parent, backbone, name, kind)
     return written

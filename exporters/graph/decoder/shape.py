@@ -17,6 +17,8 @@ _ACTIVATIONS = {"silu": "silu", "swish": "silu", "gelu": "gelu"} | dict.fromkeys
     ("gelu_pytorch_tanh", "gelu_new", "gelu_fast"), "gelu-tanh"
 )
 
+_HEAD_UNIT = 16  # features of a head come in so many, where the operator rotates them
+
 
 @dataclass(frozen=True)
 class LayerShape:
@@ -92,11 +94,18 @@ def _layer(backbone: Backbone, index: int, layer: Any) -> LayerShape:
     heads = int(config.num_attention_heads)
     window = _window(backbone, attention)
     rotates = bool(getattr(attention, "use_rope", True))
+    size = int(attention.head_dim)
+    if size % _HEAD_UNIT:
+        raise ModelError(
+            Code.MODEL_CONFIG,
+            f"{backbone.checkpoint.folder} has heads of {size} features: onnxruntime's attention "
+            f"takes multiples of {_HEAD_UNIT}",
+        )
     return LayerShape(
         path=f"layers.{index}",
         heads=heads,
         kv_heads=heads // int(attention.num_key_value_groups),
-        size=int(attention.head_dim),
+        size=size,
         scale=float(attention.scaling),
         window=window,
         rotary=rotary_name(window) if rotates else None,

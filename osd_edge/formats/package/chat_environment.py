@@ -13,6 +13,9 @@ from jinja2.nodes import Node
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+# Characters that a template may write of its own, besides what was said.
+_MOST_WORDS = 1 << 20
+
 
 class TemplateRefusal(jinja2.TemplateError):
     """A template's own refusal of messages, by `raise_exception`."""
@@ -21,7 +24,8 @@ class TemplateRefusal(jinja2.TemplateError):
 # A template may do whatever an expression of Python may.
 FAILURES = (
     *(jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, RuntimeError),
-    *(TypeError, ValueError),
+    *(TypeError, ValueError, MemoryError),
+    SyntaxError,  # in the code that jinja2 makes of it
 )
 
 
@@ -48,7 +52,14 @@ def rendered(source: str, given: dict[str, Any]) -> str:
     )
     environment.filters["tojson"] = _to_json
     environment.globals |= {"raise_exception": _refuse, "strftime_now": datetime.now().strftime}
-    return environment.from_string(source).render(**given)
+    most = _MOST_WORDS + 8 * sum(len(message["content"]) for message in given["messages"])
+    pieces, length = [], 0
+    for piece in environment.from_string(source).generate(**given):
+        pieces.append(piece)
+        length += len(piece)
+        if length > most:  # before a tokenizer takes many times the memory
+            raise jinja2.TemplateError("it writes without end")
+    return "".join(pieces)
 
 
 def _refuse(message: str) -> NoReturn:
