@@ -4,7 +4,7 @@
 onnxruntime-genai and tokenizers, in an environment of its own if it must be: it needs neither torch
 nor transformers. Both sides answer prompts of token ids greedily on one thread, with keys in one
 bound buffer; ours makes text of the tokens besides. Processor time, in rounds in shuffled order. A
-session is up to 10 % slower or faster by how its weights come to lie in memory: so there are several
+session is up to 10 % slower or faster by how its weights come to lie in memory: so there are six
 processes, and each side is opened first in half of them. A ratio is our rate over genai's by the
 medians of a process; the geometric mean of all, and the least and the most of one.
 """
