@@ -87,7 +87,7 @@ def write_for_people(
             except OsdEdgeError as error:
                 if not several:
                     raise
-                click.echo(f"Error: {error} [{error.code}]", err=True)
+                click.echo(f"osd-edge: {shown(str(error), 600)} [{error.code}]", err=True)
                 answered = False
             click.echo("\n" if several else "")
     return answered
