@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from osd_edge.formats.package.generation import ALL_LOGITS, LOGITS
 from osd_edge.runtime import EdgeSession
 
-Floats = NDArray[np.float64]
+LogChances = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Row:
+class TokenRow:
     """The tokens of a prompt and its completion, and where the completion begins."""
 
     tokens: list[int]
@@ -43,7 +43,7 @@ def main() -> None:
     given = parser.parse_args()
     lines = given.data.read_text("utf-8").splitlines()[: given.rows]
     texts = [json.loads(line) for line in lines]
-    first: dict[str, list[Floats]] = {}
+    first: dict[str, list[LogChances]] = {}
     print("| weights | | KL, nats a token | same likeliest | exact rows |\n|---|---|---|---|---|")
     for package in given.packages:
         with EdgeSession(package, threads=1) as session:
@@ -55,15 +55,15 @@ def main() -> None:
                 print(line_of(str(session.manifest.made["weights"]), label, rows, found, expected))
 
 
-def row_of(session: EdgeSession, text: dict[str, str]) -> Row:
+def row_of(session: EdgeSession, text: dict[str, str]) -> TokenRow:
     """The tokens of a row of the file."""
     facts = session.manifest.generation
     assert facts is not None
     both = [session.encode([part])["input_ids"][0].tolist() for part in text.values()]
-    return Row([*both[0], *both[1], facts.stop_ids[0]], len(both[0]))
+    return TokenRow([*both[0], *both[1], facts.stop_ids[0]], len(both[0]))
 
 
-def log_chances(session: EdgeSession, row: Row, task: str | None) -> Floats:
+def log_chances(session: EdgeSession, row: TokenRow, task: str | None) -> LogChances:
     """Logarithms of the chances `[tokens, vocabulary]` of each token of the completion."""
     parts = session._parts
     decoded = parts.tasks.resolve(task)
@@ -79,16 +79,16 @@ def log_chances(session: EdgeSession, row: Row, task: str | None) -> Floats:
     }
     logits = parts.base.results([LOGITS], feeds)[0][0, row.start - 1 :].astype(np.float64)
     logits -= logits.max(axis=1, keepdims=True)
-    found: Floats = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    found: LogChances = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     return found
 
 
 def line_of(
     weights: str,
     label: str,
-    rows: Sequence[Row],
-    found: Sequence[Floats],
-    expected: Sequence[Floats],
+    rows: Sequence[TokenRow],
+    found: Sequence[LogChances],
+    expected: Sequence[LogChances],
 ) -> str:
     """A line of the table."""
     ours, theirs = np.concatenate(found), np.concatenate(expected)

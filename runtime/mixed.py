@@ -120,7 +120,8 @@ def _row_logits(
         if task is None:
             check_hidden(hidden[of], part, there)
             continue
-        for row, own in zip(of, task.logits(hidden[of], there, part), strict=True):
+        found = task.logits(hidden[of], there, part)
+        for row, own in zip(of, () if found is None else found, strict=found is not None):
             logits[row] = own
     return logits
 

@@ -15,7 +15,7 @@ class Output:
         pooled: the output of the base's pooler, float32 `[batch, hidden]`; None where it has none.
         logits: the task's logits, float32 `[batch, labels]`, or `[batch, tokens, labels]` where
             every token is judged, or the vectors `[batch, features]` of an embedding; None for the
-            base alone.
+            base alone, and for a task that writes text (see `generate`).
 
     Example:
         >>> session = EdgeSession("minilm")
@@ -40,7 +40,7 @@ class MixedOutput:
         hidden: as in `Output`.
         pooled: as in `Output`.
         logits: each row's own, float32 `[labels]`, or `[tokens, labels]` where every token is
-            judged; None for a row of the base alone.
+            judged; None for a row of the base alone, or of a task that writes text.
 
     Example:
         >>> session = EdgeSession("minilm")

@@ -37,11 +37,15 @@ class DecodedTask:
         """The digest of the bundle's bytes, 64 hex digits."""
         return hashlib.sha256(self.source).hexdigest()
 
-    def logits(self, hidden: Floats, mask: Array | None, pooled: Floats | None) -> Floats:
+    def logits(self, hidden: Floats, mask: Array | None, pooled: Floats | None) -> Floats | None:
         """Applies the head, as `apply_head` does, to what a run with the task's factors gave.
 
-        Raises TaskError `task.not-finite`.
+        None for a task that writes text, whose logits are the graph's own. Raises TaskError
+        `task.not-finite`.
         """
+        if self.head.pooling == "logits":
+            check_logits(self.name, hidden, mask)  # of which logits would be made
+            return None
         with np.errstate(over="ignore", invalid="ignore"):  # refused in a sentence
             logits = apply_head(self.head, hidden, mask, pooled)
         check_logits(self.name, logits, mask)

@@ -90,10 +90,8 @@ def run(
         session.load(path)
     asked = names or session.tasks
     if prompts:
-        given = Prompts(prompts, chat, system)
-        if not as_json:
-            write_for_people(session, asked or (None,), given, words)
-        elif not write_for_programs(session, asked or (None,), given, words):
+        write = write_for_programs if as_json else write_for_people
+        if not write(session, asked or (None,), Prompts(prompts, chat, system), words):
             sys.exit(1)
         return
     if question is not None and not any(KINDS[session.kind(name)].takes_question for name in asked):
@@ -115,7 +113,11 @@ def _check_asked(
 ) -> None:
     """Refuses (`input.options`) other than texts or prompts, or texts without a task."""
     if bool(texts) == bool(prompts):
-        raise InputError(Code.INPUT_OPTIONS, "give --text, or --prompt for tasks that write text")
+        found = "both" if texts else "neither"
+        raise InputError(
+            Code.INPUT_OPTIONS,
+            f"expected --text, or --prompt for tasks that write text, found {found}",
+        )
     if texts and not bundles:
         raise InputError(Code.INPUT_OPTIONS, "--text needs a task: give --bundle")
 
@@ -161,13 +163,15 @@ def evaluate(
     from osd_edge.data.examples import check_labels, read_examples
     from osd_edge.runtime import EdgeSession
     from osd_edge.runtime import evaluate as evaluate_task
+    from osd_edge.runtime.kinds import KINDS
 
+    session = EdgeSession(base, threads=threads, memory=memory)
+    name = session.load(bundle)
+    KINDS[session.kind(name)].check_labelled(name)
     if data.suffix != ".tsv":
         raise InputError(
             Code.INPUT_DATA, f"expected labelled examples in a .tsv file, found {data}"
         )
-    session = EdgeSession(base, threads=threads, memory=memory)
-    name = session.load(bundle)
     examples = read_examples(data)
     check_labels(data, examples, session.labels(name))
     result = evaluate_task(session, name, examples, max_length=max_length, progress=bar)

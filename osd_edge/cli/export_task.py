@@ -1,5 +1,6 @@
 """`osd-edge export task`: a fine-tuned model, or adapters, become a task bundle."""
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
@@ -162,8 +163,12 @@ def _left_out(report: "TaskReport") -> list[str]:
     largest = sorted(report.left_out.items(), key=lambda item: -item[1])
     return [
         "  left out, as the base has it: "
-        + ", ".join(f"{name} (changed by {percent(size)} %)" for name, size in largest)
+        + ", ".join(f"{name} ({_change(size)})" for name, size in largest)
     ]
+
+
+def _change(size: float) -> str:
+    return f"changed by {percent(size)} %" if math.isfinite(size) else "zeros in the base"
 
 
 def _curve(report: "TaskReport") -> list[str]:

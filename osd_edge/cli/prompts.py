@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from osd_edge.cli.options import SEED, FiniteRange, OptionDecorator
-from osd_edge.errors import shown
+from osd_edge.errors import OsdEdgeError, shown
 
 if TYPE_CHECKING:
     from osd_edge.runtime import EdgeSession, GeneratedText
@@ -70,19 +70,27 @@ class Prompts:
 
 def write_for_people(
     session: "EdgeSession", tasks: Sequence[str | None], prompts: Prompts, words: dict[str, Any]
-) -> None:
+) -> bool:
     """Prints answers piece by piece, one after the other; each below its prompt if there are many.
 
-    Raises the refusal of a prompt when it is its turn.
+    A refusal stands in the place of its answer, on standard error. Says whether all were answered.
     """
     several = len(tasks) * len(prompts.texts) > 1
+    answered = True
     for task in tasks:
         for text, prompt in zip(prompts.texts, prompts.given(), strict=True):
             if several:
                 click.echo(f"[{task or 'base'}] {shown(text)}")
-            for piece in session.generate([prompt], task=task, stream=True, **words):
-                click.echo(_safe(piece.text), nl=False)
+            try:
+                for piece in session.generate([prompt], task=task, stream=True, **words):
+                    click.echo(_safe(piece.text), nl=False)
+            except OsdEdgeError as error:
+                if not several:
+                    raise
+                click.echo(f"osd-edge: {shown(str(error), 600)} [{error.code}]", err=True)
+                answered = False
             click.echo("\n" if several else "")
+    return answered
 
 
 def write_for_programs(

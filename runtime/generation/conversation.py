@@ -351,10 +351,11 @@ class Conversation:
         if digest != self._digest and not recompute:
             now = "the base alone" if task is None else f"task {task.name!r}"
             then = "the base alone" if self._name is None else f"task {self._name!r}"
+            again = f"{now} of other bytes" if now == then else now
             raise ConversationError(
                 Code.CONVERSATION_TASK,
-                f"this conversation is with {then}, and {now} of other bytes is to answer: say it "
-                "with recompute=True, or swap back",
+                f"this conversation is with {then}, and {again} is to answer: say it with "
+                "recompute=True, or swap back",
             )
         return task
 

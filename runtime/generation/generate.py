@@ -1,11 +1,12 @@
 """Prepares the rows of a call to `generate`, and gives the pieces of their answers."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from osd_edge.data.arguments import described
 from osd_edge.errors import BaseError, Code, InputError, OsdEdgeError
+from osd_edge.formats.package.chat import Message
 from osd_edge.formats.package.generation import Generation
 from osd_edge.runtime.generation.answer_row import AnswerRow
 from osd_edge.runtime.generation.answer_settings import AnswerSettings
@@ -44,6 +45,11 @@ def prepared(
     """
     facts = facts_of(parts)
     listed = as_list(prompts)
+    if isinstance(listed, Sequence) and listed and isinstance(listed[0], Mapping | Message):
+        raise InputError(
+            Code.INPUT_PROMPT,
+            "expected a list of prompts, found the messages of one: put them into a list",
+        )
     if not isinstance(listed, Sequence) or isinstance(listed, str | bytes) or not listed:
         raise InputError(
             Code.INPUT_PROMPT, f"expected a list of one or more prompts, found {described(prompts)}"

@@ -144,3 +144,22 @@ def test_a_terminal_is_shown_no_control_codes(
     assert prompts._safe("a\x1b[2J") == "a\x1b[2J"
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert prompts._safe("a\x1b[2J\n猫") == "a\\x1b[2J\n猫"
+
+
+def test_a_prompt_that_is_refused_leaves_the_others_their_answers(
+    tiny_llama: Writer, capsys: Capture
+) -> None:
+    done = _written(tiny_llama, capsys, "--prompt", "", "--prompt", "on")
+    assert done.code == 1 and "[input.prompt]" in done.err
+    (answer,) = EdgeSession(tiny_llama.package).generate(["on"], max_tokens=8)
+    assert answer.text in done.out
+
+
+def test_scores_are_not_for_tasks_that_write(
+    tiny_llama: Writer, capsys: Capture, tmp_path: Path
+) -> None:
+    data = tmp_path / "test.jsonl"
+    data.write_text("{}\n")
+    package, bundle = tiny_llama.package, tiny_llama.bundles[0]
+    done = run_cli(capsys, "evaluate", "--base", package, "--bundle", bundle, "--data", data)
+    assert done.code == 1 and "[task.kind]" in done.err

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from transformers import (
+    AutoModelForCausalLM,
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -109,3 +110,35 @@ def test_a_coded_classifier_equals_the_torch_model_that_scores_it(
     assert [answer.label for answer in session.classify(texts)] == [
         f"LABEL_{i}" for i in expected.argmax(1)
     ]
+
+
+def test_classifiers_and_texts_share_a_session_and_its_package(
+    family: Path, tmp_path: Path
+) -> None:
+    """A package that writes has the hidden states of one that does not, but for rounding."""
+    export_base(family / "base", tmp_path / "package", task="generate")
+    options = HeadOptions(values="fp32")
+    classifier, writer = tmp_path / "c.osd.safetensors", tmp_path / "w.osd.safetensors"
+    tuned = decoders.make_tuned(family / "base", tmp_path / "tuned", seed=2)
+    export_task(family / "base", family / "sequence", classifier, method="truncsvd", head=options)
+    export_task(family / "base", tuned, writer, method="truncsvd", budget="r=64")
+    plain = EdgeSession(family / "package", threads=1)
+    session = EdgeSession(tmp_path / "package", threads=1)
+    for one in (plain, session):
+        one.load(classifier, "classifier")
+    session.load(writer, "writer")
+    texts, model = TEXTS[1], AutoModelForCausalLM.from_pretrained(tuned).eval()
+    expected = plain.classify(texts, task="classifier")
+    prompt = session.encode(["the cat sat on"])["input_ids"]
+    with torch.inference_mode():
+        theirs = model(torch.from_numpy(prompt)).logits[0, -1].topk(2)
+    for _ in range(2):  # a swap each time
+        found = session.classify(texts, task="classifier")
+        for ours, other in zip(found, expected, strict=True):
+            assert ours.label == other.label
+            assert abs(ours.score - other.score) <= 1e-5
+        (answer,) = session.generate([prompt[0].tolist()], task="writer", max_tokens=1)
+        token = int(theirs.indices[0])
+        stops = session.manifest.generation.stop_ids if session.manifest.generation else ()
+        close = float(theirs.values[0] - theirs.values[1]) <= 1e-3
+        assert close or (answer.tokens == (token,) or (token in stops and not answer.tokens))

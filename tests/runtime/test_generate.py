@@ -407,3 +407,22 @@ def test_logits_of_another_shape_than_the_manifest_s_are_refused(
     with pytest.raises(OsdEdgeError) as refused:
         EdgeSession(package).generate([[3, 4]], max_tokens=3)
     assert refused.value.code == "base.graph"
+
+
+def test_a_run_of_a_task_that_writes_gives_hidden_states_and_no_logits(
+    session: EdgeSession,
+) -> None:
+    ids = np.array([[4, 5, 6], [4, 5, 6]])
+    alone, mixed = (
+        session.run({"input_ids": ids}, task="task0"),
+        session.run({"input_ids": ids}, tasks=["task0", None]),
+    )
+    assert alone.task == "task0" and alone.logits is None and mixed.logits == [None, None]
+    np.testing.assert_allclose(mixed.hidden[0], alone.hidden[0], atol=1e-5)
+    assert np.abs(mixed.hidden[1] - alone.hidden[1]).max() > 1e-3
+
+
+def test_messages_that_are_in_no_list_of_prompts_are_told_so(session: EdgeSession) -> None:
+    with pytest.raises(InputError, match="put them into a list") as refused:
+        session.generate([{"role": "user", "content": "on"}])  # type: ignore[list-item]
+    assert refused.value.code == "input.prompt"

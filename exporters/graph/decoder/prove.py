@@ -67,8 +67,10 @@ def _tensors(written: PlainGraph) -> dict[str, onnx.TensorProto]:
     return {tensor.name: tensor for tensor in written.model.graph.initializer}
 
 
-def _differs(place: str, name: str) -> ModelError:
-    return ModelError(Code.MODEL_GRAPH, f"{place} of the graph does not hold the weights of {name}")
+def _differs(within: str, name: str) -> ModelError:
+    return ModelError(
+        Code.MODEL_GRAPH, f"{within} of the graph does not hold the weights of {name}"
+    )
 
 
 class _StoredMatrix:
