@@ -12,7 +12,7 @@ from osd_edge.device_tests.job.inputs import graph_inputs
 from osd_edge.device_tests.job.sheet import Job
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.formats.package.manifest import MODEL, PLAIN_MODEL, BaseManifest
-from osd_edge.runtime import EdgeSession
+from osd_edge.runtime import EdgeSession, MixedOutput, Output
 from osd_edge.runtime.compact_rows import empty_past
 from osd_edge.runtime.graph import open_graph
 
@@ -110,3 +110,9 @@ def task_files(job: Job, bundles: tuple[str, ...] | None = None) -> list[tuple[s
 def folder_bytes(folder: Path) -> int:
     """Sums the bytes of the files in a folder."""
     return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+
+
+def outputs_of(output: Output | MixedOutput) -> Any:
+    """The logits of a run, row by row; its hidden states where a task that writes text has none."""
+    no_logits = output.logits is None or any(own is None for own in output.logits)
+    return output.hidden if no_logits else output.logits

@@ -8,7 +8,12 @@ import numpy as np
 from osd_edge.device_tests.gauges.rounds import Variant, measure_rounds
 from osd_edge.device_tests.gauges.samples import ratio_of, spread_of
 from osd_edge.device_tests.job.inputs import graph_inputs
-from osd_edge.device_tests.job.sessions import KEEP_ALL_DECODED, open_session, task_files
+from osd_edge.device_tests.job.sessions import (
+    KEEP_ALL_DECODED,
+    open_session,
+    outputs_of,
+    task_files,
+)
 from osd_edge.device_tests.job.sheet import Job, Sheet
 
 _ROWS = 8
@@ -31,8 +36,8 @@ def run(job: Job, sheet: Sheet) -> None:
     def one_by_one() -> list[Any]:
         return [session.run(row, task=task) for row, task in zip(rows, tasks, strict=True)]
 
-    mixed = session.run(inputs, tasks=tasks).logits
-    alone = [output.logits[0] for output in one_by_one()]
+    mixed = outputs_of(session.run(inputs, tasks=tasks))
+    alone = [outputs_of(output)[0] for output in one_by_one()]
     apart = max(float(np.abs(a - b).max()) for a, b in zip(mixed, alone, strict=True))
     sheet.check(
         "same-as-rows", apart < _TOLERANCE, f"a mixed batch and row by row: apart by {apart:.1e}"

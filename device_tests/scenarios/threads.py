@@ -8,7 +8,7 @@ import numpy as np
 from osd_edge.device_tests.gauges.growth import counts_up_to
 from osd_edge.device_tests.gauges.machine import usable_cpus
 from osd_edge.device_tests.gauges.rounds import Variant, measure_rounds, put_latency
-from osd_edge.device_tests.job.sessions import inputs_of, open_session, task_files
+from osd_edge.device_tests.job.sessions import inputs_of, open_session, outputs_of, task_files
 from osd_edge.device_tests.job.sheet import Job, Sheet
 from osd_edge.runtime import EdgeSession
 
@@ -45,7 +45,7 @@ def _measure_callers(job: Job, sheet: Sheet) -> None:
     files = task_files(job)[: max(_CALLERS)]
     for name, path in files:
         session.load(path, name)
-    alone = {name: session.run(inputs, task=name).logits for name in session.tasks}
+    alone = {name: outputs_of(session.run(inputs, task=name)) for name in session.tasks}
     wrong = [0]
     for callers in _CALLERS:
         row = sheet.add_row(callers=callers)
@@ -84,9 +84,9 @@ def _call(
 ) -> None:
     for _ in range(runs):
         try:
-            logits = session.run(inputs, task=name).logits  # type: ignore[arg-type]
+            found = outputs_of(session.run(inputs, task=name))  # type: ignore[arg-type]
         except Exception:
             wrong[0] += 1
             raise
-        if not np.allclose(logits, alone[name], rtol=0, atol=1e-5):  # type: ignore[arg-type]
+        if not np.allclose(found, alone[name], rtol=0, atol=1e-5):  # type: ignore[arg-type]
             wrong[0] += 1
