@@ -67,11 +67,13 @@ _CHAT = {
     "merge_system": False,
 }
 _TEMPLATE = {"source": "{% if messages[0].role != 'user' %}{{ 1 / 0 }}{% endif %}x"}
+_LONG = {"source": "{% for i in range(90000) %}{{ 'a text of some length' }}{% endfor %}"}
 _CHATS: tuple[object, ...] = (
     *(None, _CHAT, _CHAT | {"merge_system": True, "default_system": None}, 3),
     *(_CHAT | {"roles": {"tool": ["", ""]}}, _CHAT | {"trim": ["tool"]}, _CHAT | {"begin": 3}),
     *(_CHAT | {"roles": {"user": [""]}}, _CHAT | {"merge_system": 1}, {"begin": ""}),
-    *(_TEMPLATE | {"bos": "", "eos": ""}, _TEMPLATE),
+    *(_CHAT | {"in_turns": True}, _CHAT | {"in_turns": 3}, _CHAT | {"forget": "b"}),
+    *(_TEMPLATE | {"bos": "", "eos": ""}, _TEMPLATE, _LONG | {"bos": "", "eos": ""}),
 )
 _USER, _ASSISTANT = {"role": "user", "content": " a "}, {"role": "assistant", "content": "b"}
 _SYSTEM = {"role": "system", "content": "c"}
