@@ -21,10 +21,7 @@ FP16 = 2**-11  # of a value, which both of its factors were rounded to
 
 @pytest.fixture(scope="module")
 def lora() -> Path:
-    folder = require_shared() / "checkpoints" / "smollm2-snips-lora"
-    if not folder.is_dir():
-        pytest.skip("needs ../shared/checkpoints/smollm2-snips-lora, which is not there")
-    return folder
+    return require_shared() / "checkpoints" / "smollm2-snips-lora"
 
 
 @pytest.fixture(scope="module")
