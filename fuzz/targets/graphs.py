@@ -73,6 +73,8 @@ def checked(folder: Path) -> Reader:
         _refused(folder, found, "base.manifest")  # which does not list the second graph
         large = {**listed, "bytes": MOST_GRAPH_BYTES + 1}
         _refused(folder, replace(found, files={**found.files, MODEL: large}), "base.graph")
+        other = {**listed, "sha256": "0" * 64}
+        _refused(folder, replace(found, files={**found.files, MODEL: other}), "base.digest")
         return Observed(ACCEPTED, (len(taken),))
 
     return run
