@@ -74,11 +74,18 @@ def _decoded(bundle: Bundle) -> list[Any]:
 
 
 def _check_written(site: StoredSite, u: Floats, v: Floats) -> None:
-    """Decodes a site in the other way, in which a session does it: to arrays that are there."""
-    to_u, to_v = np.zeros_like(u), np.zeros_like(v.T)
-    site.write(to_u, to_v)
-    if not (np.array_equal(u, to_u) and np.array_equal(v, to_v.T)):
-        raise Fault("a site decodes to other values where it is written to arrays")
+    """Decodes a site in the other way, in which a session does it: to arrays that are there.
+
+    They may be blocks of larger ones, as those of packed sites are.
+    """
+    for beside in (0, 1):
+        to_u, to_v = (
+            np.zeros((rows, columns + beside), np.float32)[:, :columns]
+            for rows, columns in (u.shape, v.T.shape)
+        )
+        site.write(to_u, to_v)
+        if not (np.array_equal(u, to_u) and np.array_equal(v, to_v.T)):
+            raise Fault("a site decodes to other values where it is written to arrays")
 
 
 def _apply(head: Head, bundle: Bundle) -> None:

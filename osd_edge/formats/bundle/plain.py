@@ -71,12 +71,7 @@ class PlainSite:
 
     def write(self, u: NDArray[np.float32], v: NDArray[np.float32]) -> None:
         """Decodes to `u` `[k, n]` (zeros) and, transposed, to `v` `[d, k]`."""
-        # Elements go to their positions in one row after the other: a part of packed factors, whose
-        # rows do not follow each other, is decoded beside them.
-        own = u if u.flags.c_contiguous else np.zeros_like(u, order="C")
-        v[:] = self.decode(own)[1].T
-        if own is not u:
-            u[:] = own
+        v[:] = self.decode(u)[1].T
 
 
 @dataclass(frozen=True)
