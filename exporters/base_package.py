@@ -13,13 +13,12 @@ from osd_edge.data.files import check_unicode, staged_folder
 from osd_edge.data.progress import Progress, silent
 from osd_edge.exporters.base_options import BaseOptions
 from osd_edge.exporters.graph.decoder import write_decoder
-from osd_edge.exporters.graph.plain_graph import PlainGraph
 from osd_edge.exporters.graph.traced_decoder import traced_decoder
 from osd_edge.exporters.graph.traced_graph import trace_graph
 from osd_edge.exporters.graph.tracers import tracer_named
 from osd_edge.exporters.graph.tracers.example import HIDDEN_OUTPUT, POOLER_OUTPUT
 from osd_edge.exporters.methods.options import check_names
-from osd_edge.exporters.models.backbone import Backbone, backbone_of
+from osd_edge.exporters.models.backbone import backbone_of
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.compatibility import check_finite
 from osd_edge.exporters.models.fingerprint import fingerprint
@@ -27,7 +26,6 @@ from osd_edge.exporters.models.generation_facts import generation_facts, longest
 from osd_edge.exporters.models.image_preparation import image_settings
 from osd_edge.exporters.models.sites import choose_sites
 from osd_edge.exporters.models.tokenizer import load_tokenizer
-from osd_edge.formats.package.generation import Generation
 from osd_edge.formats.package.manifest import (
     MANIFEST,
     MODEL,
@@ -70,21 +68,28 @@ def export_base(
     model, out = as_model(model, "model"), as_path(out, "out")
     expect_callable(progress, "progress")
     check_unicode(out)
-    tracer_named(how.tracer)  # which refuses one that cannot be used, before minutes of work
+    trace = tracer_named(how.tracer)
     base = Checkpoint(model)
     backbone = backbone_of(base)
     chosen = choose_sites(backbone, how.sites)
-    generation = None
-    if how.task is not None:
-        generation = generation_facts(backbone, longest_text(base, how.context))
+    context = longest_text(base, how.context)
+    generation = None if how.task is None else generation_facts(backbone, context)
     with staged_folder(out, overwrite=how.overwrite) as folder:
         check_finite(base, list(backbone.parameters), progress)
         digest = fingerprint(base, list(backbone.parameters), progress)
-        graph = _plain_graph(backbone, how, folder / WEIGHTS, generation, progress)
+        file = folder / WEIGHTS
+        if backbone.family.decoder is not None:
+            graph = write_decoder(backbone, file, how.weights, context, generation, progress)
+        elif generation is not None:
+            graph = traced_decoder(backbone, trace, file, how.weights, generation, progress)
+        else:
+            graph = trace_graph(
+                backbone, trace, file, how.weights, fuse=how.fuse, progress=progress
+            )
         onnx.save_model(graph.model, str(folder / PLAIN_MODEL))
         table = graph.branched(chosen, how.factors)
         onnx.save_model(graph.model, str(folder / MODEL))
-        text = _write_tokenizer(base, how.context, folder)
+        text = _write_tokenizer(base, context, folder)
         manifest = BaseManifest(
             family=backbone.family.model_type,
             fingerprint=digest,
@@ -112,24 +117,7 @@ def export_base(
     return manifest
 
 
-def _plain_graph(
-    backbone: Backbone,
-    how: BaseOptions,
-    file: Path,
-    generation: Generation | None,
-    progress: Progress,
-) -> PlainGraph:
-    """The graph without branches, written or traced; its weights go to `file`."""
-    if backbone.family.decoder is not None:
-        context = longest_text(backbone.checkpoint, how.context)
-        return write_decoder(backbone, file, how.weights, context, generation, progress)
-    trace = tracer_named(how.tracer)
-    if generation is not None:
-        return traced_decoder(backbone, trace, file, how.weights, generation, progress)
-    return trace_graph(backbone, trace, file, how.weights, fuse=how.fuse, progress=progress)
-
-
-def _write_tokenizer(base: Checkpoint, context: int | None, folder: Path) -> TextSettings | None:
+def _write_tokenizer(base: Checkpoint, context: int, folder: Path) -> TextSettings | None:
     tokenizer = load_tokenizer(base)
     if tokenizer is None:
         return None
@@ -137,10 +125,7 @@ def _write_tokenizer(base: Checkpoint, context: int | None, folder: Path) -> Tex
     backend.no_truncation()
     backend.no_padding()
     (folder / TOKENIZER).write_text(backend.to_str(), "utf-8")
-    return TextSettings(
-        max_length=longest_text(base, context),
-        pad_id=int(tokenizer.pad_token_id),
-    )
+    return TextSettings(max_length=context, pad_id=int(tokenizer.pad_token_id))
 
 
 def _digest(path: Path) -> dict[str, object]:

@@ -115,9 +115,7 @@ class BoundCache(KeyCache):
         for name, factor in factors.items():
             binding.input(name, factor)
         of = slice(first, first + count)
-        for past, present, buffer in zip(
-            self.facts.past, self.facts.present, self._buffer, strict=True
-        ):
+        for past, present, buffer in zip(self.past, self.present, self._buffer, strict=True):
             binding.input(past, buffer[of])
             binding.output(present, buffer[of])
         return binding

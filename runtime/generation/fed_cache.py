@@ -94,14 +94,14 @@ class FedCache(KeyCache):
         self, block: _Block, ids: NDArray[np.int64], mask: NDArray[np.int64], factors: Arrays
     ) -> tuple[_Block, Floats]:
         mask = np.concatenate((block.mask, mask), axis=1)
-        past = dict(zip(self.facts.past, block.keys, strict=True))
+        past = dict(zip(self.past, block.keys, strict=True))
         feeds: dict[str, NDArray[Any]] = {
             "input_ids": ids,
             "attention_mask": mask,
             **past,
             **factors,
         }
-        logits, *keys = self.base.results((LOGITS, *self.facts.present), feeds)
+        logits, *keys = self.base.results((LOGITS, *self.present), feeds)
         if logits.shape != (len(ids), 1, self.facts.vocabulary):
             raise BaseError(Code.BASE_GRAPH, "the graph's logits are not of the shape it declares")
         return _Block(mask, keys), logits[:, 0]

@@ -29,6 +29,7 @@ class KeyCache(ABC):
         assert facts is not None
         self._base = weakref.ref(base)
         self.facts: Generation = facts
+        self.past, self.present = facts.past, facts.present  # names, of which each run takes all
         self.most = most
         self.lengths: list[int] = []
 

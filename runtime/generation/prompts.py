@@ -31,6 +31,7 @@ class PromptEncoder:
         """Takes the tokenizer and the facts of a base that writes text."""
         self._kept = tokenizer
         self._facts = facts
+        self._made: tuple[Breaker, int] | None = None  # with the first messages
 
     @property
     def tokenizer(self) -> Any:
@@ -86,7 +87,9 @@ class PromptEncoder:
         chat = self._facts.chat
         if chat is None:
             raise no_chat()
-        breaker, number = self._breaker()
+        if self._made is None:
+            self._made = self._breaker()
+        breaker, number = self._made
         if isinstance(chat, ChatFormat):
             parts = chat.render(messages, answer=answer)
             text, apart = breaker.joined(parts), partial(breaker.joined_apart, parts)

@@ -76,7 +76,7 @@ def test_the_rank_of_a_lora_gives_it_back(
 def test_adapters_have_the_columns_of_their_ranks_and_no_more(
     models: Path, tmp_path: Path, method: str
 ) -> None:
-    """Whatever the budget: the rounding of W + ΔW, which is of every rank, is in no bundle."""
+    """A bundle holds nothing of the rounding of W + ΔW, which is of every rank, at any budget."""
     decoders.make_lora(models / "base", tmp_path / "other", seed=3, r=4)
     both: list[tuple[str | Path, float]] = [*lora(models), (tmp_path / "other", -0.5)]
     path = tmp_path / "t.osd.safetensors"

@@ -31,11 +31,12 @@ def write_decoder(
     model = weightless_backbone(backbone)
     tables = rotary_tables(model, context, backbone.checkpoint.folder)
     shape = decoder_shape(backbone, model)
-    written = DecoderWriter(backbone, shape, tables, file, kind).write(generation, progress)
+    head = None if generation is None else language_head(backbone)
+    written = DecoderWriter(backbone, shape, tables, file, kind).write(generation, head, progress)
     prove_layers(written, file.parent, backbone, kind, progress)
     tables_of_words = {f"{shape.names.embedding}.weight"}
-    if generation is not None:
-        tables_of_words.add(language_head(backbone).weight)
+    if head is not None:
+        tables_of_words.add(head.weight)
     for name in sorted(tables_of_words):
         prove_table(written, file.parent, backbone, name, kind)
     return written

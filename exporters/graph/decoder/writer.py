@@ -23,7 +23,7 @@ from osd_edge.exporters.graph.last_logits import add_last_states, declare_logits
 from osd_edge.exporters.graph.plain_graph import PlainGraph, Product
 from osd_edge.exporters.graph.tracers.example import BATCH, HIDDEN_OUTPUT, TOKENS
 from osd_edge.exporters.models.backbone import Backbone
-from osd_edge.exporters.models.language_head import language_head
+from osd_edge.exporters.models.language_head import LanguageHead
 from osd_edge.formats.package.generation import LOGITS, Generation
 
 _OPSETS = (("", 21), (CONTRIB, 1))
@@ -50,8 +50,10 @@ class DecoderWriter:
         self._products: list[Product] = []
         self._uses: dict[str, tuple[LayerUse, ...]] = {}
 
-    def write(self, generation: Generation | None, progress: Progress) -> PlainGraph:
-        """Writes the whole graph; with caches and logits where `generation` asks for them."""
+    def write(
+        self, generation: Generation | None, head: LanguageHead | None, progress: Progress
+    ) -> PlainGraph:
+        """Writes the whole graph; with caches and `head`'s logits where `generation` is given."""
         shape, parts = self._shape, self._parts
         self._lengths()
         words = f"{shape.names.embedding}.weight"
@@ -75,8 +77,8 @@ class DecoderWriter:
         graph.node.extend(parts.nodes)
         parts.nodes.clear()
         _declare(graph, self._backbone, generation)
-        if generation is not None:
-            self._logits(table, add_last_states(graph, normed, "attention_mask"))
+        if head is not None:
+            self._logits(head, table, add_last_states(graph, normed, "attention_mask"))
             graph.node.extend(parts.nodes)
         graph.initializer.extend(parts.initializers.values())
         model = helper.make_model(
@@ -229,10 +231,9 @@ class DecoderWriter:
         gamma = self._read(f"{path}.weight") + np.float32(self._shape.names.norm_offset)
         return self._parts.constant(f"{path}.weight", gamma)
 
-    def _logits(self, table: EmbeddingTable, hidden: str) -> None:
+    def _logits(self, head: LanguageHead, table: EmbeddingTable, hidden: str) -> None:
         cap = self._shape.logit_softcap
         result = f"{LOGITS}/uncapped" if cap else LOGITS
-        head = language_head(self._backbone)
         if head.tied:
             table.logits(hidden, result)
         else:
