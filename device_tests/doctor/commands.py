@@ -21,6 +21,7 @@ class Needs:
 
 COMMANDS = (
     Needs("bench", session=True),
+    Needs("chat", "text", session=True),
     Needs("compare", "export", without=("pillow",)),
     Needs("demo", "demo", without=("pillow",), session=True),
     Needs("evaluate", "text", session=True),
@@ -39,7 +40,7 @@ OPTIONAL = {
     "peft": "adapters, to make them",
     "pillow": "calibration with pictures",
     "segno": "the QR code of serve",
-    "tokenizers": "texts for run and evaluate",
+    "tokenizers": "texts for run, chat and evaluate",
     "zstandard": "zstd in compare",
 }
 # Packages that do not go with the newest of the others.

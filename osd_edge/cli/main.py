@@ -15,6 +15,7 @@ from osd_edge.signals import Ended, ending_in_order
 # Where each command is: a module of this folder, and its name there.
 _COMMANDS = {
     "bench": "bench:bench",
+    "chat": "chat:chat",
     "compare": "compare:compare",
     "completion": "completion:completion",
     "demo": "demo:demo",
