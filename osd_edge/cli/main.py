@@ -77,7 +77,7 @@ def main() -> None:
         click.echo(f"osd-edge: {shown(str(error), 600)} [{error.code}]", err=True)
         sys.exit(1)
     except ModuleNotFoundError as error:
-        extra = {"tokenizers": "text", "segno": "serve"}
+        extra = {"gguf": "demo", "segno": "serve", "tokenizers": "text"}
         name = (error.name or "").split(".")[0]
         if name in ("", "osd_edge"):
             raise

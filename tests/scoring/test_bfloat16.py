@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from torch.nn import functional
 
 from osd_edge.exporters.methods.osd_rd.student import LatentLinear
 from osd_edge.exporters.methods.stored.latents import Latent
-from osd_edge.exporters.scoring import bfloat16
 from osd_edge.exporters.scoring.bfloat16 import lowered, training_dtype
 
 
@@ -85,7 +85,7 @@ def test_training_multiplies_in_the_type_that_is_faster_here(
         return x
 
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
-    monkeypatch.setattr(bfloat16.functional, "linear", linear)
+    monkeypatch.setattr(functional, "linear", linear)
     assert training_dtype() != slow
 
 
@@ -94,5 +94,5 @@ def test_a_processor_that_cannot_multiply_in_bfloat16_is_not_asked_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True}, raising=False)
-    monkeypatch.setattr(bfloat16.functional, "linear", None)  # which would fail
+    monkeypatch.setattr(functional, "linear", None)  # which would fail
     assert training_dtype() == torch.float32
