@@ -23,7 +23,7 @@ COMMANDS = (
     Needs("bench", session=True),
     Needs("chat", "text", session=True),
     Needs("compare", "export", without=("pillow",)),
-    Needs("demo", "demo", without=("pillow",), session=True),
+    Needs("demo", "demo", without=("gguf", "pillow"), session=True),
     Needs("evaluate", "text", session=True),
     Needs("export adapter", "export", without=(*_COMPARISON, "pillow")),
     Needs("export base", "export", without=(*_COMPARISON, "pillow"), session=True),
@@ -35,6 +35,7 @@ COMMANDS = (
 )
 # Packages that serve for one thing, which they are listed with.
 OPTIONAL = {
+    "gguf": "demo --generate",
     "onnxscript": "export base --tracer dynamo",
     "optimum-onnx": "export base --tracer optimum",
     "peft": "adapters, to make them",

@@ -45,7 +45,7 @@ class Swap:
 
 @dataclass(frozen=True)
 class WritingChoice:
-    """What the user chose: the folder, whether all is made anew, a base of their own, and so on."""
+    """The user's choice: a folder, whether all is made anew, a base of their own, and so on."""
 
     out: Path
     overwrite: bool
@@ -202,8 +202,8 @@ def _report(done: Sequence[WrittenTask], swaps: Sequence[Swap]) -> str:
         [
             table(header, rows),
             "",
-            f"%: answers that are right to the letter, of {len(done[0].rows)} sentences of a make "
-            "that no training saw.",
+            f"%: answers that are right to the letter, of {len(done[0].rows)} sentences, whose "
+            "templates no training saw.",
             "LoRA: its file, in fp32. swap: a decoded task becomes active; cold: read, checked, "
             "decoded and active.",
         ]

@@ -128,6 +128,7 @@ class WritingDemo:
 
     def bundle(self, task: WritingTask) -> Path:
         """Compresses the LoRA of a task; gives the bundle."""
+        self._trainer = None  # half a gigabyte, of use no more
         return self._exported(
             task,
             self._out / "bundles" / f"{task.name}.osd.safetensors",

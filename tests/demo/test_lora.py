@@ -58,7 +58,7 @@ def test_peft_reads_it_as_it_was_trained(tiny_llama: Writer, tmp_path: Path) -> 
     with torch.no_grad():
         for factor in lora.parameters:
             factor.add_(torch.randn_like(factor) * 0.1)
-        with lora.in_place():
+        with lora.applied():
             ours = model(ids).logits
     assert torch.equal(model(ids).logits, before)  # its own layers again
     lora.save(tmp_path)

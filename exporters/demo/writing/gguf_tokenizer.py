@@ -30,7 +30,7 @@ def write_tokenizer(facts: Mapping[str, Any], folder: Path) -> None:
     tokenizer = Tokenizer(
         BPE(
             {token: number for number, token in enumerate(tokens)},
-            [_pair(merge) for merge in facts["tokenizer.ggml.merges"]],
+            [_two_parts(merge) for merge in facts["tokenizer.ggml.merges"]],
         )
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -63,6 +63,6 @@ def write_tokenizer(facts: Mapping[str, Any], folder: Path) -> None:
     write_file(folder / "tokenizer_config.json", data)
 
 
-def _pair(merge: str) -> tuple[str, str]:
+def _two_parts(merge: str) -> tuple[str, str]:
     first, second = merge.split(" ")
     return first, second

@@ -63,7 +63,7 @@ class Lora:
         return [factor for one in self.branches.values() for factor in (one.a, one.b)]
 
     @contextmanager
-    def in_place(self) -> Iterator[None]:
+    def applied(self) -> Iterator[None]:
         """Within this the model has the branches; afterwards its own layers again."""
         for name, branch in self.branches.items():
             self._model.set_submodule(name, branch)

@@ -82,7 +82,7 @@ class LoraTrainer:
             optimizer = torch.optim.AdamW(lora.parameters, lr=training.rate, weight_decay=0.0)
             steps = _steps([len(row.ids) for row in tokens], training)
             backbone = self._model.base_model
-            with lora.in_place(), lowered(backbone, training_dtype()):
+            with lora.applied(), lowered(backbone, training_dtype()):
                 shown = progress(steps, f"Training {out.name}", len(steps))
                 for step, chosen in enumerate(shown):
                     for group in optimizer.param_groups:

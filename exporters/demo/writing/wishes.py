@@ -60,14 +60,14 @@ class Clock:
     def spoken(self, rng: random.Random) -> str:
         """The time in one of the ways that people say it."""
         number = (self.hour - 1) % 12 + 1
-        half_day = "am" if self.hour < 12 else "pm"
+        am_or_pm = "am" if self.hour < 12 else "pm"
         word = _HOURS[self.hour - _FIRST_HOUR]
         past = {0: word, 15: f"quarter past {word}", 30: f"half past {word}"}
         if self.minute == 45:
             words = f"quarter to {_HOURS[self.hour + 1 - _FIRST_HOUR]}"
         else:
             words = past[self.minute]
-        digits = f"{number}:{self.minute:02} {half_day}" if self.minute else f"{number} {half_day}"
+        digits = f"{number}:{self.minute:02} {am_or_pm}" if self.minute else f"{number} {am_or_pm}"
         return rng.choice((words, digits))
 
 
