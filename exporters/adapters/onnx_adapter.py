@@ -22,7 +22,7 @@ from osd_edge.errors import Code, InputError
 from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.formats.heads import Floats, Head
-from osd_edge.formats.package.feeds import factor_feeds
+from osd_edge.formats.package.feeds import empty_feeds, factor_feeds
 from osd_edge.formats.package.fits import check_fits
 from osd_edge.formats.package.manifest import BaseManifest
 from osd_edge.formats.package.manifest_reader import read_manifest
@@ -61,7 +61,8 @@ def export_onnx_adapter(bundle: str | Path, base: str | Path, out: str | Path) -
     written: dict[str, Path | None] = {path.name: path for path in (out, description, tensors)}
     check_outputs(written, [bundle, base])
     head = task.head.decode()
-    factors = factor_feeds(task.task, task, manifest)
+    # Of every branch: an adapter that is set after another one takes its place whole.
+    factors = empty_feeds(manifest) | factor_feeds(task.task, task, manifest)
     adapter = ort.AdapterFormat()
     adapter.set_adapter_version(1)
     adapter.set_model_version(1)
