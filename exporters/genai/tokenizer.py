@@ -25,6 +25,7 @@ EXPRESSIONS = (
     r"\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 )
 _SPACE = "▁"
+_STRIP = {"type": "Strip", "content": " ", "start": 1, "stop": 0}
 
 
 def tokenizer_config(tokenizer: Any, template: str | None) -> dict[str, Any] | None:
@@ -56,7 +57,8 @@ def _form(described: Mapping[str, Any]) -> str | None:
     normalizers = _steps(described.get("normalizer"), "normalizers")
     splits = _steps(described.get("pre_tokenizer"), "pretokenizers")
     if model.get("byte_fallback"):
-        return _PIECES if _is_pieces(normalizers, splits) else None
+        ends = _steps(described.get("decoder"), "decoders")[-1:]
+        return _PIECES if _is_pieces(normalizers, splits, ends) else None
     # Composed characters are its affair alone where a text has decomposed ones, which few have.
     composed = [step for step in normalizers if step != {"type": "NFC"}]
     return _BYTES if not composed and _is_bytes(splits) else None
@@ -82,13 +84,18 @@ def _expression(split: Mapping[str, Any]) -> str | None:
 
 
 def _is_pieces(
-    normalizers: Sequence[Mapping[str, Any]], splits: Sequence[Mapping[str, Any]]
+    normalizers: Sequence[Mapping[str, Any]],
+    splits: Sequence[Mapping[str, Any]],
+    ends: Sequence[Mapping[str, Any]],
 ) -> bool:
-    """Says whether texts are split as SentencePiece's of Llama 2 and of Gemma do."""
+    """Says whether texts become SentencePiece's pieces as those of Llama 2 and of Gemma do.
+
+    `ends` is the last step of the decoder, from which genai takes whether a space is put first.
+    """
     marked = {"type": "Replace", "pattern": {"String": " "}, "content": _SPACE}
     prepended = {"type": "Prepend", "prepend": _SPACE}
     if list(normalizers) == [prepended, marked]:
-        return not splits
+        return not splits and list(ends) == [_STRIP]
     return list(normalizers) == [marked] and [
         (split.get("type"), split.get("pattern"), split.get("behavior")) for split in splits
     ] == [("Split", {"String": " "}, "MergedWithPrevious")]
