@@ -6,6 +6,9 @@ from osd_edge.formats.package.generation import LOGITS, PARTS, PAST, PRESENT, Ge
 from osd_edge.formats.package.manifest import MODEL
 
 GENAI_CONFIG = "genai_config.json"
+# Tokens of a prompt and its answer, unless an app says otherwise: genai makes room for their keys
+# and values at once (docs/phones.md has the bytes).
+USUAL_LENGTH = 2048
 INPUTS = ("input_ids", "attention_mask")  # which it knows under these names
 
 
@@ -38,7 +41,11 @@ def genai_config(
     }
     if bos_id is not None:
         config["bos_token_id"] = bos_id
-    search = {"do_sample": False, "past_present_share_buffer": facts.in_place}
+    search = {
+        "do_sample": False,
+        "max_length": min(facts.context, USUAL_LENGTH),
+        "past_present_share_buffer": facts.in_place,
+    }
     return {"model": config, "search": search}
 
 

@@ -7,8 +7,9 @@ import onnx
 import pytest
 
 from osd_edge import BaseError, read_manifest
-from osd_edge.exporters.genai.config import GENAI_CONFIG
+from osd_edge.exporters.genai.config import GENAI_CONFIG, genai_config
 from osd_edge.exporters.genai.tokenizer import TOKENIZER_CONFIG
+from osd_edge.formats.package.generation import Generation
 from osd_edge.formats.package.manifest import MANIFEST, MODEL
 from osd_edge.formats.package.manifest_reader import check_digests
 from osd_edge.runtime import EdgeSession
@@ -53,3 +54,12 @@ def lengths_unsaid(model: onnx.ModelProto) -> None:
 def test_a_base_that_writes_nothing_has_no_such_files(tiny_base: Path) -> None:
     assert (tiny_base / MODEL).is_file()
     assert not (tiny_base / GENAI_CONFIG).exists() and not (tiny_base / TOKENIZER_CONFIG).exists()
+
+
+def test_answers_are_of_usual_length_unless_an_app_says_otherwise() -> None:
+    """genai makes room at once: SmolLM2's whole context of 8,192 tokens takes 360 MiB."""
+    small, large = (Generation(context, 99, 1, 1, 8, True, (2,)) for context in (64, 8192))
+    lengths = [
+        genai_config(facts, 8, None, None)["search"]["max_length"] for facts in (small, large)
+    ]
+    assert lengths == [64, 2048]
