@@ -20,7 +20,7 @@ from osd_edge.formats.package.manifest import TOKENIZER
 from osd_edge.runtime import EdgeSession
 
 
-class Stock:
+class StockPackage:
     """A package in onnxruntime-genai, with one adapter."""
 
     def __init__(self, package: Path, adapter: Path) -> None:
@@ -55,7 +55,7 @@ def compare(package: Path, bundle: Path, prompts: list[str], count: int) -> dict
     with tempfile.TemporaryDirectory() as folder:
         adapter = Path(folder, "task.onnx_adapter")
         export_onnx_adapter(bundle, package, adapter)
-        stock = Stock(package, adapter)
+        stock = StockPackage(package, adapter)
         for prompt in prompts:
             ids = stock.tokenizer.encode(prompt).tolist()
             found["prompts"] += ids == tokenizer.encode(prompt).ids
