@@ -76,9 +76,11 @@ def without_decoder(made: Tokenizer) -> Tokenizer:
 
 
 def in_transformers(backend: Tokenizer) -> Any:
-    return PreTrainedTokenizerFast(
+    made = PreTrainedTokenizerFast(
         tokenizer_object=backend, bos_token="<s>", eos_token="</s>", pad_token="</s>"
     )
+    made._tokenizer = backend  # version 4 of transformers takes the first space away
+    return made
 
 
 GPT2 = splits.ByteLevel(add_prefix_space=False)
