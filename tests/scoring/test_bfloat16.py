@@ -1,15 +1,10 @@
 """Training in bfloat16: what is computed stays near float32, and the model is as it was after."""
 
-import time
-from collections.abc import Iterator
-
-import pytest
 import torch
-from torch.nn import functional
 
 from osd_edge.exporters.methods.osd_rd.student import LatentLinear
 from osd_edge.exporters.methods.stored.latents import Latent
-from osd_edge.exporters.scoring.bfloat16 import lowered, training_dtype
+from osd_edge.exporters.scoring.bfloat16 import lowered
 
 
 def _model() -> torch.nn.Module:
@@ -61,38 +56,3 @@ def test_latents_have_gradients_near_those_of_float32() -> None:
     for exact, low in zip(*gradients, strict=True):
         assert exact is not None and low is not None and low.dtype == torch.float32
         assert float((low - exact).norm()) < 0.02 * float(exact.norm())
-
-
-@pytest.fixture
-def another_processor() -> Iterator[None]:
-    """Lets the type be chosen anew, as on another processor, and again afterwards."""
-    training_dtype.cache_clear()
-    yield
-    training_dtype.cache_clear()
-
-
-@pytest.mark.usefixtures("another_processor")
-@pytest.mark.parametrize("slow", [torch.bfloat16, torch.float32], ids=str)
-def test_training_multiplies_in_the_type_that_is_faster_here(
-    slow: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A processor with avx512_bf16 and without AMX took 1.75 times as long in bfloat16."""
-
-    def linear(x: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
-        end = time.process_time() + 0.005 * (x.dtype == slow)
-        while time.process_time() < end:
-            pass
-        return x
-
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
-    monkeypatch.setattr(functional, "linear", linear)
-    assert training_dtype() != slow
-
-
-@pytest.mark.usefixtures("another_processor")
-def test_a_processor_that_cannot_multiply_in_bfloat16_is_not_asked_to(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True}, raising=False)
-    monkeypatch.setattr(functional, "linear", None)  # which would fail
-    assert training_dtype() == torch.float32
