@@ -37,7 +37,7 @@ class WritingScale:
     batch: int = 15  # test rows that are answered at once
     max_tokens: int = 48
     training: LoraTraining = field(default_factory=LoraTraining)
-    export: dict[str, Any] = field(default_factory=lambda: {"method": "osd-rd", "refine": "none"})
+    export: dict[str, Any] = field(default_factory=lambda: {"method": "osd-rd", "refine": "scales"})
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,7 @@ class WritingDemo:
             task,
             self._out / "bundles" / f"{task.name}.osd.safetensors",
             {"budget": self._budget, "seed": self._seed} | self._scale.export,
+            calibrated=True,
         )
 
     def whole(self, task: WritingTask) -> Path:
@@ -196,18 +197,21 @@ class WritingDemo:
         texts: list[str] = self._kept.part(f"answers/{name}", key, make)["texts"]
         return texts
 
-    def _exported(self, task: WritingTask, out: Path, options: dict[str, Any]) -> Path:
-        if options.get("refine", "none") != "none":
-            rows = self._out / "data" / task.name / "calibration.jsonl"
-            options = {"calibration": str(rows)} | options
+    def _exported(
+        self, task: WritingTask, out: Path, options: dict[str, Any], *, calibrated: bool = False
+    ) -> Path:
         lora = self._out / "lora" / task.name
 
         def make() -> dict[str, Any]:
             make_folder(out.parent)
             given = {"adapters": ((lora, 1.0),), "name": task.name} | options
+            if calibrated:
+                given["calibration"] = self._out / "data" / task.name / "calibration.jsonl"
             return {"bytes": export_task(self._model, None, out, progress=bar, **given).size}
 
         key = {"lora": _file_digest(self._lora_file(task)), "options": options}
+        if calibrated:
+            key["rows"] = _digest(self._rows[task.name]["calibration"])
         self._kept.part(str(out.relative_to(self._out)), key, make, (out,))
         return out
 

@@ -26,7 +26,7 @@ SMALL = WritingScale(
 
 
 @pytest.fixture(autouse=True)
-def small_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_scale(few_steps: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo_generate, "SCALE", SMALL)
 
 
@@ -98,6 +98,7 @@ def test_a_run_goes_on_where_an_earlier_one_was_broken_off(
     assert (played / "results.json").is_file()
 
 
+@pytest.mark.slow(reason="trains and compresses three tasks again")
 def test_another_seed_makes_the_tasks_anew_but_not_the_base(
     played: Path, tiny_llama: Writer, capsys: Capture
 ) -> None:
@@ -107,6 +108,7 @@ def test_another_seed_makes_the_tasks_anew_but_not_the_base(
     assert (played / "base" / "manifest.json").stat().st_mtime_ns == base
 
 
+@pytest.mark.slow(reason="trains and compresses three tasks again")
 def test_overwrite_makes_all_anew_but_what_was_fetched(
     played: Path, tiny_llama: Writer, capsys: Capture
 ) -> None:

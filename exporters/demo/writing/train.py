@@ -61,6 +61,9 @@ class LoraTrainer:
         self._tokenizer = load_tokenizer(self._checkpoint)
         model = AutoModelForCausalLM.from_pretrained(base, attn_implementation="sdpa")
         self._model: Any = model.float().eval().requires_grad_(False)
+        stops = stop_ids(self._checkpoint, self._tokenizer, model.config.vocab_size)
+        own = self._tokenizer.eos_token_id  # as calibration rows end
+        self._stop: int = own if own in stops else stops[0]
 
     def train(
         self,
@@ -101,8 +104,7 @@ class LoraTrainer:
         """A row as it is run: prompt, completion by itself, the token that ends it."""
         prompt = self._tokenizer(row.prompt).input_ids
         completion = self._tokenizer(row.completion, add_special_tokens=False).input_ids
-        stop = stop_ids(self._checkpoint, self._tokenizer, self._model.config.vocab_size)[0]
-        return _Tokens((*prompt, *completion, stop), len(prompt))
+        return _Tokens((*prompt, *completion, self._stop), len(prompt))
 
     def _loss(self, rows: Sequence[_Tokens]) -> torch.Tensor:
         longest = max(len(row.ids) for row in rows)
