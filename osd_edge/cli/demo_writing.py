@@ -37,7 +37,7 @@ class WritingScale:
     batch: int = 15  # test rows that are answered at once
     max_tokens: int = 48
     training: LoraTraining = field(default_factory=LoraTraining)
-    export: dict[str, Any] = field(default_factory=lambda: {"method": "osd-rd", "refine": "scales"})
+    export: dict[str, Any] = field(default_factory=lambda: {"method": "osd-rd", "refine": "none"})
 
 
 @dataclass(frozen=True)
