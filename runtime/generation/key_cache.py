@@ -53,7 +53,8 @@ class KeyCache(ABC):
     def step(self, tokens: Sequence[int], factors: Arrays) -> Floats:
         """Runs one more token of each of the first rows, as many as there are `tokens`.
 
-        Gives logits `[rows, vocabulary]`, as `fill` does. `factors` are told from those of the step before by being another object.
+        Gives logits `[rows, vocabulary]`, as `fill` does. `factors` are told from those of the step
+        before by being another object.
         """
 
     @abstractmethod

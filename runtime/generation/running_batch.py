@@ -91,7 +91,7 @@ class RunningBatch:
             cache.keep([*kept, *range(count, len(cache.lengths))])
             self.rows, self._stacked = [self.rows[i] for i in kept], None
 
-    def _advanced(self, rows: Sequence[AnswerRow], logits: Sequence[Floats]) -> Pieces:
+    def _advanced(self, rows: Sequence[AnswerRow], logits: Floats) -> Pieces:
         return [
             (row, row.advance(own, self._stop_ids)) for row, own in zip(rows, logits, strict=True)
         ]

@@ -61,6 +61,11 @@ class Scheduler:
         self._thread = threading.Thread(target=self._work, name="osd-edge batch", daemon=True)
         self._thread.start()
 
+    @property
+    def rows_now(self) -> int:
+        """How many rows wait or are being written."""
+        return len(self._waiting) + len(self._takes)
+
     def add(self, rows: Sequence[AnswerRow], take: Take) -> None:
         """Takes rows that have started, all or none; `take` gets their pieces.
 
@@ -135,7 +140,7 @@ class Scheduler:
             self._give(batch.fill())
 
     def _joined(self) -> RunningBatch | None:
-        """Takes in rows that wait, as far as there is room; gives the batch, None if it is empty."""
+        """Takes in rows that wait, while there is room; gives the batch, None if it is empty."""
         batch = self._batch
         if batch is not None and batch.filling:
             return batch
