@@ -15,7 +15,7 @@ from osd_edge.runtime.api.models import Models
 from osd_edge.runtime.api.statuses import error_object, status_of
 from osd_edge.serve.own_names import OwnNames
 
-Answer = Callable[[Exchange, dict[str, Any]], Awaitable[None]]
+Handler = Callable[[Exchange, dict[str, Any]], Awaitable[None]]
 _MODELS = "/v1/models"
 _TOKENS = re.compile(r"[A-Za-z0-9-]+(?:\s*,\s*[A-Za-z0-9-]+)*")  # names of headers
 
@@ -33,7 +33,7 @@ class Api:
     """The ASGI application: `answers` has what answers a body, by its address."""
 
     def __init__(
-        self, access: Access, models: Models, answers: Mapping[str, Answer], limits: ApiLimits
+        self, access: Access, models: Models, answers: Mapping[str, Handler], limits: ApiLimits
     ) -> None:
         """Takes who may ask, what there is, and the bounds of a request."""
         self._access, self._models, self._answers = access, models, answers
@@ -70,8 +70,8 @@ class Api:
             _expect_method(exchange, "GET")
             await exchange.answer(200, self._models.entry(model))
         else:
-            places = ", ".join((_MODELS, *self._answers))
-            raise ApiError(Code.API_ROUTE, f"expected one of {places}, found {shown(path)}")
+            known = ", ".join((_MODELS, *self._answers))
+            raise ApiError(Code.API_ROUTE, f"expected one of {known}, found {shown(path)}")
 
     async def _while_there(self, exchange: Exchange, answer: Awaitable[None]) -> None:
         """Answers within the time that there is, and for as long as the client is there.
@@ -110,7 +110,7 @@ class Api:
         key = self._access.key
         if key is not None:
             scheme, _, given = exchange.header("authorization").partition(" ")
-            same = hmac.compare_digest(given.strip().encode(), key.encode())
+            same = hmac.compare_digest(given.strip().encode("latin-1"), key.encode())
             if scheme.lower() != "bearer" or not same:
                 exchange.headers.append(("WWW-Authenticate", "Bearer"))
                 raise ApiError(

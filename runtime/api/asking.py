@@ -15,7 +15,7 @@ import numpy as np
 from osd_edge.errors import ApiError, Code, TaskError
 from osd_edge.formats.heads import Floats
 from osd_edge.runtime.api.exchange import Exchange
-from osd_edge.runtime.api.fields import Fields, field_refused
+from osd_edge.runtime.api.fields import BodyFields, field_refused
 from osd_edge.runtime.api.limits import ApiLimits
 from osd_edge.runtime.api.models import Models
 from osd_edge.runtime.kinds import KINDS, Embedding, Generate, expect_kind
@@ -42,7 +42,7 @@ class Asking:
 
         Raises ApiError, TaskError `task.kind` for a task of another kind.
         """
-        fields = Fields(body)
+        fields = BodyFields(body)
         model, task = self._task(fields)
         expect_kind(task, self._session.kind(task), Embedding)
         texts = fields.texts("input", self._limits.texts)
@@ -67,7 +67,7 @@ class Asking:
 
         Raises ApiError, and what `EdgeSession.ask` raises.
         """
-        fields = Fields(body)
+        fields = BodyFields(body)
         model, task = self._task(fields)
         kind = self._session.kind(task)
         if isinstance(KINDS[kind], Generate):
@@ -78,7 +78,7 @@ class Asking:
         given: _Given = {name: fields.take(name) for name in ("question", "max_length")}
         pairs = fields.take("pairs")
         if pairs is not None:
-            pairs = Fields({"pairs": pairs}).texts("pairs", self._limits.texts)
+            pairs = BodyFields({"pairs": pairs}).texts("pairs", self._limits.texts)
             if len(pairs) != len(texts):
                 raise field_refused("pairs", f"expected {len(texts)}, found {len(pairs)}")
         fields.end()
@@ -90,7 +90,7 @@ class Asking:
         """Ends the thread, after what it is asked now."""
         self._thread.shutdown(cancel_futures=True)
 
-    def _task(self, fields: Fields) -> tuple[str, str]:
+    def _task(self, fields: BodyFields) -> tuple[str, str]:
         """The name of a model that is a task, and the task's."""
         model = fields.text("model")
         task = self._models.task(model)

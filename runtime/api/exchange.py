@@ -8,9 +8,9 @@ from typing import Any
 from osd_edge.errors import ApiError, Code, shown
 from osd_edge.runtime.api.limits import ApiLimits
 
-Message = Mapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+Sent = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Sent]]
+Send = Callable[[Sent], Awaitable[None]]
 Header = tuple[str, str]
 
 _JSON = ("Content-Type", "application/json")

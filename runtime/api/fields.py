@@ -7,7 +7,7 @@ from osd_edge.data.arguments import described
 from osd_edge.errors import ApiError, Code, shown
 
 
-class Fields:
+class BodyFields:
     """The fields of a body, each of which is taken once; `end` refuses what nobody took.
 
     A field that is null is as good as left out.

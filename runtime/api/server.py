@@ -11,7 +11,7 @@ from typing import Any, Self, cast
 import uvicorn
 
 from osd_edge.errors import Code, InputError
-from osd_edge.runtime.api.app import Access, Answer, Api
+from osd_edge.runtime.api.app import Access, Api, Handler
 from osd_edge.runtime.api.asking import Asking
 from osd_edge.runtime.api.connection import BoundedConnection
 from osd_edge.runtime.api.limits import ApiLimits
@@ -65,7 +65,7 @@ class ApiServer:
         self.address = page_address("http", host, port) + "v1"
         self.scheduler: Scheduler | None = None
         self._asking = Asking(session, self.models, limits, settings.batch.rows)
-        answers: dict[str, Answer] = {
+        answers: dict[str, Handler] = {
             "/v1/ask": self._asking.ask,
             "/v1/embeddings": self._asking.embeddings,
         }

@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 from osd_edge.data.arguments import described
 from osd_edge.errors import OsdEdgeError
 from osd_edge.runtime.api.exchange import Exchange
-from osd_edge.runtime.api.fields import Fields, field_refused
+from osd_edge.runtime.api.fields import BodyFields, field_refused
 from osd_edge.runtime.api.limits import ApiLimits
 from osd_edge.runtime.api.models import Models
 from osd_edge.runtime.api.statuses import error_object
-from osd_edge.runtime.api.written_text import Asked, TextWriter
+from osd_edge.runtime.api.written_text import AskedText, TextWriter
 from osd_edge.runtime.generation.answer_row import AnswerRow
 from osd_edge.runtime.generation.answer_settings import AnswerSettings
 from osd_edge.runtime.generation.results import CONTEXT, LENGTH, STOP
@@ -52,7 +52,7 @@ class _Request:
     """A request for text: what is asked, how many answers to a prompt, and how they are sent."""
 
     model: str
-    asked: Asked
+    asked: AskedText
     choices: int
     stream: bool
     usage: bool  # in a stream
@@ -75,7 +75,7 @@ class Route(ABC):
 
         Raises ApiError, and what `EdgeSession.generate` refuses prompts with.
         """
-        request = self._request(Fields(body))
+        request = self._request(BodyFields(body))
         rows = await self._writer.rows(request.asked)
         if request.stream:
             await self._streamed(exchange, request, rows)
@@ -83,13 +83,13 @@ class Route(ABC):
         async for _ in self._writer.pieces(rows):
             pass
         choices = [
-            self.choice(row.text) | _place(row, _FINISHED[row.ended or STOP]) for row in rows
+            self.choice(row.text) | _numbered(row, _FINISHED[row.ended or STOP]) for row in rows
         ]
         head = self._head(self.name, request.model)
         await exchange.answer(200, head | {"choices": choices, "usage": _usage(request, rows)})
 
     @abstractmethod
-    def prompts(self, fields: Fields) -> list[Any]:
+    def prompts(self, fields: BodyFields) -> list[Any]:
         """Takes the prompts of a request. Raises ApiError `api.field`."""
 
     @abstractmethod
@@ -100,7 +100,7 @@ class Route(ABC):
     def piece(self, text: str, *, first: bool) -> dict[str, Any]:
         """The form of a part of the text."""
 
-    def _request(self, fields: Fields) -> _Request:
+    def _request(self, fields: BodyFields) -> _Request:
         model = fields.text("model")
         task = self._models.task(model)
         prompts = self.prompts(fields)
@@ -112,7 +112,7 @@ class Route(ABC):
         fields.end()
         # Numbered in this order, so that a row's draws are those that it has alone.
         rows = [prompt for prompt in prompts for _ in range(choices)]
-        return _Request(model, Asked(task, rows, settings), choices, stream, usage)
+        return _Request(model, AskedText(task, rows, settings), choices, stream, usage)
 
     async def _streamed(
         self, exchange: Exchange, request: _Request, rows: Sequence[AnswerRow]
@@ -130,10 +130,10 @@ class Route(ABC):
                     if piece.text or (first and piece.ended):
                         begun.add(row.number)
                         form = self.piece(piece.text, first=first)
-                        await exchange.event(head | {"choices": [form | _place(row, None)]})
+                        await exchange.event(head | {"choices": [form | _numbered(row, None)]})
                     if piece.ended is not None:
                         form = self.piece("", first=False)
-                        last = form | _place(row, _FINISHED[piece.ended])
+                        last = form | _numbered(row, _FINISHED[piece.ended])
                         await exchange.event(head | {"choices": [last]})
             except OsdEdgeError as error:
                 if not exchange.begun:
@@ -156,7 +156,7 @@ class ChatCompletions(Route):
     neutral = _CHAT
     prefix, name, piece_name = "chatcmpl", "chat.completion", "chat.completion.chunk"
 
-    def prompts(self, fields: Fields) -> list[Any]:
+    def prompts(self, fields: BodyFields) -> list[Any]:
         """One prompt, of messages."""
         messages = fields.needed("messages")
         if not isinstance(messages, list) or not messages:
@@ -180,7 +180,7 @@ class Completions(Route):
     neutral = _COMPLETIONS
     prefix, name, piece_name = "cmpl", "text_completion", "text_completion"
 
-    def prompts(self, fields: Fields) -> list[Any]:
+    def prompts(self, fields: BodyFields) -> list[Any]:
         """A text, several, the ids of one's tokens, or those of several."""
         prompt = fields.needed("prompt")
         if isinstance(prompt, str):
@@ -206,7 +206,7 @@ class Completions(Route):
         return {"text": text}
 
 
-def _place(row: AnswerRow, finished: str | None) -> dict[str, Any]:
+def _numbered(row: AnswerRow, finished: str | None) -> dict[str, Any]:
     return {"index": row.number, "logprobs": None, "finish_reason": finished}
 
 
@@ -222,7 +222,7 @@ def _usage(request: _Request, rows: Iterable[AnswerRow]) -> dict[str, int]:
     }
 
 
-def _settings(fields: Fields) -> AnswerSettings:
+def _settings(fields: BodyFields) -> AnswerSettings:
     """Takes the words that say how answers are written. Raises InputError, ApiError `api.field`."""
     sampling = Sampling(
         temperature=fields.take("temperature", 0.0),
@@ -244,11 +244,11 @@ def _settings(fields: Fields) -> AnswerSettings:
     ).checked()
 
 
-def _wants_usage(fields: Fields) -> bool:
+def _wants_usage(fields: BodyFields) -> bool:
     options = fields.take("stream_options", {})
     if not isinstance(options, dict):
         raise field_refused("stream_options", f"expected an object, found {described(options)}")
-    inner = Fields(options)
+    inner = BodyFields(options)
     usage = inner.flag("include_usage")
     inner.flag("include_obfuscation")  # against who counts a stream's bytes: there is none here
     inner.end()
@@ -259,7 +259,7 @@ def _message(message: object) -> dict[str, Any]:
     """A message as a session takes it: the parts of its content are one text."""
     if not isinstance(message, dict):
         raise field_refused("messages", f"expected objects, found {described(message)}")
-    fields = Fields(message)
+    fields = BodyFields(message)
     role, content = fields.needed("role"), fields.needed("content")
     fields.neutral(dict.fromkeys(("name", "tool_calls", "function_call", "audio"), ()))
     fields.ignore("refusal", "annotations")

@@ -15,7 +15,7 @@ from osd_edge.runtime.parts import Parts
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedText:
     """Prompts to be answered by a task, None for the base alone, and how; a row for each."""
 
     task: str | None
@@ -30,7 +30,7 @@ class TextWriter:
         """Takes what prompts become rows with, and what writes them."""
         self._parts, self._scheduler = parts, scheduler
 
-    async def rows(self, asked: Asked) -> list[AnswerRow]:
+    async def rows(self, asked: AskedText) -> list[AnswerRow]:
         """Makes a row of each prompt, in a thread: a long text takes its time.
 
         Raises what `EdgeSession.generate` refuses a prompt with, for the first that is refused.
@@ -66,7 +66,7 @@ class TextWriter:
         finally:
             self._scheduler.cancel(rows)
 
-    def _rows(self, asked: Asked) -> list[AnswerRow]:
+    def _rows(self, asked: AskedText) -> list[AnswerRow]:
         tokenizer = tokenizer_of(self._parts, asked.settings)
         rows = prepared(self._parts, asked.prompts, asked.task, None)
         for row in rows:

@@ -59,8 +59,8 @@ class FedCache(KeyCache):
 
     def keep(self, rows: Sequence[int]) -> None:
         """Copies the rows that stay, without the columns of the others."""
-        places = self._places()
-        self._blocks = (_joined([places[row] for row in rows]),) if rows else ()
+        found = self._rows()
+        self._blocks = (_joined([found[row] for row in rows]),) if rows else ()
         self.lengths = [self.lengths[row] for row in rows]
 
     def forget(self, first: int) -> None:
@@ -114,10 +114,10 @@ class FedCache(KeyCache):
         wanted = [count for count in counts if count]
         if [len(block.mask) for block in self._blocks] == wanted:
             return
-        places = iter(self._places())
-        self._blocks = tuple(_joined(list(islice(places, count))) for count in wanted)
+        found = iter(self._rows())
+        self._blocks = tuple(_joined(list(islice(found, count))) for count in wanted)
 
-    def _places(self) -> list[tuple[_Block, int]]:
+    def _rows(self) -> list[tuple[_Block, int]]:
         """The block of each row, and its number there."""
         return [(block, row) for block in self._blocks for row in range(len(block.mask))]
 

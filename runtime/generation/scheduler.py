@@ -19,7 +19,7 @@ from osd_edge.runtime.generation.results import Piece
 from osd_edge.runtime.generation.running_batch import Pieces, RunningBatch, together
 from osd_edge.runtime.parts import Parts
 
-Take = Callable[[AnswerRow, Piece], None]  # called in the batch's thread: it must not wait
+TakePiece = Callable[[AnswerRow, Piece], None]  # called in the batch's thread: it must not wait
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,21 @@ class Scheduler:
         self.steps = self.fills = 0
         self._changed = threading.Condition()
         # What callers change, under the lock of `_changed`.
-        self._waiting: deque[tuple[AnswerRow, Take]] = deque()
+        self._waiting: deque[tuple[AnswerRow, TakePiece]] = deque()
         self._unwanted: set[AnswerRow] = set()
         self._closed = False
         # What the thread alone has.
         self._batch: RunningBatch | None = None
-        self._takes: dict[AnswerRow, Take] = {}
+        self._takes: dict[AnswerRow, TakePiece] = {}
         self._thread = threading.Thread(target=self._work, name="osd-edge batch", daemon=True)
         self._thread.start()
 
     @property
     def rows_now(self) -> int:
-        """How many rows wait or are being written."""
+        """The number of rows that wait or are being written."""
         return len(self._waiting) + len(self._takes)
 
-    def add(self, rows: Sequence[AnswerRow], take: Take) -> None:
+    def add(self, rows: Sequence[AnswerRow], take: TakePiece) -> None:
         """Takes rows that have started, all or none; `take` gets their pieces.
 
         Raises ApiError `api.busy` where too many wait, `api.stopped` after `close`.
