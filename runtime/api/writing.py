@@ -110,6 +110,9 @@ class Route(ABC):
         fields.neutral(self.neutral)
         fields.ignore(*_IGNORED)
         fields.end()
+        if len(prompts) * choices > self._writer.most_rows:
+            most = self._writer.most_rows
+            raise field_refused("n", f"expected {most} answers at most to all prompts together")
         # Numbered in this order, so that a row's draws are those that it has alone.
         rows = [prompt for prompt in prompts for _ in range(choices)]
         return _Request(model, AskedText(task, rows, settings), choices, stream, usage)

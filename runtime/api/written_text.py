@@ -30,6 +30,11 @@ class TextWriter:
         """Takes what prompts become rows with, and what writes them."""
         self._parts, self._scheduler = parts, scheduler
 
+    @property
+    def most_rows(self) -> int:
+        """The most rows of one request: as many as may wait."""
+        return self._scheduler.limits.waiting
+
     async def rows(self, asked: AskedText) -> list[AnswerRow]:
         """Makes a row of each prompt, in a thread: a long text takes its time.
 

@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from osd_edge.errors import ApiError, Code
+from osd_edge.data.sizes import format_size
+from osd_edge.errors import ApiError, Code, InputError
 from osd_edge.runtime.generation.answer_row import AnswerRow
 from osd_edge.runtime.generation.generate import facts_of
 from osd_edge.runtime.generation.loop import key_cache
@@ -19,6 +20,7 @@ from osd_edge.runtime.generation.results import Piece
 from osd_edge.runtime.generation.running_batch import Pieces, RunningBatch, together
 from osd_edge.runtime.parts import Parts
 
+_LEAST = 64  # tokens
 TakePiece = Callable[[AnswerRow, Piece], None]  # called in the batch's thread: it must not wait
 
 
@@ -35,6 +37,7 @@ class Scheduler:
     """Takes rows from many threads, and gives their pieces as they come.
 
     Attributes:
+        limits: The bounds that it was given.
         context: The most tokens of a prompt with its answer: as many as the base takes, and whose
             keys the limit has room for.
         steps: How many runs made tokens for rows that were there.
@@ -42,12 +45,23 @@ class Scheduler:
     """
 
     def __init__(self, parts: Parts, limits: BatchLimits) -> None:
-        """Starts the thread. Raises BaseError `base.generation` for a base that writes no text."""
+        """Starts the thread.
+
+        Raises BaseError `base.generation` for a base that writes no text, InputError `input.size`
+        where there is no room for the keys of a short text.
+        """
         facts = facts_of(parts)
-        self._parts, self._limits = parts, limits
+        self._parts, self.limits = parts, limits
         # Keys that are fed are there twice during a run: those that go in, and those that come out.
         copies = 1 if facts.in_place else 2
         self._tokens = limits.cache_bytes // (copies * facts.bytes_of_a_token)
+        if self._tokens < min(_LEAST, facts.context):
+            needed = format_size(copies * facts.bytes_of_a_token * _LEAST)
+            raise InputError(
+                Code.INPUT_SIZE,
+                f"expected room for the keys of {_LEAST} tokens, {needed}, found "
+                f"{format_size(limits.cache_bytes)}: give more",
+            )
         self.context = min(facts.context, self._tokens)
         self.steps = self.fills = 0
         self._changed = threading.Condition()
@@ -74,10 +88,10 @@ class Scheduler:
         with self._changed:
             if self._closed:
                 raise stopped()
-            if len(self._waiting) + len(rows) > self._limits.waiting:
+            if len(self._waiting) + len(rows) > self.limits.waiting:
                 raise ApiError(
                     Code.API_BUSY,
-                    f"expected fewer than {self._limits.waiting} prompts to wait: ask again later",
+                    f"expected fewer than {self.limits.waiting} prompts to wait: ask again later",
                 )
             self._waiting += ((row, take) for row in rows)
             self._changed.notify()
@@ -158,7 +172,7 @@ class Scheduler:
         if new:
             most = max(row.most for row in (*there, *new))
             if batch is None:
-                cache = key_cache(self._parts.base, self._limits.rows, most)
+                cache = key_cache(self._parts.base, self.limits.rows, most)
                 batch = self._batch = RunningBatch(cache)
             batch.cache.limit(most)
             batch.begin(new)
@@ -166,7 +180,7 @@ class Scheduler:
 
     def _has_room(self, rows: Sequence[AnswerRow]) -> bool:
         """Says whether these rows may run together: every one may become as long as the longest."""
-        if len(rows) > self._limits.rows:
+        if len(rows) > self.limits.rows:
             return False
         if len(rows) * max(row.most for row in rows) > self._tokens:
             return False

@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 from openai import APIStatusError, OpenAI
+from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
+from osd_edge.exporters import export_base, export_task
 from osd_edge.runtime import EdgeSession
 from osd_edge.runtime.api.asking import Asking
 from osd_edge.runtime.api.server import ApiServer, ApiSettings
 from osd_edge.runtime.generation.scheduler import BatchLimits
+from osd_edge.runtime.kinds import KINDS as DEVICE_KINDS
 from tests.api.serving import ask, client_of, connect, eventually, refusal, request, running
+from tests.support import decoders
 from tests.support.kinds import KINDS
 
 TEXTS = ["the cat sat on the mat", "a dog ran", "a film of charm"]
@@ -72,8 +76,6 @@ def test_a_task_of_any_kind_answers_as_the_session_does(
     status, _, value = ask(server, "/v1/ask", body | words)
     assert (status, value["kind"], value["model"]) == (200, encoder.kind(name), name)
     assert [one["index"] for one in value["data"]] == [0, 1, 2]
-    from osd_edge.runtime.kinds import KINDS as DEVICE_KINDS
-
     kind = DEVICE_KINDS[encoder.kind(name)]
     answers = encoder.ask(TEXTS, task=name, **words)
     for one, text, answer in zip(value["data"], TEXTS, answers, strict=True):
@@ -137,6 +139,44 @@ def test_a_classifier_writes_no_text_over_a_base_that_does(
     with pytest.raises(APIStatusError) as refused:
         client.completions.create(model="first", prompt="x")
     assert refused.value.code == "api.route"
+
+
+def test_one_server_of_a_decoder_answers_every_kind(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("decoder")
+    base = decoders.make_decoder("llama", folder / "base")
+    export_base(base, folder / "package", task="generate")
+    decoders.make_tuned(base, folder / "writer", seed=2)
+    classes = {
+        "labels": AutoModelForSequenceClassification,
+        "tags": AutoModelForTokenClassification,
+    }
+    for name, task in classes.items():
+        decoders.make_tuned(base, folder / name, task, num_labels=3)
+    session = EdgeSession(folder / "package", threads=1)
+    for name in ("writer", *classes):
+        bundle = folder / f"{name}.osd.safetensors"
+        export_task(base, folder / name, bundle, method="truncsvd", budget="r=1")
+        session.load(bundle)
+    texts = ["the cat sat", "a dog"]
+    with running(session) as server, client_of(server) as client:
+        kinds = [model.model_dump()["kind"] for model in client.models.list()]
+        assert kinds == ["generate", "generate", "labels", "token-labels"]
+        for name in classes:
+            _, _, value = ask(server, "/v1/ask", {"model": name, "input": texts})
+            found = [[entry["label"] for entry in one["entries"]] for one in value["data"]]
+            kind, answers = DEVICE_KINDS[session.kind(name)], session.ask(texts, task=name)
+            assert found == [
+                [entry["label"] for entry in kind.entries(text, answer)]
+                for text, answer in zip(texts, answers, strict=True)
+            ]
+        for model, task in (("package", None), ("writer", "writer")):
+            written = client.completions.create(model=model, prompt=texts, max_tokens=4)
+            expected = session.generate(texts, task=task, max_tokens=4)
+            assert [choice.text for choice in written.choices] == [x.text for x in expected]
+        refused = {"model": "labels", "prompt": "the", "max_tokens": 4}
+        assert refusal(ask(server, "/v1/completions", refused)) == (400, "task.kind")
 
 
 def test_requests_wait_for_one_another_and_too_many_are_refused(

@@ -113,10 +113,11 @@ def test_it_ends_in_order_while_it_writes(given: list[str | Path], number: signa
 
 def test_an_open_address_is_warned_of(given: list[str | Path]) -> None:
     with started(*given, "--host", "0.0.0.0") as process:
-        line_of(process)
-        process.terminate()
-        _, err = process.communicate(timeout=PATIENCE)
-        assert "--api-key" in err
+        assert process.stderr is not None
+        assert "--api-key" in process.stderr.readline()
+    with started(*given, "--host", "0.0.0.0", "--api-key", "s3cret") as process:
+        assert process.stderr is not None
+        assert "TLS" in process.stderr.readline()
 
 
 @pytest.mark.parametrize(
@@ -125,6 +126,7 @@ def test_an_open_address_is_warned_of(given: list[str | Path]) -> None:
         (("--api-key", " "), 2, "expected a key"),
         (("--cors", "*"), 2, "expected one such as https://"),
         (("--cache", "much"), 1, "[input.size]"),
+        (("--cache", "4KiB"), 1, "[input.size]"),
         (("--base-name", "task0"), 1, "[input.task-name]"),
         (("--name", "no name"), 1, "[input.address]"),
         (("--host", "999.1.1.1"), 1, "[input.address]"),

@@ -42,6 +42,18 @@ def lively(server: ApiServer) -> bool:
     return ask(server, "/v1/completions", BODY)[0] == 200
 
 
+@pytest.fixture
+def slow_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps that take a while, so that no machine writes 250 tokens in a second or two."""
+    whole = RunningBatch.step
+
+    def step(batch: RunningBatch) -> Pieces:
+        time.sleep(0.05)
+        return whole(batch)
+
+    monkeypatch.setattr(RunningBatch, "step", step)
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -170,25 +182,23 @@ def _is_turned_away(server: ApiServer) -> bool:
         return status_and_code(read_all(more)) == (503, "api.busy")
 
 
-def test_prompts_that_wait_are_bounded(writing: EdgeSession) -> None:
+def test_prompts_that_wait_are_bounded(writing: EdgeSession, slow_steps: None) -> None:
     settings = ApiSettings(batch=BatchLimits(rows=1, waiting=4))
     with running(writing, settings) as server:
-        answer = ask(server, "/v1/completions", BODY | {"prompt": ["a"] * 5})
-        assert refusal(answer) == (503, "api.busy")
-        assert answer[1]["retry-after"] == "1"
+        for many in ({"prompt": ["a"] * 5}, {"prompt": ["a", "b"], "n": 3}):
+            answer = ask(server, "/v1/completions", BODY | many)
+            assert refusal(answer) == (400, "api.field")  # which no waiting would help
+        scheduler = server.scheduler
+        assert scheduler is not None
+        with connect(server) as connection:
+            endless = {"model": "package", "prompt": ["the"] * 4, "max_tokens": CONTEXT}
+            connection.sendall(request(server, "/v1/completions", json.dumps(endless).encode()))
+            assert eventually(lambda: scheduler.steps > 1)
+            answer = ask(server, "/v1/completions", BODY | {"prompt": ["a"] * 3})
+            assert refusal(answer) == (503, "api.busy")
+            assert answer[1]["retry-after"] == "1"
+        assert eventually(lambda: not scheduler.rows_now)
         assert lively(server)
-
-
-@pytest.fixture
-def slow_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps that take a while, so that no machine writes 250 tokens in a second or two."""
-    whole = RunningBatch.step
-
-    def step(batch: RunningBatch) -> Pieces:
-        time.sleep(0.05)
-        return whole(batch)
-
-    monkeypatch.setattr(RunningBatch, "step", step)
 
 
 def test_an_answer_ends_in_time(writing: EdgeSession, slow_steps: None) -> None:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from osd_edge.runtime.generation.answer_row import AnswerRow
 from osd_edge.runtime.generation.answer_settings import AnswerSettings
 from osd_edge.runtime.generation.generate import prepared
 from osd_edge.runtime.generation.loop import key_cache
-from osd_edge.runtime.generation.running_batch import RunningBatch, together
+from osd_edge.runtime.generation.running_batch import Pieces, RunningBatch, together
 from osd_edge.runtime.generation.scheduler import BatchLimits, Scheduler
 from tests.support.writers import CONTEXT, Writer
 
@@ -229,6 +229,34 @@ def test_room_for_keys_bounds_the_rows_that_run_together(session: EdgeSession) -
         # Two at a time: 40 tokens each, and three would come to 120.
         assert started.scheduler.steps >= 2 * 36
         assert len({tuple(row.answer) for row in rows}) == 1
+
+
+def test_a_graph_of_one_task_for_all_rows_has_a_batch_for_each(
+    started: Started,
+    session: EdgeSession,
+    alone: Sequence[tuple[int, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    base, whole = session._parts.base, RunningBatch.step
+    monkeypatch.setattr(base, "manifest", replace(base.manifest, mixed_rows=False))
+    together: list[list[str | None]] = []
+
+    def step(batch: RunningBatch) -> Pieces:
+        together.append([row.name for row in batch.rows])
+        return whole(batch)
+
+    monkeypatch.setattr(RunningBatch, "step", step)
+    rows = rows_of(session)
+    for take in started.add(*rows):
+        take.wait()
+    assert [tuple(row.answer) for row in rows] == list(alone)
+    assert all(len(set(names)) == 1 for names in together)
+
+
+def test_no_room_for_keys_is_refused(session: EdgeSession) -> None:
+    with pytest.raises(InputError) as refused:
+        Scheduler(session._parts, BatchLimits(cache_bytes=1000))
+    assert refused.value.code == "input.size"
 
 
 def test_a_run_that_fails_refuses_its_rows_and_the_next_ones_are_answered(
