@@ -1,8 +1,9 @@
 """A key cache in one buffer, into which the graph writes the new keys beside the old.
 
 Past and present are bound to the same memory: nothing is copied from one token to the next. The
-buffer holds `[layers · 2, rows, heads, capacity, size]`, and doubles when a row is full. Rows that
-are not there yet take no memory.
+buffer holds `[layers · 2, rows, heads, capacity, size]`, and doubles when a row is full. It
+has rows for those that are there: memory that is not written to yet is taken all the same, since
+numpy asks for it in pages of 2 MiB.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ class BoundCache(KeyCache):
     def __init__(self, base: OpenBase, rows: int, most: int) -> None:
         """Begins without keys, with little memory."""
         super().__init__(base, rows, most)
-        self._buffer = self._made(rows, 0)
+        self._buffer = self._made(0, 0)
         self._step: _Step | None = None
 
     @property
@@ -38,7 +39,7 @@ class BoundCache(KeyCache):
         count, longest = len(tokens), max(map(len, tokens))
         before = self.lengths[first] if first < len(self.lengths) else 0
         assert before == 0 or count == 1
-        self._reserve(before + longest)
+        self._reserve(first + count, before + longest)
         ids, mask = padded(tokens)
         if before:
             mask = np.ones((1, before + longest), np.int64)
@@ -56,7 +57,7 @@ class BoundCache(KeyCache):
     def step(self, tokens: Sequence[int], factors: Arrays) -> Floats:
         """Runs a token of each row; what is bound stays so from step to step."""
         count = len(tokens)
-        self._reserve(max(self.lengths[:count]) + 1)
+        self._reserve(count, max(self.lengths[:count]) + 1)
         step = self._step
         if step is None or step.factors is not factors or step.rows != count:
             step = self._step = _Step(self._bound(0, count, factors), factors, self, count)
@@ -85,7 +86,11 @@ class BoundCache(KeyCache):
         """Makes the buffer smaller where it has room for more."""
         super().limit(most)
         if self.capacity > most:
-            self._move(most)
+            self._move(len(self.lengths), most)
+
+    def release(self) -> None:
+        """Lets go of what is bound for a step."""
+        self._step = None
 
     def cut(self, length: int) -> None:
         """Forgets the rest: what lies behind a row's length is never read."""
@@ -99,26 +104,28 @@ class BoundCache(KeyCache):
     def restore(self, state: Floats) -> None:
         """Copies a row's keys into the buffer."""
         length = state.shape[2]
-        self._reserve(length)
+        self._reserve(1, length)
         self._buffer[:, 0, :, :length] = state
         self.lengths = [length]
 
     def _made(self, rows: int, capacity: int) -> Floats:
         facts = self.facts
-        # Pages of zeros take no memory until something is written to them.
         return np.zeros((len(facts.past), rows, facts.heads, capacity, facts.head_size), np.float32)
 
-    def _reserve(self, length: int) -> None:
+    def _reserve(self, rows: int, length: int) -> None:
+        """Makes room for so many rows, the longest of which has so many tokens."""
         if length > self.capacity:
-            self._move(min(self.most, max(length + _LEAST, 2 * self.capacity)))
+            self._move(rows, min(self.most, max(length + _LEAST, 2 * self.capacity)))
+        elif rows > self._buffer.shape[1]:
+            self._move(rows, self.capacity)
 
-    def _move(self, capacity: int) -> None:
-        """Moves the keys to a buffer of another capacity, those of rows that are there alone."""
-        old, rows, used = self._buffer, len(self.lengths), max(self.lengths, default=0)
-        self._buffer = self._made(old.shape[1], capacity)
+    def _move(self, rows: int, capacity: int) -> None:
+        """Moves the keys that are there to a buffer of other rows, of another capacity."""
+        there, used = len(self.lengths), max(self.lengths, default=0)
+        old, self._step = self._buffer, None
+        self._buffer = self._made(max(rows, there, self._rows), capacity)
         for to, own in zip(self._buffer, old, strict=True):
-            to[:rows, :, :used] = own[:rows, :, :used]
-        self._step = None
+            to[:there, :, :used] = own[:there, :, :used]
 
     def _bound(self, first: int, count: int, factors: Arrays) -> Binding:
         """Binds the keys of rows `first` on, and factors."""

@@ -59,7 +59,7 @@ class FedCache(KeyCache):
 
     def keep(self, rows: Sequence[int]) -> None:
         """Copies the rows that stay, without the columns of the others."""
-        found = self._rows()
+        found = self._row_by_row()
         self._blocks = (_joined([found[row] for row in rows]),) if rows else ()
         self.lengths = [self.lengths[row] for row in rows]
 
@@ -114,10 +114,10 @@ class FedCache(KeyCache):
         wanted = [count for count in counts if count]
         if [len(block.mask) for block in self._blocks] == wanted:
             return
-        found = iter(self._rows())
+        found = iter(self._row_by_row())
         self._blocks = tuple(_joined(list(islice(found, count))) for count in wanted)
 
-    def _rows(self) -> list[tuple[_Block, int]]:
+    def _row_by_row(self) -> list[tuple[_Block, int]]:
         """The block of each row, and its number there."""
         return [(block, row) for block in self._blocks for row in range(len(block.mask))]
 

@@ -25,13 +25,14 @@ class KeyCache(ABC):
     """
 
     def __init__(self, base: OpenBase, rows: int, most: int) -> None:
-        """Begins without keys; a row will have `most` tokens at most."""
+        """Begins without keys, for `rows` or more; a row will have `most` tokens at most."""
         facts = base.manifest.generation
         assert facts is not None
         self._base = weakref.ref(base)
         self.facts: Generation = facts
         self.past, self.present = facts.past, facts.present  # names, of which each run takes all
         self.most = most
+        self._rows = rows
         self.lengths: list[int] = []
 
     @property
@@ -68,6 +69,9 @@ class KeyCache(ABC):
     def limit(self, most: int) -> None:
         """Changes the most tokens that a row will have, of which none has more."""
         self.most = most
+
+    def release(self) -> None:  # noqa: B027  # most hold no run between two
+        """Holds no run any more, and so neither its factors nor the base."""
 
     @abstractmethod
     def cut(self, length: int) -> None:

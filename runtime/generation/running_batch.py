@@ -66,6 +66,7 @@ class RunningBatch:
         if len(group) == 1 and done + len(parts[0]) < len(group[0].prompt):
             return []
         self.rows, self.filling, self._stacked = self.rows + group, [], None
+        self.cache.release()  # of the factors, before there are others
         return self._advanced(group, logits)
 
     def step(self) -> Pieces:

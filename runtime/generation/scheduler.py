@@ -172,8 +172,7 @@ class Scheduler:
         if new:
             most = max(row.most for row in (*there, *new))
             if batch is None:
-                cache = key_cache(self._parts.base, self.limits.rows, most)
-                batch = self._batch = RunningBatch(cache)
+                batch = self._batch = RunningBatch(key_cache(self._parts.base, 1, most))
             batch.cache.limit(most)
             batch.begin(new)
         return batch
