@@ -60,6 +60,12 @@ class BoundedConnection(H11Protocol):
         super().handle_events()
         if self.cycle is not before:
             _stop(self._head_timer)
+        if self.cycle and not self.cycle.response_complete and self.conn.their_state is h11.DONE:
+            # The next request waits. uvicorn would read no further, and so not see a client leave.
+            if len(self.conn.trailing_data[0]) > self._limits.head_bytes:
+                self.transport.abort()
+            else:
+                self.flow.resume_reading()
 
     def on_response_complete(self) -> None:
         """Gives the next request its time."""

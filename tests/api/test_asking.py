@@ -175,6 +175,8 @@ def test_one_server_of_a_decoder_answers_every_kind(
             written = client.completions.create(model=model, prompt=texts, max_tokens=4)
             expected = session.generate(texts, task=task, max_tokens=4)
             assert [choice.text for choice in written.choices] == [x.text for x in expected]
+        said = {"model": "writer", "messages": [{"role": "user", "content": "the"}]}
+        assert refusal(ask(server, "/v1/chat/completions", said)) == (400, "base.chat")
         refused = {"model": "labels", "prompt": "the", "max_tokens": 4}
         assert refusal(ask(server, "/v1/completions", refused)) == (400, "task.kind")
 

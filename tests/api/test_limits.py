@@ -234,6 +234,29 @@ def test_a_client_that_leaves_ends_its_rows(
         assert lively(server)
 
 
+def test_a_client_that_sent_its_next_request_already_may_leave_too(
+    writing: EdgeSession, slow_steps: None
+) -> None:
+    with running(writing) as server:
+        scheduler = server.scheduler
+        assert scheduler is not None
+        short = request(server, "/v1/completions", json.dumps(BODY).encode())
+        with connect(server) as connection:
+            connection.sendall(short + short.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            assert read_all(connection).count(b"HTTP/1.1 200 ") == 2
+        endless = {"model": "package", "prompt": ["the"] * 60, "max_tokens": CONTEXT}
+        with connect(server) as connection:
+            long = request(server, "/v1/completions", json.dumps(endless).encode())
+            connection.sendall(long + short)
+            assert eventually(lambda: scheduler.steps > 3)
+        assert eventually(lambda: not scheduler.rows_now)
+        assert scheduler.steps < 60 * 250 / 8 / 2
+        with connect(server) as connection:  # but not any number of them
+            connection.sendall(long + short * 200)
+            assert read_all(connection) == b""
+        assert eventually(lambda: not scheduler.rows_now)
+
+
 def test_a_slow_reader_holds_up_nobody_and_is_left(writing: EdgeSession) -> None:
     """It takes nothing of its stream; another one's answer comes meanwhile, whole."""
     (expected,) = writing.generate(["the"], task="task0", max_tokens=25)

@@ -174,16 +174,40 @@ def test_callers_share_a_batch_and_get_what_each_gets_alone(
     assert started.scheduler.steps < sum(map(len, alone)) - len(rows)
 
 
-def test_a_row_joins_while_another_is_written(
-    started: Started, session: EdgeSession, alone: Sequence[tuple[int, ...]]
+@pytest.mark.parametrize("late", [4, 3])
+def test_a_row_joins_at_the_next_token_of_another(
+    started: Started,
+    session: EdgeSession,
+    alone: Sequence[tuple[int, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+    late: int,
 ) -> None:
-    long, short = rows_of(session)[5], rows_of(session)[4]
-    (first,) = started.add(long)
-    assert first.first.wait(60)
-    (second,) = started.add(short)
-    second.wait()
-    first.wait()
-    assert (tuple(long.answer), tuple(short.answer)) == (alone[5], alone[4])
+    """It comes with the first token of one that makes 40, and is done before that one's last.
+
+    While a long prompt is filled in, in parts, the other makes a token after each part.
+    """
+    monkeypatch.setattr(running_batch, "AT_ONCE", 7)
+    rows = rows_of(session)
+    long, joining = rows[5], rows[late]
+    first, second = Taken(), Taken()
+    made_by_then: list[int] = []
+
+    def take_first(row: AnswerRow, piece: Piece) -> None:
+        if not first.pieces:
+            started.scheduler.add([joining], take_second)
+        first(row, piece)
+
+    def take_second(row: AnswerRow, piece: Piece) -> None:
+        made_by_then.append(len(long.answer))
+        second(row, piece)
+
+    started.scheduler.add([long], take_first)
+    first.wait(), second.wait()
+    assert (tuple(long.answer), tuple(joining.answer)) == (alone[5], alone[late])
+    parts = -(-len(joining.prompt) // 7)
+    assert made_by_then[0] == 1 + parts
+    assert started.scheduler.steps == len(long.answer) - 1 == 39
+    assert started.scheduler.fills == 1 + parts
 
 
 def test_a_cancelled_row_ends_and_the_others_go_on(
