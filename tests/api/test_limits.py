@@ -247,8 +247,10 @@ def test_a_client_that_sent_its_next_request_already_may_leave_too(
         endless = {"model": "package", "prompt": ["the"] * 60, "max_tokens": CONTEXT}
         with connect(server) as connection:
             long = request(server, "/v1/completions", json.dumps(endless).encode())
-            connection.sendall(long + short)
-            assert eventually(lambda: scheduler.steps > 3)
+            connection.sendall(long)
+            assert eventually(lambda: scheduler.steps > 5)
+            connection.sendall(short)
+            assert eventually(lambda: scheduler.steps > 10)
         assert eventually(lambda: not scheduler.rows_now)
         assert scheduler.steps < 60 * 250 / 8 / 2
         with connect(server) as connection:  # but not any number of them
