@@ -126,9 +126,10 @@ class BoundedConnection(H11Protocol):
                 self.transport.abort()
                 return
         body = json.dumps(error_object(error)).encode()
+        again = b"Retry-After: 1\r\n" if error.code == Code.API_BUSY else b""
         self.transport.write(
             b"HTTP/1.1 %d \r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
-            b"Retry-After: 1\r\nConnection: close\r\n\r\n" % (status_of(error), len(body)) + body
+            b"%bConnection: close\r\n\r\n%b" % (status_of(error), len(body), again, body)
         )
         # A socket that is closed with unread bytes takes back what it sent last.
         self.transport.write_eof()

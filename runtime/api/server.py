@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self, cast
@@ -45,39 +45,34 @@ class ApiSettings:
 
 
 class ApiServer:
-    """Serves a session's tasks; a `with` block gives the port and the threads back at its end."""
+    """Serves a session's tasks; a `with` block gives the port and the threads back at its end.
+
+    Attributes:
+        settings: Where it listens, whom it answers, and how much at once.
+        models: The models that it has.
+        address: What clients are told as the address of the API.
+        scheduler: What writes text, None over a base that writes none.
+    """
 
     def __init__(self, session: EdgeSession, settings: ApiSettings) -> None:
         """Binds the address.
 
-        Raises InputError `input.address` where that cannot be done, `input.task-name`.
+        Raises InputError `input.address` where that cannot be done, `input.task-name`, `input.size`
+        where there is no room for keys.
         """
-        self.settings, limits = settings, settings.limits
-        self.models = Models(session, settings.base_name)
-        self._socket = _bound(settings.host, settings.port)
-        try:
-            host, port = settings.host, self._socket.getsockname()[1]
-            named = settings.names if host == "" or is_address(host) else (*settings.names, host)
-            names = OwnNames(named, port)
-        except InputError:
-            self._socket.close()
-            raise
-        self.address = page_address("http", host, port) + "v1"
+        self.settings = settings
         self.scheduler: Scheduler | None = None
-        self._asking = Asking(session, self.models, limits, settings.batch.rows)
-        answers: dict[str, Handler] = {
-            "/v1/ask": self._asking.ask,
-            "/v1/embeddings": self._asking.embeddings,
-        }
-        if session.manifest.generation is not None:
-            parts = session._parts  # which the scheduler runs as `generate` does
-            self.scheduler = Scheduler(parts, settings.batch)
-            given = (self.models, TextWriter(parts, self.scheduler), limits)
-            answers["/v1/chat/completions"] = ChatCompletions(*given).answer
-            answers["/v1/completions"] = Completions(*given).answer
-        access = Access(names, settings.key, settings.origins)
-        app = Api(access, self.models, answers, limits)
-        self._server = _Server(_config(app, limits), limits.ending_seconds, self._end_answers)
+        self.models = Models(session, settings.base_name)
+        with contextlib.ExitStack() as opened:
+            self._socket = opened.enter_context(_bound(settings.host, settings.port))
+            host, port = settings.host, self._socket.getsockname()[1]
+            self.address = page_address("http", host, port) + "v1"
+            named = settings.names if host == "" or is_address(host) else (*settings.names, host)
+            access = Access(OwnNames(named, port), settings.key, settings.origins)
+            answers = self._answers(session, opened)
+            app = Api(access, self.models, answers, settings.limits)
+            self._server = _Server(_config(app, settings.limits), self._end_writing)
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -99,32 +94,48 @@ class ApiServer:
 
     def close(self) -> None:
         """Ends what is left, and gives the port back."""
-        self._socket.close()
-        self._end_answers()
-        self._asking.close()
+        self._opened.close()
 
-    def _end_answers(self) -> None:
+    def _answers(self, session: EdgeSession, opened: contextlib.ExitStack) -> dict[str, Handler]:
+        """What answers, by its address."""
+        limits, batch = self.settings.limits, self.settings.batch
+        asking = Asking(session, self.models, limits, batch.rows)
+        opened.callback(asking.close)
+        answers: dict[str, Handler] = {
+            "/v1/ask": asking.ask,
+            "/v1/embeddings": asking.embeddings,
+        }
+        if session.manifest.generation is not None:
+            parts = session._parts  # which the scheduler runs as `generate` does
+            self.scheduler = Scheduler(parts, batch)
+            opened.callback(self.scheduler.close)
+            given = (self.models, TextWriter(parts, self.scheduler), limits)
+            answers["/v1/chat/completions"] = ChatCompletions(*given).answer
+            answers["/v1/completions"] = Completions(*given).answer
+        return answers
+
+    async def _end_writing(self) -> None:
+        """Ends what is still being written some seconds after the server was asked to end."""
+        await asyncio.sleep(self.settings.limits.ending_seconds)
         if self.scheduler is not None:
-            self.scheduler.close()
+            await asyncio.to_thread(self.scheduler.close)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, which ends what is still being written some seconds after it was asked to end."""
+    """uvicorn, which has `end` done beside its own waiting when it is asked to end."""
 
-    def __init__(self, config: uvicorn.Config, seconds: float, end: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, end: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
         super().__init__(config)
-        self._seconds, self._end = seconds, end
+        self._end = end
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        ending = asyncio.create_task(self._end_in_time())
+        ending = asyncio.create_task(self._end())
         try:
             await super().shutdown(sockets)
         finally:
             ending.cancel()
-
-    async def _end_in_time(self) -> None:
-        await asyncio.sleep(self._seconds)
-        await asyncio.to_thread(self._end)
 
 
 def _config(app: Api, limits: ApiLimits) -> uvicorn.Config:

@@ -10,6 +10,8 @@ from openai import APIStatusError, AsyncOpenAI, OpenAI
 
 from osd_edge.runtime import EdgeSession
 from osd_edge.runtime.api.server import ApiServer
+from osd_edge.runtime.generation.running_batch import Pieces, RunningBatch
+from osd_edge.runtime.generation.scheduler import Scheduler
 from tests.api.serving import PATIENCE, ask, refusal
 from tests.support.writers import CONTEXT
 
@@ -177,8 +179,10 @@ def test_several_answers_stream_side_by_side(client: OpenAI, writing: EdgeSessio
     assert list(texts.values()) == [answer.text for answer in expected]
 
 
-def test_requests_of_different_tasks_share_batches(server: ApiServer, writing: EdgeSession) -> None:
-    """Eight at once, of three tasks, one after the other begins: tokens are those of one alone."""
+def test_requests_of_different_tasks_share_batches(
+    server: ApiServer, writing: EdgeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight of three models, each of which comes with a token of those before it."""
     asked = [
         (model, prompt, most)
         for (model, prompt), most in zip(
@@ -191,39 +195,50 @@ def test_requests_of_different_tasks_share_batches(server: ApiServer, writing: E
         writing.generate([prompt], task=MODELS[model], max_tokens=most)[0]
         for model, prompt, most in asked
     ]
-    assert server.scheduler is not None
-    steps, fills = server.scheduler.steps, server.scheduler.fills
+    scheduler = server.scheduler
+    assert scheduler is not None
+    steps, fills = scheduler.steps, scheduler.fills
+    there = threading.Semaphore(0)  # requests that no step has waited for yet
+    step, add = RunningBatch.step, Scheduler.add
 
-    async def all_of_them() -> list[Any]:
+    def adds(self: Scheduler, *given: Any) -> None:
+        add(self, *given)
+        there.release()
+
+    def steps_with_the_next(batch: RunningBatch) -> Pieces:
+        made = scheduler.steps - steps
+        assert made > len(asked) or there.acquire(timeout=PATIENCE)
+        return step(batch)
+
+    monkeypatch.setattr(Scheduler, "add", adds)
+    monkeypatch.setattr(RunningBatch, "step", steps_with_the_next)
+
+    async def one(client: AsyncOpenAI, number: int) -> tuple[str, int]:
+        model, prompt, most = asked[number]
+        while scheduler.steps - steps < number:
+            await asyncio.sleep(0.002)
+        words: Any = {"model": model, "prompt": prompt, "max_tokens": most}
+        if number % 2:
+            whole = await client.completions.create(**words)
+            assert whole.usage is not None
+            return whole.choices[0].text, whole.usage.completion_tokens
+        words |= {"stream": True, "stream_options": {"include_usage": True}}
+        *chunks, last = [chunk async for chunk in await client.completions.create(**words)]
+        return "".join(chunk.choices[0].text for chunk in chunks), last.usage.completion_tokens
+
+    async def all_of_them() -> list[tuple[str, int]]:
         async with AsyncOpenAI(
             base_url=server.address, api_key="any", max_retries=0, timeout=PATIENCE
         ) as client:
+            return await asyncio.gather(*(one(client, number) for number in range(len(asked))))
 
-            async def one(number: int) -> Any:
-                model, prompt, most = asked[number]
-                await asyncio.sleep(0.002 * number)
-                if number % 2:
-                    return (
-                        (
-                            await client.completions.create(
-                                model=model, prompt=prompt, max_tokens=most
-                            )
-                        )
-                        .choices[0]
-                        .text
-                    )
-                stream = await client.completions.create(
-                    model=model, prompt=prompt, max_tokens=most, stream=True
-                )
-                return "".join([chunk.choices[0].text async for chunk in stream])
-
-            return await asyncio.gather(*map(one, range(len(asked))))
-
-    assert asyncio.run(all_of_them()) == [answer.text for answer in alone]
-    made = sum(len(answer.tokens) for answer in alone) - len(alone)  # the first of each by a fill
-    steps, fills = server.scheduler.steps - steps, server.scheduler.fills - fills
-    assert max(len(answer.tokens) for answer in alone) - 1 <= steps < made / 2
-    assert 1 <= fills <= len(asked)
+    expected = [(answer.text, len(answer.tokens)) for answer in alone]
+    assert asyncio.run(all_of_them()) == expected
+    longest = max(len(answer.tokens) for answer in alone)
+    # By themselves they would take as many as all tokens but each one's first.
+    assert sum(len(answer.tokens) - 1 for answer in alone) > 3 * (longest + len(asked))
+    assert longest - 1 <= scheduler.steps - steps <= longest + len(asked)
+    assert 2 <= scheduler.fills - fills <= len(asked)
 
 
 @pytest.mark.parametrize(
