@@ -75,7 +75,7 @@ vectors: $(INSTALLED)  ## make vectors/v1 anew, and the copy that devices check 
 device-model: $(INSTALLED)  ## make the small models that devices check themselves with anew
 	$(BIN)/python vectors/device_files.py --model
 
-test-bounds: $(INSTALLED)  ## the lowest versions (but of [dynamo] and [release]), device and workstation
+test-bounds: $(INSTALLED)  ## the lowest versions (but of [dynamo], [genai] and [release]), device and workstation
 	$(BIN)/python -m bounds lowest
 
 test-newest: $(INSTALLED)  ## the newest of everything

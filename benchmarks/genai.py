@@ -1,8 +1,8 @@
 """Measures our session beside stock onnxruntime-genai: the same package, in one process, in turns.
 
-`python -m benchmarks.genai --package DIR … --python INTERPRETER`. The interpreter is one that has
-onnxruntime-genai and tokenizers, in an environment of its own if it must be: it needs neither torch
-nor transformers. Both sides answer prompts of token ids greedily on one thread, with keys in one
+`python -m benchmarks.genai --package DIR …`; genai comes with the extra `[genai]`, or
+`--python INTERPRETER` names one that has it and tokenizers. Both sides open the package as it is,
+and answer prompts of token ids greedily on one thread, with keys in one
 bound buffer; ours makes text of the tokens besides. Processor time, in rounds in shuffled order. A
 session is up to 10 % slower or faster by how its weights come to lie in memory: so there are six
 processes, and each side is opened first in half of them. A ratio is our rate over genai's by the
@@ -14,7 +14,6 @@ import json
 import random
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -29,6 +28,7 @@ CONTEXTS = (32, 256)
 PROCESSES = 6
 _OURS, _GENAI = "osd-edge", "onnxruntime-genai"
 _WARM_UP_ROUNDS = 1
+_ONE_THREAD = {"intra_op_num_threads": 1}
 Side = Callable[[list[int], int], Iterator[int]]  # (prompt, number of tokens) -> tokens
 
 
@@ -45,10 +45,12 @@ def ours(package: Path) -> Side:
     return answer
 
 
-def genai(folder: Path) -> Side:
-    """Answers by onnxruntime-genai over the folder that `genai_folder` made."""
+def genai(package: Path) -> Side:
+    """Answers by onnxruntime-genai over `package`, on one thread too."""
     library: Any = import_module("onnxruntime_genai")  # in the other environment alone
-    model = library.Model(str(folder))
+    config = library.Config(str(package))
+    config.overlay(json.dumps({"model": {"decoder": {"session_options": _ONE_THREAD}}}))
+    model = library.Model(config)
 
     def answer(prompt: list[int], count: int) -> Iterator[int]:
         parameters = library.GeneratorParams(model)
@@ -62,13 +64,11 @@ def genai(folder: Path) -> Side:
     return answer
 
 
-def measure(
-    package: Path, folder: Path, rounds: int, tokens: int, *, ours_first: bool
-) -> dict[str, Any]:
+def measure(package: Path, rounds: int, tokens: int, *, ours_first: bool) -> dict[str, Any]:
     """Milliseconds of a prompt and of a token by context, then by side, a sample a round."""
     sides: dict[str, Side] = {}
     for name in (_OURS, _GENAI) if ours_first else (_GENAI, _OURS):
-        sides[name] = ours(package) if name == _OURS else genai(folder)
+        sides[name] = ours(package) if name == _OURS else genai(package)
     random_ = random.Random(SEED)
     found: dict[str, Any] = {}
     for context in CONTEXTS:
@@ -102,19 +102,13 @@ def _timed(answer: Side, prompt: list[int], tokens: int) -> tuple[float, float, 
 
 def in_process(package: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Measures one package with the other interpreter; gives milliseconds and ratios of rates."""
-    from benchmarks.genai_folder import genai_folder
-
-    with tempfile.TemporaryDirectory(prefix="genai-", dir=package.parent) as name:
-        folder = Path(name, "package")
-        genai_folder(package, folder)
-        command = [arguments.python, "-m", "benchmarks.genai", "--play", str(folder)]
-        command += ["--package", str(package), "--tokens", str(arguments.tokens)]
-        command += ["--rounds", str(arguments.rounds)]
-        found: list[dict[str, Any]] = []
-        for number in range(PROCESSES):
-            order = ["--ours-first"] if number % 2 else []
-            done = subprocess.run(command + order, stdout=subprocess.PIPE, text=True, check=True)
-            found.append(json.loads(done.stdout))
+    command = [arguments.python, "-m", "benchmarks.genai", "--play", "--package", str(package)]
+    command += ["--tokens", str(arguments.tokens), "--rounds", str(arguments.rounds)]
+    found: list[dict[str, Any]] = []
+    for number in range(PROCESSES):
+        order = ["--ours-first"] if number % 2 else []
+        done = subprocess.run(command + order, stdout=subprocess.PIPE, text=True, check=True)
+        found.append(json.loads(done.stdout))
     figures: dict[str, Any] = {}
     for what in found[0]:
         medians = [{name: median(one[what][name]) for name in (_OURS, _GENAI)} for one in found]
@@ -146,13 +140,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="in each process")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--ours-first", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--play", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--play", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.play is not None:
+    if arguments.play:
         (package,) = arguments.package
         rounds, tokens = arguments.rounds, arguments.tokens
         first = arguments.ours_first
-        found = measure(package, arguments.play, rounds, tokens, ours_first=first)
+        found = measure(package, rounds, tokens, ours_first=first)
         print(json.dumps(found))
         return
     results = {}

@@ -56,7 +56,7 @@ def _workstation(scratch: Path, python: str, pins: list[str]) -> None:
     first = [pin for pin in pins if pin.startswith(("torch==", OPTIMUM))]
     _pip(commands, constraints, *(first or ["torch"]))
     tools = [one.name for one in requirements(PROJECT, ("dev",))]
-    more = [] if pins else ["onnxscript"]
+    more = [] if pins else ["onnxscript", "onnxruntime-genai"]
     extras = ",".join(WORKSTATION)
     _pip(commands, constraints, "--editable", f"{PROJECT}[{extras}]", *tools, *more)
     result = _tests(commands, [str(PROJECT / "tests")])

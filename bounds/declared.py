@@ -6,7 +6,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 DEVICE = ("text",)
-# Without dynamo, whose bounds are what every change is tested with.
+# Without dynamo and genai, whose bounds are what every change is tested with.
 WORKSTATION = ("text", "api", "export", "serve", "demo")
 
 

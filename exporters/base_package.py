@@ -12,6 +12,7 @@ from osd_edge.data.arguments import as_model, as_path, expect_callable
 from osd_edge.data.files import check_unicode, staged_folder
 from osd_edge.data.progress import Progress, silent
 from osd_edge.exporters.base_options import BaseOptions
+from osd_edge.exporters.genai.files import write_genai_files
 from osd_edge.exporters.graph.decoder import write_decoder
 from osd_edge.exporters.graph.traced_decoder import traced_decoder
 from osd_edge.exporters.graph.traced_graph import trace_graph
@@ -90,6 +91,15 @@ def export_base(
         table = graph.branched(chosen, how.factors)
         onnx.save_model(graph.model, str(folder / MODEL))
         text = _write_tokenizer(base, context, folder)
+        made = {
+            "tool": f"osd-edge {__version__}",
+            "fused": how.fuse and bool(backbone.family.fusion),
+            "weights": how.weights,
+            # A written graph is nobody's trace.
+            "tracer": how.tracer if backbone.family.decoder is None else None,
+        }
+        if generation is not None:
+            made["genai"] = write_genai_files(base, generation, backbone.hidden_size, folder)
         manifest = BaseManifest(
             family=backbone.family.model_type,
             fingerprint=digest,
@@ -101,13 +111,7 @@ def export_base(
             files={path.name: _digest(path) for path in sorted(folder.iterdir())},
             text=text,
             image=image_settings(base) if backbone.family.reads_images else None,
-            made={
-                "tool": f"osd-edge {__version__}",
-                "fused": how.fuse and bool(backbone.family.fusion),
-                "weights": how.weights,
-                # A written graph is nobody's trace.
-                "tracer": how.tracer if backbone.family.decoder is None else None,
-            },
+            made=made,
             factors=how.factors,
             mixed_rows=backbone.family.mixed_rows,
             padding="any" if backbone.family.decoder is None else "right",

@@ -1,8 +1,8 @@
 """Writes a task for programs without osd_edge: an `.onnx_adapter`, and the head beside it.
 
-onnxruntime's own LoraAdapter, in any of its languages, feeds the factors to the base package's
-graph; the head is a JSON file that says what to do and a safetensors file with the matrices.
-`docs/adapters.md` describes them.
+onnxruntime's own LoraAdapter and onnxruntime-genai's Adapters, in any of their languages, feed the
+factors to the base package's graph; the head is a JSON file that says what to do and, where it has
+layers, a safetensors file with the matrices. `docs/adapters.md` describes them.
 """
 
 import json
@@ -22,7 +22,7 @@ from osd_edge.errors import Code, InputError
 from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.formats.heads import Floats, Head
-from osd_edge.formats.package.feeds import factor_feeds
+from osd_edge.formats.package.feeds import empty_feeds, factor_feeds
 from osd_edge.formats.package.fits import check_fits
 from osd_edge.formats.package.manifest import BaseManifest
 from osd_edge.formats.package.manifest_reader import read_manifest
@@ -43,9 +43,9 @@ class WrittenAdapter:
 def export_onnx_adapter(bundle: str | Path, base: str | Path, out: str | Path) -> WrittenAdapter:
     """Writes the task in the file `bundle` as `out`, for the graph of base package `base`.
 
-    Beside NAME.onnx_adapter stand NAME.head.json and NAME.head.safetensors. Raises BundleError,
-    BaseError, OutputError, TaskError `task.range`, InputError `input.adapter` for another file
-    name, `input.path` for a path that is none.
+    Beside NAME.onnx_adapter stands NAME.head.json and, where the task's head has layers,
+    NAME.head.safetensors. Raises BundleError, BaseError, OutputError, TaskError `task.range`,
+    InputError `input.adapter` for another file name, `input.path` for a path that is none.
     """
     bundle, base = as_path(bundle, "bundle"), as_path(base, "base")
     out = as_path(out, "out")
@@ -58,10 +58,12 @@ def export_onnx_adapter(bundle: str | Path, base: str | Path, out: str | Path) -
         out.with_name(f"{stem}.head.json"),
         out.with_name(f"{stem}.head.safetensors"),
     )
-    written: dict[str, Path | None] = {path.name: path for path in (out, description, tensors)}
+    paths = (out, description, tensors) if task.head.layers else (out, description)
+    written: dict[str, Path | None] = {path.name: path for path in paths}
     check_outputs(written, [bundle, base])
     head = task.head.decode()
-    factors = factor_feeds(task.task, task, manifest)
+    # Of every branch: an adapter that is set after another one takes its place whole.
+    factors = empty_feeds(manifest) | factor_feeds(task.task, task, manifest)
     adapter = ort.AdapterFormat()
     adapter.set_adapter_version(1)
     adapter.set_model_version(1)
@@ -73,11 +75,10 @@ def export_onnx_adapter(bundle: str | Path, base: str | Path, out: str | Path) -
         unnamed = Path(scratch, f"task{SUFFIX}")
         adapter.export_adapter(str(unnamed))
         exported = unnamed.read_bytes()
-    text = json.dumps(_head_json(task, head, manifest, tensors.name), indent=1, ensure_ascii=False)
-    write_files(
-        {out: exported, tensors: save(_head_tensors(head)), description: (text + "\n").encode()}
-    )
-    paths = (out, description, tensors)
+    name = tensors.name if task.head.layers else None
+    text = json.dumps(_head_json(task, head, manifest, name), indent=1, ensure_ascii=False)
+    files = {out: exported, tensors: save(_head_tensors(head)), description: f"{text}\n".encode()}
+    write_files({path: files[path] for path in paths})
     return WrittenAdapter(paths, tuple(p.stat().st_size for p in paths), len(task.sites))
 
 
@@ -98,7 +99,9 @@ def _head_tensors(head: Head) -> dict[str, Floats]:
     return tensors
 
 
-def _head_json(task: Bundle, head: Head, manifest: BaseManifest, tensors: str) -> Mapping[str, Any]:
+def _head_json(
+    task: Bundle, head: Head, manifest: BaseManifest, tensors: str | None
+) -> Mapping[str, Any]:
     text = manifest.text
     return {
         "format": HEAD_FORMAT,

@@ -61,13 +61,15 @@ def add_last_states(graph: onnx.GraphProto, hidden: str, mask: str) -> str:
 
 
 def declare_logits(graph: onnx.GraphProto, vocabulary: int) -> None:
-    """Declares the output `logits` `[B, L, V]`, the second of the graph's outputs, in place."""
+    """Declares the output `logits` `[B, 1, V]`, the second of the graph's outputs, in place.
+
+    L is declared as 1, which it is unless `all_logits` says otherwise: onnxruntime-genai takes from
+    here how many logits to make room for. onnxruntime holds no run to it.
+    """
     others = list(graph.output)
     del graph.output[:]
     graph.output.append(others[0])
     graph.output.append(
-        helper.make_tensor_value_info(
-            LOGITS, TensorProto.FLOAT, ["batch_size", "logits_length", vocabulary]
-        )
+        helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["batch_size", 1, vocabulary])
     )
     graph.output.extend(others[1:])

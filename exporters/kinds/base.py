@@ -25,8 +25,7 @@ class Kind(ABC):
     `head` names the head of a family that the kind has, None for one without layers. `peft_type`
     is PEFT's name of the task, `model_class` the end of the name of its class in transformers.
     Where the kind is `labelled`, a row of a file may hold the right answer as one label. Where its
-    answers are `chances`, a temperature softens them. A kind that is not `scored` is compressed
-    without calibration rows.
+    answers are `chances`, a temperature softens them.
     """
 
     name: str
@@ -35,7 +34,6 @@ class Kind(ABC):
     model_class: str = "ForSequenceClassification"
     labelled: bool = False
     chances: bool = True
-    scored: bool = True
     least_labels: int = 0
 
     @property
@@ -82,6 +80,31 @@ class Kind(ABC):
     def label_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The loss of a `labelled` kind, summed over rows whose right answers are `labels`."""
         return functional.cross_entropy(logits, labels, reduction="sum")
+
+    def labels_in(self, labels: torch.Tensor) -> int:
+        """The number of right answers that `label_loss` sums over."""
+        return len(labels)
+
+    def right(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The rows `[rows]`, of a batch with right answers, that are answered right."""
+        return torch.eq(self.answers(logits, None), labels)
+
+    def next_same(self, given: Logits, reference: Logits) -> float | None:
+        """The share of tokens with the reference's next one; None of kinds that do not write."""
+        return None
+
+    def probe(
+        self, logits: torch.Tensor, mask: torch.Tensor | None, generator: torch.Generator
+    ) -> torch.Tensor:
+        """A number whose gradient says, on average over draws, how much outputs matter.
+
+        ⟨v, logits⟩ with v ~ N(0, I): the gradient's second moment is then that of the logits'
+        Euclidean metric. What padding answers is no matter.
+        """
+        direction = torch.randn(logits.shape, generator=generator)
+        if logits.ndim == 3 and mask is not None:
+            direction = direction * mask[..., None]
+        return (logits * direction).sum()
 
     def targets(self, logits: torch.Tensor) -> torch.Tensor:
         """The targets of a head over the frozen base, from the fine-tuned model's logits."""

@@ -1,40 +1,87 @@
 """`generate`: text, a token after the other."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from osd_edge.exporters.kinds.base import Kind, divergence
+from osd_edge.exporters.kinds.base import Kind
+from osd_edge.exporters.kinds.deferred_logits import (
+    DeferredLogits,
+    drawn,
+    likeliest,
+    next_token_divergence,
+    surprise,
+)
+
+NOT_COUNTED = -100  # in the place of a target, where a token is padding or of a prompt
 
 
 class Generate(Kind):
     """A model that writes; its loss is KL(reference ‖ given) of the next token, in nats.
 
-    The logits are the base's own: a task adds no head to them.
+    The logits are the base's own: a task adds no head to them. They are deferred, and of the
+    tokens of completions alone. The right answer of a row is its completion, token for token.
     """
 
     name = "generate"
     head = None
     peft_type = "CAUSAL_LM"
     model_class = "ForCausalLM"
-    scored = False
 
     def is_of(self, architecture: str, config: Any) -> bool:
         """A class that predicts the next token."""
         return architecture.endswith((self.model_class, "LMHeadModel"))
 
-    def loss(
-        self, given: torch.Tensor, reference: torch.Tensor, mask: torch.Tensor | None
+    def loss(self, given: Any, reference: Any, mask: torch.Tensor | None) -> torch.Tensor:
+        """KL(reference ‖ given) of the token that comes next, on average over the tokens."""
+        return next_token_divergence(given, reference)
+
+    def size(self, logits: Any, mask: torch.Tensor | None) -> int:
+        """The tokens of completions."""
+        return len(logits)
+
+    def answers(self, logits: Any, mask: torch.Tensor | None) -> torch.Tensor:
+        """The likeliest next token at each token of a completion."""
+        return likeliest(logits)
+
+    def probe(
+        self, logits: Any, mask: torch.Tensor | None, generator: torch.Generator
     ) -> torch.Tensor:
-        """KL(reference ‖ given) of the token that comes next, on average over the tokens given."""
-        if mask is not None:
-            given, reference = given[mask.bool()], reference[mask.bool()]
-        return divergence(given.flatten(0, -2), reference.flatten(0, -2))
+        """The surprise of tokens that are drawn from the model's own distribution.
 
-    def targets(self, logits: torch.Tensor) -> torch.Tensor:
-        """The chances of each token."""
-        return logits.softmax(-1)
+        Its gradient's second moment is Fisher's information; ⟨v, logits⟩ would weigh 50,000
+        tokens alike, nearly all of which are never written.
+        """
+        return surprise(logits, drawn(logits, generator))
 
-    def target_loss(self, given: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy with these chances."""
-        return torch.nn.functional.cross_entropy(given, targets)
+    def label_loss(self, logits: Any, labels: torch.Tensor) -> torch.Tensor:
+        """The surprise of the completions' tokens, summed; `labels` as `right` has them."""
+        return surprise(logits, labels[labels != NOT_COUNTED])
+
+    def labels_in(self, labels: torch.Tensor) -> int:
+        """The tokens of completions: losses are in nats a token."""
+        return int((labels != NOT_COUNTED).sum())
+
+    def right(self, logits: Any, labels: torch.Tensor) -> torch.Tensor:
+        """Rows `[rows]` all of whose likeliest tokens are the completion's own.
+
+        With the completion before it the likeliest token is what greedy writing would write, as
+        long as it has written the completion so far: such rows are those that greedy writing gets
+        right from the first token to the last. `labels` `[rows, tokens]` has each next token, and
+        NOT_COUNTED where none counts.
+        """
+        counted = labels != NOT_COUNTED
+        same = torch.ones_like(counted)
+        same[counted] = likeliest(logits) == labels[counted]
+        return same.all(1)
+
+    def next_same(self, given: Sequence[Any], reference: Sequence[Any]) -> float:
+        """The share of tokens whose likeliest next one is the reference's, 0 to 1."""
+        same = [
+            self.same(ours, theirs, None) for ours, theirs in zip(given, reference, strict=True)
+        ]
+        return float(torch.cat(same).float().mean())
+
+
+__all__ = ["NOT_COUNTED", "DeferredLogits", "Generate"]

@@ -1,13 +1,17 @@
-"""The floor under a task: what a head over the frozen base scores on rows held back."""
+"""The floor under a task: what a head over the frozen base scores on rows held back.
+
+Of a task that writes, which adds no head, it is the base alone.
+"""
 
 import random
 from collections.abc import Sequence
 from functools import cached_property
 
 from osd_edge.data.examples import Example
-from osd_edge.exporters.kinds import SEQUENCE
+from osd_edge.exporters.kinds import KINDS, SEQUENCE
 from osd_edge.exporters.methods.frozen_head import HeadOverBase, fit_frozen_head
 from osd_edge.exporters.methods.gain import Gain
+from osd_edge.exporters.methods.options import RIGHT
 from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.scoring.bfloat16 import lowered, training_dtype
 from osd_edge.exporters.scoring.calibrated_task import CalibratedTask, batches_of, calibrated
@@ -50,13 +54,19 @@ class Floor:
         if not self._held:
             return None
         source = self._source
-        return calibrated(source.models, self._held, source.progress, model=source.model)
+        return calibrated(
+            source.models,
+            self._held,
+            source.progress,
+            model=source.model,
+            whole=not source.left_out,
+        )
 
     def head(self, *, quick: bool) -> StoredHead | None:
         """The head over the frozen base, fitted on the rows that tune; None without any."""
         model = self._source.model
-        if model is None:
-            return None
+        if model is None or KINDS[model.plan.kind].format.writes:
+            return None  # the base writes as it is
         rows: Sequence[Example] = self.tuning
         if quick and len(rows) > _ROWS:
             rows = tuple(random.Random(self._seed).sample(rows, _ROWS))
@@ -71,20 +81,20 @@ class Floor:
     def score(self, *, quick: bool) -> Score | None:
         """The score of that head on held-back rows; None without rows or a head."""
         head, model = self.head(quick=quick), self._source.model
-        if self.calibrated is None or head is None or model is None:
+        if self.calibrated is None or model is None:
             return None
         if quick not in self._scores:
             with model.at(BASE) as module:
-                over_base = HeadOverBase(module, head.decode())
+                alone = module if head is None else HeadOverBase(module, head.decode())
                 self._scores[quick] = self.calibrated.calibration.score(
-                    over_base, "Frozen head on calibration set"
+                    alone, "Base alone on calibration set"
                 )
         return self._scores[quick]
 
-    def gain(self, *, quick: bool) -> Gain | None:
-        """The gain of fine-tuning over that head on held-back rows; None without rows."""
+    def gain(self, *, quick: bool, measure: str = RIGHT) -> Gain | None:
+        """The gain of fine-tuning over that floor on held-back rows; None without rows."""
         floor = self.score(quick=quick)
         if self.calibrated is None or floor is None:
             return None
-        ceiling = self.calibrated.fine_tuned.accuracy
-        return Gain(floor.accuracy, ceiling, self.calibrated.calibration.examples)
+        rows = self.calibrated.calibration.examples
+        return Gain(floor, self.calibrated.fine_tuned, rows, measure)

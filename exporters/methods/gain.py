@@ -1,7 +1,13 @@
-"""The gain of fine-tuning over a head on the frozen base, and the share of it that a file keeps."""
+"""The gain of fine-tuning over a head on the frozen base, and the share of it that a file keeps.
+
+Of a task that writes, which has no head, the gain is that over the base alone.
+"""
 
 import math
 from dataclasses import dataclass
+
+from osd_edge.exporters.methods.options import RIGHT
+from osd_edge.exporters.scoring.score import Score
 
 
 @dataclass(frozen=True)
@@ -11,7 +17,8 @@ class CurvePoint:
     Args:
         size: bytes of the file.
         accuracy: accuracy on held-back rows, 0 to 1.
-        share: the share of the gain over a frozen head that it keeps.
+        share: the share of the gain over the floor that it keeps.
+        loss: the mean loss on those rows, in nats.
 
     Example:
         >>> CurvePoint(size=4096, accuracy=0.91, share=0.97).size
@@ -21,25 +28,47 @@ class CurvePoint:
     size: int
     accuracy: float
     share: float
+    loss: float | None = None
 
 
 @dataclass(frozen=True)
 class Gain:
-    """The gain of fine-tuning on `rows` held-back rows: accuracies of the floor and the ceiling."""
+    """The gain of fine-tuning on `rows` held-back rows: scores of the floor and the ceiling.
 
-    floor: float
-    ceiling: float
+    It is counted in one of MEASURES: in right answers (of a task that writes, in rows that are
+    written exactly), or in nats, of which less is better.
+    """
+
+    floor: Score
+    ceiling: Score
     rows: int
+    measure: str = RIGHT
 
-    def share(self, accuracy: float) -> float:
-        """The share of the gain that this accuracy keeps; below 0 where it is under the floor."""
-        return (accuracy - self.floor) / (self.ceiling - self.floor)
+    @property
+    def is_there(self) -> bool:
+        """Says whether the gain is at least that of one row, or of a thousandth of a nat."""
+        least = 1 / self.rows if self.measure == RIGHT else 1e-3
+        return self._of(self.ceiling) - self._of(self.floor) >= least
 
-    def error(self, accuracy: float) -> float:
-        """Standard error of the share that this accuracy keeps, from its binomial one.
+    def share(self, score: Score) -> float:
+        """The share of the gain that this score keeps; below 0 where it is under the floor."""
+        return (self._of(score) - self._of(self.floor)) / self._whole
+
+    def error(self, score: Score) -> float | None:
+        """Standard error of the share that this score keeps, from its binomial one.
 
         Never less than that of one row in `rows`. Floor and ceiling are on the same rows, which
-        makes the truth somewhat smaller.
+        makes the truth somewhat smaller. None for a gain in nats, whose spread is not known.
         """
-        p = min(max(accuracy, 1 / self.rows), 1 - 1 / self.rows)
-        return math.sqrt(p * (1 - p) / self.rows) / (self.ceiling - self.floor)
+        if self.measure != RIGHT:
+            return None
+        p = min(max(score.accuracy, 1 / self.rows), 1 - 1 / self.rows)
+        return math.sqrt(p * (1 - p) / self.rows) / self._whole
+
+    @property
+    def _whole(self) -> float:
+        return self._of(self.ceiling) - self._of(self.floor)
+
+    def _of(self, score: Score) -> float:
+        """The number that is larger for a better score."""
+        return score.accuracy if self.measure == RIGHT else -score.loss

@@ -55,15 +55,16 @@ def with_score(bundle: Bundle, calibrated: CalibratedTask | None, score: Score |
 def integer_result(made: Scored, options: TaskOptions, floor: Floor, *, quick: bool) -> Made:
     """The result of a method; `quick` is the head it is compared with, as `Floor` has it."""
     bundle, score = made.bundle, made.score
-    calibrated, gain = floor.calibrated, floor.gain(quick=quick)
-    useful = gain is not None and gain.ceiling > gain.floor and score is not None
+    calibrated, gain = floor.calibrated, floor.gain(quick=quick, measure=options.keep_by)
+    useful = gain is not None and gain.is_there and score is not None
     facts = {
         "refine": bundle.method.get("refine"),
         "keep": options.keep,
+        "keep_by": options.keep_by,
         "held_back": calibrated.calibration.examples if calibrated else 0,
         "frozen_head": floor.score(quick=quick),
-        "share": gain.share(score.accuracy) if useful and gain and score else None,
-        "share_error": gain.error(score.accuracy) if useful and gain and score else None,
+        "share": gain.share(score) if useful and gain and score else None,
+        "share_error": gain.error(score) if useful and gain and score else None,
         "curve": made.curve,
     }
     return Made(bundle, calibrated, score, facts)

@@ -25,6 +25,7 @@ from osd_edge.formats.kinds import KINDS
 from osd_edge.formats.limits import task_name
 
 REFINE_NAMES = ("none", "scales", "codes")
+RIGHT, NATS = MEASURES = ("right", "nats")  # of a gain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +41,17 @@ class TaskOptions:
         labels: names of an adapter's labels, in the order of its outputs.
         kind: the kind of task; unless given, as the model's configuration says.
         calibration: a file of texts or a folder of pictures, by its path, or the examples. `osd`
-            needs labels; a task that generates text takes none.
+            needs labels. For a task that generates text: prompts with completions, or messages.
+        complete: the most tokens that the fine-tuned model writes where a prompt has no completion;
+            without it such prompts are refused.
         method: a method of the registry that makes task bundles.
         budget: bytes of the whole file, as a whole number or such as `16KiB`; or the paper's
             `r=1`; unless given, the method's own.
         keep: in the place of a budget, the share, above 0 and at most 1, of the gain over a frozen
-            head that the smallest file must keep on held-back rows.
+            head (of a task that writes, over the base alone) that the smallest file must keep on
+            held-back rows.
+        keep_by: what that gain is counted in: `right` answers (rows that are written exactly), or
+            `nats`, of which 200 rows tell more of a task that writes.
         refine: what is trained to follow the fine-tuned model: `none`, `scales` or `codes`.
         values: the type of a delta's values, for the paper's methods: fp32, fp16 or int8.
         head: how the head is stored, for the paper's methods.
@@ -111,7 +117,18 @@ class TaskOptions:
             type=Path,
             metavar="FILE",
             help="Examples: .tsv (label<TAB>text) or .txt (a sentence a line), or a folder of "
-            "pictures, one below it for each label. Only osd needs labels. Not for generate.",
+            "pictures, one below it for each label. Only osd needs labels. For generate: .jsonl of "
+            "prompts with completions, or of messages; .txt.",
+        ),
+    )
+    complete: int | None = field(
+        default=None,
+        metadata=flag(
+            "--complete",
+            least=1,
+            metavar="TOKENS",
+            help="For generate: where prompts have no completion, the fine-tuned model writes one "
+            "of up to so many tokens.",
         ),
     )
     method: str = field(
@@ -141,6 +158,16 @@ class TaskOptions:
             metavar="SHARE",
             help="osd-rd: the smallest file that keeps this share (0.95) of the gain over a frozen "
             "head, measured on held-back calibration rows, of which it takes 200.",
+        ),
+    )
+    keep_by: str = field(
+        default=RIGHT,
+        metadata=flag(
+            "--keep-by",
+            choices=MEASURES,
+            shown=True,
+            help="What the gain is counted in: right answers, or nats of loss (a token's, where "
+            "text is generated).",
         ),
     )
     refine: str | None = field(
@@ -213,6 +240,8 @@ class TaskOptions:
         _ = self.limit  # which refuses a malformed budget
         if self.kind is not None and self.kind not in tuple(KINDS):
             raise expected_one_of(Code.INPUT_KIND, KINDS, self.kind)
+        if self.complete is not None:
+            as_whole(self.complete, "complete", 1)
         if self.values is not None and self.values not in tuple(VALUE_BITS):
             raise expected_one_of(Code.INPUT_VALUES, VALUE_BITS, self.values)
         if self.extra_rank is not None:
@@ -221,6 +250,8 @@ class TaskOptions:
             raise expected_one_of(Code.INPUT_REFINE, REFINE_NAMES, self.refine)
         if self.keep is not None:
             _check_keep(self.keep)
+        if self.keep_by not in MEASURES:
+            raise expected_one_of(Code.INPUT_OPTIONS, MEASURES, self.keep_by)
         if self.keep is not None and self.budget is not None:
             raise InputError(Code.INPUT_OPTIONS, "give --budget or --keep, not both")
         check_weight_kind(self.base_weights)
@@ -284,7 +315,17 @@ class TaskOptions:
 # What some methods take and others do not. A seed is passed to all; the command line refuses it.
 _OF_SOME = frozenset({"budget"}.union(*(entry.takes for entry in METHODS.values()))) - {"seed"}
 # What is read when the models are opened, and cannot be another for each of several bundles.
-OPENED = ("base", "tuned", "adapters", "labels", "kind", "calibration", "sites", "base_weights")
+OPENED = (
+    "base",
+    "tuned",
+    "adapters",
+    "labels",
+    "kind",
+    "calibration",
+    "complete",
+    "sites",
+    "base_weights",
+)
 
 
 def not_taken(method: str, option: str) -> InputError:

@@ -71,7 +71,7 @@ METHODS: dict[str, MethodEntry] = {
         MethodEntry(
             "osd-rd",
             f"{_HERE}.osd_rd.method:OsdRd",
-            takes=frozenset(("keep", "refine", "base_weights", "sites", "seed")),
+            takes=frozenset(("keep", "keep_by", "refine", "base_weights", "sites", "seed")),
             budget="16KiB",
             exports=True,
             parallel=True,

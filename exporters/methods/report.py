@@ -33,10 +33,12 @@ class TaskReport:
         compressed: the score of the bundle.
         refine: what was trained.
         keep: the share of the gain that was asked for.
+        keep_by: what the gain is counted in: `right` answers, or `nats`.
         held_back: rows that scored and that nothing was tuned on.
-        frozen_head: the score of a head on the frozen base, the floor.
+        frozen_head: the score of a head on the frozen base, the floor; of a task that writes, of
+            the base alone.
         share: the share of the gain over the floor that the bundle keeps.
-        share_error: the standard error of that share.
+        share_error: the standard error of that share; None where it is counted in nats.
         curve: the sizes that `keep` has tried.
         base_weights: the weights of the package that was tuned for and scored with.
         adapter_size: bytes of the adapters' weights, where the task came as adapters.
@@ -72,6 +74,7 @@ class TaskReport:
     compressed: Score | None
     refine: str | None = None
     keep: float | None = None
+    keep_by: str = "right"
     held_back: int = 0
     frozen_head: Score | None = None
     share: float | None = None
@@ -87,7 +90,8 @@ class TaskReport:
         """Says whether a frozen head is as good as the fine-tuned model, within the rows' noise.
 
         Returns:
-            False where it cannot be told: with fewer than 50 held-back rows.
+            False where it cannot be told: with fewer than 50 held-back rows, or of a task that
+            writes, of which hardly a row may be written exactly.
 
         Example:
             >>> from pathlib import Path
@@ -96,6 +100,8 @@ class TaskReport:
             False
         """
         if self.frozen_head is None or self.fine_tuned is None or self.held_back < 50:
+            return False
+        if self.fine_tuned.next_same is not None:
             return False
         gap = self.fine_tuned.accuracy - self.frozen_head.accuracy
         p = min(max(self.frozen_head.accuracy, 0.5), 1 - 1 / self.held_back)

@@ -10,7 +10,7 @@ import torch
 
 from osd_edge.data.examples import Example
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import Code, DataError
+from osd_edge.errors import Code, InputError
 from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.methods.factorize import (
     Factors,
@@ -27,6 +27,7 @@ from osd_edge.exporters.models.left_out import left_out
 from osd_edge.exporters.models.sites import choose_sites
 from osd_edge.exporters.scoring.calibrated_task import read_calibration
 from osd_edge.exporters.scoring.task_model import TaskModel
+from osd_edge.exporters.scoring.written_completions import with_completions
 from osd_edge.formats.bundle.model import Bundle, StoredHead, StoredSite
 
 T = TypeVar("T")
@@ -64,19 +65,24 @@ class Source:
             labels=options.labels,
         )
         backbone, head = self.models.backbone, self.models.head
-        if options.calibration is not None and not KINDS[head.kind].scored:
-            raise not_calibrated(head.kind)
+        self.large = is_large(backbone)
         self.examples: tuple[Example, ...] = ()
         if options.calibration is not None:
             # Only a classifier of one label has labels that a row of a file could hold.
             labels = self.models.labels if KINDS[head.kind].labelled else ()
             self.examples = read_calibration(options.calibration, labels)
+        if KINDS[head.kind].format.writes:
+            self.examples = self._with_completions(self.examples)
+        elif options.complete is not None:
+            raise InputError(
+                Code.INPUT_OPTIONS,
+                f"--complete is for tasks that generate text, and this one is {head.kind}",
+            )
         chosen = choose_sites(backbone, options.sites)
         pooler = backbone.family.pooler
         if pooler is not None and head.pooling != "pooler":
             chosen -= {pooler.path}  # nothing reads it
         self.layers = changed_layers(backbone, self.models.tuned, chosen)
-        self.large = is_large(backbone)
         self._shared: dict[Hashable, Any] = {}
         self.work = WorkFolder(work) if work is not None and self.large else None
 
@@ -115,6 +121,21 @@ class Source:
     def left_out(self) -> dict[str, float]:
         """The relative size of each change that bundles have no place for."""
         return left_out(self.models.backbone, self.models.tuned, self.models.head)
+
+    def _with_completions(self, examples: tuple[Example, ...]) -> tuple[Example, ...]:
+        """The examples of a task that writes, each with what is to be written.
+
+        A line of a .txt is all to be written, unless the fine-tuned model completes it.
+        """
+        options = self.options
+        if options.complete is not None and examples:
+            self.examples = examples  # which the model is made for
+            assert self.model is not None
+            return with_completions(
+                self.models, self.model, examples, options.complete, self.progress
+            )
+        plain = isinstance(options.calibration, Path) and options.calibration.suffix == ".txt"
+        return tuple(Example("", completion=e.text) for e in examples) if plain else examples
 
     def delta(self, site: str) -> torch.Tensor:
         """ΔW `[n, d]` of one of `layers`."""
@@ -164,12 +185,3 @@ class Source:
         if work is not None:
             self._shared.clear()
             work.remove() if done else work.release()
-
-
-def not_calibrated(kind: str) -> DataError:
-    """The refusal of calibration rows for a kind of task that they are not used for."""
-    return DataError(
-        Code.DATA_NOT_CALIBRATED,
-        f"a task of the kind {kind} is compressed without a calibration set: leave out "
-        "--calibration, with --method truncsvd or magtruncsvd, or osd-rd with --refine none",
-    )

@@ -41,10 +41,13 @@ class ChatReference:
         added = self._tokenizer.backend_tokenizer.get_added_tokens_decoder().values()
         return tuple(token.content for token in added if token.content.strip())
 
-    def text(self, messages: Sequence[Message], day: str | None = None) -> str | None:
-        """Messages as a text, with the words before an answer; None where the template refuses.
+    def text(
+        self, messages: Sequence[Message], day: str | None = None, *, answer: bool = True
+    ) -> str | None:
+        """Messages as a text; None where the template refuses them.
 
-        `day` is what the template finds when it asks for the date, unless it is today's.
+        With `answer` the words before an answer follow. `day` is what the template finds when it
+        asks for the date, unless it is today's.
         """
         given = [{"role": m.role, "content": m.content} for m in messages]
         # A macro of that name comes before what transformers gives to templates.
@@ -54,7 +57,7 @@ class ChatReference:
                 given,
                 chat_template=date + self.source,
                 tokenize=False,
-                add_generation_prompt=True,
+                add_generation_prompt=answer,
             )
         except Exception:  # a template is a program, and may end in any
             return None

@@ -14,6 +14,7 @@ from osd_edge.exporters.models.image_preparation import preparation
 from osd_edge.exporters.models.tokenizer import max_tokens, tokenizer_for
 from osd_edge.exporters.scoring.batches import BATCH, Batch, make_batches, picture_batches
 from osd_edge.exporters.scoring.calibration import Calibration
+from osd_edge.exporters.scoring.completions import completion_batches
 from osd_edge.exporters.scoring.pictures import read_pictures
 from osd_edge.exporters.scoring.score import Score
 from osd_edge.exporters.scoring.task_model import TaskModel
@@ -89,6 +90,8 @@ def batches_of(models: FineTuned, examples: Sequence[Example], size: int = BATCH
         raise DataError(
             Code.DATA_IMAGES, "this base is calibrated with {}: found {} instead".format(*expected)
         )
+    if KINDS[models.head.kind].format.writes:
+        return completion_batches(models, examples, size)
     if not KINDS[models.head.kind].labelled:
         examples = [replace(example, label=None) for example in examples]
     if pictures:
@@ -118,12 +121,20 @@ def calibrated(
     examples: Sequence[Example],
     progress: Progress = silent,
     model: TaskModel | None = None,
+    *,
+    whole: bool = False,
 ) -> CalibratedTask:
-    """Takes the fine-tuned model's scores on `examples`, with the caller's `model` if given."""
+    """Takes the fine-tuned model's scores on `examples`, with the caller's `model` if given.
+
+    The model is `whole` in its linear layers where it changes nothing else, as most LoRAs do.
+    """
     batches = batches_of(models, examples)
     model = model or TaskModel(models.backbone, models.tuned, models.head)
     with model.at(TUNED) as module:
         calibration = Calibration(batches, module, progress, kind=models.head.kind)
+    fine_tuned = calibration.reference_score()
+    if whole:
+        return CalibratedTask(model, calibration, fine_tuned, fine_tuned)
     with model.at(LINEAR_ONLY) as module:
         linear_only = calibration.score(module, "Linear layers only on calibration set", progress)
-    return CalibratedTask(model, calibration, calibration.reference_score(), linear_only)
+    return CalibratedTask(model, calibration, fine_tuned, linear_only)

@@ -46,7 +46,7 @@ class Calibration:
         return self.score_logits(list(self._logits(model, label, progress)))
 
     def loss(self, batch: Batch, logits: torch.Tensor) -> torch.Tensor:
-        """The loss of the logits of a labelled batch, summed over its rows."""
+        """The loss of the logits of a labelled batch, summed over its right answers."""
         assert batch.labels is not None
         return KINDS[self._kind].label_loss(logits, batch.labels)
 
@@ -56,12 +56,14 @@ class Calibration:
         if not self.labelled:
             masks = [batch.mask for batch in self.batches]
             return Score(*kind.agreement(logits, self._reference, masks))
-        loss, right = 0.0, 0
+        loss, right, answers = 0.0, 0, 0
         for batch, given in zip(self.batches, logits, strict=True):
             assert batch.labels is not None
             loss += float(self.loss(batch, given))
-            right += int(torch.eq(kind.answers(given, None), batch.labels).sum())
-        return Score(loss / self.examples, right / self.examples)
+            answers += kind.labels_in(batch.labels)
+            right += int(kind.right(given, batch.labels).sum())
+        same = kind.next_same(logits, self._reference)
+        return Score(loss / answers, right / self.examples, same)
 
     def _logits(self, model: Any, label: str, progress: Progress) -> Iterator[torch.Tensor]:
         with torch.inference_mode():

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 from transformers import AutoModel
 
+from osd_edge.exporters.kinds.deferred_logits import DeferredLogits
 from osd_edge.exporters.models.backbone import Backbone, pooling_option
 from osd_edge.exporters.models.checkpoint import Checkpoint, base_prefix
 from osd_edge.exporters.models.families import Family
@@ -27,11 +28,25 @@ from osd_edge.formats.heads import NORM_EPSILON
 class HeadedOutput:
     """`logits` `[rows, labels]`, or `[rows, tokens, labels]` where every token has its own.
 
-    `hidden_states` are those after each layer, the embeddings' first; None unless asked for.
+    Those of a model that writes are deferred. `hidden_states` are those after each layer, the
+    embeddings' first; None unless asked for.
     """
 
-    logits: torch.Tensor
+    logits: Any
     hidden_states: tuple[torch.Tensor, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Language:
+    """The layer that turns hidden states into logits of tokens, with the weights it has now."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+    cap: float
+
+    def logits(self, states: torch.Tensor) -> DeferredLogits:
+        """The logits of states `[tokens, hidden]`."""
+        return DeferredLogits(states, self.weight, self.bias, self.cap)
 
 
 class HeadedModel(torch.nn.Module):
@@ -59,6 +74,7 @@ class HeadedModel(torch.nn.Module):
             layer.weight.data = weight.clone()
             if bias is not None:
                 layer.bias.data = bias.clone()
+        self.language: Language | None = None  # set with weights, of a model that writes
         self.requires_grad_(False)
         self.eval()
 
@@ -71,9 +87,21 @@ class HeadedModel(torch.nn.Module):
         """The backbone's embedding of tokens (or patches)."""
         return self.base_model.get_input_embeddings()
 
-    def forward(self, *, output_hidden_states: bool = False, **inputs: torch.Tensor) -> Any:
-        """A HeadedOutput for the backbone's inputs."""
+    def forward(
+        self,
+        *,
+        output_hidden_states: bool = False,
+        counted: torch.Tensor | None = None,
+        **inputs: torch.Tensor,
+    ) -> Any:
+        """A HeadedOutput for the backbone's inputs.
+
+        `counted` `[rows, tokens]` says at which tokens a model that writes is asked for the next.
+        """
         output = self.base_model(**inputs, output_hidden_states=output_hidden_states)
+        if self.language is not None and counted is not None:
+            logits = self.language.logits(output.last_hidden_state[counted])
+            return HeadedOutput(logits, output.hidden_states)
         x = self._pooled(output, mask_of(inputs, output.last_hidden_state))
         for module in self._plan.modules:
             x = _activate(module.activation, self.get_submodule(module.path)(x))

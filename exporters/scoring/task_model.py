@@ -13,10 +13,15 @@ import torch
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.head_plan import HeadPlan, head_values, plan_head
+from osd_edge.exporters.models.language_head import LanguageHead, language_head, logits_weight
 from osd_edge.exporters.models.module_names import module_paths
 from osd_edge.exporters.models.rounding import as_stored
 from osd_edge.exporters.models.streamed import Read, StreamedLinear, Take
-from osd_edge.exporters.scoring.headed_model import HeadedModel, parameters_by_backbone_name
+from osd_edge.exporters.scoring.headed_model import (
+    HeadedModel,
+    Language,
+    parameters_by_backbone_name,
+)
 from osd_edge.exporters.scoring.input_rounding import round_inputs
 from osd_edge.exporters.scoring.weight_sets import (
     NAMED,
@@ -69,6 +74,8 @@ class TaskModel:
             if isinstance(self._module.get_submodule(path), torch.nn.Embedding)
         }
         self._linear = frozenset(f"{layer.name}.weight" for layer in backbone.layers)
+        writes = self.plan.pooling == "logits"
+        self._language = language_head(backbone) if writes else None
         self._held: WeightSet | None = None  # what the parameters are now, where it has a name
         self._asked: WeightSet | None = None  # what the innermost `at` asked for
 
@@ -170,8 +177,29 @@ class TaskModel:
                 self._set_delta(weights)
             case Dense():
                 self._set_dense(weights)
+        if self._language is not None:
+            self._module.language = self._language_of(self._language, weights)
         if weights in NAMED:  # others would be kept in memory for nothing
             self._held = weights
+
+    def _language_of(self, head: LanguageHead, weights: WeightSet) -> Language:
+        """The layer that gives logits, as the fine-tuned model or as the base's package has it.
+
+        A bundle has no place for what fine-tuning changed in it.
+        """
+        tuned = isinstance(weights, Tuned | Midpoint)
+        checkpoint = self._tuned if tuned else self._backbone.checkpoint
+        own = logits_weight(self._tuned, self._backbone.family) if tuned else head.weight
+        if own is None or own == head.table:
+            weight = self.parameter(head.table).data
+        elif tuned or self.weights == "fp32":
+            weight = checkpoint.values(own)
+        else:
+            value = checkpoint.values(own).numpy()
+            weight = torch.from_numpy(as_stored(value, self.weights, embedding=True))
+        bias = None if head.bias is None else checkpoint.values(head.bias)
+        cap = getattr(self._backbone.checkpoint.config, "final_logit_softcapping", None)
+        return Language(weight, bias, float(cap or 0))
 
     def _set_tuned(self) -> None:
         for name in self._backbone.parameters:

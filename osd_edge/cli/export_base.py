@@ -37,6 +37,7 @@ def export_base(model: str, out: Path, as_json: bool, **given: Any) -> None:
                 "weights": manifest.made["weights"],
                 "factors": manifest.factors,
                 "bytes": size,
+                "genai": manifest.made.get("genai"),
             }
         )
         return
@@ -44,3 +45,5 @@ def export_base(model: str, out: Path, as_json: bool, **given: Any) -> None:
         f"{out}: {manifest.family} base {manifest.fingerprint[:12]}…, {format_size(size)}, "
         f"delta branches at {branches} of {len(manifest.sites)} linear layers"
     )
+    if manifest.generation is not None:
+        click.echo(f"  onnxruntime-genai opens it, and takes {manifest.made['genai']}")

@@ -12,7 +12,7 @@ from osd_edge.cli.fields import options_of, values_of
 from osd_edge.cli.options import example, json_option
 from osd_edge.cli.output import bar, percent, print_json
 from osd_edge.data.sizes import format_size
-from osd_edge.exporters.methods.options import TaskOptions, not_taken
+from osd_edge.exporters.methods.options import NATS, TaskOptions, not_taken
 from osd_edge.exporters.methods.registry import METHODS
 from osd_edge.formats.kinds import KINDS
 
@@ -128,37 +128,45 @@ def _scores(report: "TaskReport") -> list[str]:
         from osd_edge.exporters.scoring.held_back import FEWEST_ROWS
 
         why = "give --calibration to see what the compression costs"
-        if KINDS[report.kind].writes:
-            why = "a task that generates text is compressed without a calibration set"
-        elif report.calibration_examples >= FEWEST_ROWS:
+        if report.calibration_examples >= FEWEST_ROWS:
             why = "this method gives no scores"
         elif report.calibration_examples:
             why = f"{report.calibration_examples} calibration rows are too few to hold any back"
         return [f"  not measured: {why}"]
     rows = f"{report.held_back} held-back" if report.held_back else str(report.calibration_examples)
+    writes = KINDS[report.kind].writes
+    if writes:
+        shown, floor = "rows written exactly, nats a token, same next token", "base alone"
+        left = "(embeddings, norms and the layer of logits as the base has them)"
+    else:
+        shown = "accuracy, loss" if report.labelled else "agreement, divergence"
+        left, floor = "(embedding, bias and LayerNorm deltas left out)", "frozen head"
     lines = [
-        f"  on {rows} calibration examples "
-        + ("(accuracy, loss):" if report.labelled else "(agreement, divergence):"),
+        f"  on {rows} calibration examples ({shown}):",
         f"    fine-tuned       {_score(report.fine_tuned)}",
-        f"    linear layers    {_score(report.linear_only)}   "
-        "(embedding, bias and LayerNorm deltas left out)",
+        f"    linear layers    {_score(report.linear_only)}   {left}",
         f"    this bundle      {_score(report.compressed)}",
     ]
     if not METHODS[report.method].delta:  # it is the frozen head
         return lines
     if report.frozen_head:
-        lines.append(f"    frozen head      {_score(report.frozen_head)}   (the base as it is)")
-    if report.share is not None and report.share_error is not None:
-        lines.append(
-            f"  keeps {percent(report.share)} ± {percent(report.share_error)} % of the gain over "
-            "the frozen head"
-        )
+        as_it_is = "" if writes else "   (the base as it is)"
+        lines.append(f"    {floor:<16} {_score(report.frozen_head)}{as_it_is}")
+    if report.share is not None:
+        error = "" if report.share_error is None else f" ± {percent(report.share_error)}"
+        counted = ", in nats" if report.keep_by == NATS else ", in rows" if writes else ""
+        over = "the base alone" if writes else "the frozen head"
+        lines.append(f"  keeps {percent(report.share)}{error} % of the gain over {over}{counted}")
     return lines
 
 
 def _left_out(report: "TaskReport") -> list[str]:
-    """Names what the bundle leaves out, where no scores say what that costs."""
-    if report.linear_only or not report.left_out:
+    """Names what the bundle leaves out, where no scores say what that costs.
+
+    Of a task that writes it is named in any case: its rows may not need what other texts would.
+    """
+    scored = report.linear_only and not KINDS[report.kind].writes
+    if scored or not report.left_out:
         return []
     largest = sorted(report.left_out.items(), key=lambda item: -item[1])
     return [
@@ -181,4 +189,5 @@ def _curve(report: "TaskReport") -> list[str]:
 
 
 def _score(score: "Score") -> str:
-    return f"{percent(score.accuracy):>5} %  {score.loss:.4f}"
+    same = "" if score.next_same is None else f"  {percent(score.next_same):>5} %"
+    return f"{percent(score.accuracy):>5} %  {score.loss:.4f}{same}"

@@ -1,13 +1,14 @@
-"""Reads examples from files: labelled `.tsv`, or one unlabelled sentence a line in `.txt`.
+"""Reads examples: labelled `.tsv`, a text a line in `.txt`, what is to be written in `.jsonl`.
 
 A `.tsv` begins with the header `label<TAB>text`, or `label<TAB>text<TAB>text_pair`; without
 labels `text<TAB>text_pair` (a question and its context, say). UTF-8.
 Anything else is refused with the number of its line, never guessed at.
 """
 
+import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from osd_edge.data.arguments import as_path, described, expect
@@ -23,15 +24,22 @@ _HEADERS = (["label", "text"], ["label", "text", "text_pair"], ["text", "text_pa
 class Example:
     """One example of a task: a text, a pair of texts or a picture, with or without its label.
 
+    For a task that writes it is a prompt with its completion, or messages the last of which is the
+    answer.
+
     Attributes:
-        text: The text; for a picture, what messages call it.
+        text: The text, or the prompt; for a picture or messages, what errors call it.
         label: The label's name, None where the file has none.
         text_pair: The second text of a pair, such as the context of a question.
         picture: The file of a picture, as a Path; text is taken too.
+        completion: The text that a model should write after the prompt; None where nobody knows.
+        messages: A conversation in the place of a prompt and its completion, each message with a
+            `role` and its `content`.
 
     Raises:
-        InputError: `input.texts` for a text, a label or a second text that is no text, `input.path`
-            for a picture that is no path.
+        InputError: `input.texts` for a text, a label, a second text or a completion that is no
+            text, `input.path` for a picture that is no path, `input.messages` for messages that
+            are none.
 
     >>> from osd_edge import Example
     >>> Example("a film of real charm", "positive").label
@@ -42,10 +50,12 @@ class Example:
     label: str | None = None
     text_pair: str | None = None
     picture: str | Path | None = None
+    completion: str | None = None
+    messages: Sequence[Mapping[str, str]] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         """Check the types."""
-        for name in ("text", "label", "text_pair"):
+        for name in ("text", "label", "text_pair", "completion"):
             value = getattr(self, name)
             if not isinstance(value, str) and (value is not None or name == "text"):
                 raise InputError(
@@ -54,6 +64,8 @@ class Example:
                 )
         if self.picture is not None:
             object.__setattr__(self, "picture", as_path(self.picture, "picture"))
+        if self.messages is not None:
+            object.__setattr__(self, "messages", _messages(self.messages))
 
 
 def read_examples(path: str | Path) -> tuple[Example, ...]:
@@ -61,7 +73,9 @@ def read_examples(path: str | Path) -> tuple[Example, ...]:
 
     Args:
         path: A `.tsv` that begins with the header `label<TAB>text`, `label<TAB>text<TAB>text_pair`
-            or `text<TAB>text_pair`; or a `.txt` with a text a line, without labels. UTF-8.
+            or `text<TAB>text_pair`; a `.txt` with a text a line, without labels; or a `.jsonl` with
+            an object a line: `{"prompt": …, "completion": …}`, `{"prompt": …}` alone, or
+            `{"messages": […]}`. UTF-8.
 
     Returns:
         At least one example.
@@ -74,16 +88,17 @@ def read_examples(path: str | Path) -> tuple[Example, ...]:
     >>> from pathlib import Path
     >>> from osd_edge import read_examples
     >>> _ = Path("reviews.tsv").write_text("label\\ttext\\npositive\\ta film of real charm\\n")
-    >>> read_examples(Path("reviews.tsv"))
-    (Example(text='a film of real charm', label='positive', text_pair=None, picture=None),)
+    >>> read_examples(Path("reviews.tsv"))[0].label
+    'positive'
     """
     path = as_path(path, "path")
     try:
-        if path.suffix not in (".tsv", ".txt"):
+        if path.suffix not in (".tsv", ".txt", ".jsonl"):
             path.stat()  # what is not there at all is said first
             raise DataError(
                 Code.DATA_KIND,
-                f"expected a .tsv (labelled) or .txt (unlabelled) file, found {path}",
+                "expected a .tsv (labelled), .txt (a text a line) or .jsonl (prompts and "
+                f"completions) file, found {path}",
             )
         data = read_bounded(path, sys.maxsize) or b""
         lines = data.decode("utf-8-sig").split("\n")
@@ -106,6 +121,10 @@ def read_examples(path: str | Path) -> tuple[Example, ...]:
             )
     if path.suffix == ".tsv":
         examples = _labelled(path, lines)
+    elif path.suffix == ".jsonl":
+        examples = tuple(
+            _written(path, number, line) for number, line in enumerate(lines, 1) if line.strip()
+        )
     else:
         examples = tuple(Example(line) for line in lines if line.strip())
     if not examples:
@@ -207,3 +226,45 @@ def _labelled(path: Path, lines: list[str]) -> tuple[Example, ...]:
         named = dict(zip(header, fields, strict=True))
         examples.append(Example(named["text"], named.get("label"), named.get("text_pair")))
     return tuple(examples)
+
+
+def _written(path: Path, number: int, line: str) -> Example:
+    """The example in a line of a `.jsonl`: a prompt with or without its completion, or messages."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            Code.DATA_ROW, f"{path} line {number}: expected a JSON object, found {shown(line, 60)}"
+        ) from error
+    row = row if isinstance(row, dict) else {}
+    prompt, completion, messages = (row.get(n) for n in ("prompt", "completion", "messages"))
+    try:
+        if messages is not None and prompt is None:
+            listed = _messages(messages)
+            return Example(listed[-2 if len(listed) > 1 else -1]["content"], messages=listed)
+        if isinstance(prompt, str) and prompt and messages is None:
+            return Example(prompt, completion=completion)
+    except InputError as error:
+        raise DataError(Code.DATA_ROW, f"{path} line {number}: {error}") from error
+    raise DataError(
+        Code.DATA_ROW,
+        f'{path} line {number}: expected {{"prompt": …, "completion": …}} or {{"messages": […]}}, '
+        f"found {shown(line, 60)}",
+    )
+
+
+def _messages(given: object) -> tuple[Mapping[str, str], ...]:
+    """Messages, each of which has a role and a content; raises InputError `input.messages`."""
+    listed = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else ()
+    for message in listed:
+        ends = message if isinstance(message, Mapping) else {}
+        if not all(isinstance(ends.get(name), str) for name in ("role", "content")):
+            raise InputError(
+                Code.INPUT_MESSAGES,
+                f"expected messages with a role and a content, found {described(message)}",
+            )
+    if not listed:
+        raise InputError(
+            Code.INPUT_MESSAGES, f"expected a list of messages, found {described(given)}"
+        )
+    return listed

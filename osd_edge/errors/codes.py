@@ -273,12 +273,15 @@ class Code(StrEnum):
         "data.calibration-needed",
         "refinement, `--keep`, `--base-weights` or a head-only bundle without a calibration set",
     )
-    DATA_NOT_CALIBRATED = (
-        "data.not-calibrated",
-        "a calibration set for a task that generates text, or a method that needs one",
+    DATA_COMPLETION = (
+        "data.completion",
+        "a calibration row of a task that generates text, without what is to be written",
     )
     DATA_FEW_ROWS = "data.few-rows", "`--keep` with fewer than 200 calibration rows"
-    DATA_NO_GAIN = "data.no-gain", "`--keep` for a task where a frozen head is as good"
+    DATA_NO_GAIN = (
+        "data.no-gain",
+        "`--keep` for a task where a frozen head, or the base alone, is as good",
+    )
     DATA_PROBE = "data.probe", "too few examples of a label for a frozen probe"
     # Budgets
     BUDGET_MALFORMED = "budget.malformed", "not a budget"

@@ -18,6 +18,7 @@ from osd_edge.runtime.api.exchange import Exchange
 from osd_edge.runtime.api.fields import BodyFields, field_refused
 from osd_edge.runtime.api.limits import ApiLimits
 from osd_edge.runtime.api.models import Models
+from osd_edge.runtime.generation.scheduler import stopped
 from osd_edge.runtime.kinds import KINDS, Embedding, Generate, expect_kind
 from osd_edge.runtime.session import EdgeSession
 
@@ -35,6 +36,7 @@ class Asking:
         self._session, self._models, self._limits = session, models, limits
         self._at_once = at_once
         self._thread = ThreadPoolExecutor(1, "osd-edge ask")
+        self._stopped = threading.Event()
         self._asked = 0
 
     async def embeddings(self, exchange: Exchange, body: dict[str, Any]) -> None:
@@ -86,8 +88,13 @@ class Asking:
         data = [{"object": "answer", "index": i, "entries": own} for i, own in enumerate(entries)]
         await exchange.answer(200, {"object": "list", "data": data, "model": model, "kind": kind})
 
+    def stop(self) -> None:
+        """Refuses what is being asked, after the part that is asked now, with `api.stopped`."""
+        self._stopped.set()
+
     def close(self) -> None:
-        """Ends the thread, after what it is asked now."""
+        """Ends the thread, after the part that it is asked now."""
+        self.stop()
         self._thread.shutdown(cancel_futures=True)
 
     def _task(self, fields: BodyFields) -> tuple[str, str]:
@@ -128,10 +135,10 @@ class Asking:
         ]
 
     def _parts(self, count: int, end: threading.Event) -> Iterator[slice]:
-        """The parts of so many texts that go through at once, until it is told to end."""
+        """The parts of so many texts that go through at once, until nobody wants the rest."""
         for at in range(0, count, self._at_once):
-            if end.is_set():
-                return
+            if end.is_set() or self._stopped.is_set():
+                raise stopped()
             yield slice(at, at + self._at_once)
 
     async def _run(self, work: Callable[[threading.Event], T]) -> T:

@@ -71,7 +71,7 @@ class ApiServer:
             access = Access(OwnNames(named, port), settings.key, settings.origins)
             answers = self._answers(session, opened)
             app = Api(access, self.models, answers, settings.limits)
-            self._server = _Server(_config(app, settings.limits), self._end_writing)
+            self._server = _Server(_config(app, settings.limits), self._end_answers)
             self._opened = opened.pop_all()
 
     def __enter__(self) -> Self:
@@ -97,9 +97,9 @@ class ApiServer:
         self._opened.close()
 
     def _answers(self, session: EdgeSession, opened: contextlib.ExitStack) -> dict[str, Handler]:
-        """What answers, by its address."""
+        """Makes what answers, by its address, and leaves it to `opened` to be ended."""
         limits, batch = self.settings.limits, self.settings.batch
-        asking = Asking(session, self.models, limits, batch.rows)
+        asking = self._asking = Asking(session, self.models, limits, batch.rows)
         opened.callback(asking.close)
         answers: dict[str, Handler] = {
             "/v1/ask": asking.ask,
@@ -114,9 +114,10 @@ class ApiServer:
             answers["/v1/completions"] = Completions(*given).answer
         return answers
 
-    async def _end_writing(self) -> None:
-        """Ends what is still being written some seconds after the server was asked to end."""
+    async def _end_answers(self) -> None:
+        """Ends what is not answered yet, some seconds after the server was asked to end."""
         await asyncio.sleep(self.settings.limits.ending_seconds)
+        self._asking.stop()
         if self.scheduler is not None:
             await asyncio.to_thread(self.scheduler.close)
 

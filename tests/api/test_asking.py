@@ -2,6 +2,7 @@
 
 import base64
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,16 @@ from osd_edge.runtime.api.asking import Asking
 from osd_edge.runtime.api.server import ApiServer, ApiSettings
 from osd_edge.runtime.generation.scheduler import BatchLimits
 from osd_edge.runtime.kinds import KINDS as DEVICE_KINDS
-from tests.api.serving import ask, client_of, connect, eventually, refusal, request, running
+from tests.api.serving import (
+    PATIENCE,
+    ask,
+    client_of,
+    connect,
+    eventually,
+    refusal,
+    request,
+    running,
+)
 from tests.support import decoders
 from tests.support.kinds import KINDS
 
@@ -179,6 +189,28 @@ def test_one_server_of_a_decoder_answers_every_kind(
         assert refusal(ask(server, "/v1/chat/completions", said)) == (400, "base.chat")
         refused = {"model": "labels", "prompt": "the", "max_tokens": 4}
         assert refusal(ask(server, "/v1/completions", refused)) == (400, "task.kind")
+
+
+def test_the_end_of_the_server_ends_what_is_asked(
+    encoder: EdgeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode, parts, found = EdgeSession.encode, [], []
+
+    def slow(self: EdgeSession, texts: Any) -> Any:
+        parts.append(len(texts))
+        time.sleep(0.1)
+        return encode(self, texts)
+
+    monkeypatch.setattr(EdgeSession, "encode", slow)
+    body = {"model": "embedding", "input": ["a dog"] * 250}
+    with running(encoder, ApiSettings(batch=BatchLimits(rows=1))) as server:
+        asking = threading.Thread(
+            target=lambda: found.append(refusal(ask(server, "/v1/embeddings", body)))
+        )
+        asking.start()
+        assert eventually(lambda: parts)
+    asking.join(PATIENCE)
+    assert found == [(503, "api.stopped")] and len(parts) < 250
 
 
 def test_requests_wait_for_one_another_and_too_many_are_refused(

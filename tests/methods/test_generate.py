@@ -143,10 +143,9 @@ def test_the_default_method_needs_nothing_but_the_models(models: Path, tmp_path:
 
 
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
-    ({"calibration": "rows"}, "data.not-calibrated", "--refine none"),
-    ({"calibration": "rows", "refine": "codes"}, "data.not-calibrated", "truncsvd"),
-    ({"calibration": "rows", "method": "head"}, "data.not-calibrated", "truncsvd"),
-    ({"calibration": "rows", "method": "osd"}, "data.not-calibrated", "truncsvd"),
+    ({"calibration": "rows"}, "data.completion", "--complete TOKENS"),
+    ({"calibration": "rows", "method": "osd"}, "data.completion", "row 1"),
+    ({"calibration": "rows", "complete": 4, "method": "head"}, "input.options", "no head"),
     ({"method": "head"}, "data.calibration-needed", "leave out --method head"),
     ({"method": "osd"}, "data.labels-needed", "osd-rd needs no labels"),
     ({"refine": "scales"}, "data.calibration-needed", "--refine none"),
@@ -206,7 +205,7 @@ def test_the_command_says_what_is_left_out(
     lines = told(moved).splitlines()
     assert "header" in lines[2] and "head and" not in lines[2]
     assert lines[-2:] == [
-        "  not measured: a task that generates text is compressed without a calibration set",
+        "  not measured: give --calibration to see what the compression costs",
         "  left out, as the base has it: norm.weight (changed by 50.0 %), "
         "embed_tokens.weight (changed by 25.0 %)",
     ]

@@ -11,6 +11,7 @@ from osd_edge.errors import BudgetError
 from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.methods.frozen_head import fit_to
 from osd_edge.exporters.methods.gain import CurvePoint, Gain
+from osd_edge.exporters.methods.options import NATS
 from osd_edge.exporters.methods.osd_rd.allocate import (
     coarsest_step,
     columns_at,
@@ -29,9 +30,11 @@ from osd_edge.exporters.methods.osd_rd.whitening import roots, whitened_svd
 from osd_edge.exporters.methods.stored.integers import integer_layers, integer_sites
 from osd_edge.exporters.methods.stored.latents import Latent, Latents, quantize, shrunk
 from osd_edge.exporters.models.head_plan import HeadPlan
+from osd_edge.exporters.models.low_rank import LowRank
 from osd_edge.exporters.scoring.batches import Batch
 from osd_edge.exporters.scoring.calibrated_task import evenly_spaced
 from osd_edge.exporters.scoring.held_back import split
+from osd_edge.exporters.scoring.score import Score
 from tests.support.matrices import damage, random, some_statistics
 
 sizes = st.integers(2, 10)
@@ -207,7 +210,9 @@ def test_statistics_are_second_moments_of_tokens_that_matter() -> None:
     model = _Classifier().requires_grad_(False)
     ids = torch.tensor([[1, 2, 3], [4, 5, 6]])
     batch = Batch({"input_ids": ids}, None, (0, 1))
-    found = collect_statistics(model, {"first": model.first}, [batch] * 400, seed=0)["first"]
+    found = collect_statistics(
+        model, {"first": model.first}, [batch] * 400, 0, kind=KINDS["labels"]
+    )["first"]
     x = model.embedding(ids[:, 0])  # other tokens carry no gradient
     a = x.T @ x / 2
     slope = 1 - torch.tanh(model.first(x)) ** 2
@@ -297,12 +302,23 @@ def test_keep_finds_the_smallest_size(needed: int) -> None:
 
 
 def test_a_gain_knows_how_sure_it_is() -> None:
-    gain = Gain(0.8, 0.9, 400)
-    assert gain.share(0.85) == pytest.approx(0.5)
-    assert gain.error(0.9) == pytest.approx((0.9 * 0.1 / 400) ** 0.5 / 0.1)
-    without_labels = Gain(0.8, 1.0, 400)  # of whose ceiling nothing is known but its own answers
-    assert without_labels.error(0.95) == pytest.approx((0.95 * 0.05 / 400) ** 0.5 / 0.2)
-    assert without_labels.error(1.0) > 0
+    gain = Gain(Score(0.5, 0.8), Score(0.1, 0.9), 400)
+    assert gain.share(Score(9.0, 0.85)) == pytest.approx(0.5)
+    assert gain.error(Score(9.0, 0.9)) == pytest.approx((0.9 * 0.1 / 400) ** 0.5 / 0.1)
+    # Without labels nothing is known of the ceiling but its own answers.
+    without_labels = Gain(Score(0.5, 0.8), Score(0.0, 1.0), 400)
+    error = without_labels.error(Score(0.1, 0.95))
+    assert error == pytest.approx((0.95 * 0.05 / 400) ** 0.5 / 0.2)
+    assert (without_labels.error(Score(0.0, 1.0)) or 0) > 0
+
+
+def test_a_gain_in_nats_is_of_the_loss() -> None:
+    gain = Gain(Score(3.0, 0.0), Score(1.0, 0.0), 100, NATS)
+    assert gain.is_there and gain.share(Score(1.5, 0.0)) == pytest.approx(0.75)
+    assert gain.share(Score(4.0, 1.0)) == pytest.approx(-0.5)
+    assert gain.error(Score(1.5, 0.0)) is None
+    assert not Gain(Score(3.0, 0.0), Score(1.0, 0.0), 100).is_there  # not one row more is right
+    assert not Gain(Score(1.0, 0.0), Score(2.0, 1.0), 100, NATS).is_there
 
 
 def test_short_texts_get_more_steps_up_to_twice_as_many() -> None:
@@ -323,3 +339,22 @@ def test_rows_to_measure_on_are_as_many_as_asked_for_and_from_all_of_the_file(
     assert len(places) == min(count, most) == len(set(places))
     gaps = np.diff([*places, count + places[0] if count else 0])
     assert not count or (places[0] == 0 and gaps.max() - gaps.min() <= 1)
+
+
+@given(st.integers(1, 5), st.integers(0, 2**16))
+@settings(max_examples=20, deadline=None)
+def test_a_product_has_the_whitened_columns_of_its_delta(rank: int, seed: int) -> None:
+    """They are found without a root of G or A, and they are the same."""
+    generator = torch.Generator().manual_seed(seed)
+    b, a = (torch.randn(*shape, generator=generator) for shape in ((9, rank), (rank, 7)))
+    statistics = some_statistics(9, 7, seed)
+    product = whitened_svd(LowRank(b, a), statistics)
+    whole = whitened_svd(b @ a, statistics)
+    assert torch.allclose(product.u.T @ product.v, b @ a, atol=1e-4)
+    count = len(product.singular)
+    assert count == rank
+    assert torch.allclose(product.singular, whole.singular[:count], rtol=1e-3, atol=1e-4)
+    weight = float(product.singular[0])
+    ours, theirs = (columns.u[0].outer(columns.v[0]) for columns in (product, whole))
+    if rank == 1 or weight > 1.05 * float(product.singular[1]):
+        assert torch.allclose(ours, theirs, atol=1e-3 * weight)

@@ -17,6 +17,8 @@ from osd_edge.exporters.adapters.onnx_adapter import export_onnx_adapter
 from osd_edge.exporters.adapters.peft_folder import export_peft
 from tests.project.rooms import PROJECT
 from tests.support import tiny
+from tests.support.stock_genai import library
+from tests.support.writers import Writer
 
 # The bundles that the pages name, with the labels of their tasks.
 TASKS = {"mr": ("negative", "positive"), "trec": ("person", "place", "number")}
@@ -54,6 +56,12 @@ def named(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def writes(writer: Writer, folder: Path) -> None:
+    """Makes what the pages name of a base that writes text, in `folder`."""
+    shutil.copytree(writer.package, folder / "smollm2")
+    export_onnx_adapter(writer.bundles[0], folder / "smollm2", folder / "snips.onnx_adapter")
+
+
 def run(page: Path, code: str) -> dict[str, Any]:
     """Runs a block, and gives the names that it leaves."""
     names: dict[str, Any] = {"onnxruntime": onnxruntime, "tokens": _tokens()}
@@ -65,8 +73,19 @@ def run(page: Path, code: str) -> dict[str, Any]:
 @pytest.mark.usefixtures("few_steps")
 @pytest.mark.parametrize(("page", "code"), blocks())
 def test_python_in_the_documents_runs(
-    page: Path, code: str, named: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path,
+    code: str,
+    named: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
+    if "onnxruntime_genai" in code:
+        library()
+        writes(request.getfixturevalue("tiny_llama"), tmp_path)
+        monkeypatch.chdir(tmp_path)
+        assert run(page, code)["generator"].is_done()
+        return
     exports = "osd_edge.exporters" in code
     made = shutil.ignore_patterns(*MADE) if exports else None
     shutil.copytree(named, tmp_path / "folder", ignore=made)

@@ -50,7 +50,11 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
             "osd_edge.exporters.quiet",
         ),
         ("osd_edge.exporters.models",),
-        ("osd_edge.exporters.graph.tracers", "osd_edge.exporters.scoring"),
+        (
+            "osd_edge.exporters.graph.tracers",
+            "osd_edge.exporters.scoring",
+            "osd_edge.exporters.genai",
+        ),
         ("osd_edge.exporters.graph",),
         ("osd_edge.exporters.graph.decoder",),
         ("osd_edge.exporters.methods",),

@@ -30,9 +30,16 @@ class HeadOnly(Method):
     def make(self, source: Source, task: str, options: TaskOptions, progress: Progress) -> Made:
         """Fit the head on the rows that tune, and score it on the others.
 
-        Raises DataError `data.calibration-needed`, InputError `input.options` for an embedding.
+        Raises DataError `data.calibration-needed`, InputError `input.options` for a kind of task
+        that has no head.
         """
-        if KINDS[source.models.head.kind].format.vector:
+        kind = KINDS[source.models.head.kind].format
+        if kind.writes:
+            raise InputError(
+                Code.INPUT_OPTIONS,
+                "a task that generates text has no head, and without a delta it is the base's own",
+            )
+        if kind.vector:
             raise InputError(
                 Code.INPUT_OPTIONS,
                 "an embedding without a delta is the base's own: no bundle needed",

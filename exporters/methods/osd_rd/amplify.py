@@ -18,6 +18,7 @@ from osd_edge.exporters.methods.osd_rd.student import Student
 from osd_edge.exporters.scoring.batches import Batch
 
 MOST_TEXTS = 256  # on which the factor is chosen
+MOST_TEXTS_WRITTEN = 64  # of a task that writes, each of whose tokens is an answer
 MOST_TEXTS_STREAMED = 32  # of a large model, which takes a second a text for each factor
 _STEPS_AN_OCTAVE = 8
 _MOST = 16  # steps: a factor of 4
@@ -44,8 +45,7 @@ def best_amplification(
             continue  # the bar runs to its end
         for name, layer in student.sites.items():
             layer.log_scale.copy_(start[name] + math.log(_factor(i)))
-        given = _logits(student.module, batches)
-        losses.append(kind.agreement(given, expected, [batch.mask for batch in batches])[0])
+        losses.append(_divergence(kind, student.module, batches, expected))
     return _factor(losses.index(min(losses)))
 
 
@@ -53,5 +53,13 @@ def _factor(step: int) -> float:
     return float(2 ** (step / _STEPS_AN_OCTAVE))
 
 
-def _logits(model: Any, batches: Sequence[Batch]) -> list[torch.Tensor]:
+def _divergence(kind: Kind, model: Any, batches: Sequence[Batch], expected: list[Any]) -> float:
+    """The sum of the divergences of all answers from the teacher's."""
+    total = 0.0
+    for batch, given, reference in zip(batches, _logits(model, batches), expected, strict=True):
+        total += float(kind.loss(given, reference, batch.mask)) * kind.size(given, batch.mask)
+    return total
+
+
+def _logits(model: Any, batches: Sequence[Batch]) -> list[Any]:
     return [model(**batch.tokens).logits.float() for batch in batches]

@@ -7,15 +7,17 @@ from functools import cached_property
 from osd_edge.data.progress import Progress, silent
 from osd_edge.data.sizes import format_size
 from osd_edge.errors import BudgetError, Code, DataError
+from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.methods.budget import Budget, layer_bits
 from osd_edge.exporters.methods.floor import Floor
-from osd_edge.exporters.methods.gain import CurvePoint
+from osd_edge.exporters.methods.gain import CurvePoint, Gain
 from osd_edge.exporters.methods.integer_bundle import (
     Scored,
     calibration_needed,
     integer_bundle,
     with_score,
 )
+from osd_edge.exporters.methods.options import RIGHT
 from osd_edge.exporters.methods.osd_rd.compress import LatentsChange, RateDistortion
 from osd_edge.exporters.methods.osd_rd.keep import smallest_that_keeps
 from osd_edge.exporters.methods.source import Source
@@ -68,30 +70,26 @@ class RateDistortionBundles:
             raise self._too_small(wanted, budget, allowed)
         return made
 
-    def keeping(self, wanted: Wanted, keep: float) -> Scored:
+    def keeping(self, wanted: Wanted, keep: float, measure: str = RIGHT) -> Scored:
         """The smallest bundle that keeps the share `keep` of the gain on held-back rows.
+
+        `measure` is what the gain is counted in.
 
         Raises DataError `data.few-rows`, `data.no-gain`; BudgetError `budget.keep`.
         """
         self._check(wanted)
         check_keep_rows(self.floor.rows)
-        gain = self.floor.gain(quick=False)
+        gain = self.floor.gain(quick=False, measure=measure)
         assert gain is not None, "rows are held back of that many"
-        if gain.ceiling - gain.floor < 1 / gain.rows:
-            raise DataError(
-                Code.DATA_NO_GAIN,
-                f"a head on the frozen base is as good on {gain.rows} held-back rows "
-                f"({gain.floor:.1%}) as the fine-tuned model ({gain.ceiling:.1%}): "
-                "use --method head",
-            )
+        if not gain.is_there:
+            raise self._no_gain(gain)
 
         def attempt(size: int) -> tuple[Scored, CurvePoint] | None:
             made = self._attempt(wanted, size, None)
             if made is None or made.score is None:
                 return None
-            accuracy = made.score.accuracy
-            bytes_ = len(write_bundle(made.bundle))
-            return made, CurvePoint(bytes_, accuracy, gain.share(accuracy))
+            score, bytes_ = made.score, len(write_bundle(made.bundle))
+            return made, CurvePoint(bytes_, score.accuracy, gain.share(score), score.loss)
 
         best, curve = smallest_that_keeps(keep, attempt, wanted.progress)
         return replace(best, curve=tuple(curve))
@@ -117,6 +115,21 @@ class RateDistortionBundles:
         if calibrated is not None:
             score = calibrated.score(bundle.sites, bundle.head, wanted.progress)
         return Scored(with_score(bundle, calibrated, score), score)
+
+    def _no_gain(self, gain: Gain) -> DataError:
+        """The refusal to keep a share of nothing."""
+        exactly = gain.measure == RIGHT
+        floor, ceiling = (
+            f"{score.accuracy:.1%}" if exactly else f"{score.loss:.3f} nats"
+            for score in (gain.floor, gain.ceiling)
+        )
+        found = f"on {gain.rows} held-back rows ({floor}) as the fine-tuned model ({ceiling})"
+        if KINDS[self._source.models.head.kind].format.writes:
+            why = f"the base alone is as good {found}: "
+            why += "count in --keep-by nats" if exactly else "there is nothing to keep"
+        else:
+            why = f"a head on the frozen base is as good {found}: use --method head"
+        return DataError(Code.DATA_NO_GAIN, why)
 
     def _too_small(self, wanted: Wanted, budget: Budget, allowed: int | None) -> BudgetError:
         """The refusal of a budget; `allowed` are the bytes of the linear layers alone."""

@@ -28,6 +28,7 @@ from osd_edge.exporters.methods.osd_rd.allocate import (
 from osd_edge.exporters.methods.osd_rd.amplify import (
     MOST_TEXTS,
     MOST_TEXTS_STREAMED,
+    MOST_TEXTS_WRITTEN,
     best_amplification,
 )
 from osd_edge.exporters.methods.osd_rd.finished_work import FinishedWork
@@ -151,7 +152,8 @@ class RateDistortion:
     ) -> Latents:
         """`latents` trained to follow the fine-tuned model on the calibration texts."""
         how = replace(how, steps=steps_for(how.steps, self._usual_length))
-        chosen = training_texts(self._examples, how.steps * BATCH, self._seed)
+        mixed = not KINDS[self._models.head.kind].format.writes
+        chosen = training_texts(self._examples, how.steps * BATCH, self._seed, mixed=mixed)
         batches = batches_of(self._models, chosen, BATCH)
         with self._student(latents, quantized=quantized) as (student, module):
             teacher = Teacher(module, self._models.head)
@@ -161,10 +163,11 @@ class RateDistortion:
         """Multiplies all deltas by the best factor; without calibration data by none."""
         if self._model is None or not latents.sites:
             return latents
-        most = MOST_TEXTS_STREAMED if self._model.streamed else MOST_TEXTS
+        kind = KINDS[self._models.head.kind]
+        most = MOST_TEXTS_WRITTEN if kind.format.writes else MOST_TEXTS
+        most = MOST_TEXTS_STREAMED if self._model.streamed else most
         batches = batches_of(self._models, evenly_spaced(self._examples, most))
         with self._student(latents) as (student, teacher):
-            kind = KINDS[self._models.head.kind]
             factor = best_amplification(student, teacher, batches, kind, progress)
         sites = {n: replace(x, scale=factor * x.scale) for n, x in latents.sites.items()}
         return replace(latents, sites=sites)
@@ -231,7 +234,8 @@ class RateDistortion:
             layers = {name: module.get_submodule(model.path(name)) for name in names}
             layers |= {m.path: module.get_submodule(m.path) for m in self._modules}
             with lowered(module, training_dtype(), only_streamed=not model.streamed):
-                return collect_statistics(module, layers, batches, self._seed, progress)
+                kind = KINDS[self._models.head.kind]
+                return collect_statistics(module, layers, batches, self._seed, progress, kind=kind)
 
     def _head_layer(
         self, weight: torch.Tensor, statistics: Statistics | None

@@ -60,7 +60,8 @@ def hidden_spread(
 def _states(output: Any, mask: torch.Tensor, pooling: str) -> list[torch.Tensor]:
     """States `[tokens, hidden]` of each layer: of the last one those that the head reads."""
     *middle, last = output.hidden_states[1:]
-    return [*(x[mask.bool()] for x in middle), last[_read_tokens(mask, pooling)]]
+    read = output.logits.states if pooling == "logits" else last[_read_tokens(mask, pooling)]
+    return [*(x[mask.bool()] for x in middle), read]
 
 
 def _read_tokens(mask: torch.Tensor, pooling: str) -> torch.Tensor:

@@ -29,7 +29,7 @@ class OsdRd(Method):
         refine = options.refine or ("scales" if source.examples else "none")
         wanted = Wanted(task, refine, progress)
         if options.keep is not None:
-            made = bundles.keeping(wanted, options.keep)
+            made = bundles.keeping(wanted, options.keep, options.keep_by)
         else:
             made = bundles.within(wanted, options.limit)
         # A head that decides a size learns from all rows.

@@ -16,14 +16,17 @@ _ROUNDS = 4  # a text is trained on no more often; mixtures make up the rest
 _DROPPED = 0.15  # share of words left out where words are left out
 
 
-def training_texts(examples: Sequence[Example], count: int, seed: int) -> list[Example]:
+def training_texts(
+    examples: Sequence[Example], count: int, seed: int, *, mixed: bool = True
+) -> list[Example]:
     """`count` of `examples`, in a drawn order and up to four times each, then mixtures of them.
 
     In a drawn order, since a file sorted by label would show some of its classes alone where it
-    has more rows than are needed. Pictures are not mixed, but trained on as often as it takes.
+    has more rows than are needed. Pictures, and prompts with what is to be written, are not mixed
+    but trained on as often as it takes.
     """
     drawn = random.Random(seed).sample(examples, len(examples))
-    if examples[0].picture is not None:
+    if not mixed or examples[0].picture is not None:
         return (drawn * -(-count // len(drawn)))[:count]
     real = (drawn * _ROUNDS)[:count]
     return real + mixtures(examples, count - len(real), seed)

@@ -1,9 +1,10 @@
 """Second moments of a layer's inputs and gradients: how much each direction matters to answers.
 
 For a layer with inputs x and output gradients g, over the tokens of the calibration set:
-A = E[x xᵀ] `[d, d]` and G = E[g gᵀ] `[n, n]`. g is the gradient of ⟨v, logits⟩ with v ~ N(0, I),
-so no labels are needed and one backward pass does: E over v of that is the gradient's second
-moment under the logits' Euclidean metric. To second order an error E in the weight then costs
+A = E[x xᵀ] `[d, d]` and G = E[g gᵀ] `[n, n]`. g is the gradient of the kind's `probe`, which needs
+no labels and one backward pass: ⟨v, logits⟩ with v ~ N(0, I), which gives the second moment under
+the logits' Euclidean metric; of a model that writes the surprise of tokens drawn from its own
+distribution, which gives Fisher's information. To second order an error E in the weight then costs
 tr(G E A Eᵀ), the Kronecker-factored approximation of Martens and Grosse (arXiv 1503.05671).
 Of wide layers A or G are sketches (`moments`).
 """
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 
 from osd_edge.data.progress import Progress, silent
+from osd_edge.exporters.kinds import Kind
 from osd_edge.exporters.methods.osd_rd.moments import Moment, RunningMoment
 from osd_edge.exporters.scoring.batches import Batch
 
@@ -65,26 +67,33 @@ def collect_statistics(
     batches: Sequence[Batch],
     seed: int,
     progress: Progress = silent,
+    *,
+    kind: Kind,
 ) -> dict[str, Statistics]:
     """Statistics of `layers` (by name) of the model `module`, at the weights it holds now."""
     generator = torch.Generator().manual_seed(seed)
     moments = {name: _Moments() for name in layers}
     hooks = [layer.register_forward_hook(_watch(moments[name])) for name, layer in layers.items()]
-    # Gradients flow from the embeddings on, whose own gradient is never used.
-    embeddings = next(module.get_input_embeddings().parameters())
-    embeddings.requires_grad_(True)
+    # Gradients flow from what the embeddings give: their own, as wide as the vocabulary, are not
+    # needed.
+    given: list[torch.Tensor] = []
+    hooks.append(module.get_input_embeddings().register_forward_hook(_source_of_gradients(given)))
     try:
         for batch in progress(batches, "Statistics"):
             logits = module(**batch.tokens).logits
-            direction = torch.randn(logits.shape, generator=generator)
-            if logits.ndim == 3 and batch.mask is not None:
-                direction = direction * batch.mask[..., None]  # what padding answers is no matter
-            torch.autograd.grad((logits * direction).sum(), embeddings)
+            torch.autograd.grad(kind.probe(logits, batch.mask, generator), given)
+            given.clear()
     finally:
-        embeddings.requires_grad_(False)
         for hook in hooks:
             hook.remove()
     return {name: moment.statistics() for name, moment in moments.items()}
+
+
+def _source_of_gradients(given: list[torch.Tensor]) -> Any:
+    def forward(_: Any, inputs: Any, output: torch.Tensor) -> None:
+        given.append(output.requires_grad_(True))
+
+    return forward
 
 
 def _watch(moments: _Moments) -> Any:

@@ -202,13 +202,13 @@ class Osd(MagTruncSvd):
             raise labels_needed()
 
     def check_source(self, paper: PaperSource) -> None:
-        """Refuse another kind than a classifier of one label, and rows without labels."""
-        kind = paper.source.models.head.kind
-        if not KINDS[kind].labelled:
+        """Refuse a kind whose rows have no right answer, and rows without theirs."""
+        kind = KINDS[paper.source.models.head.kind]
+        if not (kind.labelled or kind.format.writes):
             raise ModelError(
                 Code.MODEL_HEAD,
-                f"osd ranks by gradients of a classifier's loss on one label, and this task is "
-                f"{kind}: use osd-rd, truncsvd or magtruncsvd",
+                "osd ranks by gradients of the loss on right answers, a label or a completion, and "
+                f"this task is {kind.name}: use osd-rd, truncsvd or magtruncsvd",
             )
         if not paper.labelled:
             raise labels_needed()

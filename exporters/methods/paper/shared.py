@@ -36,12 +36,19 @@ class PaperSource:
         source = self.source
         if source.model is None:
             return None
-        return calibrated(source.models, self.examples, source.progress, source.model)
+        return calibrated(
+            source.models,
+            self.examples,
+            source.progress,
+            source.model,
+            whole=not source.left_out,
+        )
 
     @property
     def labelled(self) -> bool:
-        """Says whether there are calibration rows, and each has a label."""
-        return bool(self.examples) and all(e.label is not None for e in self.examples)
+        """Says whether there are calibration rows, and each has a right answer."""
+        calibrated = self.calibrated
+        return calibrated is not None and calibrated.calibration.labelled
 
     def spectra(self, progress: Progress) -> Mapping[str, Spectrum]:
         """The singular values of each site's delta."""

@@ -49,6 +49,16 @@ def factor_feeds(name: str, bundle: Bundle, manifest: BaseManifest) -> dict[str,
     return {key: factor[None] for key, factor in factors.items()}
 
 
+def empty_feeds(manifest: BaseManifest) -> dict[str, Array]:
+    """Gives the factors of no delta, of rank 0, as inputs of every branch by name."""
+    kind = {"fp32": np.float32, "fp16": np.float16}[manifest.factors]
+    feeds: dict[str, Array] = {}
+    for branch in manifest.branches:
+        feeds[branch.u] = np.zeros((1, 0, branch.n), kind)
+        feeds[branch.v] = np.zeros((1, branch.d, 0), kind)
+    return feeds
+
+
 @dataclass(frozen=True)
 class _Layout:
     """The place of the deltas of one branch in its factors, which have `k` columns in all.

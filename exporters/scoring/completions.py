@@ -1,0 +1,166 @@
+"""Prompts and their completions as batches of tokens, as a device sees them.
+
+A prompt is tokenized as the runtime does it, its completion by itself, since that is how it is
+written: after the prompt's tokens. The token that ends an answer comes last, and counts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from osd_edge.data.examples import Example
+from osd_edge.errors import Code, DataError, shown
+from osd_edge.exporters.kinds.generate import NOT_COUNTED
+from osd_edge.exporters.models.chat_reference import chat_reference
+from osd_edge.exporters.models.fine_tuned import FineTuned
+from osd_edge.exporters.models.language_head import language_head
+from osd_edge.exporters.models.stop_tokens import stop_ids
+from osd_edge.exporters.models.tokenizer import max_tokens, tokenizer_for
+from osd_edge.exporters.scoring.batches import Batch
+from osd_edge.formats.package.chat import Message
+
+MOST_TOKENS = 2048  # of a row; attention grows with its square
+_BATCH_TOKENS = 4096  # of a batch with its padding
+_ASSISTANT = "assistant"
+
+
+@dataclass(frozen=True)
+class PromptRow:
+    """The tokens of a prompt and its completion, and where the completion begins."""
+
+    tokens: list[int]
+    start: int
+
+
+@dataclass(frozen=True)
+class WrittenExample(Example):
+    """An example whose completion a model wrote, with its tokens: text may tell another story."""
+
+    tokens: tuple[int, ...] = ()
+
+
+class RowEncoder:
+    """Turns examples into rows, by the tokenizer, template and stop tokens of a task."""
+
+    def __init__(self, models: FineTuned) -> None:
+        """Read them. Raises ModelError, DataError `data.tokenizer`."""
+        base = models.backbone.checkpoint
+        self.tokenizer = tokenizer_for(models.tuned, base)
+        vocabulary = language_head(models.backbone).vocabulary
+        self.stops = stop_ids(base, self.tokenizer, vocabulary)
+        # Of several stop tokens the tokenizer's own is the one that a model was taught.
+        own = self.tokenizer.eos_token_id
+        self.stop: int = own if own in self.stops else self.stops[0]
+        self._most = min(MOST_TOKENS, max_tokens(base, self.tokenizer))
+        self._chat = chat_reference(base, self.tokenizer)
+
+    def row(self, example: Example, number: int) -> PromptRow:
+        """The tokens of an example, the one of this `number` from 1.
+
+        Where there is nothing in a prompt, all but the first token of the completion count. Raises
+        DataError `data.row` for one that is empty or too long, `data.completion` for one of which
+        nobody says what is to be written.
+        """
+        prompt, completion = self.parts(example, number)
+        if completion is None:
+            raise DataError(
+                Code.DATA_COMPLETION,
+                f"row {number} of the calibration set has no completion: give it, or --complete "
+                "TOKENS for the fine-tuned model to write up to so many",
+            )
+        tokens = self.fitting([*prompt, *completion], number)
+        if len(tokens) < 2:
+            raise DataError(Code.DATA_ROW, f"row {number} of the calibration set is empty")
+        return PromptRow(tokens, max(len(prompt), 1))
+
+    def fitting(self, tokens: list[int], number: int) -> list[int]:
+        """The tokens as they are; raises DataError `data.row` where they are too many."""
+        if len(tokens) > self._most:
+            raise DataError(
+                Code.DATA_ROW,
+                f"row {number} of the calibration set is {len(tokens)} tokens long, and at most "
+                f"{self._most} are used: shorten it or leave it out",
+            )
+        return tokens
+
+    def parts(self, example: Example, number: int) -> tuple[list[int], list[int] | None]:
+        """The tokens of the prompt, and of the completion with a stop token; None without one."""
+        if example.messages is None:
+            prompt = self._encode(example.text, special=True)
+            known = example.completion is not None
+            answer = [*self._encode(example.completion or ""), self.stop] if known else None
+        else:
+            prompt, answer = self._conversation(example, number)
+        return prompt, list(example.tokens) if isinstance(example, WrittenExample) else answer
+
+    def _conversation(self, example: Example, number: int) -> tuple[list[int], list[int] | None]:
+        """All messages but the last are the prompt, if that one is the model's answer."""
+        assert example.messages is not None
+        if self._chat is None:
+            raise DataError(
+                Code.DATA_ROW,
+                f"row {number} of the calibration set has messages, and the model has no chat "
+                'template: give {"prompt", "completion"}',
+            )
+        messages = [Message(m["role"], m["content"]) for m in example.messages]
+        answered = messages[-1].role == _ASSISTANT
+        asked = messages[:-1] if answered else messages
+        prompt = self._chat.text(asked) if asked else None
+        if prompt is None:
+            why = self._chat.why_not(asked) if asked else "there is nothing to answer"
+            raise DataError(
+                Code.DATA_ROW,
+                f"row {number} of the calibration set: the chat template refuses its messages: "
+                f"{shown(why, 80)}",
+            )
+        ids = self._chat.tokens_of(prompt)
+        if not answered:
+            return ids, None
+        whole = self._chat.text(messages, answer=False) or ""
+        if not whole.startswith(prompt):  # a template that writes turns of the past otherwise
+            return ids, [*self._encode(messages[-1].content), self.stop]
+        answer = self._chat.tokens_of(whole[len(prompt) :])
+        ends = [i for i, token in enumerate(answer) if token in self.stops]
+        return ids, answer[: ends[0] + 1] if ends else [*answer, self.stop]
+
+    def _encode(self, text: str, *, special: bool = False) -> list[int]:
+        backend = self.tokenizer.backend_tokenizer
+        backend.no_truncation()
+        ids: list[int] = backend.encode(text, add_special_tokens=special).ids
+        return ids
+
+
+def completion_batches(models: FineTuned, examples: Sequence[Example], size: int) -> list[Batch]:
+    """Batches of up to `size` rows of like length.
+
+    Each batch's `labels` `[rows, tokens]` are the next token where a completion's is predicted, and
+    NOT_COUNTED elsewhere; among its tokens, `counted` says where those are.
+    """
+    encoder = RowEncoder(models)
+    rows = [encoder.row(example, i) for i, example in enumerate(examples, 1)]
+    order = sorted(range(len(rows)), key=lambda i: (len(rows[i].tokens), i))
+    batches = []
+    while order:
+        fitting = size
+        while fitting > 1 and fitting * len(rows[order[:fitting][-1]].tokens) > _BATCH_TOKENS:
+            fitting -= 1
+        chosen, order = order[:fitting], order[fitting:]
+        batches.append(_batch([rows[i] for i in chosen], chosen, encoder.tokenizer))
+    return batches
+
+
+def _batch(rows: Sequence[PromptRow], numbers: Sequence[int], tokenizer: Any) -> Batch:
+    """One batch of rows; the last token of each is predicted and not read."""
+    width = max(len(row.tokens) for row in rows) - 1
+    ids = torch.full((len(rows), width), tokenizer.pad_token_id)
+    mask = torch.zeros_like(ids)
+    labels = torch.full_like(ids, NOT_COUNTED)
+    for i, row in enumerate(rows):
+        end = len(row.tokens) - 1
+        ids[i, :end] = torch.tensor(row.tokens[:-1])
+        mask[i, :end] = 1
+        labels[i, row.start - 1 : end] = torch.tensor(row.tokens[row.start :])
+    tokens = {"input_ids": ids, "attention_mask": mask, "counted": labels != NOT_COUNTED}
+    return Batch(tokens, labels, tuple(numbers))

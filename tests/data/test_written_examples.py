@@ -1,0 +1,88 @@
+"""Prompts with completions, and conversations, from a `.jsonl`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from osd_edge import Example, read_examples
+from osd_edge.errors import DataError, InputError
+
+TURNS = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "hi"}]
+
+
+def written(folder: Path, *rows: Any) -> Path:
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def test_each_form_of_a_row_is_read(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        {"prompt": "play some jazz\n", "completion": '{"intent": "PlayMusic"}', "id": 7},
+        {"prompt": "猫が"},
+        {"messages": TURNS},
+        {"prompt": "say nothing", "completion": ""},
+    )
+    assert read_examples(path) == (
+        Example("play some jazz\n", completion='{"intent": "PlayMusic"}'),
+        Example("猫が"),
+        Example("hello", messages=TURNS),
+        Example("say nothing", completion=""),
+    )
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "text",
+        [],
+        {},
+        {"text": "a"},
+        {"prompt": 3},
+        {"prompt": ""},
+        {"prompt": "a", "completion": 3},
+        {"prompt": "a", "messages": TURNS},
+        {"messages": []},
+        {"messages": "hello"},
+        {"messages": [{"role": "user"}]},
+        {"messages": [{"role": "user", "content": None}]},
+    ],
+)
+def test_other_rows_are_refused_by_their_line(tmp_path: Path, row: Any) -> None:
+    path = written(tmp_path, {"prompt": "a", "completion": "b"}, row)
+    with pytest.raises(DataError) as refused:
+        read_examples(path)
+    assert refused.value.code == "data.row" and "line 2" in str(refused.value)
+
+
+def test_a_row_that_is_no_json_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "a"}\n{"prompt": \n')
+    with pytest.raises(DataError, match="line 2: expected a JSON object"):
+        read_examples(path)
+    path.write_text("\n")
+    with pytest.raises(DataError) as refused:
+        read_examples(path)
+    assert refused.value.code == "data.empty"
+
+
+def test_messages_are_checked_where_an_example_is_made() -> None:
+    with pytest.raises(InputError) as refused:
+        Example("hello", messages=[{"role": "user"}])
+    assert refused.value.code == "input.messages"
+    assert hash(Example("hello", messages=TURNS)) == hash(Example("hello", messages=None))
+
+
+@given(st.lists(st.tuples(st.text(min_size=1), st.text()), min_size=1, max_size=5))
+def test_any_text_comes_back_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]
+) -> None:
+    path = written(
+        tmp_path_factory.mktemp("rows"), *({"prompt": p, "completion": c} for p, c in rows)
+    )
+    assert [(e.text, e.completion) for e in read_examples(path)] == rows

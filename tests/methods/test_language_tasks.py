@@ -1,0 +1,278 @@
+"""Tasks that generate text, compressed with calibration rows: what is learned, scored and said."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from osd_edge import Example
+from osd_edge.errors import OsdEdgeError
+from osd_edge.exporters import TaskExporter, export_task
+from osd_edge.exporters.models.fine_tuned import open_fine_tuned
+from osd_edge.exporters.scoring.calibrated_task import batches_of
+from osd_edge.exporters.scoring.completions import RowEncoder, WrittenExample
+from osd_edge.exporters.scoring.task_model import TaskModel
+from osd_edge.exporters.scoring.weight_sets import TUNED
+from osd_edge.formats.bundle.reader import read_bundle_file
+from osd_edge.runtime import EdgeSession
+from tests.support.command_line import run_cli
+from tests.support.writers import Writer, make_writer
+
+WORDS = (
+    "the cat sat",
+    "a dog ran",
+    "on the mat",
+    "under the bird",
+    "système über",
+    "猫 が 好き",
+    "🙂",
+)
+PROMPTS = [f"{a} {i} {b}" for i, a in enumerate(WORDS) for b in (*WORDS, "and", "or", "but")]
+MOST = 6  # tokens that the fine-tuned model writes
+
+
+@pytest.fixture(scope="module")
+def writer(tmp_path_factory: pytest.TempPathFactory) -> Writer:
+    return make_writer(tmp_path_factory.mktemp("writer"))
+
+
+@pytest.fixture(scope="module")
+def tuned(writer: Writer) -> Path:
+    return writer.model.with_name("task0")
+
+
+def prompts(folder: Path, count: int = len(PROMPTS)) -> Path:
+    path = folder / "prompts.jsonl"
+    chosen = (PROMPTS * -(-count // len(PROMPTS)))[:count]
+    path.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in chosen), "utf-8")
+    return path
+
+
+def test_exact_match_under_the_completion_is_that_of_greedy_writing(
+    writer: Writer, tuned: Path, tmp_path: Path
+) -> None:
+    """Rows that greedy writing on a device gets right, and rows with one other token."""
+    source = TaskExporter(writer.model, tuned, calibration=prompts(tmp_path), complete=MOST).source
+    examples = []
+    for i, example in enumerate(source.examples):
+        assert isinstance(example, WrittenExample)
+        tokens = list(example.tokens)
+        if i % 3 == 0:
+            tokens[i % len(tokens)] ^= 1
+        examples.append(replace(example, tokens=tuple(tokens)))
+    with EdgeSession(writer.package) as session:
+        # The bundle of the fixture holds the whole delta.
+        answers = session.generate(PROMPTS, task=session.load(writer.bundles[0]), max_tokens=MOST)
+    stop = RowEncoder(source.models).stop
+    written = [(*a.tokens, *([stop] if a.ended == "stop" else ())) for a in answers]
+    exact = [own == e.tokens for own, e in zip(written, examples, strict=True)]
+    assert 20 < sum(exact) < len(exact) - 15
+    report = export_task(
+        writer.model,
+        tuned,
+        tmp_path / "t.osd.safetensors",
+        method="truncsvd",
+        budget="r=64",
+        calibration=examples,
+    )
+    assert report.fine_tuned is not None and report.compressed is not None and report.labelled
+    assert report.fine_tuned.accuracy == pytest.approx(sum(exact) / len(exact))
+    assert report.compressed.accuracy == report.fine_tuned.accuracy
+    assert report.compressed.loss == pytest.approx(report.fine_tuned.loss, abs=1e-3)
+
+
+def test_the_loss_is_nats_a_token_of_completions(writer: Writer, tuned: Path) -> None:
+    """Against transformers' own loss, in which prompts are masked."""
+    examples = [Example(p, completion=" on the mat") for p in PROMPTS[:7]]
+    report = export_task(
+        writer.model,
+        tuned,
+        writer.model.with_name("nats.osd.safetensors"),
+        method="truncsvd",
+        calibration=examples,
+    )
+    models = open_fine_tuned(writer.model, tuned)
+    encoder = RowEncoder(models)
+    total, count = 0.0, 0
+    for i, example in enumerate(examples, 1):
+        row = encoder.row(example, i)
+        ids = torch.tensor([row.tokens])
+        labels = ids.clone()
+        labels[0, : row.start] = -100
+        with torch.no_grad():
+            loss = float(writer.torch(0)(ids, labels=labels).loss)
+        total, count = (
+            total + loss * (len(row.tokens) - row.start),
+            count + len(row.tokens) - row.start,
+        )
+    assert report.fine_tuned is not None
+    assert report.fine_tuned.loss == pytest.approx(total / count, rel=1e-5)
+
+
+def test_prompts_and_messages_have_the_tokens_that_a_device_gives_them(
+    writer: Writer, tuned: Path
+) -> None:
+    encoder = RowEncoder(open_fine_tuned(writer.model, tuned))
+    talk: list[dict[str, str]] = [
+        {"role": "system", "content": "be brief"},
+        {"role": "user", "content": "the cat?"},
+    ]
+    answer = {"role": "assistant", "content": "on the mat"}
+    with EdgeSession(writer.package) as session:
+        (text,) = session.generate(["the cat sat"], max_tokens=1)
+        (chat,) = session.generate([talk], max_tokens=1)
+        own = session.encode(["on the mat"])["input_ids"][0].tolist()
+    for example, asked in (
+        (Example("the cat sat", completion="on the mat"), text.prompt_tokens),
+        (Example("the cat?", messages=[*talk, answer]), chat.prompt_tokens),
+    ):
+        row = encoder.row(example, 1)
+        assert row.start == asked
+        assert row.tokens[row.start :] == [*own, encoder.stop]
+    asked_alone, nothing = encoder.parts(Example("the cat?", messages=talk), 1)
+    assert nothing is None and asked_alone == row.tokens[: row.start]
+
+
+def test_refinement_brings_the_next_token_nearer(
+    writer: Writer, tuned: Path, tmp_path: Path
+) -> None:
+    """On held-back rows, at the same bytes; more so where codes are trained too."""
+    exporter = TaskExporter(
+        writer.model, tuned, calibration=prompts(tmp_path, 200), complete=MOST, keep_by="nats"
+    )
+    same, shares = [], []
+    for refine in ("none", "scales", "codes"):
+        report = exporter.export(tmp_path / f"{refine}.osd.safetensors", budget=5000, refine=refine)
+        assert report.size <= 5000 and report.refine == refine and report.held_back == 100
+        assert report.compressed is not None and report.share is not None
+        assert report.compressed.next_same is not None and report.share_error is None
+        assert read_bundle_file(tmp_path / f"{refine}.osd.safetensors").method["refine"] == refine
+        same.append(report.compressed.next_same)
+        shares.append(report.share)
+    assert same[2] > same[0] and shares[2] > shares[1] > shares[0]
+    assert report.fine_tuned is not None and report.frozen_head is not None
+    assert report.fine_tuned.next_same == 1 and report.frozen_head.next_same is not None
+    assert report.frozen_head.loss > report.fine_tuned.loss
+
+
+def test_the_fine_tuned_model_completes_prompts_as_a_device_would(
+    writer: Writer, tuned: Path, tmp_path: Path
+) -> None:
+    source = TaskExporter(writer.model, tuned, calibration=prompts(tmp_path), complete=MOST).source
+    with EdgeSession(writer.package) as session:
+        answers = session.generate(PROMPTS, task=session.load(writer.bundles[0]), max_tokens=MOST)
+    encoder = RowEncoder(source.models)
+    for i, (example, answer) in enumerate(zip(source.examples, answers, strict=True), 1):
+        row = encoder.row(example, i)
+        ended = [encoder.stop] if answer.ended == "stop" else []
+        assert row.tokens[row.start :] == [*answer.tokens, *ended]
+
+
+def test_a_share_in_nats_is_kept_in_the_smallest_file(
+    writer: Writer, tuned: Path, tmp_path: Path
+) -> None:
+    report = export_task(
+        writer.model,
+        tuned,
+        tmp_path / "t.osd.safetensors",
+        calibration=prompts(tmp_path, 200),
+        complete=MOST,
+        keep=0.6,
+        keep_by="nats",
+        refine="none",
+    )
+    assert report.share is not None and report.share >= 0.6 and report.keep_by == "nats"
+    kept = [point for point in report.curve if point.share >= 0.6]
+    assert report.size == min(point.size for point in kept)
+    assert all(point.loss is not None for point in report.curve)
+    assert any(point.share < 0.6 for point in report.curve)
+
+
+def test_lines_of_a_text_file_are_all_to_be_written(
+    writer: Writer, tuned: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "lines.txt"
+    path.write_text("the cat sat on the mat\na dog ran\n")
+    source = TaskExporter(writer.model, tuned, calibration=path).source
+    (batch,) = batches_of(source.models, source.examples)
+    assert batch.mask is not None
+    assert torch.equal(batch.tokens["counted"].long(), batch.mask)
+
+
+def test_osd_ranks_by_the_completions(writer: Writer, tuned: Path, tmp_path: Path) -> None:
+    examples = [Example(p, completion=" on the mat") for p in PROMPTS[:20]]
+    out = tmp_path / "t.osd.safetensors"
+    report = export_task(
+        writer.model, tuned, out, calibration=examples, method="osd", budget="16KiB"
+    )
+    assert report.method == "osd" and report.size <= 16384 and report.extra_rank is not None
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "code", "words"),
+    [
+        (["{}"], {}, "data.row", "line 1"),
+        (['{"prompt": "a"}'], {}, "data.completion", "--complete TOKENS"),
+        (['{"messages": [{"role": "user", "content": "a"}]}'], {}, "data.completion", "row 1"),
+        (
+            ['{"messages": [{"role": "assistant", "content": "a"}]}'],
+            {},
+            "data.row",
+            "nothing to answer",
+        ),
+        (['{"prompt": "a", "completion": "' + "b " * 400 + '"}'], {}, "data.row", "tokens long"),
+        (['{"prompt": "a", "completion": "b"}'], {"keep": 0.9}, "data.few-rows", "200"),
+    ],
+)
+def test_rows_that_do_not_do_are_refused_in_words(
+    writer: Writer,
+    tuned: Path,
+    tmp_path: Path,
+    rows: list[str],
+    options: Any,
+    code: str,
+    words: str,
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(rows))
+    out = tmp_path / "t.osd.safetensors"
+    with pytest.raises(OsdEdgeError) as refused:
+        export_task(writer.model, tuned, out, calibration=path, **options)
+    assert refused.value.code == code and words in str(refused.value)
+    assert not out.exists()
+
+
+def test_logits_are_the_base_own_unless_the_fine_tuned_model_answers(
+    writer: Writer, tuned: Path
+) -> None:
+    """The layer of logits that fine-tuning changed is left out of bundles, and of their scores."""
+    model = writer.torch(0)
+    with torch.no_grad():
+        model.get_input_embeddings().weight.mul_(1.5)
+    moved = writer.model.with_name("moved")
+    model.save_pretrained(moved)
+    writer.tokenizer().save_pretrained(moved)
+    models = open_fine_tuned(writer.model, moved)
+    (batch,) = batches_of(models, [Example("the cat", completion=" sat on the mat")])
+    task = TaskModel(models.backbone, models.tuned, models.head)
+    with task.at(TUNED) as module, torch.no_grad():
+        logits = module(**batch.tokens).logits
+        found = logits.of(logits.states)
+        whole = model(batch.tokens["input_ids"]).logits
+    assert torch.allclose(found, whole[batch.tokens["counted"]], atol=1e-4)
+
+
+def test_the_command_line_says_what_is_kept(
+    writer: Writer, tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "t.osd.safetensors"
+    command = ["export", "task", "--base", writer.model, "--tuned", tuned, "-o", out]
+    command += ["--calibration", prompts(tmp_path), "--complete", str(MOST), "--keep-by", "nats"]
+    told = run_cli(capsys, *command, "--budget", "6KiB", "--refine", "none")
+    assert told.code == 0, told.err
+    assert "rows written exactly, nats a token, same next token" in told.out
+    assert "% of the gain over the base alone, in nats" in told.out
+    assert "head" not in told.out.replace("header", "")
