@@ -20,6 +20,7 @@ class Needs:
 
 
 COMMANDS = (
+    Needs("api", "api", session=True),
     Needs("bench", session=True),
     Needs("chat", "text", session=True),
     Needs("compare", "export", without=("pillow",)),
@@ -41,7 +42,7 @@ OPTIONAL = {
     "peft": "adapters, to make them",
     "pillow": "calibration with pictures",
     "segno": "the QR code of serve",
-    "tokenizers": "texts for run, chat and evaluate",
+    "tokenizers": "texts for run, chat, evaluate and api",
     "zstandard": "zstd in compare",
 }
 # Packages that do not go with the newest of the others.
