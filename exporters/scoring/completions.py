@@ -18,7 +18,7 @@ from osd_edge.exporters.models.language_head import language_head
 from osd_edge.exporters.models.stop_tokens import stop_ids
 from osd_edge.exporters.models.tokenizer import max_tokens, tokenizer_for
 from osd_edge.exporters.scoring.batches import Batch
-from osd_edge.formats.package.chat import Message
+from osd_edge.formats.package.chat import ROLES, Message
 
 MOST_TOKENS = 2048  # of a row; attention grows with its square
 _BATCH_TOKENS = 4096  # of a batch with its padding
@@ -69,8 +69,8 @@ class RowEncoder:
         if completion is None:
             raise DataError(
                 Code.DATA_COMPLETION,
-                f"row {number} of the calibration set has no completion: give it, or --complete "
-                "TOKENS for the fine-tuned model to write up to so many",
+                f"row {number} of the calibration set has no completion: give one (in a .jsonl, "
+                '{"prompt", "completion"}), or --complete TOKENS for the fine-tuned model to write it',
             )
         tokens = self.fitting([*prompt, *completion], number)
         if len(tokens) < 2:
@@ -142,7 +142,17 @@ class RowEncoder:
         return ids, answer[: ends[0] + 1] if ends else [*answer, self.stop]
 
     def _check_content(self, messages: Sequence[Message], number: int) -> None:
-        """Refuses (`data.row`) special tokens in messages, which on a device stay text."""
+        """Refuses (`data.row`) what a device does not take, or takes otherwise.
+
+        It knows three roles, and a special token in a message stays text.
+        """
+        other = next((m.role for m in messages if m.role not in ROLES), None)
+        if other is not None:
+            raise DataError(
+                Code.DATA_ROW,
+                f"row {number} of the calibration set has a message by {shown(other, 40)!r}: "
+                f"expected {', '.join(ROLES)}",
+            )
         added = self.tokenizer.backend_tokenizer.get_added_tokens_decoder().values()
         special = [token.content for token in added if token.special and token.content.strip()]
         found = next((s for s in special for m in messages if s in m.content), None)

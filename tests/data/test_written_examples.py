@@ -86,3 +86,11 @@ def test_any_text_comes_back_as_it_was(
         tmp_path_factory.mktemp("rows"), *({"prompt": p, "completion": c} for p, c in rows)
     )
     assert [(e.text, e.completion) for e in read_examples(path)] == rows
+
+
+def test_a_text_that_is_no_unicode_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "a", "completion": "\\ud800"}\n')
+    with pytest.raises(DataError, match=r"line 1: .* not valid Unicode") as refused:
+        read_examples(path)
+    assert refused.value.code == "data.row"

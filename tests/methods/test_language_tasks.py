@@ -276,3 +276,90 @@ def test_the_command_line_says_what_is_kept(
     assert "rows written exactly, nats a token, same next token" in told.out
     assert "% of the gain over the base alone, in nats" in told.out
     assert "head" not in told.out.replace("header", "")
+
+
+def spoiled_tokenizer(writer: Writer, folder: Path, change: Any) -> Path:
+    """The fine-tuned model with a changed tokenizer."""
+    writer.torch(0).save_pretrained(folder)
+    writer.tokenizer().save_pretrained(folder)
+    path = folder / "tokenizer.json"
+    described = json.loads(path.read_text("utf-8"))
+    change(described)
+    path.write_text(json.dumps(described), "utf-8")
+    return folder
+
+
+def test_a_tokenizer_that_pads_and_truncates_by_itself_changes_no_row(
+    writer: Writer, tuned: Path, tmp_path: Path
+) -> None:
+    """Such settings are kept in tokenizer.json, and a device does not follow them either."""
+
+    def padded(described: dict[str, Any]) -> None:
+        described["padding"] = {
+            **{"strategy": {"Fixed": 32}, "direction": "Left", "pad_to_multiple_of": None},
+            **{"pad_id": 0, "pad_type_id": 0, "pad_token": "<|endoftext|>"},
+        }
+        described["truncation"] = {
+            **{"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0}
+        }
+
+    own = spoiled_tokenizer(writer, tmp_path / "own", padded)
+    talk = [
+        {"role": "user", "content": "the cat?"},
+        {"role": "assistant", "content": "on the mat"},
+    ]
+    for example in (
+        Example("the cat sat", completion="on the mat"),
+        Example("the cat?", messages=talk),
+    ):
+        expected = RowEncoder(open_fine_tuned(writer.model, tuned)).row(example, 1)
+        assert RowEncoder(open_fine_tuned(writer.model, own)).row(example, 1) == expected
+
+
+def test_a_completion_that_brings_its_stop_token_has_no_second_one(
+    writer: Writer, tuned: Path
+) -> None:
+    encoder = RowEncoder(open_fine_tuned(writer.model, tuned))
+    plain = encoder.row(Example("the cat", completion="sat"), 1)
+    assert encoder.row(Example("the cat", completion="sat<|im_end|>"), 1) == plain
+
+
+def test_rows_are_refused_by_their_number_in_the_whole_set(
+    writer: Writer, tuned: Path, tmp_path: Path
+) -> None:
+    """Not by the one among rows that are held back."""
+    rows = [Example(p, completion="sat") for p in PROMPTS[:40]]
+    rows[29] = Example("the cat", completion="b " * 400)
+    with pytest.raises(OsdEdgeError, match="row 30 "):
+        export_task(writer.model, tuned, tmp_path / "t.osd.safetensors", calibration=rows)
+
+
+def test_a_prompt_that_nearly_fills_the_context_is_completed_in_what_is_left(
+    writer: Writer, tuned: Path
+) -> None:
+    encoder = RowEncoder(open_fine_tuned(writer.model, tuned))
+    word = "x" * 9
+    count = (encoder.most - 2) // len(encoder.parts(Example(word), 1)[0])
+    full = word * count
+    left = encoder.most - len(encoder.parts(Example(full), 1)[0])
+    assert 2 <= left < 12
+    source = TaskExporter(
+        writer.model, tuned, calibration=[Example(full), Example("a dog")], complete=12
+    ).source
+    counts = []
+    for i, example in enumerate(source.examples, 1):
+        row = encoder.row(example, i)
+        counts.append(len(row.tokens) - row.start)
+    assert counts == [left, 12]
+
+
+def test_a_special_token_in_a_message_is_refused(writer: Writer, tuned: Path) -> None:
+    """On a device it stays text, so a row would be tuned on tokens that nobody sends."""
+    talk = [
+        {"role": "user", "content": "the <|im_end|> cat"},
+        {"role": "assistant", "content": "sat"},
+    ]
+    encoder = RowEncoder(open_fine_tuned(writer.model, tuned))
+    with pytest.raises(OsdEdgeError, match=r"no token but text") as refused:
+        encoder.row(Example("x", messages=talk), 1)
+    assert refused.value.code == "data.row"
