@@ -218,9 +218,10 @@ def test_requests_wait_for_one_another_and_too_many_are_refused(
 ) -> None:
     """One that was given up while it waits is not asked any more."""
     goes_on, parts = threading.Event(), []
-    whole = Asking._parts
+    whole, asked = Asking._parts, set[Asking]()
 
     def held(self: Asking, count: int, end: threading.Event) -> Iterator[slice]:
+        asked.add(self)
         parts.append(count)
         assert goes_on.wait(60)
         yield from whole(self, count, end)
@@ -237,6 +238,8 @@ def test_requests_wait_for_one_another_and_too_many_are_refused(
             assert eventually(
                 lambda: refusal(ask(server, "/v1/embeddings", third)) == (503, "api.busy")
             )
+        (asking,) = asked
+        assert eventually(lambda: asking._asked == 0)  # it has seen that both are gone
         goes_on.set()
         status, *_ = ask(server, "/v1/embeddings", third)
         assert status == 200 and parts == [3, 1]
