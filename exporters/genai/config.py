@@ -20,12 +20,13 @@ def genai_config(
     `pad_id` and `bos_id` are the tokenizer's, where there are such tokens. Answers are the
     likeliest tokens unless an app says otherwise, as in a session.
     """
+    known = pad_id is not None and pad_id < facts.vocabulary  # a tokenizer may have more tokens
     config: dict[str, Any] = {
         "type": "decoder",  # any of its decoders whose inputs and outputs are told by name
         "context_length": facts.context,
         "vocab_size": facts.vocabulary,
         "eos_token_id": list(facts.stop_ids),
-        "pad_token_id": facts.stop_ids[0] if pad_id is None else pad_id,
+        "pad_token_id": pad_id if known else facts.stop_ids[0],
         "decoder": {
             "session_options": {"provider_options": []},
             "filename": MODEL,

@@ -62,7 +62,8 @@ class Gain:
         """
         if self.measure != RIGHT:
             return None
-        p = min(max(score.accuracy, 1 / self.rows), 1 - 1 / self.rows)
+        least = 1 / max(self.rows, 2)  # of one row alone nothing is known
+        p = min(max(score.accuracy, least), 1 - least)
         return math.sqrt(p * (1 - p) / self.rows) / self._whole
 
     @property

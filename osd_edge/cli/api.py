@@ -35,7 +35,7 @@ def _origins(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
 def _key(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     if value is not None and not value.strip():
         raise click.BadParameter("expected a key, found none")
-    return value
+    return value and value.strip()  # as a header has it: a file's key ends with a line break
 
 
 @click.command(

@@ -110,7 +110,7 @@ class Api:
         key = self._access.key
         if key is not None:
             scheme, _, given = exchange.header("authorization").partition(" ")
-            same = hmac.compare_digest(given.strip().encode("latin-1"), key.encode())
+            same = hmac.compare_digest(given.strip(" \t").encode("latin-1"), key.encode())
             if scheme.lower() != "bearer" or not same:
                 exchange.headers.append(("WWW-Authenticate", "Bearer"))
                 raise ApiError(

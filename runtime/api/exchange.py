@@ -14,6 +14,7 @@ Send = Callable[[Sent], Awaitable[None]]
 Header = tuple[str, str]
 
 _JSON = ("Content-Type", "application/json")
+_ENDS = ("\x85", "\u2028", "\u2029")  # at which some clients end the line of an event
 _EVENTS = (
     ("Content-Type", "text/event-stream; charset=utf-8"),
     ("Cache-Control", "no-store"),
@@ -133,8 +134,11 @@ class Exchange:
 
 
 def _bytes(value: object) -> bytes:
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    for end in _ENDS:
+        text = text.replace(end, f"\\u{ord(end):04x}")
     # Half of a surrogate pair, which a message may quote, becomes an escape that JSON has, too.
-    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode(errors="backslashreplace")
+    return text.encode(errors="backslashreplace")
 
 
 def _object(body: bytes) -> dict[str, Any]:
