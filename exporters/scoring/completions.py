@@ -70,7 +70,7 @@ class RowEncoder:
             raise DataError(
                 Code.DATA_COMPLETION,
                 f"row {number} of the calibration set has no completion: give one (in a .jsonl, "
-                '{"prompt", "completion"}), or --complete TOKENS for the fine-tuned model to write it',
+                '{"prompt", "completion"}), or --complete TOKENS for the model to write it',
             )
         tokens = self.fitting([*prompt, *completion], number)
         if len(tokens) < 2:

@@ -19,7 +19,7 @@ from osd_edge.runtime.api.fields import BodyFields, field_refused
 from osd_edge.runtime.api.limits import ApiLimits
 from osd_edge.runtime.api.models import Models
 from osd_edge.runtime.generation.scheduler import stopped
-from osd_edge.runtime.kinds import KINDS, Embedding, Generate, expect_kind
+from osd_edge.runtime.kinds import KINDS, Embedding, Generate, Spans, expect_kind
 from osd_edge.runtime.session import EdgeSession
 
 T = TypeVar("T")
@@ -77,7 +77,8 @@ class Asking:
                 Code.TASK_KIND, f"{task!r} writes text: ask /v1/chat/completions, /v1/completions"
             )
         texts = fields.texts("input", self._limits.texts)
-        given: _Given = {name: fields.take(name) for name in ("question", "max_length")}
+        heard = ("question", "max_length") if isinstance(KINDS[kind], Spans) else ("max_length",)
+        given: _Given = {name: fields.take(name) for name in heard}
         pairs = fields.take("pairs")
         if pairs is not None:
             pairs = BodyFields({"pairs": pairs}).texts("pairs", self._limits.texts)

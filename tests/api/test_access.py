@@ -1,5 +1,6 @@
 """Who is answered: by the server's own names, with its key, and pages of browsers that may ask."""
 
+import socket
 from typing import Any
 
 import pytest
@@ -44,6 +45,17 @@ def test_a_key_is_asked_for_everywhere(writing: EdgeSession) -> None:
             client.models.list()
         with client_of(server, key="s3cret") as client:
             assert client.completions.create(**BODY).choices
+
+
+def test_a_key_may_end_as_a_space_does_in_another_alphabet(writing: EdgeSession) -> None:
+    """Its last byte in UTF-8 is one that Latin-1 has for a space."""
+    with (
+        running(writing, ApiSettings(key="abcà")) as server,
+        socket.create_connection(("127.0.0.1", port_of(server))) as connection,
+    ):
+        head = f"GET /v1/models HTTP/1.1\r\nHost: 127.0.0.1:{port_of(server)}\r\n"
+        connection.sendall(f"{head}Authorization: Bearer abcà\r\n\r\n".encode())
+        assert connection.recv(64).startswith(b"HTTP/1.1 200")
 
 
 def test_no_page_may_ask_unless_its_origin_is_named(

@@ -119,7 +119,7 @@ def test_pairs_of_texts_are_taken(server: ApiServer, encoder: EdgeSession) -> No
         ("embeddings", {"dimensions": 3}, (400, "api.field")),
         ("embeddings", {"truncate": True}, (400, "api.field")),
         ("ask", {"model": "spans"}, (400, "input.question")),
-        ("ask", {"model": "first", "question": 3}, (400, "input.question")),
+        ("ask", {"model": "first", "question": "who?"}, (400, "api.field")),
         ("ask", {"model": "first", "pairs": ["x", "y"]}, (400, "api.field")),
         ("ask", {"model": "embedding", "pairs": ["x"]}, (400, "input.texts")),
         ("ask", {"model": "first", "max_length": 0}, (400, "input.max-length")),

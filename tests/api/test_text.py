@@ -301,6 +301,7 @@ def test_neutral_values_are_taken(client: OpenAI, writing: EdgeSession) -> None:
         ({"seed": -1}, (400, "input.number", "seed")),
         ({"stop": [1]}, (400, "input.texts", "stop")),
         ({"stop": ""}, (400, "input.texts", "stop")),
+        ({"stop": [str(i) for i in range(17)]}, (400, "api.field", "stop")),
         ({"messages": [{"role": "robot", "content": "x"}]}, (400, "input.role", None)),
         ({"messages": [{"role": "user", "content": 3}]}, (400, "input.messages", None)),
         ({"messages": [{"role": "user", "content": "x" * 300}]}, (400, "input.context", None)),

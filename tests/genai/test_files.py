@@ -63,3 +63,10 @@ def test_answers_are_of_usual_length_unless_an_app_says_otherwise() -> None:
         genai_config(facts, 8, None, None)["search"]["max_length"] for facts in (small, large)
     ]
     assert lengths == [64, 2048]
+
+
+def test_padding_is_a_token_that_the_model_has() -> None:
+    """A tokenizer may have more tokens than its model, and genai looks each of them up."""
+    facts = Generation(64, 99, 1, 1, 8, True, (2,))
+    found = [genai_config(facts, 8, pad, None)["model"]["pad_token_id"] for pad in (98, 99, None)]
+    assert found == [98, 2, 2]
