@@ -10,6 +10,7 @@ from osd_edge.exporters.kinds.deferred_logits import (
     DeferredLogits,
     drawn,
     likeliest,
+    mean_squared_error,
     next_token_divergence,
     surprise,
 )
@@ -75,6 +76,10 @@ class Generate(Kind):
         same = torch.ones_like(counted)
         same[counted] = likeliest(logits) == labels[counted]
         return same.all(1)
+
+    def squared_error(self, given: Any, reference: Any) -> torch.Tensor:
+        """The mean squared error of the logits of all tokens that might come next."""
+        return mean_squared_error(given, reference)
 
     def next_same(self, given: Sequence[Any], reference: Sequence[Any]) -> float:
         """The share of tokens whose likeliest next one is the reference's, 0 to 1."""
