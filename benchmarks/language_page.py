@@ -9,7 +9,7 @@ from typing import Any
 
 from osd_edge.cli.output import percent
 from osd_edge.exporters.compare.comparison import Outcome, Point
-from osd_edge.exporters.compare.measured_rows import Measured
+from osd_edge.exporters.compare.scored_rows import ScoreWithError
 
 BEGIN, END = "<!-- tasks that generate text: begin -->", "<!-- tasks that generate text: end -->"
 SHARES = (0.7, 0.9, 0.95)  # of the gain, that the smallest files are named for
@@ -25,7 +25,7 @@ def outcome_of(fields: Mapping[str, Any]) -> Outcome:
     """The outcome that a comparison.json tells of."""
     gains = ("gain", "gain_in_nats")  # which follow from the rest
     points = [{k: v for k, v in point.items() if k not in gains} for point in fields["points"]]
-    scores = {name: Measured(**score) for name, score in fields["scores"].items()}
+    scores = {name: ScoreWithError(**score) for name, score in fields["scores"].items()}
     left = tuple((method, budget) for method, budget in fields["left"])
     made = tuple(Point(**point | {"files": tuple(point["files"])}) for point in points)
     return Outcome(**{**fields, "points": made, "scores": scores, "left": left})
@@ -103,11 +103,11 @@ def _task(outcome: Outcome) -> list[str]:
 
 
 def _row(outcome: Outcome, point: Point) -> str:
-    cells = [point.method, point.budget or "its own"]
+    columns = [point.method, point.budget or "its own"]
     if point.size is None or point.accuracy is None:
-        cells += ["–"] * 6 + ["", point.refused or ""]
+        columns += ["–"] * 6 + ["", point.refused or ""]
     else:
-        cells += [
+        columns += [
             f"{point.size:,}",
             _exact(outcome, point.accuracy),
             _nats(point),
@@ -117,7 +117,7 @@ def _row(outcome: Outcome, point: Point) -> str:
             f"{point.seconds:.0f}",
             ", ".join(f"{name} {_plain(value)}" for name, value in point.detail.items()),
         ]
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(columns)} |"
 
 
 def _smallest(outcome: Outcome) -> list[str]:
@@ -187,7 +187,7 @@ def _exact(outcome: Outcome, accuracy: float) -> str:
     return f"{percent(accuracy)} ± {percent(outcome.error(accuracy))}"
 
 
-def _nats(score: Measured | Point) -> str:
+def _nats(score: ScoreWithError | Point) -> str:
     return f"{score.loss:.4f} ± {score.loss_error:.4f}"
 
 

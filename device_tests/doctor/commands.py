@@ -20,6 +20,7 @@ class Needs:
 
 
 COMMANDS = (
+    Needs("api", "api", session=True),
     Needs("bench", session=True),
     Needs("compare", "export", without=("pillow",)),
     Needs("demo", "demo", without=("pillow",), session=True),
@@ -39,7 +40,7 @@ OPTIONAL = {
     "peft": "adapters, to make them",
     "pillow": "calibration with pictures",
     "segno": "the QR code of serve",
-    "tokenizers": "texts for run and evaluate",
+    "tokenizers": "texts for run, evaluate and api",
     "zstandard": "zstd in compare",
 }
 # Packages that do not go with the newest of the others.

@@ -16,7 +16,7 @@ from osd_edge.errors import Code, DataError, InputError, ModelError
 from osd_edge.exporters.compare.job import MethodComparison
 from osd_edge.exporters.compare.kept_results import example_key
 from osd_edge.exporters.compare.outcome import Outcome, Point
-from osd_edge.exporters.compare.part import WHOLE, Part, Setting
+from osd_edge.exporters.compare.part import WHOLE, ComparisonPart, Setting
 from osd_edge.exporters.compare.peers.find import find_peer
 from osd_edge.exporters.compare.suited import why_unsuited
 from osd_edge.exporters.compare.work import Work
@@ -30,7 +30,7 @@ from osd_edge.exporters.option_fields import several
 from osd_edge.exporters.scoring.fine_tuned_accuracy import fp32_bytes
 from osd_edge.formats.limits import task_name
 
-__all__ = ["MethodComparison", "Outcome", "Part", "Point", "Setting", "compare", "grid"]
+__all__ = ["ComparisonPart", "MethodComparison", "Outcome", "Point", "Setting", "compare", "grid"]
 
 
 def grid(methods: Sequence[str], budgets: Sequence[str | int]) -> tuple[Setting, ...]:
@@ -49,7 +49,10 @@ def grid(methods: Sequence[str], budgets: Sequence[str | int]) -> tuple[Setting,
 
 
 def compare(
-    job: MethodComparison, out: str | Path, progress: Progress = silent, part: Part = WHOLE
+    job: MethodComparison,
+    out: str | Path,
+    progress: Progress = silent,
+    part: ComparisonPart = WHOLE,
 ) -> Outcome:
     """Compare, with files in `out`/files and each result kept in `out`/cells.
 
@@ -60,7 +63,7 @@ def compare(
     """
     out, settings = as_path(out, "out"), expect(job, MethodComparison, "job").texts
     expect_callable(progress, "progress")
-    deadline = expect(part, Part, "part").deadline()
+    deadline = expect(part, ComparisonPart, "part").deadline()
     real_path(out)  # which refuses what no folder can be named
     check_compared([method for method, _ in settings])
     task_name(job.task)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from osd_edge.exporters.compare.measured_rows import Measured
 from osd_edge.exporters.compare.part import Setting
+from osd_edge.exporters.compare.scored_rows import ScoreWithError
 from osd_edge.exporters.kinds import KINDS
 
 LEAST_GAIN = 0.02  # of full fine-tuning over the floor; a share of less says nothing
@@ -19,7 +19,8 @@ class Point:
 
     `size` in bytes and `accuracy` (0 to 1) on the test set, or why the method has none here;
     `seconds` of processor time, over all cores, that compressing took; `files` below the output
-    folder; what the method chose. `loss`, its standard error and `next_same` as in `Measured`.
+    folder; what the method chose. `loss`, its standard error and `next_same` as in
+    `ScoreWithError`.
     """
 
     method: str
@@ -61,7 +62,7 @@ class Outcome:
     no_probe: str | None
     points: tuple[Point, ...]
     kind: str = "labels"
-    scores: Mapping[str, Measured] = field(default_factory=dict)
+    scores: Mapping[str, ScoreWithError] = field(default_factory=dict)
     left: tuple[Setting, ...] = ()
 
     @property

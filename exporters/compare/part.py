@@ -13,7 +13,7 @@ Setting = tuple[str, str | None]  # a method, and a budget or None
 
 
 @dataclass(frozen=True)
-class Part:
+class ComparisonPart:
     """The settings that a call is to compute, and the time after which it begins none.
 
     Args:
@@ -64,7 +64,7 @@ class Part:
         return float("inf") if self.minutes is None else time.monotonic() + 60 * self.minutes
 
 
-WHOLE = Part()
+WHOLE = ComparisonPart()
 
 
 def setting_name(setting: Setting) -> str:

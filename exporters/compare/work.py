@@ -13,11 +13,11 @@ from osd_edge.data.progress import Progress
 from osd_edge.errors import BudgetError, DataError, ModelError
 from osd_edge.exporters.compare.job import MethodComparison
 from osd_edge.exporters.compare.kept_results import KeptResults, examples_digest, result_name
-from osd_edge.exporters.compare.measured_rows import Measured, MeasuredRows, rows_of
 from osd_edge.exporters.compare.outcome import Point
 from osd_edge.exporters.compare.part import setting_name
 from osd_edge.exporters.compare.peers.find import find_peer
 from osd_edge.exporters.compare.peers.peer import Compressed, Peer
+from osd_edge.exporters.compare.scored_rows import ScoredRows, ScoreWithError, rows_of
 from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.methods.budget import parse_budget
 from osd_edge.exporters.methods.frozen_head import HeadOverBase
@@ -38,7 +38,7 @@ class Work:
         """Take the job and its opened models; results are kept in `out`/cells."""
         self._job, self._models, self._out, self._progress = job, models, out, progress
         self._kept = KeptResults(out / "cells")
-        self._opened: tuple[Source, MeasuredRows] | None = None
+        self._opened: tuple[Source, ScoredRows] | None = None
         self._likeliest: Sequence[int] = ()
         self._identity = {
             "task": job.task,
@@ -56,7 +56,7 @@ class Work:
             bounds = self._bounds()
             self._kept.put("bounds", self._identity, bounds)
         self._likeliest = bounds["likeliest"]
-        scores = {name: Measured(**score) for name, score in bounds["scores"].items()}
+        scores = {name: ScoreWithError(**score) for name, score in bounds["scores"].items()}
         found = {name: score.accuracy for name, score in scores.items()} | {"scores": scores}
         if KINDS[self._models.head.kind].format.writes:
             return found | {"frozen_probe": None, "no_probe": None}
@@ -155,7 +155,7 @@ class Work:
             return {"frozen_probe": None, "no_probe": f"{error} [{error.code}]"}
         return {"frozen_probe": accuracy, "no_probe": None}
 
-    def _open(self) -> tuple[Source, MeasuredRows]:
+    def _open(self) -> tuple[Source, ScoredRows]:
         if self._opened is None:
             source = Source(self._job.options(), progress=self._progress)
             self._opened = source, rows_of(self._models, self._job.test, self._likeliest)
@@ -177,7 +177,7 @@ class Work:
 
 
 def _tuned_digest(job: MethodComparison, models: FineTuned) -> Any:
-    """What tells a fine-tuned model from others; of adapters, their files and weights.
+    """The identity of a fine-tuned model: a digest; of adapters, those of files, and weights.
 
     Two LoRAs may be one product, and other factors.
     """

@@ -157,7 +157,7 @@ def compare(
     from osd_edge.cli.plot import plot_outcomes
     from osd_edge.data.examples import read_examples
     from osd_edge.data.files import kind_at, make_folder, write_file
-    from osd_edge.exporters.compare.comparison import MethodComparison, Part, grid
+    from osd_edge.exporters.compare.comparison import ComparisonPart, MethodComparison, grid
     from osd_edge.exporters.compare.comparison import compare as run
     from osd_edge.exporters.methods.registry import compared
     from osd_edge.exporters.quiet import quiet_libraries
@@ -179,7 +179,7 @@ def compare(
         labels=None if labels is None else _listed(labels),
         suited_only=methods == "all",
     )
-    part = Part(() if only is None else _listed(only), minutes)
+    part = ComparisonPart(() if only is None else _listed(only), minutes)
     kept = (out,) if kind_at(out) == "folder" else ()
     make_folder(out)
     try:

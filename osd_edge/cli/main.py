@@ -14,6 +14,7 @@ from osd_edge.signals import Ended, ending_in_order
 
 # Where each command is: a module of this folder, and its name there.
 _COMMANDS = {
+    "api": "api:api",
     "bench": "bench:bench",
     "compare": "compare:compare",
     "completion": "completion:completion",
@@ -76,7 +77,7 @@ def main() -> None:
         click.echo(f"osd-edge: {shown(str(error), 600)} [{error.code}]", err=True)
         sys.exit(1)
     except ModuleNotFoundError as error:
-        extra = {"tokenizers": "text", "segno": "serve"}
+        extra = {"tokenizers": "text", "segno": "serve", "uvicorn": "api", "h11": "api"}
         name = (error.name or "").split(".")[0]
         if name in ("", "osd_edge"):
             raise

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from benchmarks.language_page import chapter, chapter_in, outcome_of, with_chapter
 from benchmarks.language_results import main
 from osd_edge.exporters.compare.comparison import Outcome, Point
-from osd_edge.exporters.compare.measured_rows import Measured
+from osd_edge.exporters.compare.scored_rows import ScoreWithError
 
 
 def point(method: str, budget: str | None, size: int, accuracy: float, loss: float) -> Point:
@@ -35,9 +35,9 @@ OUTCOME = Outcome(
     ),
     kind="generate",
     scores={
-        "fine_tuned": Measured(0.6, 0.2, 0.01, 1.0),
-        "linear_only": Measured(0.6, 0.2, 0.01, 1.0),
-        "zero_delta": Measured(0.1, 1.2, 0.03, 0.5),
+        "fine_tuned": ScoreWithError(0.6, 0.2, 0.01, 1.0),
+        "linear_only": ScoreWithError(0.6, 0.2, 0.01, 1.0),
+        "zero_delta": ScoreWithError(0.1, 1.2, 0.03, 0.5),
     },
     left=(("bitdelta", None), ("osd", "1MiB")),
 )

@@ -145,7 +145,7 @@ def test_loraquant_keeps_the_leading_directions(source: Source) -> None:
     """The fewest that make up nine tenths of the squared singular values; the rest are signs."""
     compressed = METHODS["loraquant-2"].compress(source, None)
     tensors = flat.unpack(compressed.files["loraquant.safetensors"])
-    leading, rest = tensors["leading.pairs"], tensors["rest.pairs"]
+    leading, rest = tensors["leading.columns"], tensors["rest.columns"]
     for layer, count in zip(source.layers, leading.tolist(), strict=True):
         energy = source.factors[layer.name].singular.double().square()
         share = energy.cumsum(0) / energy.sum()
@@ -254,24 +254,24 @@ def test_codes_come_back(values: list[int], bits: int) -> None:
 @given(rows, st.integers(1, 8), st.sampled_from([7, 50, 64]))
 def test_coding_is_what_the_codes_say(x: np.ndarray, bits: int, group: int) -> None:
     """No group is farther from its values than nothing at all; one bit is the mean magnitude."""
-    coded = low_bits.coded(x, bits, group)
-    assert coded.codes.shape == x.shape and int(coded.codes.max()) < 2**bits
-    error = np.square(coded.values() - x).sum()
+    found = low_bits.rounded(x, bits, group)
+    assert found.codes.shape == x.shape and int(found.codes.max()) < 2**bits
+    error = np.square(found.values() - x).sum()
     assert error < np.square(x).sum()
     if bits == 1 and group >= x.shape[1]:
         expected = np.abs(x).mean(axis=1, keepdims=True) * np.sign(x)
-        assert np.allclose(coded.values(), expected, rtol=2e-3, atol=2e-3)
+        assert np.allclose(found.values(), expected, rtol=2e-3, atol=2e-3)
 
 
 @pytest.mark.parametrize(("bits", "largest"), [(1, 0.364), (2, 0.119), (3, 0.0375), (4, 0.0116)])
 def test_gaussian_values_are_coded_as_well_as_even_levels_can(bits: int, largest: float) -> None:
     """Mean squared errors of the best uniform quantisers (Max 1960, table II), within 5 %."""
     x = np.random.default_rng(0).normal(size=(4, 4096)).astype(np.float32)
-    error = float(np.square(low_bits.coded(x, bits, 4096).values() - x).mean())
+    error = float(np.square(low_bits.rounded(x, bits, 4096).values() - x).mean())
     assert error < 1.05 * largest
 
 
 def test_zeros_and_tiny_values_are_coded() -> None:
     x = np.zeros((2, 70), np.float32)
     x[1] = 1e-9
-    assert np.abs(low_bits.coded(x, 4, 64).values() - x).max() < 1e-9
+    assert np.abs(low_bits.rounded(x, 4, 64).values() - x).max() < 1e-9

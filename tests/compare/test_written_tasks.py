@@ -14,16 +14,16 @@ from osd_edge.cli.compare import describe
 from osd_edge.data.examples import Example, read_examples
 from osd_edge.errors import InputError, OsdEdgeError
 from osd_edge.exporters.compare.comparison import (
+    ComparisonPart,
     MethodComparison,
-    Part,
     Point,
     compare,
     grid,
 )
-from osd_edge.exporters.compare.measured_rows import WrittenRows
 from osd_edge.exporters.compare.peers.lora import LoraExtraction
 from osd_edge.exporters.compare.peers.own_lora import OwnLora
 from osd_edge.exporters.compare.peers.zstd import ZstdDelta
+from osd_edge.exporters.compare.scored_rows import WrittenRows
 from osd_edge.exporters.scoring.calibrated_task import calibrated
 from osd_edge.exporters.scoring.weight_sets import BASE, TUNED
 from osd_edge.formats.bundle.reader import read_bundle
@@ -127,14 +127,14 @@ def test_a_comparison_in_parts(
 ) -> None:
     """Each call does its part, none does anything again, and all together are the whole."""
     job = task.job("lora", "lora-own", "zstd", budgets=("32KiB", "r=0.5"))
-    nothing = compare(job, tmp_path, part=Part(minutes=0))
+    nothing = compare(job, tmp_path, part=ComparisonPart(minutes=0))
     assert not nothing.points and len(nothing.left) == 4 and not compressions
     assert "4 of 4 settings are left" in describe(nothing)
-    one = compare(job, tmp_path, part=Part(only=["lora@32KiB"]))
+    one = compare(job, tmp_path, part=ComparisonPart(only=["lora@32KiB"]))
     assert [(p.method, p.budget) for p in one.points] == [("lora", "32KiB")]
     assert one.left == (("lora", "r=0.5"), ("lora-own", None), ("zstd", None))
     assert compressions == {"lora": 1}
-    two = compare(job, tmp_path, part=Part(only=["zstd", "lora@32768"]))
+    two = compare(job, tmp_path, part=ComparisonPart(only=["zstd", "lora@32768"]))
     assert [p.method for p in two.points] == ["lora", "zstd"]
     assert compressions == {"lora": 1, "zstd": 1}
     whole = compare(job, tmp_path)
@@ -183,7 +183,7 @@ def test_no_setting_begins_after_the_time(
     monkeypatch.setattr(ZstdDelta, "compress", slow)
     job = task.job("lora-own", "zstd", "lora-own-int8")
     outcome = compare(
-        job, tmp_path, part=Part(only=["lora-own", "zstd", "lora-own-int8"], minutes=1)
+        job, tmp_path, part=ComparisonPart(only=["lora-own", "zstd", "lora-own-int8"], minutes=1)
     )
     assert [p.method for p in outcome.points] == ["lora-own", "zstd"]
     assert outcome.left == (("lora-own-int8", None),)
@@ -243,12 +243,12 @@ def test_a_lora_s_own_factors_need_a_lora(task: WrittenTask, tmp_path: Path) -> 
 
 def test_part_names_that_are_none(task: WrittenTask, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="lora@8KiB") as refused:
-        compare(task.job("lora"), tmp_path, part=Part(only=["lora@16KiB"]))
+        compare(task.job("lora"), tmp_path, part=ComparisonPart(only=["lora@16KiB"]))
     assert refused.value.code == "input.method"
     with pytest.raises(InputError, match="minutes"):
-        Part(minutes=-1)
+        ComparisonPart(minutes=-1)
     with pytest.raises(InputError, match="minutes"):
-        Part(minutes=float("nan"))
+        ComparisonPart(minutes=float("nan"))
 
 
 def arguments(task: WrittenTask, folder: Path, *more: object) -> list[object]:

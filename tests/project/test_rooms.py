@@ -67,7 +67,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("osd_edge.runtime.kinds",),
         ("osd_edge.runtime.generation",),
         ("osd_edge.runtime.session",),
-        ("osd_edge.runtime.evaluate",),
+        ("osd_edge.runtime.evaluate", "osd_edge.runtime.api"),
     ),
     "osd_edge.device_tests": (
         ("osd_edge.device_tests.plan", "osd_edge.device_tests.data"),

@@ -56,7 +56,7 @@ def make_written_task(folder: Path) -> WrittenTask:
 def write_rows(file: Path, count: int, seed: int) -> Path:
     """Writes prompts with completions of random words, as a calibration file has them."""
     texts = tiny.sentences(2 * count, seed)
-    pairs = zip(texts[:count], texts[count:], strict=True)
-    lines = [json.dumps({"prompt": prompt, "completion": text}) for prompt, text in pairs]
+    both = zip(texts[:count], texts[count:], strict=True)
+    lines = [json.dumps({"prompt": prompt, "completion": text}) for prompt, text in both]
     file.write_text("\n".join(lines) + "\n", "utf-8")
     return file

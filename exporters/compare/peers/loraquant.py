@@ -15,7 +15,12 @@ import torch
 
 from osd_edge.exporters.compare.peers import flat
 from osd_edge.exporters.compare.peers.own_lora import own_products
-from osd_edge.exporters.compare.peers.packed_pairs import PairCoding, Pairs, packed, unpacked
+from osd_edge.exporters.compare.peers.packed_columns import (
+    FactorColumns,
+    Precision,
+    packed,
+    unpacked,
+)
 from osd_edge.exporters.compare.peers.peer import Compressed, Files, Restored
 from osd_edge.exporters.methods.budget import Budget
 from osd_edge.exporters.methods.factorize import truncated_svd
@@ -24,7 +29,7 @@ from osd_edge.exporters.models.backbone import Backbone
 
 SHARE = 0.9  # ρ
 _GROUP = 128
-_SIGNS = PairCoding(1, _GROUP)
+_SIGNS = Precision(1, _GROUP)
 _LEADING, _REST = "leading", "rest"
 _FILE = "loraquant.safetensors"
 
@@ -47,11 +52,11 @@ class _LoraQuant:
             rest[name] = f.u[count:], f.v[count:]
             values += f.u.numel() + f.v.numel()
         tensors = flat.fp16_head(source) | {"sites": flat.site_table(source)}
-        tensors |= packed(_LEADING, leading, PairCoding(self.bits, _GROUP))
+        tensors |= packed(_LEADING, leading, Precision(self.bits, _GROUP))
         tensors |= packed(_REST, rest, _SIGNS)
         compressed = Compressed({_FILE: flat.pack(tensors)})
         whole = 8 * compressed.size / values
-        detail = {"leading_pairs": _count(leading), "bits_a_value": round(whole, 2)}
+        detail = {"leading_columns": _count(leading), "bits_a_value": round(whole, 2)}
         return Compressed(compressed.files, detail)
 
     def restore(self, files: Files, backbone: Backbone) -> Restored:
@@ -60,15 +65,15 @@ class _LoraQuant:
         tensors = flat.unpack(data)
         layers = flat.listed_layers(tensors, backbone)
         deltas: dict[str, torch.Tensor] = unpacked(
-            tensors, _LEADING, layers, PairCoding(self.bits, _GROUP)
+            tensors, _LEADING, layers, Precision(self.bits, _GROUP)
         )
         for name, delta in unpacked(tensors, _REST, layers, _SIGNS).items():
             deltas[name] += delta
         return Restored(deltas, flat.read_head(tensors))
 
 
-def _count(pairs: Pairs) -> int:
-    return sum(len(b) for b, _ in pairs.values())
+def _count(columns: FactorColumns) -> int:
+    return sum(len(b) for b, _ in columns.values())
 
 
 class LoraQuant3(_LoraQuant):

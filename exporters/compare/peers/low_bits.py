@@ -17,7 +17,7 @@ _ROUNDS = 3  # of fitting the scale to the codes, and the codes to the scale
 
 
 @dataclass(frozen=True)
-class Coded:
+class FewBits:
     """Rows `[k, width]` as codes, scales `[k, groups]` and the unit of the scales."""
 
     codes: NDArray[np.uint8]
@@ -34,7 +34,7 @@ class Coded:
         return values
 
 
-def coded(rows: Floats, bits: int, group: int) -> Coded:
+def rounded(rows: Floats, bits: int, group: int) -> FewBits:
     """The codes of `rows` `[k, width]`, with the scales of least squared error.
 
     Clipping a few large values costs less than a coarser step for all: several peaks are tried,
@@ -64,7 +64,7 @@ def coded(rows: Floats, bits: int, group: int) -> Coded:
     unit = float(scale.max(initial=0)) or 1.0
     scales = (scale / np.float32(unit)).astype(np.float16)
     codes = _codes(x, scales.astype(np.float32) * np.float32(unit), bits)
-    return Coded(
+    return FewBits(
         codes.reshape(k, groups * group)[:, :width], scales.reshape(k, groups), unit, bits, group
     )
 

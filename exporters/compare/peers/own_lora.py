@@ -9,7 +9,7 @@ import torch
 
 from osd_edge.exporters.compare.peers import flat
 from osd_edge.exporters.compare.peers.lora import LoraExtraction, adapter
-from osd_edge.exporters.compare.peers.packed_pairs import PairCoding, packed, unpacked
+from osd_edge.exporters.compare.peers.packed_columns import Precision, packed, unpacked
 from osd_edge.exporters.compare.peers.peer import Compressed, Files, Restored
 from osd_edge.exporters.methods.budget import Budget
 from osd_edge.exporters.methods.factorize import Factors
@@ -48,7 +48,7 @@ class OwnLora(LoraExtraction):
         return Compressed(adapter(source, factors, source.head(), rank), {"rank": rank})
 
 
-class _FewBits:
+class _OwnInFewBits:
     """The trained factors in few bits."""
 
     name: str
@@ -57,9 +57,9 @@ class _FewBits:
 
     def compress(self, source: Source, budget: Budget | None) -> Compressed:
         """The one file there is."""
-        pairs = {name: (p.b.T.contiguous(), p.a) for name, p in own_products(source).items()}
+        columns = {name: (p.b.T.contiguous(), p.a) for name, p in own_products(source).items()}
         tensors = flat.fp16_head(source) | {"sites": flat.site_table(source)}
-        tensors |= packed(_PART, pairs, PairCoding(self.bits, _GROUP))
+        tensors |= packed(_PART, columns, Precision(self.bits, _GROUP))
         return Compressed({_FILE: flat.pack(tensors)}, {"bits": self.bits})
 
     def restore(self, files: Files, backbone: Backbone) -> Restored:
@@ -67,18 +67,18 @@ class _FewBits:
         (data,) = files.values()
         tensors = flat.unpack(data)
         layers = flat.listed_layers(tensors, backbone)
-        deltas = unpacked(tensors, _PART, layers, PairCoding(self.bits, _GROUP))
+        deltas = unpacked(tensors, _PART, layers, Precision(self.bits, _GROUP))
         return Restored(deltas, flat.read_head(tensors))
 
 
-class OwnLoraInt8(_FewBits):
+class OwnLoraInt8(_OwnInFewBits):
     """The trained factors in 8 bits."""
 
     name = "lora-own-int8"
     bits = 8
 
 
-class OwnLoraInt4(_FewBits):
+class OwnLoraInt4(_OwnInFewBits):
     """The trained factors in 4 bits."""
 
     name = "lora-own-int4"

@@ -17,6 +17,7 @@ from torch.nn import functional
 from osd_edge.data.examples import Example
 from osd_edge.data.progress import Progress, silent
 from osd_edge.exporters.kinds import KINDS
+from osd_edge.exporters.kinds.deferred_logits import losses_and_likeliest
 from osd_edge.exporters.kinds.generate import NOT_COUNTED
 from osd_edge.exporters.models.fine_tuned import FineTuned
 from osd_edge.exporters.scoring.completions import completion_batches
@@ -24,7 +25,7 @@ from osd_edge.exporters.scoring.text_set import BATCH, TextSet
 
 
 @dataclass(frozen=True)
-class Measured:
+class ScoreWithError:
     """A model's score on test rows.
 
     `accuracy` is the share of right rows, 0 to 1. `loss` is in nats a row, of a task that writes
@@ -38,30 +39,34 @@ class Measured:
     next_same: float | None = None
 
 
-class MeasuredRows(ABC):
+class ScoredRows(ABC):
     """Test rows as batches. `likeliest` are the fine-tuned model's tokens, where rows have any."""
 
     def __init__(self, likeliest: Sequence[int] = ()) -> None:
         self.likeliest: Sequence[int] = likeliest
 
     @abstractmethod
-    def score(self, module: Any, label: str = "Test set", progress: Progress = silent) -> Measured:
+    def score(
+        self, module: Any, label: str = "Test set", progress: Progress = silent
+    ) -> ScoreWithError:
         """The score of `module` with the weights that it holds now; `label` names the bar."""
 
-    def follow(self, module: Any, label: str = "Test set", progress: Progress = silent) -> Measured:
+    def follow(
+        self, module: Any, label: str = "Test set", progress: Progress = silent
+    ) -> ScoreWithError:
         """The score of the fine-tuned model itself, to whose answers others are compared later."""
         return self.score(module, label, progress)
 
 
 def rows_of(
     models: FineTuned, examples: Sequence[Example], likeliest: Sequence[int] = ()
-) -> MeasuredRows:
+) -> ScoredRows:
     """The rows of a test set, as the kind of task has them."""
     writes = KINDS[models.head.kind].format.writes
     return WrittenRows(models, examples, likeliest) if writes else LabelledRows(models, examples)
 
 
-class LabelledRows(MeasuredRows):
+class LabelledRows(ScoredRows):
     """Texts with one label each."""
 
     def __init__(self, models: FineTuned, examples: Sequence[Example]) -> None:
@@ -69,15 +74,17 @@ class LabelledRows(MeasuredRows):
         super().__init__()
         self._texts = TextSet(models, examples)
 
-    def score(self, module: Any, label: str = "Test set", progress: Progress = silent) -> Measured:
+    def score(
+        self, module: Any, label: str = "Test set", progress: Progress = silent
+    ) -> ScoreWithError:
         """Accuracy and cross-entropy."""
         logits = self._texts.logits(module, label, progress)
         losses = functional.cross_entropy(logits, self._texts.labels, reduction="none").double()
         spread = float(losses.std(correction=0)) / math.sqrt(len(losses))
-        return Measured(self._texts.accuracy(logits), float(losses.mean()), spread)
+        return ScoreWithError(self._texts.accuracy(logits), float(losses.mean()), spread)
 
 
-class WrittenRows(MeasuredRows):
+class WrittenRows(ScoredRows):
     """Prompts with their completions."""
 
     def __init__(
@@ -91,42 +98,37 @@ class WrittenRows(MeasuredRows):
         self._expected = torch.cat([one[own] for one, own in zip(labels, counted, strict=True)])
         self._lengths = torch.cat([own.sum(1) for own in counted])  # tokens of each completion
 
-    def score(self, module: Any, label: str = "Test set", progress: Progress = silent) -> Measured:
+    def score(
+        self, module: Any, label: str = "Test set", progress: Progress = silent
+    ) -> ScoreWithError:
         """Rows written exactly, nats a token, and agreement with the fine-tuned model."""
         found, losses = self._answers(module, label, progress)
-        return self._measured(found, losses)
+        return self._score_of(found, losses)
 
-    def follow(self, module: Any, label: str = "Test set", progress: Progress = silent) -> Measured:
+    def follow(
+        self, module: Any, label: str = "Test set", progress: Progress = silent
+    ) -> ScoreWithError:
         """The fine-tuned model's score; its likeliest tokens are kept."""
         found, losses = self._answers(module, label, progress)
         self.likeliest = found.tolist()
-        return self._measured(found, losses)
+        return self._score_of(found, losses)
 
     def _answers(
         self, module: Any, label: str, progress: Progress
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The likeliest token `[tokens]` in the place of each of a completion, and the losses.
-
-        Both are taken in one pass over the vocabulary, which costs as much as half the model.
-        """
-        parts, start = [], 0
+        """The likeliest token `[tokens]` in the place of each of a completion, and the losses."""
+        found, losses, start = [], [], 0
         with torch.inference_mode():
             for batch in progress(self._batches, label):
                 logits = module(**batch.tokens).logits
                 expected = self._expected[start : start + len(logits)]
                 start += len(logits)
+                own, likely = losses_and_likeliest(logits, expected)
+                losses.append(own)
+                found.append(likely)
+        return torch.cat(found), torch.cat(losses)
 
-                def both(
-                    own: torch.Tensor, part: slice, expected: torch.Tensor = expected
-                ) -> torch.Tensor:
-                    losses = functional.cross_entropy(own, expected[part], reduction="none")
-                    return torch.stack([own.argmax(-1).double(), losses.double()], 1)
-
-                parts.append(logits.each(both))
-        together = torch.cat(parts)
-        return together[:, 0].long(), together[:, 1]
-
-    def _measured(self, found: torch.Tensor, losses: torch.Tensor) -> Measured:
+    def _score_of(self, found: torch.Tensor, losses: torch.Tensor) -> ScoreWithError:
         rows = torch.repeat_interleave(torch.arange(len(self._lengths)), self._lengths)
 
         def by_row(values: torch.Tensor) -> torch.Tensor:
@@ -137,7 +139,7 @@ class WrittenRows(MeasuredRows):
         # Of a ratio of sums over rows (Cochran, Sampling Techniques, section 2.11).
         left = by_row(losses) - loss * self._lengths
         same = found == torch.tensor(self.likeliest)
-        return Measured(
+        return ScoreWithError(
             accuracy=float((wrong == 0).double().mean()),
             loss=loss,
             loss_error=float(left.square().sum().sqrt()) / len(found),
