@@ -61,6 +61,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("osd_edge.exporters", "osd_edge.exporters.adapters"),
         ("osd_edge.exporters.compare",),
         ("osd_edge.exporters.demo",),
+        ("osd_edge.exporters.demo.writing",),
     ),
     "osd_edge.runtime": (
         ("osd_edge.runtime",),
