@@ -26,7 +26,7 @@ from osd_edge.exporters.models.adapted_checkpoint import AdaptedCheckpoint
 from osd_edge.exporters.scoring.batches import Batch
 from osd_edge.exporters.scoring.calibrated_task import batches_of
 from osd_edge.exporters.scoring.weight_sets import TUNED, Dense
-from tests.support.written_tasks import make_written_task
+from tests.support.lora_tasks import make_lora_task
 
 pytestmark = pytest.mark.usefixtures("few_steps")
 
@@ -38,7 +38,7 @@ BY_ANSWERS = ("control-", "bitdelta", "compeft", "osd-rd")
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
-    return make_written_task(tmp_path_factory.mktemp("peers")).source()
+    return make_lora_task(tmp_path_factory.mktemp("peers")).source()
 
 
 def error_of(source: Source, restored: Restored) -> float:

@@ -29,7 +29,7 @@ from osd_edge.exporters.scoring.weight_sets import BASE, TUNED
 from osd_edge.formats.bundle.reader import read_bundle
 from tests.support import decoders, tiny
 from tests.support.command_line import run_cli
-from tests.support.written_tasks import WrittenTask, make_written_task, write_rows
+from tests.support.lora_tasks import LoraTask, make_lora_task, write_rows
 
 Capture = pytest.CaptureFixture[str]
 
@@ -37,8 +37,8 @@ pytestmark = pytest.mark.usefixtures("few_steps")
 
 
 @pytest.fixture(scope="module")
-def task(tmp_path_factory: pytest.TempPathFactory) -> WrittenTask:
-    return make_written_task(tmp_path_factory.mktemp("written"))
+def task(tmp_path_factory: pytest.TempPathFactory) -> LoraTask:
+    return make_lora_task(tmp_path_factory.mktemp("written"))
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def compressions(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return counts
 
 
-def test_scores_are_those_of_exports(task: WrittenTask) -> None:
+def test_scores_are_those_of_exports(task: LoraTask) -> None:
     """One pass over the vocabulary gives what calibration takes in several."""
     source = task.source()
     model = source.model
@@ -80,7 +80,7 @@ def test_scores_are_those_of_exports(task: WrittenTask) -> None:
     assert found.next_same == pytest.approx(score.next_same) and 0 < score.next_same < 1  # type: ignore[operator]
 
 
-def test_the_error_of_nats_is_that_of_resampled_rows(task: WrittenTask) -> None:
+def test_the_error_of_nats_is_that_of_resampled_rows(task: LoraTask) -> None:
     source = task.source()
     assert source.model is not None
     rows = WrittenRows(source.models, task.test)
@@ -98,7 +98,7 @@ def test_the_error_of_nats_is_that_of_resampled_rows(task: WrittenTask) -> None:
     assert 0.6 * spread < error < 1.6 * spread  # 60 draws tell it to some 10 %, 16 rows to 20 %
 
 
-def test_the_bounds_and_points_of_a_lora(task: WrittenTask, tmp_path: Path) -> None:
+def test_the_bounds_and_points_of_a_lora(task: LoraTask, tmp_path: Path) -> None:
     outcome = compare(task.job("lora-own", "osd-rd-none", budgets=("64KiB",)), tmp_path)
     assert (outcome.kind, outcome.labels, outcome.frozen_probe) == ("generate", 0, None)
     bounds = outcome.scores
@@ -123,7 +123,7 @@ def test_the_bounds_and_points_of_a_lora(task: WrittenTask, tmp_path: Path) -> N
 
 
 def test_a_comparison_in_parts(
-    task: WrittenTask, tmp_path: Path, compressions: Counter[str]
+    task: LoraTask, tmp_path: Path, compressions: Counter[str]
 ) -> None:
     """Each call does its part, none does anything again, and all together are the whole."""
     job = task.job("lora", "lora-own", "zstd", budgets=("32KiB", "r=0.5"))
@@ -145,7 +145,7 @@ def test_a_comparison_in_parts(
 
 
 def test_an_interrupted_comparison_goes_on(
-    task: WrittenTask, tmp_path: Path, compressions: Counter[str], monkeypatch: pytest.MonkeyPatch
+    task: LoraTask, tmp_path: Path, compressions: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = task.job("lora", "lora-own", "zstd", budgets=("32KiB",))
 
@@ -166,7 +166,7 @@ def test_an_interrupted_comparison_goes_on(
 
 
 def test_no_setting_begins_after_the_time(
-    task: WrittenTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    task: LoraTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The one in progress ends; time is the clock's, which stands until a setting is begun."""
     from osd_edge.exporters.compare import comparison, part
@@ -189,7 +189,7 @@ def test_no_setting_begins_after_the_time(
     assert outcome.left == (("lora-own-int8", None),)
 
 
-def test_a_lora_of_another_weight_is_another_task(task: WrittenTask, tmp_path: Path) -> None:
+def test_a_lora_of_another_weight_is_another_task(task: LoraTask, tmp_path: Path) -> None:
     job = task.job("lora-own-int4")
     compare(job, tmp_path)
     heavier = replace(job, adapters=[(task.lora, 2.0)])
@@ -197,7 +197,7 @@ def test_a_lora_of_another_weight_is_another_task(task: WrittenTask, tmp_path: P
     assert len(list((tmp_path / "cells").glob("lora-own-int4-*"))) == 2
 
 
-def test_completions_are_told_apart(task: WrittenTask, tmp_path: Path) -> None:
+def test_completions_are_told_apart(task: LoraTask, tmp_path: Path) -> None:
     job = task.job("lora-own")
     compare(job, tmp_path)
     other = tuple(Example(e.text, completion="the mat") for e in task.test)
@@ -220,7 +220,7 @@ def test_completions_are_told_apart(task: WrittenTask, tmp_path: Path) -> None:
     ],
 )
 def test_what_makes_no_sense_is_refused_before_any_work(
-    task: WrittenTask, tmp_path: Path, changes: dict[str, object], code: str, words: str
+    task: LoraTask, tmp_path: Path, changes: dict[str, object], code: str, words: str
 ) -> None:
     with pytest.raises(OsdEdgeError) as refused:
         compare(replace(task.job("lora"), **changes), tmp_path / "out")  # type: ignore[arg-type]
@@ -228,7 +228,7 @@ def test_what_makes_no_sense_is_refused_before_any_work(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_lora_s_own_factors_need_a_lora(task: WrittenTask, tmp_path: Path) -> None:
+def test_a_lora_s_own_factors_need_a_lora(task: LoraTask, tmp_path: Path) -> None:
     """A model that was fine-tuned whole has no factors of its own; its SVD is another method."""
     tuned = decoders.make_tuned(task.base, tmp_path / "tuned")
     job = MethodComparison(
@@ -241,7 +241,7 @@ def test_a_lora_s_own_factors_need_a_lora(task: WrittenTask, tmp_path: Path) -> 
     assert [p.method for p in outcome.points] == ["lora"] and not outcome.left
 
 
-def test_part_names_that_are_none(task: WrittenTask, tmp_path: Path) -> None:
+def test_part_names_that_are_none(task: LoraTask, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="lora@8KiB") as refused:
         compare(task.job("lora"), tmp_path, part=ComparisonPart(only=["lora@16KiB"]))
     assert refused.value.code == "input.method"
@@ -251,7 +251,7 @@ def test_part_names_that_are_none(task: WrittenTask, tmp_path: Path) -> None:
         ComparisonPart(minutes=float("nan"))
 
 
-def arguments(task: WrittenTask, folder: Path, *more: object) -> list[object]:
+def arguments(task: LoraTask, folder: Path, *more: object) -> list[object]:
     return [
         *("compare", "--base", task.base, "--adapter", task.lora),
         *("--calibration", write_rows(folder / "calibration.jsonl", 12, 1)),
@@ -259,7 +259,7 @@ def arguments(task: WrittenTask, folder: Path, *more: object) -> list[object]:
     ]
 
 
-def test_the_command_in_parts(task: WrittenTask, tmp_path: Path, capsys: Capture) -> None:
+def test_the_command_in_parts(task: LoraTask, tmp_path: Path, capsys: Capture) -> None:
     chosen = ("--methods", "lora,lora-own-int4,zstd", "--budgets", "64KiB")
     done = run_cli(capsys, *arguments(task, tmp_path, *chosen, "--only", "zstd,lora"))
     assert done.code == 0, done.err
@@ -279,7 +279,7 @@ def test_the_command_in_parts(task: WrittenTask, tmp_path: Path, capsys: Capture
     assert all("gain_in_nats" in point for point in document["points"])
 
 
-def test_either_a_model_or_adapters(task: WrittenTask, tmp_path: Path, capsys: Capture) -> None:
+def test_either_a_model_or_adapters(task: LoraTask, tmp_path: Path, capsys: Capture) -> None:
     both = run_cli(capsys, *arguments(task, tmp_path, "--tuned", task.base))
     assert both.code == 2 and "one of the two" in both.err
     neither = [a for a in arguments(task, tmp_path) if a not in ("--adapter", task.lora)]

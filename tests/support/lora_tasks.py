@@ -14,7 +14,7 @@ _TOKENS = 6  # of a completion at most
 
 
 @dataclass(frozen=True)
-class WrittenTask:
+class LoraTask:
     """The folders of base and LoRA, and rows; the test's are other rows than the calibration's."""
 
     base: Path
@@ -43,14 +43,14 @@ class WrittenTask:
         )
 
 
-def make_written_task(folder: Path) -> WrittenTask:
+def make_lora_task(folder: Path) -> LoraTask:
     """Makes the models, and has the LoRA complete random sentences greedily."""
     base = decoders.make_decoder("llama", folder / "base")
     lora = decoders.make_lora(base, folder / "lora")
     prompts = [Example(text) for text in dict.fromkeys(tiny.sentences(36, 5))]
     options = TaskOptions(base=base, adapters=[(lora, 1.0)], calibration=prompts, complete=_TOKENS)
     rows = Source(options).examples
-    return WrittenTask(base, lora, rows[:20], rows[20:])
+    return LoraTask(base, lora, rows[:20], rows[20:])
 
 
 def write_rows(file: Path, count: int, seed: int) -> Path:
