@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 OUT = Path("demo-generate-out")
 BUDGET = "256KiB"
 SCALE = WritingScale()
-_MINUTES, _MEMORY, _DISK = 30, 3 * 2**30, 2 * 2**30  # of the whole, on two cores
+_MINUTES, _MEMORY, _DISK = 30, 6 * 2**30, 2 * 2**30  # of the whole, on two cores
 _CACHE_BYTES = 2**30  # every bundle of the demo stays decoded, so that swaps can be timed
 _SWAPS = 10
 _MARK = "demo.json"  # in a folder of ours
