@@ -10,10 +10,11 @@ from pathlib import Path
 
 import click
 
+from benchmarks.training_state import KeptTrainer
 from osd_edge.cli.output import bar
 from osd_edge.data.files import make_folder, write_file
 from osd_edge.exporters.demo.writing.tasks import WRITING_TASKS, json_lines
-from osd_edge.exporters.demo.writing.train import LoraTrainer, LoraTraining
+from osd_edge.exporters.demo.writing.train import LoraTraining
 from osd_edge.exporters.demo.writing.wishes import make_wishes
 from osd_edge.exporters.quiet import quiet_libraries
 
@@ -60,8 +61,8 @@ def main(
         write_file(folder / f"{name}.jsonl", json_lines(rows))
     training = LoraTraining(seed=seed, rank=rank, alpha=2.0 * rank, steps=steps)
     lora, rows = folder / "lora", TASKS[task].rows(wishes.train)
-    trainer = LoraTrainer(base)
-    losses = trainer.train(rows, lora, training, bar, folder / "training.safetensors")
+    kept = folder / "training.safetensors"
+    losses = KeptTrainer(base).train_kept(rows, lora, training, kept, bar)
     write_file(folder / "losses.json", json.dumps([round(one, 5) for one in losses]).encode())
     last = losses[-steps // 10 :]
     click.echo(f"{lora}: {steps} steps, {sum(last) / len(last):.4f} nats a token in the last ones")

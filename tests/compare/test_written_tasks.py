@@ -122,9 +122,7 @@ def test_the_bounds_and_points_of_a_lora(task: LoraTask, tmp_path: Path) -> None
     assert bundle.head.kind == "generate" and bundle.sites
 
 
-def test_a_comparison_in_parts(
-    task: LoraTask, tmp_path: Path, compressions: Counter[str]
-) -> None:
+def test_a_comparison_in_parts(task: LoraTask, tmp_path: Path, compressions: Counter[str]) -> None:
     """Each call does its part, none does anything again, and all together are the whole."""
     job = task.job("lora", "lora-own", "zstd", budgets=("32KiB", "r=0.5"))
     nothing = compare(job, tmp_path, part=ComparisonPart(minutes=0))

@@ -8,11 +8,9 @@ import torch
 from peft import PeftModel
 
 from osd_edge.exporters import export_task
-from osd_edge.exporters.demo.writing import train
 from osd_edge.exporters.demo.writing.lora import Lora
 from osd_edge.exporters.demo.writing.tasks import Written
 from osd_edge.exporters.demo.writing.train import LoraTrainer, LoraTraining
-from osd_edge.exporters.demo.writing.training_state import TrainingState
 from osd_edge.runtime import EdgeSession
 from tests.support.writers import Writer
 
@@ -33,54 +31,6 @@ def trained(tiny_llama: Writer, tmp_path_factory: pytest.TempPathFactory) -> tup
 def test_the_loss_goes_down(trained: tuple[Path, Any]) -> None:
     _, losses = trained
     assert len(losses) == FEW.steps and losses[-1] < 0.05 < 1 < losses[0]
-
-
-def test_a_training_that_was_broken_off_goes_on_to_the_same_weights(
-    tiny_llama: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Steps that were kept are not made again; what came after the last kept one is."""
-    monkeypatch.setattr(train, "KEPT_EVERY", 4)
-    trainer, kept = LoraTrainer(tiny_llama.model), tmp_path / "state.safetensors"
-    training = LoraTraining(steps=12, batch=1, rate=2e-2)
-    losses = trainer.train(ROWS, tmp_path / "whole", training)
-
-    class KilledError(Exception):
-        pass
-
-    def killed(items, label, total=None):  # type: ignore[no-untyped-def]
-        for i, item in enumerate(items):
-            if i == 10:
-                raise KilledError
-            yield item
-
-    with pytest.raises(KilledError):
-        trainer.train(ROWS, tmp_path / "parts", training, killed, kept)
-    assert kept.is_file() and not (tmp_path / "parts").exists()
-    made = []
-    plain = LoraTrainer._loss
-
-    def counted(self: LoraTrainer, rows: Any) -> Any:
-        made.append(rows)
-        return plain(self, rows)
-
-    monkeypatch.setattr(LoraTrainer, "_loss", counted)
-    assert trainer.train(ROWS, tmp_path / "parts", training, kept=kept) == losses
-    assert len(made) == 4 and not kept.exists()
-    for file in ("adapter_model.safetensors", "adapter_config.json"):
-        whole, parts = (tmp_path / name / file for name in ("whole", "parts"))
-        assert whole.read_bytes() == parts.read_bytes()
-
-
-def test_what_is_kept_of_other_rows_is_no_start(
-    tiny_llama: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(train, "KEPT_EVERY", 4)
-    monkeypatch.setattr(TrainingState, "forget", lambda self: None)
-    trainer, kept = LoraTrainer(tiny_llama.model), tmp_path / "state.safetensors"
-    training = LoraTraining(steps=4, batch=1)
-    trainer.train(ROWS, tmp_path / "first", training, kept=kept)
-    alone = trainer.train(ROWS[:1], tmp_path / "alone", training)
-    assert trainer.train(ROWS[:1], tmp_path / "second", training, kept=kept) == alone
 
 
 def test_a_session_writes_what_was_trained(

@@ -1,7 +1,5 @@
 """Trains a LoRA to write the completions of rows, token by token, over a frozen base."""
 
-import hashlib
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,13 +15,11 @@ from osd_edge.data.progress import Progress, silent
 from osd_edge.exporters.demo.batches import batches
 from osd_edge.exporters.demo.writing.lora import Lora
 from osd_edge.exporters.demo.writing.tasks import Written
-from osd_edge.exporters.demo.writing.training_state import TrainingState
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.stop_tokens import stop_ids
 from osd_edge.exporters.models.tokenizer import load_tokenizer
 from osd_edge.exporters.scoring.bfloat16 import lowered, training_dtype
 
-KEPT_EVERY = 25  # steps, where a training is kept: some half a minute of a small model's
 _MAX_GRADIENT_NORM = 1.0
 
 
@@ -75,23 +71,19 @@ class LoraTrainer:
         out: Path,
         training: LoraTraining,
         progress: Progress = silent,
-        kept: Path | None = None,
     ) -> list[float]:
         """Trains a LoRA on rows, writes it to the folder `out`, and gives the loss of each step.
 
         The loss is in nats a token of the completions and of the stop token behind each. The same
         seed gives the same weights on the same machine; the caller's random state is left alone.
-        In the file `kept`, where it is given, a training that is broken off is kept, and goes on
-        from there to the same weights.
         """
         tokens = [self._tokens(row) for row in rows]
-        state = None if kept is None else TrainingState(kept, _key(tokens, training))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(training.seed)
             lora = Lora(self._model, training.rank, training.alpha)
             optimizer = torch.optim.AdamW(lora.parameters, lr=training.rate, weight_decay=0.0)
             steps = _steps([len(row.ids) for row in tokens], training)
-            losses = [] if state is None else state.restore(lora.parameters, optimizer)
+            losses = self.begun(lora, optimizer)
             backbone = self._model.base_model
             with lora.applied(), lowered(backbone, training_dtype()):
                 shown = progress(steps, f"Training {out.name}", len(steps))
@@ -106,13 +98,17 @@ class LoraTrainer:
                     optimizer.step()
                     optimizer.zero_grad()
                     losses.append(float(loss.detach()))
-                    if state is not None and len(losses) % KEPT_EVERY == 0:
-                        state.keep(lora.parameters, optimizer, losses)
+                    self.stepped(lora, optimizer, losses)
         make_folder(out)
         lora.save(out)
-        if state is not None:
-            state.forget()
         return losses
+
+    def begun(self, lora: Lora, optimizer: torch.optim.Optimizer) -> list[float]:
+        """The losses of steps that need not be made again: for trainers that keep them."""
+        return []
+
+    def stepped(self, lora: Lora, optimizer: torch.optim.Optimizer, losses: list[float]) -> None:
+        """Called after each step, likewise."""
 
     def _tokens(self, row: Written) -> _Tokens:
         """A row as it is run: prompt, completion by itself, the token that ends it."""
@@ -134,12 +130,6 @@ class LoraTrainer:
         told = targets >= 0
         logits = self._model.get_output_embeddings()(hidden[told])
         return functional.cross_entropy(logits, targets[told])
-
-
-def _key(tokens: Sequence[_Tokens], training: LoraTraining) -> str:
-    """A digest of all that the weights depend on, but for the base."""
-    text = json.dumps([[list(row.ids), row.prompt] for row in tokens]) + repr(training)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _steps(lengths: Sequence[int], training: LoraTraining) -> list[list[int]]:

@@ -1,5 +1,6 @@
 """Keeps a training that may be broken off: its factors, the optimiser's moments, the losses."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +10,43 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from osd_edge.data.files import make_folder, write_file
+from osd_edge.data.progress import Progress, silent
+from osd_edge.exporters.demo.writing.lora import Lora
+from osd_edge.exporters.demo.writing.tasks import Written
+from osd_edge.exporters.demo.writing.train import LoraTrainer, LoraTraining
 
+KEPT_EVERY = 25  # steps: some half a minute of a small model's
 _PARTS = ("exp_avg", "exp_avg_sq")  # of Adam
+
+
+class KeptTrainer(LoraTrainer):
+    """Trains LoRAs so that a training that is broken off goes on, to the same weights."""
+
+    _state: "TrainingState"
+
+    def train_kept(
+        self,
+        rows: Sequence[Written],
+        out: Path,
+        training: LoraTraining,
+        file: Path,
+        progress: Progress = silent,
+    ) -> list[float]:
+        """Trains as `train` does; what is made is kept in `file` until the training is done."""
+        text = json.dumps([[row.prompt, row.completion] for row in rows]) + repr(training)
+        self._state = TrainingState(file, hashlib.sha256(text.encode()).hexdigest())
+        losses = self.train(rows, out, training, progress)
+        self._state.forget()
+        return losses
+
+    def begun(self, lora: Lora, optimizer: torch.optim.Optimizer) -> list[float]:
+        """Goes on from what was kept."""
+        return self._state.restore(lora.parameters, optimizer)
+
+    def stepped(self, lora: Lora, optimizer: torch.optim.Optimizer, losses: list[float]) -> None:
+        """Keeps the training now and then."""
+        if len(losses) % KEPT_EVERY == 0:
+            self._state.keep(lora.parameters, optimizer, losses)
 
 
 class TrainingState:
