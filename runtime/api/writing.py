@@ -21,6 +21,7 @@ from osd_edge.runtime.generation.answer_settings import AnswerSettings
 from osd_edge.runtime.generation.results import CONTEXT, LENGTH, STOP
 from osd_edge.runtime.generation.sampling import Sampling
 
+_MOST_STOPS = 16
 _FINISHED = {STOP: "stop", LENGTH: "length", CONTEXT: "length"}
 # Fields that are not supported, with the values that change nothing.
 _BOTH: dict[str, Collection[Any]] = {
@@ -239,6 +240,8 @@ def _settings(fields: BodyFields) -> AnswerSettings:
     if most is not None and newer is not None and most != newer:
         raise field_refused("max_tokens", "expected one of this and max_completion_tokens")
     stop = fields.take("stop", ())
+    if isinstance(stop, list) and len(stop) > _MOST_STOPS:  # each is looked for at every token
+        raise field_refused("stop", f"expected {_MOST_STOPS} texts at most, found {len(stop)}")
     return AnswerSettings(
         max_tokens=next((x for x in (most, newer) if x is not None), AnswerSettings.max_tokens),
         sampling=sampling,
