@@ -13,12 +13,10 @@ from osd_edge.data.examples import Example, check_labels, check_pairs
 from osd_edge.data.files import real_path
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import Code, DataError, InputError, ModelError
-from osd_edge.exporters.compare.job import MethodComparison
+from osd_edge.exporters.compare.job import WHOLE, ComparisonPart, MethodComparison, Setting
 from osd_edge.exporters.compare.kept_results import example_key
 from osd_edge.exporters.compare.outcome import Outcome, Point
-from osd_edge.exporters.compare.part import WHOLE, ComparisonPart, Setting
-from osd_edge.exporters.compare.peers.find import find_peer
-from osd_edge.exporters.compare.suited import why_unsuited
+from osd_edge.exporters.compare.peers.find import find_peer, why_unsuited
 from osd_edge.exporters.compare.work import Work
 from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.methods.budget import budget_text

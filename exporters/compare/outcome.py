@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from osd_edge.exporters.compare.part import Setting
+from osd_edge.exporters.compare.job import Setting
 from osd_edge.exporters.compare.scored_rows import ScoreWithError
 from osd_edge.exporters.kinds import KINDS
 

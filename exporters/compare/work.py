@@ -11,10 +11,9 @@ from osd_edge.data.examples import Example
 from osd_edge.data.files import make_folder, write_file
 from osd_edge.data.progress import Progress
 from osd_edge.errors import BudgetError, DataError, ModelError
-from osd_edge.exporters.compare.job import MethodComparison
+from osd_edge.exporters.compare.job import MethodComparison, setting_name
 from osd_edge.exporters.compare.kept_results import KeptResults, examples_digest, result_name
 from osd_edge.exporters.compare.outcome import Point
-from osd_edge.exporters.compare.part import setting_name
 from osd_edge.exporters.compare.peers.find import find_peer
 from osd_edge.exporters.compare.peers.peer import Compressed, Peer
 from osd_edge.exporters.compare.scored_rows import ScoredRows, ScoreWithError, rows_of

@@ -144,8 +144,8 @@ def test_the_trained_lora_in_ever_fewer_bits(source: Source) -> None:
 def test_loraquant_keeps_the_leading_directions(source: Source) -> None:
     """The fewest that make up nine tenths of the squared singular values; the rest are signs."""
     compressed = METHODS["loraquant-2"].compress(source, None)
-    tensors = flat.unpack(compressed.files["loraquant.safetensors"])
-    leading, rest = tensors["leading.columns"], tensors["rest.columns"]
+    tensors = flat.unpack(compressed.files["loraquant-2.safetensors"])
+    leading, rest = tensors["leading.columns"], tensors["signs.columns"]
     for layer, count in zip(source.layers, leading.tolist(), strict=True):
         energy = source.factors[layer.name].singular.double().square()
         share = energy.cumsum(0) / energy.sum()
@@ -153,7 +153,7 @@ def test_loraquant_keeps_the_leading_directions(source: Source) -> None:
     assert (leading + rest).tolist() == [3] * len(source.layers)
     layers = source.layers
     pairs = [(k, x.n + x.d) for k, x in zip(rest.tolist(), layers, strict=True)]
-    assert tensors["rest.codes"].size == -(-sum(k * width for k, width in pairs) // 8)
+    assert tensors["signs.codes"].size == -(-sum(k * width for k, width in pairs) // 8)
 
 
 def test_distilling_lowers_the_error_of_logits(source: Source) -> None:

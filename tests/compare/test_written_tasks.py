@@ -167,10 +167,10 @@ def test_no_setting_begins_after_the_time(
     task: LoraTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The one in progress ends; time is the clock's, which stands until a setting is begun."""
-    from osd_edge.exporters.compare import comparison, part
+    from osd_edge.exporters.compare import comparison, job
 
     now = [0.0]
-    for module in (comparison, part):
+    for module in (comparison, job):
         monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     plain = ZstdDelta.compress
 
@@ -179,9 +179,9 @@ def test_no_setting_begins_after_the_time(
         return plain(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(ZstdDelta, "compress", slow)
-    job = task.job("lora-own", "zstd", "lora-own-int8")
+    asked = task.job("lora-own", "zstd", "lora-own-int8")
     outcome = compare(
-        job, tmp_path, part=ComparisonPart(only=["lora-own", "zstd", "lora-own-int8"], minutes=1)
+        asked, tmp_path, part=ComparisonPart(only=["lora-own", "zstd", "lora-own-int8"], minutes=1)
     )
     assert [p.method for p in outcome.points] == ["lora-own", "zstd"]
     assert outcome.left == (("lora-own-int8", None),)

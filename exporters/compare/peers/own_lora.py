@@ -7,19 +7,15 @@ values with an fp16 scale, of the least squared error.
 
 import torch
 
-from osd_edge.exporters.compare.peers import flat
 from osd_edge.exporters.compare.peers.lora import LoraExtraction, adapter
-from osd_edge.exporters.compare.peers.packed_columns import Precision, packed, unpacked
-from osd_edge.exporters.compare.peers.peer import Compressed, Files, Restored
+from osd_edge.exporters.compare.peers.packed_columns import FactorColumns, PackedColumns, Precision
+from osd_edge.exporters.compare.peers.peer import Compressed
 from osd_edge.exporters.methods.budget import Budget
 from osd_edge.exporters.methods.factorize import Factors
 from osd_edge.exporters.methods.source import Source
-from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.low_rank import LowRank
 
 _GROUP = 64
-_FILE = "lora.safetensors"
-_PART = "factors"
 
 
 def own_products(source: Source) -> dict[str, LowRank]:
@@ -48,38 +44,24 @@ class OwnLora(LoraExtraction):
         return Compressed(adapter(source, factors, source.head(), rank), {"rank": rank})
 
 
-class _OwnInFewBits:
+class _OwnInFewBits(PackedColumns):
     """The trained factors in few bits."""
 
-    name: str
-    sized = False
-    bits: int
-
-    def compress(self, source: Source, budget: Budget | None) -> Compressed:
-        """The one file there is."""
-        columns = {name: (p.b.T.contiguous(), p.a) for name, p in own_products(source).items()}
-        tensors = flat.fp16_head(source) | {"sites": flat.site_table(source)}
-        tensors |= packed(_PART, columns, Precision(self.bits, _GROUP))
-        return Compressed({_FILE: flat.pack(tensors)}, {"bits": self.bits})
-
-    def restore(self, files: Files, backbone: Backbone) -> Restored:
-        """B A of each layer, and the head."""
-        (data,) = files.values()
-        tensors = flat.unpack(data)
-        layers = flat.listed_layers(tensors, backbone)
-        deltas = unpacked(tensors, _PART, layers, Precision(self.bits, _GROUP))
-        return Restored(deltas, flat.read_head(tensors))
+    def parts(self, source: Source) -> dict[str, FactorColumns]:
+        """A and B as they are."""
+        products = own_products(source)
+        return {"columns": {n: (p.b.T.contiguous(), p.a) for n, p in products.items()}}
 
 
 class OwnLoraInt8(_OwnInFewBits):
     """The trained factors in 8 bits."""
 
     name = "lora-own-int8"
-    bits = 8
+    precisions = (("columns", Precision(8, _GROUP)),)
 
 
 class OwnLoraInt4(_OwnInFewBits):
     """The trained factors in 4 bits."""
 
     name = "lora-own-int4"
-    bits = 4
+    precisions = (("columns", Precision(4, _GROUP)),)

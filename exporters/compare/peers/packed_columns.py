@@ -4,6 +4,7 @@ A column of a product is one of B `[n]` with the row of A `[d]` that it is multi
 Those of a file come in parts, each with its own number of bits, and of columns at each site.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,10 @@ import numpy as np
 import torch
 
 from osd_edge.exporters.compare.peers import flat, low_bits
-from osd_edge.exporters.models.backbone import LinearLayer
+from osd_edge.exporters.compare.peers.peer import Compressed, Files, Restored
+from osd_edge.exporters.methods.budget import Budget
+from osd_edge.exporters.methods.source import Source
+from osd_edge.exporters.models.backbone import Backbone, LinearLayer
 
 # By site: the columns of B as `[k, n]`, the rows of A as `[k, d]`.
 FactorColumns = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
@@ -25,7 +29,43 @@ class Precision:
     group: int
 
 
-def packed(name: str, columns: FactorColumns, how: Precision) -> dict[str, flat.Array]:
+class PackedColumns(ABC):
+    """A peer whose one file has parts of columns, each in its own precision; heads are in fp16."""
+
+    name: str
+    sized = False
+    precisions: tuple[tuple[str, Precision], ...]
+
+    @abstractmethod
+    def parts(self, source: Source) -> Mapping[str, FactorColumns]:
+        """The columns of each part of the file; `precisions` has the same parts."""
+
+    def compress(self, source: Source, budget: Budget | None) -> Compressed:
+        """The one file there is."""
+        tensors = flat.fp16_head(source) | {"sites": flat.site_table(source)}
+        values = 0
+        detail: dict[str, int | float] = {}
+        for part, columns in self.parts(source).items():
+            tensors |= _packed(part, columns, dict(self.precisions)[part])
+            detail[part] = sum(len(b) for b, _ in columns.values())
+            values += sum(b.numel() + a.numel() for b, a in columns.values())
+        data = flat.pack(tensors)
+        detail["bits_a_value"] = round(8 * len(data) / values, 2)
+        return Compressed({f"{self.name}.safetensors": data}, detail)
+
+    def restore(self, files: Files, backbone: Backbone) -> Restored:
+        """The sum of all parts at each layer, and the head."""
+        (data,) = files.values()
+        tensors = flat.unpack(data)
+        layers = flat.listed_layers(tensors, backbone)
+        deltas: dict[str, torch.Tensor] = {}
+        for part, how in self.precisions:
+            for name, delta in _unpacked(tensors, part, layers, how).items():
+                deltas[name] = deltas[name] + delta if name in deltas else delta
+        return Restored(deltas, flat.read_head(tensors))
+
+
+def _packed(name: str, columns: FactorColumns, how: Precision) -> dict[str, flat.Array]:
     """The tensors of one part of a file, called `name`; sites in the order of `columns`."""
     codes, scales, units = [], [], []
     for both in columns.values():
@@ -42,7 +82,7 @@ def packed(name: str, columns: FactorColumns, how: Precision) -> dict[str, flat.
     }
 
 
-def unpacked(
+def _unpacked(
     tensors: Mapping[str, flat.Array], name: str, layers: Sequence[LinearLayer], how: Precision
 ) -> dict[str, torch.Tensor]:
     """ΔW `[n, d]` of each of `layers` by one part of a file."""
