@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 
 from benchmarks.device_check import DeviceCheck, check_device
+from benchmarks.language_page import chapter_in, with_chapter
 from benchmarks.results_data import Results
 from benchmarks.results_page import page
 from osd_edge.cli.compare import as_csv
@@ -150,7 +151,10 @@ def main(
     plot_outcomes(first, report.with_suffix(".png"))
     everything = [outcome for drawn in outcomes.values() for outcome in drawn]
     write_file(report.with_suffix(".csv"), as_csv(everything).encode())
-    write_file(report, page(results, report.with_suffix(".png").name).encode())
+    text = page(results, report.with_suffix(".png").name)
+    # The chapter on tasks that generate text is made by itself, from comparisons of its own.
+    own = chapter_in(report.read_text("utf-8")) if report.is_file() else ""
+    write_file(report, with_chapter(text, own).encode())
     click.echo(f"{(time.monotonic() - start) / 60:.0f} minutes", err=True)
 
 

@@ -68,7 +68,13 @@ def _tool() -> str:
 
 def examples_digest(examples: Sequence[Example]) -> str:
     """sha256 of the examples in their order."""
-    return _digest([[e.label, e.text, e.text_pair] for e in examples])
+    return _digest([example_key(e) for e in examples])
+
+
+def example_key(example: Example) -> list[Any]:
+    """All of an example that a method or a score may depend on, as plain data."""
+    messages = None if example.messages is None else [dict(m) for m in example.messages]
+    return [example.label, example.text, example.text_pair, example.completion, messages]
 
 
 def _digest(value: Any) -> str:

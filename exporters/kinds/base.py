@@ -113,6 +113,10 @@ class Kind(ABC):
             direction = direction * mask[..., None]
         return (logits * direction).sum()
 
+    def squared_error(self, given: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+        """The mean squared error of one batch's logits, with a gradient."""
+        return functional.mse_loss(given, reference)
+
     def targets(self, logits: torch.Tensor) -> torch.Tensor:
         """The targets of a head over the frozen base, from the fine-tuned model's logits."""
         return logits

@@ -76,6 +76,17 @@ def next_token_divergence(given: DeferredLogits, reference: DeferredLogits) -> t
     return given.total(loss) / len(given)
 
 
+def mean_squared_error(given: DeferredLogits, reference: DeferredLogits) -> torch.Tensor:
+    """The mean over tokens and vocabulary of (given − reference)², with a gradient for `given`."""
+
+    def loss(logits: torch.Tensor, part: slice) -> torch.Tensor:
+        with torch.no_grad():
+            expected = reference.of(reference.states[part])
+        return functional.mse_loss(logits, expected, reduction="sum")
+
+    return given.total(loss) / (len(given) * len(given.weight))
+
+
 def surprise(logits: DeferredLogits, tokens: torch.Tensor) -> torch.Tensor:
     """The negative log-likelihood of `tokens` `[tokens]`, summed, in nats, with a gradient."""
     return logits.total(

@@ -10,6 +10,7 @@ from osd_edge.exporters.kinds.deferred_logits import (
     drawn,
     likeliest,
     losses_and_likeliest,
+    mean_squared_error,
     next_token_divergence,
     surprise,
 )
@@ -73,6 +74,10 @@ class Generate(Kind):
         same = torch.ones_like(counted)
         same[counted] = likely == tokens
         return Judged(float(losses.sum()), len(tokens), int(same.all(1).sum()), likely)
+
+    def squared_error(self, given: Any, reference: Any) -> torch.Tensor:
+        """The mean squared error of the logits of all tokens that might come next."""
+        return mean_squared_error(given, reference)
 
 
 __all__ = ["NOT_COUNTED", "DeferredLogits", "Generate"]

@@ -18,6 +18,7 @@ from osd_edge.exporters.methods.head_options import HeadOptions
 _HERE = "osd_edge.exporters.methods"
 _PEERS = "osd_edge.exporters.compare.peers"
 _DENSE = frozenset({"values", "head", "sites"})
+HEAD, PRODUCT = "head", "product"  # what a method may need of a task
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class MethodEntry:
     methods take; a method with a default `budget` takes that too. A method that `exports` makes
     task bundles and is offered by `export task`. Without a `delta` it takes models whose linear
     layers are the base's own; a `parallel` one does layers in the caller's executor. In comparisons
-    a method stands under the names in `variants`, each with the options that it sets.
+    a method stands under the names in `variants`, each with the options that it sets. One that
+    `needs` a HEAD makes no sense for tasks that have none, one that needs a PRODUCT only for LoRAs.
     """
 
     name: str
@@ -38,6 +40,7 @@ class MethodEntry:
     exports: bool = False
     delta: bool = True
     parallel: bool = False
+    needs: str = ""
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def accepts(self, field: str) -> bool:
@@ -87,6 +90,7 @@ METHODS: dict[str, MethodEntry] = {
             takes=frozenset(("base_weights", "seed")),
             exports=True,
             delta=False,
+            needs=HEAD,
         ),
         MethodEntry(
             "truncsvd",
@@ -114,12 +118,18 @@ METHODS: dict[str, MethodEntry] = {
         ),
         MethodEntry("truncsvd-int4", f"{_PEERS}.int4:TruncSvdInt4"),
         MethodEntry("lora", f"{_PEERS}.lora:LoraExtraction"),
+        MethodEntry("lora-own", f"{_PEERS}.own_lora:OwnLora", needs=PRODUCT),
+        MethodEntry("lora-own-int8", f"{_PEERS}.own_lora:OwnLoraInt8", needs=PRODUCT),
+        MethodEntry("lora-own-int4", f"{_PEERS}.own_lora:OwnLoraInt4", needs=PRODUCT),
+        MethodEntry("loraquant-3", f"{_PEERS}.loraquant:LoraQuant3", needs=PRODUCT),
+        MethodEntry("loraquant-2", f"{_PEERS}.loraquant:LoraQuant2", needs=PRODUCT),
         MethodEntry("bitdelta", f"{_PEERS}.bitdelta:BitDelta"),
         MethodEntry("axis-sign", f"{_PEERS}.axis_sign:AxisSign"),
         MethodEntry("compeft", f"{_PEERS}.compeft:ComPeft"),
         MethodEntry("zstd", f"{_PEERS}.zstd:ZstdDelta"),
         MethodEntry("control-zero", f"{_PEERS}.controls:ZeroDelta"),
         MethodEntry("control-random", f"{_PEERS}.controls:PermutedCodes"),
+        MethodEntry("control-random-scales", f"{_PEERS}.controls:PermutedScales"),
         MethodEntry("control-truncsvd", f"{_PEERS}.controls:RefinedTruncSvd"),
         MethodEntry("control-lora", f"{_PEERS}.controls:RefinedLora"),
     )

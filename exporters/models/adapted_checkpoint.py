@@ -37,7 +37,8 @@ class AdaptedCheckpoint(Checkpoint):
 
     The head, its kind and the folder's name come from the first adapter that has a head, or from
     the first where none has. `labels` name its outputs, since adapters do not; without them they
-    are LABEL_0, LABEL_1 and so on. `adapter_bytes` is the size of the adapters' weight files.
+    are LABEL_0, LABEL_1 and so on. `adapter_bytes` is the size of the adapters' weight files,
+    `adapter_values` the number of values in them.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class AdaptedCheckpoint(Checkpoint):
                 raise InputError(Code.INPUT_NUMBER, f"the weight of adapter {folder} is {weight}")
         self._adapters = [(read_adapter(Path(folder)), weight) for folder, weight in adapters]
         self.adapter_bytes = sum(adapter.size for adapter, _ in self._adapters)
+        self.adapter_values = sum(adapter.values for adapter, _ in self._adapters)
         family = self._family = family_of(base.config)
         self._origins = {name: name for name in base.backbone_names()}
         self._origins |= _lm_head(base, family)

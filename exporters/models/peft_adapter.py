@@ -68,6 +68,12 @@ class PeftAdapter:
     saved: Mapping[str, torch.Tensor]
     size: int = field(default=0)
 
+    @property
+    def values(self) -> int:
+        """The number of values in all tensors."""
+        parts = (tensor for of_module in self.low_rank.values() for tensor in of_module.values())
+        return sum(tensor.numel() for tensor in (*parts, *self.saved.values()))
+
     def scaling(self, module: str, rank: int) -> float:
         """s in ΔW = s B A for one module."""
         alpha = self.alpha

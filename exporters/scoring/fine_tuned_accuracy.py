@@ -7,6 +7,7 @@ import torch
 
 from osd_edge.data.examples import Example
 from osd_edge.data.progress import Progress, silent
+from osd_edge.exporters.models.adapted_checkpoint import AdaptedCheckpoint
 from osd_edge.exporters.models.backbone import backbone_of
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.head_plan import classification_labels
@@ -32,7 +33,8 @@ def fine_tuned_accuracy(
     return right / len(examples)
 
 
-def fp32_bytes(tuned: str | Path) -> int:
-    """Bytes of the checkpoint's weights in fp32, whatever it is stored in."""
-    checkpoint = Checkpoint(tuned)
-    return sum(4 * torch.Size(checkpoint.shape(name)).numel() for name in checkpoint.names())
+def fp32_bytes(tuned: Checkpoint) -> int:
+    """Bytes of the checkpoint's weights in fp32, whatever it is stored in; of adapters, theirs."""
+    if isinstance(tuned, AdaptedCheckpoint):
+        return 4 * tuned.adapter_values
+    return sum(4 * torch.Size(tuned.shape(name)).numel() for name in tuned.names())

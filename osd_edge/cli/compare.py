@@ -7,11 +7,11 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from osd_edge.cli.options import MODEL, SEED, FiniteRange, example, json_option
+from osd_edge.cli.options import MODEL, SEED, FiniteRange, example, json_option, weighted
 from osd_edge.cli.output import bar, percent, print_json, table
 from osd_edge.errors import OsdEdgeError
 from osd_edge.signals import Ended
@@ -22,9 +22,16 @@ if TYPE_CHECKING:
 _PATH = click.Path(path_type=Path)
 _HEADER = ("method", "budget", "bytes", "accuracy %", "of fine-tuned %", "gain kept %")
 
+_WRITTEN_HEADER = (
+    *("method", "budget", "bytes", "exact %", "nats a token"),
+    *("same next %", "gain kept %", "in nats %"),
+)
+_SHOWN_LEFT = 8
+
 _COLUMNS = (
     *("task", "method", "budget", "bytes", "accuracy", "gain_kept", "fine_tuned"),
     *("frozen_probe", "compress_cpu_seconds", "seed", "refused"),
+    *("loss", "loss_error", "next_same", "gain_in_nats", "zero_delta"),
 )
 
 
@@ -32,27 +39,44 @@ _COLUMNS = (
     epilog=example(
         "osd-edge compare --base path/to/base --tuned path/to/classifier \\",
         "    --calibration calibration.tsv --test test.tsv -o comparison",
+        "osd-edge compare --base path/to/base --adapter path/to/lora \\",
+        "    --calibration calibration.jsonl --test test.jsonl --minutes 60 -o comparison",
     )
 )
 @click.option(
     "--base", type=MODEL, required=True, metavar="MODEL", help="The base: folder or hub id."
 )
 @click.option(
-    "--tuned", type=MODEL, required=True, metavar="MODEL", help="The fine-tuned classifier."
+    "--tuned",
+    type=MODEL,
+    metavar="MODEL",
+    help="The fine-tuned classifier, or language model.",
+)
+@click.option(
+    "--adapter",
+    "adapters",
+    type=MODEL,
+    multiple=True,
+    metavar="DIR[:WEIGHT]",
+    help="In the place of --tuned: a LoRA in PEFT's format; may be repeated.",
+)
+@click.option(
+    "--labels", metavar="A,B,…", help="Names of an adapter's labels, in the order of its outputs."
 )
 @click.option(
     "--calibration",
     type=_PATH,
     required=True,
     metavar="FILE",
-    help="What methods may look at: .tsv (label<TAB>text) or .txt (a sentence a line).",
+    help="What methods may look at: .tsv (label<TAB>text) or .txt (a sentence a line); of a task "
+    "that generates text .jsonl of prompts with completions, or of messages.",
 )
 @click.option(
     "--test",
     type=_PATH,
     required=True,
     metavar="FILE",
-    help="Labelled .tsv, used for the accuracies alone.",
+    help="Labelled .tsv, used for the accuracies alone; of text .jsonl with completions.",
 )
 @click.option(
     "--budgets",
@@ -66,7 +90,19 @@ _COLUMNS = (
     default="all",
     show_default=True,
     metavar="LIST",
-    help="Names with commas between; a wrong one is answered with the list.",
+    help="Names with commas between; a wrong one is answered with the list. all: those that make "
+    "sense for the task.",
+)
+@click.option(
+    "--only",
+    metavar="LIST",
+    help="Compute these now, METHOD or METHOD@BUDGET, in this order; what is there is shown too.",
+)
+@click.option(
+    "--minutes",
+    type=FiniteRange(0),
+    metavar="N",
+    help="Begin nothing after N minutes. The same command goes on with what is left.",
 )
 @click.option(
     "--probe",
@@ -93,11 +129,15 @@ _COLUMNS = (
 @json_option
 def compare(
     base: str,
-    tuned: str,
+    tuned: str | None,
+    adapters: tuple[str, ...],
+    labels: str | None,
     calibration: Path,
     test: Path,
     budgets: str,
     methods: str,
+    only: str | None,
+    minutes: float | None,
     probe: float | None,
     probe_train: Path | None,
     seed: int,
@@ -107,14 +147,17 @@ def compare(
     """Compare methods on one task, at their real bytes, with the bounds beside them.
 
     DIR gets comparison.csv, comparison.png and comparison.json, every compressed file, and a
-    small file for each result: after an interruption the same command goes on where it stopped.
+    small file for each result: after an interruption, or after --minutes, the same command goes on
+    where it stopped. Of a part of the settings, DIR shows what is there.
     """
+    if (tuned is None) == (not adapters):
+        raise click.UsageError("Give --tuned MODEL, or --adapter DIR: one of the two.")
     import matplotlib  # noqa: F401  (missing, it should be missed now and not at the end)
 
     from osd_edge.cli.plot import plot_outcomes
     from osd_edge.data.examples import read_examples
     from osd_edge.data.files import kind_at, make_folder, write_file
-    from osd_edge.exporters.compare.comparison import MethodComparison, grid
+    from osd_edge.exporters.compare.comparison import ComparisonPart, MethodComparison, grid
     from osd_edge.exporters.compare.comparison import compare as run
     from osd_edge.exporters.methods.registry import compared
     from osd_edge.exporters.quiet import quiet_libraries
@@ -128,15 +171,19 @@ def compare(
         calibration=read_examples(calibration),
         test=read_examples(test),
         settings=settings,
-        task=task_name(plain_name(tuned)),
+        task=task_name(plain_name(tuned or weighted(adapters[0])[0])),
         seed=seed,
         probe=probe,
         probe_train=() if probe_train is None else read_examples(probe_train),
+        adapters=[weighted(adapter) for adapter in adapters],
+        labels=None if labels is None else _listed(labels),
+        suited_only=methods == "all",
     )
+    part = ComparisonPart(() if only is None else _listed(only), minutes)
     kept = (out,) if kind_at(out) == "folder" else ()
     make_folder(out)
     try:
-        outcome = run(job, out, bar)
+        outcome = run(job, out, bar, part)
     except OsdEdgeError:
         for folder in (out / "cells", out):
             with contextlib.suppress(OSError):  # what is not empty stays
@@ -167,22 +214,11 @@ def plain_name(model: str) -> str:
 
 def describe(outcome: "Outcome") -> str:
     """The tables for people."""
-    probe = outcome.frozen_probe
-    rows: list[tuple[str, ...]] = [
-        _row(outcome, "full fine-tuning", "", outcome.fp32_bytes, outcome.fine_tuned),
-        _row(outcome, "its linear layers", "", None, outcome.linear_only),
-        _row(outcome, "frozen probe", "", None, probe),
-        _row(outcome, "head, zero delta", "", None, outcome.zero_delta),
-    ]
-    for point in outcome.points:
-        rows.append(
-            _row(outcome, point.method, point.budget or "its own", point.size, point.accuracy)
-        )
     lines = [
-        f"{outcome.task}: {outcome.labels} labels, {outcome.test_examples} test rows, "
+        f"{outcome.task}: {_of_what(outcome)}{outcome.test_examples} test rows, "
         f"{outcome.calibration_examples} calibration rows, seed {outcome.seed}",
         "",
-        table(_HEADER, rows),
+        _written_table(outcome) if outcome.writes else _labelled_table(outcome),
     ]
     reasons = [f"no frozen probe: {outcome.no_probe}"] if outcome.no_probe else []
     reasons += [
@@ -190,9 +226,71 @@ def describe(outcome: "Outcome") -> str:
     ]
     if outcome.shared_rows:
         reasons.append(f"{outcome.shared_rows} calibration rows are in the test set too")
-    if probe is not None and outcome.gain(1.0) is None:
-        reasons.append("full fine-tuning gains less than 2 points over the probe: no shares of it")
+    if outcome.floor is not None and outcome.gain(1.0) is None:
+        over = "base" if outcome.writes else "probe"
+        reasons.append(
+            f"full fine-tuning gains less than 2 points over the {over}: no shares of it"
+        )
+    if outcome.left:
+        reasons.append(_left(outcome))
     return "\n".join([*lines, "", *reasons] if reasons else lines)
+
+
+def _of_what(outcome: "Outcome") -> str:
+    return "text, " if outcome.writes else f"{outcome.labels} labels, "
+
+
+def _labelled_table(outcome: "Outcome") -> str:
+    rows: list[tuple[str, ...]] = [
+        _row(outcome, "full fine-tuning", "", outcome.fp32_bytes, outcome.fine_tuned),
+        _row(outcome, "its linear layers", "", None, outcome.linear_only),
+        _row(outcome, "frozen probe", "", None, outcome.frozen_probe),
+        _row(outcome, "head, zero delta", "", None, outcome.zero_delta),
+    ]
+    for point in outcome.points:
+        rows.append(
+            _row(outcome, point.method, point.budget or "its own", point.size, point.accuracy)
+        )
+    return table(_HEADER, rows)
+
+
+def _written_table(outcome: "Outcome") -> str:
+    """Rows written exactly and nats a token, each with its standard error after ±."""
+    bounds = {
+        "fine-tuned, fp32": ("fine_tuned", outcome.fp32_bytes),
+        "its linear layers": ("linear_only", None),
+        "base alone": ("zero_delta", None),
+    }
+    listed: list[tuple[str, str, int | None, Any]] = [
+        (name, "", size, outcome.scores[bound]) for name, (bound, size) in bounds.items()
+    ]
+    listed += [(p.method, p.budget or "its own", p.size, p) for p in outcome.points]
+    return table(_WRITTEN_HEADER, [_written_row(outcome, *one) for one in listed])
+
+
+def _written_row(
+    outcome: "Outcome", what: str, budget: str, size: int | None, score: Any
+) -> tuple[str, ...]:
+    shown = "–" if size is None else f"{size:,}"
+    if score.accuracy is None:
+        return what, budget, shown, *("–",) * 5
+    return (
+        *(what, budget, shown),
+        f"{percent(score.accuracy)} ± {percent(outcome.error(score.accuracy))}",
+        f"{score.loss:.4f} ± {score.loss_error:.4f}",
+        *map(share, (score.next_same, outcome.gain(score.accuracy))),
+        share(outcome.gain_in_nats(score.loss)),
+    )
+
+
+def _left(outcome: "Outcome") -> str:
+    """The line that says what is not computed yet."""
+    named = ["@".join(part for part in setting if part) for setting in outcome.left]
+    more = f" and {len(named) - _SHOWN_LEFT} more" if len(named) > _SHOWN_LEFT else ""
+    return (
+        f"{len(named)} of {len(named) + len(outcome.points)} settings are left "
+        f"({', '.join(named[:_SHOWN_LEFT])}{more}): the same command goes on with them"
+    )
 
 
 def as_csv(outcomes: "Sequence[Outcome]") -> str:
@@ -208,6 +306,8 @@ def as_csv(outcomes: "Sequence[Outcome]") -> str:
                 (
                     *(outcome.task, p.method, p.budget, p.size, *map(_short, shares)),
                     *(p.seconds, outcome.seed, p.refused),
+                    *map(_short, (p.loss, p.loss_error, p.next_same)),
+                    *map(_short, (outcome.gain_in_nats(p.loss), outcome.zero_delta)),
                 )
             )
     return buffer.getvalue()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from osd_edge.cli.fields import options_of, values_of
-from osd_edge.cli.options import example, json_option
+from osd_edge.cli.options import example, json_option, weighted
 from osd_edge.cli.output import bar, percent, print_json
 from osd_edge.data.sizes import format_size
 from osd_edge.exporters.methods.options import NATS, TaskOptions, not_taken
@@ -60,7 +60,7 @@ def export_task(jobs: int | None, out: Path, as_json: bool, **given: Any) -> Non
     options = values_of(TaskOptions, given)
     base, tuned = options.pop("base"), options.pop("tuned", None)
     if "adapters" in options:
-        options["adapters"] = [_weighted(adapter) for adapter in options["adapters"]]
+        options["adapters"] = [weighted(adapter) for adapter in options["adapters"]]
     if "labels" in options:
         options["labels"] = [label.strip() for label in options["labels"].split(",")]
     # Idle workers keep threads of torch's own, and those slow everything after by a sixth.
@@ -76,15 +76,6 @@ def export_task(jobs: int | None, out: Path, as_json: bool, **given: Any) -> Non
         print_json(report.as_dict())
     else:
         click.echo(_describe(report))
-
-
-def _weighted(adapter: str) -> tuple[str, float]:
-    """Folder and weight of DIR or DIR:WEIGHT."""
-    folder, colon, weight = adapter.rpartition(":")
-    try:
-        return (folder, float(weight)) if colon else (adapter, 1.0)
-    except ValueError:
-        return adapter, 1.0  # a colon of the path's own
 
 
 def _describe(report: "TaskReport") -> str:

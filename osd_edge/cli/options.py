@@ -51,6 +51,15 @@ class FiniteRange(click.FloatRange):
         return number
 
 
+def weighted(adapter: str) -> tuple[str, float]:
+    """Gives the folder and weight of DIR or DIR:WEIGHT."""
+    folder, colon, weight = adapter.rpartition(":")
+    try:
+        return (folder, float(weight)) if colon else (adapter, 1.0)
+    except ValueError:
+        return adapter, 1.0  # a colon of the path's own
+
+
 json_option: OptionDecorator = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON for programs."
 )

@@ -14,7 +14,7 @@ _MARKERS = "osD^v<>Pp*hX8d"
 
 
 def plot_outcomes(outcomes: "Sequence[Outcome]", path: Path) -> None:
-    """Writes a PNG: one panel a task, a line a method, lines for fine-tuning and probe."""
+    """Writes a PNG: one panel a task, a line a method, lines for fine-tuning and floor."""
     from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -29,10 +29,9 @@ def plot_outcomes(outcomes: "Sequence[Outcome]", path: Path) -> None:
     }
     for panel, outcome in zip(panels, outcomes, strict=True):
         panel.axhline(100 * outcome.fine_tuned, color="black", lw=1, label="full fine-tuning")
-        if outcome.frozen_probe is not None:
-            panel.axhline(
-                100 * outcome.frozen_probe, color="grey", lw=1, ls="--", label="frozen probe"
-            )
+        if outcome.floor is not None:
+            floor = "base alone" if outcome.writes else "frozen probe"
+            panel.axhline(100 * outcome.floor, color="grey", lw=1, ls="--", label=floor)
         for method in methods:
             points = sorted(
                 (p.size / 1024, 100 * p.accuracy)
@@ -46,7 +45,8 @@ def plot_outcomes(outcomes: "Sequence[Outcome]", path: Path) -> None:
         panel.set_xlabel("files on disk, KiB")
         panel.set_title(outcome.task)
         panel.grid(alpha=0.3)
-    panels[0].set_ylabel("test accuracy, %")
+    written = all(outcome.writes for outcome in outcomes)
+    panels[0].set_ylabel("rows written exactly, %" if written else "test accuracy, %")
     handles = {
         label: handle
         for panel in panels

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from transformers import AutoModelForTokenClassification
 
 from osd_edge.cli.compare import describe
 from osd_edge.data.examples import Example, read_examples
@@ -18,7 +19,7 @@ from osd_edge.exporters.scoring.task_model import TaskModel
 from osd_edge.exporters.scoring.text_set import TextSet
 from osd_edge.exporters.scoring.weight_sets import Dense
 from osd_edge.runtime import EdgeSession
-from tests.support import decoders, tiny
+from tests.support import tiny
 from tests.support.command_line import run_cli
 
 Capture = pytest.CaptureFixture[str]
@@ -234,13 +235,13 @@ def test_refusals_in_one_line(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_task_that_generates_text_is_not_compared(tmp_path: Path, capsys: Capture) -> None:
-    base = decoders.make_decoder("llama", tmp_path / "base")
-    decoders.make_tuned(base, tmp_path / "first")
+def test_kinds_that_are_not_compared(tmp_path: Path, capsys: Capture) -> None:
+    base = tiny.make_base("bert", tmp_path / "base")
+    tiny.make_tuned(base, tmp_path / "first", task=AutoModelForTokenClassification)
     tiny.write_tsv(tmp_path / "examples.tsv")
     done = run_cli(capsys, *arguments(tmp_path, tmp_path / "out"))
     assert done.code == 1 and "[model.head]" in done.err
-    assert "classifiers of one label are compared, not generate" in done.err
+    assert "tasks that generate text are compared, not token-labels" in done.err
     assert not (tmp_path / "out").exists()
 
 

@@ -18,7 +18,7 @@ from osd_edge.exporters.compare.peers.fitting import Sample
 from osd_edge.exporters.compare.peers.peer import Restored
 from osd_edge.exporters.methods.budget import layer_bits, parse_budget
 from osd_edge.exporters.methods.options import TaskOptions
-from osd_edge.exporters.methods.registry import check_compared, compared
+from osd_edge.exporters.methods.registry import PRODUCT, check_compared, compared
 from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.scoring.task_model import TaskModel
 from osd_edge.exporters.scoring.text_set import TextSet
@@ -28,7 +28,10 @@ from tests.support import tiny
 pytestmark = pytest.mark.usefixtures("few_steps")
 
 
-METHODS = {name: find_peer(name) for name in compared()}
+# Those that need a LoRA have tests of their own.
+METHODS = {
+    name: find_peer(name) for name, (entry, _) in compared().items() if entry.needs != PRODUCT
+}
 
 
 def opened(base: Path, tuned: Path, examples: Sequence[Example]) -> Source:

@@ -14,6 +14,7 @@ from torch.func import functional_call
 
 from osd_edge.exporters.compare.peers import flat, signs
 from osd_edge.exporters.compare.peers.peer import Compressed, Files, Restored
+from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.methods.budget import Budget
 from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.models.backbone import Backbone
@@ -70,7 +71,7 @@ def distil_scales(
 ) -> dict[str, float]:
     """Scales after `steps` Adam steps on batches of 16 calibration texts."""
     batches = batches_of(source.models, source.examples)
-    model = source.model
+    model, kind = source.model, KINDS[source.models.head.kind]
     assert model is not None
     with model.at(TUNED) as module, torch.no_grad():
         targets = [module(**batch.tokens).logits for batch in batches]
@@ -87,7 +88,7 @@ def distil_scales(
                 for name, a in zip(names, factors * start, strict=True)
             }
             logits = functional_call(module, weights, (), dict(batches[i].tokens)).logits
-            loss = torch.nn.functional.mse_loss(logits, targets[i])
+            loss = kind.squared_error(logits, targets[i])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

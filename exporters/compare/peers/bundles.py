@@ -69,7 +69,8 @@ def restore_bundle(data: bytes, backbone: Backbone) -> Restored:
         deltas[backbone.layers[site.site].name] = torch.from_numpy(u.T @ v)
     head = {}
     layers = bundle.head.decode().layers
-    for module, layer in zip(head_modules(backbone), layers, strict=True):
+    modules = head_modules(backbone) if layers else ()  # a task that generates text has none
+    for module, layer in zip(modules, layers, strict=True):
         head[f"{module.path}.weight"] = torch.from_numpy(layer.dense().copy())
         if layer.bias is not None:
             head[f"{module.path}.bias"] = torch.from_numpy(layer.bias.copy())

@@ -1,7 +1,8 @@
 """Controls: what the same refinement makes of other starts, to tell compression from retraining.
 
-Each gets the texts, steps and loss that osd-rd's codes get. If a zero delta, random codes, or a
-plain SVD came as far, the refinement would have retrained the task and not kept it.
+Each gets the texts, steps and loss that osd-rd's codes get (`control-random-scales`: its scales).
+If a zero delta, random codes, or a plain SVD came as far, the refinement would have retrained the
+task and not kept it.
 """
 
 from abc import ABC, abstractmethod
@@ -25,7 +26,6 @@ from osd_edge.exporters.methods.stored.head import stored_head_layer
 from osd_edge.exporters.methods.stored.latents import Latent, Latents
 from osd_edge.exporters.methods.stored.values import stored_site
 from osd_edge.exporters.models.backbone import Backbone
-from osd_edge.exporters.models.head_plan import head_modules
 from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.bundle.reader import read_bundle
 from osd_edge.formats.bundle.writer import write_bundle
@@ -34,8 +34,16 @@ SiteFactors = tuple[torch.Tensor, torch.Tensor]  # U `[k, n]` and V `[k, d]`
 
 
 def without_delta(latents: Latents, seed: int) -> Latents:
-    """A zero delta: the head alone is refined."""
-    return replace(latents, sites={})
+    """A zero delta: the head alone is refined.
+
+    Where there is no head, U is zero and V's codes stand in the wrong slots, as a LoRA starts
+    from B = 0 and a random A: there is no delta, and the bytes to make one.
+    """
+    if latents.head:
+        return replace(latents, sites={})
+    wrong = shuffled(latents, seed).sites
+    sites = {name: replace(latent, u=torch.zeros_like(latent.u)) for name, latent in wrong.items()}
+    return replace(latents, sites=sites)
 
 
 def shuffled(latents: Latents, seed: int) -> Latents:
@@ -50,10 +58,11 @@ def shuffled(latents: Latents, seed: int) -> Latents:
 
 
 class ChangedCodes(ABC):
-    """osd-rd with refined codes, from a changed start."""
+    """osd-rd with refined codes, or with refined scales, from a changed start."""
 
     name: str
     sized = True
+    refine = "codes"
 
     @staticmethod
     @abstractmethod
@@ -64,7 +73,7 @@ class ChangedCodes(ABC):
         """The bundle within `budget`."""
         assert budget is not None
         seed = source.options.seed
-        wanted = Wanted(source.task, "codes", change=lambda latents: self.change(latents, seed))
+        wanted = Wanted(source.task, self.refine, change=lambda latents: self.change(latents, seed))
         made = source.shared(RateDistortionBundles, seed).within(wanted, budget)
         return Compressed({bundle_file(source): write_bundle(made.bundle)})
 
@@ -75,7 +84,7 @@ class ChangedCodes(ABC):
 
 
 class ZeroDelta(ChangedCodes):
-    """The head alone is refined, without a delta."""
+    """The head alone is refined, without a delta; without a head, a delta from zero."""
 
     name = "control-zero"
     change = staticmethod(without_delta)
@@ -86,6 +95,13 @@ class PermutedCodes(ChangedCodes):
 
     name = "control-random"
     change = staticmethod(shuffled)
+
+
+class PermutedScales(PermutedCodes):
+    """Codes in the wrong slots, whose scales are refined as those of the right ones are."""
+
+    name = "control-random-scales"
+    refine = "scales"
 
 
 class RefinedLora(LoraExtraction):
@@ -130,7 +146,7 @@ class RefinedTruncSvd:
                 head.get(f"{module.path}.bias"),
                 head_options,
             )
-            for module in head_modules(source.models.backbone)
+            for module in source.models.head.modules
         )
         bundle = replace(bundle, head=replace(bundle.head, layers=head_layers))
         return Compressed({bundle_file(source): _within(source, bundle, factors, budget)})
@@ -172,7 +188,7 @@ def _refined(
 
     Rows have root mean square 1 in training, near that of codes, so that rates mean the same.
     """
-    modules = head_modules(source.models.backbone)
+    modules = source.models.head.modules
     values = source.head()
     latents = Latents(
         {name: _unit(u, v) for name, (u, v) in start.items()},

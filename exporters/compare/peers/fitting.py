@@ -1,15 +1,18 @@
 """Fitting a peer: the largest candidate that a budget holds, and its divergence on a sample."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
 
 from osd_edge.data.sizes import format_size
 from osd_edge.errors import BudgetError, Code
 from osd_edge.exporters.compare.peers.peer import Compressed, Restored
-from osd_edge.exporters.kinds.base import divergence
+from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.methods.budget import Budget, layer_bits
 from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.models.backbone import LinearLayer
-from osd_edge.exporters.scoring.text_set import TextSet
+from osd_edge.exporters.scoring.calibrated_task import batches_of
 from osd_edge.exporters.scoring.weight_sets import TUNED, Dense
 
 _SAMPLE = 64  # rows
@@ -58,12 +61,23 @@ class Sample:
         """Take every so manieth row, and the fine-tuned model's logits on them."""
         assert source.model is not None
         self._model = source.model
+        self._kind = KINDS[source.models.head.kind]
         step = max(1, len(source.examples) // _SAMPLE)
-        self._texts = TextSet(source.models, source.examples[::step][:_SAMPLE])
+        self._batches = batches_of(source.models, source.examples[::step][:_SAMPLE])
         with self._model.at(TUNED) as module:
-            self._reference = self._texts.logits(module)
+            self._reference = self._logits(module)
 
     def divergence(self, restored: Restored) -> float:
-        """KL in nats from the fine-tuned model."""
+        """KL in nats from the fine-tuned model: of a row, of a task that writes of a token."""
         with self._model.at(Dense(restored.deltas, restored.head)) as module:
-            return float(divergence(self._texts.logits(module), self._reference))
+            found = self._logits(module)
+        total, count = 0.0, 0
+        for batch, given, reference in zip(self._batches, found, self._reference, strict=True):
+            size = self._kind.size(given, batch.mask)
+            total += size * float(self._kind.loss(given, reference, batch.mask))
+            count += size
+        return total / count
+
+    def _logits(self, module: Any) -> list[Any]:
+        with torch.inference_mode():
+            return [module(**batch.tokens).logits.float() for batch in self._batches]

@@ -1,8 +1,9 @@
 """lora: a LoRA adapter extracted from the delta by SVD, as mergekit and PEFT users make it.
 
 The same rank r for every linear layer, A = √S Vᵀ `[r, d]`, B = U √S `[n, r]`, scaling
-lora_alpha / r = 1, fp16, and the head whole in fp16 under `modules_to_save`. The two files are
-those of a PEFT adapter (LoRA: arXiv 2106.09685).
+lora_alpha / r = 1, fp16, and the head, where the task has one, whole in fp16 under
+`modules_to_save`. The two files are those of a PEFT adapter (LoRA: arXiv 2106.09685). Where the
+fine-tuned model is a LoRA itself, this is that LoRA with its ranks cut.
 """
 
 import json
@@ -14,6 +15,7 @@ from safetensors.torch import load, save
 from osd_edge.exporters.compare.peers import flat
 from osd_edge.exporters.compare.peers.fitting import largest_within
 from osd_edge.exporters.compare.peers.peer import Compressed, Files, Restored
+from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.methods.budget import Budget
 from osd_edge.exporters.methods.factorize import Factors
 from osd_edge.exporters.methods.source import Source
@@ -40,7 +42,8 @@ class LoraExtraction:
             bits = sum(16 * rank * (layer.n + layer.d) for layer in source.layers)
             return Compressed(files, {"rank": rank}), bits
 
-        return largest_within(budget, source.layers, MAX_LORA_RANK, build)
+        columns = max(len(f.singular) for f in source.factors.values())  # a LoRA has r and no more
+        return largest_within(budget, source.layers, min(MAX_LORA_RANK, columns), build)
 
     def restore(self, files: Files, backbone: Backbone) -> Restored:
         """B A of each layer, and the head."""
@@ -54,7 +57,7 @@ class LoraExtraction:
                 a = tensors.pop(key).float()
                 b = tensors.pop(key.replace("lora_A", "lora_B")).float()
                 deltas[layer.name] = scaling * (b @ a)
-        for module in head_modules(backbone):
+        for module in head_modules(backbone) if config["modules_to_save"] else ():
             for key in [key for key in tensors if f".{module.path}." in key]:
                 head[f"{module.path}.{key.rsplit('.', 1)[1]}"] = tensors[key].float()
         return Restored(deltas, head)
@@ -66,28 +69,31 @@ def adapter(
     head: Mapping[str, torch.Tensor],
     rank: int,
 ) -> dict[str, bytes]:
-    """The two files of a PEFT adapter of rank `rank`."""
+    """The two files of a PEFT adapter of rank `rank`; a layer with fewer columns has those."""
     assert source.model is not None
     prefix = f"{_ROOT}{source.model.prefix}."
     tensors = {}
     for name, f in factors.items():
         tensors[f"{prefix}{name}.lora_A.weight"] = _fp16(f.v[:rank])
         tensors[f"{prefix}{name}.lora_B.weight"] = _fp16(f.u[:rank].T)
-    paths = {module.path for module in head_modules(source.models.backbone)}
+    head_plan = source.models.head
+    saved = sorted({module.path for module in head_plan.modules})
+    own = {name: len(f.singular) for name, f in factors.items() if len(f.singular) < rank}
+    patterns = {"rank_pattern": own, "alpha_pattern": own} if own else {}
     for name, value in head.items():
         tensors[f"{_ROOT}{name}"] = _fp16(value)
     config = {
         "peft_type": "LORA",
-        "task_type": "SEQ_CLS",
+        "task_type": KINDS[head_plan.kind].peft_type,
         "base_model_name_or_path": source.models.backbone.checkpoint.folder.name,
         "r": rank,
         "lora_alpha": rank,
         "lora_dropout": 0.0,
         "bias": "none",
         "target_modules": sorted({name.rsplit(".", 1)[-1] for name in factors}),
-        "modules_to_save": sorted(paths),
+        "modules_to_save": saved or None,
         "inference_mode": True,
-    }
+    } | patterns
     return {_WEIGHTS: save(tensors), _CONFIG: json.dumps(config, indent=2).encode()}
 
 

@@ -78,16 +78,18 @@ class LoraTrainer:
         seed gives the same weights on the same machine; the caller's random state is left alone.
         """
         tokens = [self._tokens(row) for row in rows]
-        losses = []
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(training.seed)
             lora = Lora(self._model, training.rank, training.alpha)
             optimizer = torch.optim.AdamW(lora.parameters, lr=training.rate, weight_decay=0.0)
             steps = _steps([len(row.ids) for row in tokens], training)
+            losses = self.begun(lora, optimizer)
             backbone = self._model.base_model
             with lora.applied(), lowered(backbone, training_dtype()):
                 shown = progress(steps, f"Training {out.name}", len(steps))
                 for step, chosen in enumerate(shown):
+                    if step < len(losses):
+                        continue  # the bar runs on
                     for group in optimizer.param_groups:
                         group["lr"] = training.rate_at(step)
                     loss = self._loss([tokens[number] for number in chosen])
@@ -96,9 +98,17 @@ class LoraTrainer:
                     optimizer.step()
                     optimizer.zero_grad()
                     losses.append(float(loss.detach()))
+                    self.stepped(lora, optimizer, losses)
         make_folder(out)
         lora.save(out)
         return losses
+
+    def begun(self, lora: Lora, optimizer: torch.optim.Optimizer) -> list[float]:
+        """The losses of steps that need not be made again: for trainers that keep them."""
+        return []
+
+    def stepped(self, lora: Lora, optimizer: torch.optim.Optimizer, losses: list[float]) -> None:
+        """Called after each step, likewise."""
 
     def _tokens(self, row: Written) -> _Tokens:
         """A row as it is run: prompt, completion by itself, the token that ends it."""

@@ -42,7 +42,12 @@ from osd_edge.exporters.methods.osd_rd.whitening import Columns, whitened_svd
 from osd_edge.exporters.methods.osd_rd.work_key import work_key
 from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.methods.stored.head import BIG
-from osd_edge.exporters.methods.stored.integers import Integers, integer_layers, integer_sites
+from osd_edge.exporters.methods.stored.integers import (
+    Integers,
+    approximate_bits,
+    integer_layers,
+    integer_sites,
+)
 from osd_edge.exporters.methods.stored.latents import ROUNDING, Latent, Latents, shrunk
 from osd_edge.exporters.methods.work_folder import WorkFolder
 from osd_edge.exporters.models.head_plan import head_values
@@ -106,8 +111,13 @@ class RateDistortion:
         if latents is None:
             return None
         if how.steps:
-            start = change(latents) if change else latents
-            return self.within(self.refined(start, how, progress), fits)
+            if change is not None:
+                start = change(latents)
+                # A start that is zero may grow to the bytes of the codes in whose place it is.
+                replaced = {name: latents.sites[name] for name in start.sites}
+                how = replace(how, bits=approximate_bits(replace(latents, sites=replaced)))
+                latents = start
+            return self.within(self.refined(latents, how, progress), fits)
         return self.within(self.amplified(latents, progress), fits)
 
     def fitted(

@@ -38,10 +38,14 @@ _FIRST_STRENGTH, _LEAST_STRENGTH, _MOST_STRENGTH = 0.05, 1e-3, 1.0  # of L1, in 
 
 @dataclass(frozen=True)
 class Refinement:
-    """A length of training, and whether codes are trained or scales and head alone."""
+    """A length of training, and whether codes are trained or scales and head alone.
+
+    Where codes are, their size is held near `bits`; near that of the start unless given.
+    """
 
     steps: int
     codes: bool
+    bits: float | None = None
 
 
 _USUAL = (
@@ -79,7 +83,10 @@ def refine(
     optimizer = torch.optim.Adam(groups, betas=BETAS)
     rates = [group["lr"] for group in groups]
     sized = refinement.codes and student.quantized
-    goal = approximate_bits(student.latents()) if sized else 0.0
+    goal = 0.0
+    if sized:
+        start = approximate_bits(student.latents())
+        goal = start if refinement.bits is None else refinement.bits
     strength = _FIRST_STRENGTH
     order = random.Random(seed).sample(range(len(batches)), len(batches))
     sample = [batches[i].tokens for i in order[:_SPREAD_BATCHES]]
