@@ -23,11 +23,14 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --
 # As a variable, since it then holds for what packages are built with, too.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: demo test test-emulated test-web web-page lint results measurements docs vectors device-model \
+.PHONY: demo demo-generate test test-emulated test-web web-page lint results measurements docs vectors device-model \
 	release test-bounds test-newest fuzz format clean
 
 demo: $(INSTALLED)  ## fine-tune three tasks, compress them, swap them over one base
 	$(BIN)/osd-edge demo -o demo-out --overwrite
+
+demo-generate: $(INSTALLED)  ## three tasks that write, over a language model that is fetched
+	$(BIN)/osd-edge demo --generate
 
 test: $(INSTALLED)  ## all tests; make test ROOM=formats: the quick ones of one room, SLOW=1: all of it
 	$(PYTEST) tests$(if $(ROOM),/$(ROOM)$(if $(SLOW),, -m "not slow"))
@@ -96,7 +99,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo-out results-out measurements-out fuzz-out
+	rm -rf $(VENV) build dist *.egg-info demo-out demo-generate-out results-out measurements-out fuzz-out
 	rm -rf $(addprefix $(WEB)/,node_modules build dist page)
 
 $(INSTALLED): pyproject.toml constraints.txt

@@ -7,7 +7,7 @@ from packaging.requirements import Requirement
 
 DEVICE = ("text",)
 # Without dynamo and genai, whose bounds are what every change is tested with.
-WORKSTATION = ("text", "export", "serve", "demo")
+WORKSTATION = ("text", "api", "export", "serve", "demo")
 
 
 def requirements(project: Path, extras: tuple[str, ...]) -> list[Requirement]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from osd_edge.data.examples import Example, read_examples, write_tsv
     from osd_edge.data.progress import Progress, silent
     from osd_edge.errors import (
+        ApiError,
         BaseError,
         BudgetError,
         BundleError,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ApiError",
     "BaseError",
     "BaseManifest",
     "BudgetError",
@@ -93,6 +95,7 @@ __all__ = [
 
 if not TYPE_CHECKING:  # else type checkers would take any name for one of this module
     _WHERE = {
+        "ApiError": "errors",
         "BaseError": "errors",
         "BaseManifest": "formats.package.manifest",
         "BudgetError": "errors",

@@ -20,9 +20,11 @@ class Needs:
 
 
 COMMANDS = (
+    Needs("api", "api", session=True),
     Needs("bench", session=True),
+    Needs("chat", "text", session=True),
     Needs("compare", "export", without=("pillow",)),
-    Needs("demo", "demo", without=("pillow",), session=True),
+    Needs("demo", "demo", without=("gguf", "pillow"), session=True),
     Needs("evaluate", "text", session=True),
     Needs("export adapter", "export", without=(*_COMPARISON, "pillow")),
     Needs("export base", "export", without=(*_COMPARISON, "pillow"), session=True),
@@ -34,12 +36,13 @@ COMMANDS = (
 )
 # Packages that serve for one thing, which they are listed with.
 OPTIONAL = {
+    "gguf": "demo --generate",
     "onnxscript": "export base --tracer dynamo",
     "optimum-onnx": "export base --tracer optimum",
     "peft": "adapters, to make them",
     "pillow": "calibration with pictures",
     "segno": "the QR code of serve",
-    "tokenizers": "texts for run and evaluate",
+    "tokenizers": "texts for run, chat, evaluate and api",
     "zstandard": "zstd in compare",
 }
 # Packages that do not go with the newest of the others.

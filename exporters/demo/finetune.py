@@ -1,6 +1,5 @@
 """Full fine-tuning of a base on one demonstration task: the model whose delta is compressed."""
 
-import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,11 +15,11 @@ from transformers.utils import logging
 
 from osd_edge.data.examples import Example
 from osd_edge.data.progress import Progress, silent
+from osd_edge.exporters.demo.batches import batches
 
 _WARM_UP = 0.1  # of all steps
 _WEIGHT_DECAY = 0.01
 _MAX_GRADIENT_NORM = 1.0
-_POOL = 16  # batches whose examples are sorted by length together
 
 
 @dataclass(frozen=True)
@@ -62,9 +61,8 @@ def finetune(
     ids = {label: index for index, label in enumerate(task_labels)}
     targets = torch.tensor([ids[example.label or ""] for example in train])
     tokenizer = AutoTokenizer.from_pretrained(base)
-    batches = _batches(
-        [len(example.text) for example in train], training.epochs, training.batch, seed
-    )
+    lengths = [len(example.text) for example in train]
+    steps = batches(lengths, training.epochs, training.batch, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         with _no_advice():
@@ -78,9 +76,9 @@ def finetune(
             model.parameters(), lr=training.rate, weight_decay=_WEIGHT_DECAY
         )
         schedule = get_linear_schedule_with_warmup(
-            optimizer, round(_WARM_UP * len(batches)), len(batches)
+            optimizer, round(_WARM_UP * len(steps)), len(steps)
         )
-        for chosen in progress(batches, f"fine-tuning {out.name}", len(batches)):
+        for chosen in progress(steps, f"fine-tuning {out.name}", len(steps)):
             inputs = tokenizer(
                 [train[index].text for index in chosen],
                 padding=True,
@@ -108,18 +106,3 @@ def _no_advice() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(verbosity)
-
-
-def _batches(lengths: Sequence[int], epochs: int, size: int, seed: int) -> list[list[int]]:
-    """Return every epoch's batches of example numbers, each of examples of similar length."""
-    rng = random.Random(seed)
-    batches = []
-    for _ in range(epochs):
-        order = rng.sample(range(len(lengths)), len(lengths))
-        epoch = []
-        for start in range(0, len(order), size * _POOL):
-            pool = sorted(order[start : start + size * _POOL], key=lambda index: lengths[index])
-            epoch += [pool[first : first + size] for first in range(0, len(pool), size)]
-        rng.shuffle(epoch)
-        batches += epoch
-    return batches

@@ -5,7 +5,7 @@ To add a kind, write its class in a file here and put it into this table, and li
 """
 
 from osd_edge.errors import Code, expected_one_of
-from osd_edge.exporters.kinds.base import SEQUENCE, SPANS, TOKENS, Kind
+from osd_edge.exporters.kinds.base import SEQUENCE, SPANS, TOKENS, Judged, Kind
 from osd_edge.exporters.kinds.embedding import Embedding
 from osd_edge.exporters.kinds.generate import Generate
 from osd_edge.exporters.kinds.labels import Labels
@@ -14,7 +14,7 @@ from osd_edge.exporters.kinds.regression import Regression
 from osd_edge.exporters.kinds.spans import Spans
 from osd_edge.exporters.kinds.token_labels import TokenLabels
 
-__all__ = ["KINDS", "SEQUENCE", "SPANS", "TOKENS", "Kind", "find_kind"]
+__all__ = ["KINDS", "SEQUENCE", "SPANS", "TOKENS", "Judged", "Kind", "find_kind"]
 
 KINDS: dict[str, Kind] = {
     kind.name: kind

@@ -6,6 +6,7 @@ for every token, with the mask `[rows, tokens]` that says which are no padding.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,6 +18,19 @@ SEQUENCE, TOKENS, SPANS = "sequence", "tokens", "spans"  # heads of a family, by
 
 Logits = Sequence[torch.Tensor]
 Masks = Sequence[torch.Tensor | None]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A batch of answers against the right ones: a loss summed over `answers`, and rows all right.
+
+    Of a task that writes, `next_tokens` `[answers]` are the likeliest tokens.
+    """
+
+    loss: float
+    answers: int
+    right: int
+    next_tokens: torch.Tensor | None = None
 
 
 class Kind(ABC):
@@ -81,17 +95,10 @@ class Kind(ABC):
         """The loss of a `labelled` kind, summed over rows whose right answers are `labels`."""
         return functional.cross_entropy(logits, labels, reduction="sum")
 
-    def labels_in(self, labels: torch.Tensor) -> int:
-        """The number of right answers that `label_loss` sums over."""
-        return len(labels)
-
-    def right(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The rows `[rows]`, of a batch with right answers, that are answered right."""
-        return torch.eq(self.answers(logits, None), labels)
-
-    def next_same(self, given: Logits, reference: Logits) -> float | None:
-        """The share of tokens with the reference's next one; None of kinds that do not write."""
-        return None
+    def judged(self, logits: torch.Tensor, labels: torch.Tensor) -> "Judged":
+        """The logits of a batch of a `labelled` kind, against its right answers."""
+        right = int(torch.eq(self.answers(logits, None), labels).sum())
+        return Judged(float(self.label_loss(logits, labels)), len(labels), right)
 
     def probe(
         self, logits: torch.Tensor, mask: torch.Tensor | None, generator: torch.Generator

@@ -88,6 +88,25 @@ def likeliest(logits: DeferredLogits) -> torch.Tensor:
     return logits.each(lambda own, _: own.argmax(-1))
 
 
+def losses_and_likeliest(
+    logits: DeferredLogits, tokens: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The negative log-likelihood of each of `tokens`, and the likeliest token in its place.
+
+    Both are `[tokens]`, and the logits are made once for them.
+    """
+    found = logits.each(
+        lambda own, part: torch.stack(
+            [
+                functional.cross_entropy(own, tokens[part], reduction="none").double(),
+                own.argmax(-1).double(),
+            ],
+            dim=1,
+        )
+    )
+    return found[:, 0], found[:, 1].long()
+
+
 def drawn(logits: DeferredLogits, generator: torch.Generator) -> torch.Tensor:
     """A next token `[tokens]` each, drawn by its chance."""
     return logits.each(lambda own, _: own.softmax(-1).multinomial(1, generator=generator)[:, 0])

@@ -1,15 +1,15 @@
 """`generate`: text, a token after the other."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from osd_edge.exporters.kinds.base import Kind
+from osd_edge.exporters.kinds.base import Judged, Kind
 from osd_edge.exporters.kinds.deferred_logits import (
     DeferredLogits,
     drawn,
     likeliest,
+    losses_and_likeliest,
     next_token_divergence,
     surprise,
 )
@@ -59,29 +59,20 @@ class Generate(Kind):
         """The surprise of the completions' tokens, summed; `labels` as `right` has them."""
         return surprise(logits, labels[labels != NOT_COUNTED])
 
-    def labels_in(self, labels: torch.Tensor) -> int:
-        """The tokens of completions: losses are in nats a token."""
-        return int((labels != NOT_COUNTED).sum())
-
-    def right(self, logits: Any, labels: torch.Tensor) -> torch.Tensor:
-        """Rows `[rows]` all of whose likeliest tokens are the completion's own.
+    def judged(self, logits: Any, labels: torch.Tensor) -> Judged:
+        """The surprise of completions, in nats a token, and the rows that are written exactly.
 
         With the completion before it the likeliest token is what greedy writing would write, as
-        long as it has written the completion so far: such rows are those that greedy writing gets
-        right from the first token to the last. `labels` `[rows, tokens]` has each next token, and
-        NOT_COUNTED where none counts.
+        long as it has written the completion so far: a row all of whose likeliest tokens are the
+        completion's own is one that greedy writing gets right from the first token to the last.
+        `labels` `[rows, tokens]` has each next token, and NOT_COUNTED where none counts.
         """
         counted = labels != NOT_COUNTED
+        tokens = labels[counted]
+        losses, likely = losses_and_likeliest(logits, tokens)
         same = torch.ones_like(counted)
-        same[counted] = likeliest(logits) == labels[counted]
-        return same.all(1)
-
-    def next_same(self, given: Sequence[Any], reference: Sequence[Any]) -> float:
-        """The share of tokens whose likeliest next one is the reference's, 0 to 1."""
-        same = [
-            self.same(ours, theirs, None) for ours, theirs in zip(given, reference, strict=True)
-        ]
-        return float(torch.cat(same).float().mean())
+        same[counted] = likely == tokens
+        return Judged(float(losses.sum()), len(tokens), int(same.all(1).sum()), likely)
 
 
 __all__ = ["NOT_COUNTED", "DeferredLogits", "Generate"]

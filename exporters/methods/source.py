@@ -26,6 +26,7 @@ from osd_edge.exporters.models.large import is_large
 from osd_edge.exporters.models.left_out import left_out
 from osd_edge.exporters.models.sites import choose_sites
 from osd_edge.exporters.scoring.calibrated_task import read_calibration
+from osd_edge.exporters.scoring.completions import check_rows
 from osd_edge.exporters.scoring.task_model import TaskModel
 from osd_edge.exporters.scoring.written_completions import with_completions
 from osd_edge.formats.bundle.model import Bundle, StoredHead, StoredSite
@@ -74,6 +75,8 @@ class Source:
             self.examples = read_calibration(options.calibration, labels)
         if KINDS[head.kind].format.writes:
             self.examples = self._with_completions(self.examples)
+            if self.examples:
+                check_rows(self.models, self.examples)  # before a split gives them other numbers
         elif options.complete is not None:
             raise InputError(
                 Code.INPUT_OPTIONS,

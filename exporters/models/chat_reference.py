@@ -84,6 +84,7 @@ class ChatReference:
         """The tokens of a rendered text, as a device makes them."""
         backend = self._tokenizer.backend_tokenizer
         backend.no_truncation()
+        backend.no_padding()
         ids: list[int] = backend.encode(text, add_special_tokens=False).ids
         return ids
 

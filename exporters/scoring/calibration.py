@@ -1,12 +1,13 @@
 """A calibration set, and scores of a model on it."""
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 
 from osd_edge.data.progress import Progress, silent
-from osd_edge.exporters.kinds import KINDS
+from osd_edge.exporters.kinds import KINDS, Judged
 from osd_edge.exporters.scoring.batches import Batch
 from osd_edge.exporters.scoring.score import Score
 
@@ -50,20 +51,40 @@ class Calibration:
         assert batch.labels is not None
         return KINDS[self._kind].label_loss(logits, batch.labels)
 
-    def score_logits(self, logits: Sequence[torch.Tensor]) -> Score:
+    def score_logits(self, logits: Sequence[Any]) -> Score:
         """The score of a model that gave `logits`, batch by batch."""
         kind = KINDS[self._kind]
         if not self.labelled:
             masks = [batch.mask for batch in self.batches]
             return Score(*kind.agreement(logits, self._reference, masks))
-        loss, right, answers = 0.0, 0, 0
+        judged = self._judged(logits)
+        answers = sum(batch.answers for batch in judged)
+        return Score(
+            sum(batch.loss for batch in judged) / answers,
+            sum(batch.right for batch in judged) / self.examples,
+            self._next_same(judged),
+        )
+
+    def _judged(self, logits: Sequence[Any]) -> list[Judged]:
+        kind, found = KINDS[self._kind], []
         for batch, given in zip(self.batches, logits, strict=True):
             assert batch.labels is not None
-            loss += float(self.loss(batch, given))
-            answers += kind.labels_in(batch.labels)
-            right += int(kind.right(given, batch.labels).sum())
-        same = kind.next_same(logits, self._reference)
-        return Score(loss / answers, right / self.examples, same)
+            found.append(kind.judged(given, batch.labels))
+        return found
+
+    def _next_same(self, judged: Sequence[Judged]) -> float | None:
+        """The share of tokens whose likeliest next one is the reference's; None without any."""
+        own = [batch.next_tokens for batch in judged if batch.next_tokens is not None]
+        if not own:
+            return None
+        same = torch.cat(own) == self._reference_tokens
+        return float(same.double().mean())
+
+    @cached_property
+    def _reference_tokens(self) -> torch.Tensor:
+        """The likeliest next tokens by the reference."""
+        judged = self._judged(self._reference)
+        return torch.cat([batch.next_tokens for batch in judged if batch.next_tokens is not None])
 
     def _logits(self, model: Any, label: str, progress: Progress) -> Iterator[torch.Tensor]:
         with torch.inference_mode():

@@ -6,7 +6,6 @@ written: after the prompt's tokens. The token that ends an answer comes last, an
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -48,12 +47,15 @@ class RowEncoder:
         """Read them. Raises ModelError, DataError `data.tokenizer`."""
         base = models.backbone.checkpoint
         self.tokenizer = tokenizer_for(models.tuned, base)
-        vocabulary = language_head(models.backbone).vocabulary
-        self.stops = stop_ids(base, self.tokenizer, vocabulary)
+        self._vocabulary = language_head(models.backbone).vocabulary
+        self.stops = stop_ids(base, self.tokenizer, self._vocabulary)
+        # A mask says what is padding, so that any token of the model's stands in for another.
+        known = self.tokenizer.pad_token_id < self._vocabulary
+        self.pad: int = self.tokenizer.pad_token_id if known else 0
         # Of several stop tokens the tokenizer's own is the one that a model was taught.
         own = self.tokenizer.eos_token_id
         self.stop: int = own if own in self.stops else self.stops[0]
-        self._most = min(MOST_TOKENS, max_tokens(base, self.tokenizer))
+        self.most = min(MOST_TOKENS, max_tokens(base, self.tokenizer))
         self._chat = chat_reference(base, self.tokenizer)
 
     def row(self, example: Example, number: int) -> PromptRow:
@@ -76,12 +78,21 @@ class RowEncoder:
         return PromptRow(tokens, max(len(prompt), 1))
 
     def fitting(self, tokens: list[int], number: int) -> list[int]:
-        """The tokens as they are; raises DataError `data.row` where they are too many."""
-        if len(tokens) > self._most:
+        """The tokens as they are; raises DataError `data.row` where they are too many, or unknown.
+
+        A tokenizer may have more tokens than its model.
+        """
+        if max(tokens, default=0) >= self._vocabulary:
+            raise DataError(
+                Code.DATA_ROW,
+                f"row {number} of the calibration set has token {max(tokens)}, and the model has "
+                f"{self._vocabulary}: shorten the tokenizer or leave the row out",
+            )
+        if len(tokens) > self.most:
             raise DataError(
                 Code.DATA_ROW,
                 f"row {number} of the calibration set is {len(tokens)} tokens long, and at most "
-                f"{self._most} are used: shorten it or leave it out",
+                f"{self.most} are used: shorten it or leave it out",
             )
         return tokens
 
@@ -90,10 +101,14 @@ class RowEncoder:
         if example.messages is None:
             prompt = self._encode(example.text, special=True)
             known = example.completion is not None
-            answer = [*self._encode(example.completion or ""), self.stop] if known else None
+            answer = self._ended(self._encode(example.completion or "")) if known else None
         else:
             prompt, answer = self._conversation(example, number)
         return prompt, list(example.tokens) if isinstance(example, WrittenExample) else answer
+
+    def _ended(self, answer: list[int]) -> list[int]:
+        """An answer with a stop token, which many texts bring along."""
+        return answer if answer and answer[-1] in self.stops else [*answer, self.stop]
 
     def _conversation(self, example: Example, number: int) -> tuple[list[int], list[int] | None]:
         """All messages but the last are the prompt, if that one is the model's answer."""
@@ -107,6 +122,7 @@ class RowEncoder:
         messages = [Message(m["role"], m["content"]) for m in example.messages]
         answered = messages[-1].role == _ASSISTANT
         asked = messages[:-1] if answered else messages
+        self._check_content(asked, number)
         prompt = self._chat.text(asked) if asked else None
         if prompt is None:
             why = self._chat.why_not(asked) if asked else "there is nothing to answer"
@@ -120,16 +136,36 @@ class RowEncoder:
             return ids, None
         whole = self._chat.text(messages, answer=False) or ""
         if not whole.startswith(prompt):  # a template that writes turns of the past otherwise
-            return ids, [*self._encode(messages[-1].content), self.stop]
+            return ids, self._ended(self._encode(messages[-1].content))
         answer = self._chat.tokens_of(whole[len(prompt) :])
         ends = [i for i, token in enumerate(answer) if token in self.stops]
         return ids, answer[: ends[0] + 1] if ends else [*answer, self.stop]
 
+    def _check_content(self, messages: Sequence[Message], number: int) -> None:
+        """Refuses (`data.row`) special tokens in messages, which on a device stay text."""
+        added = self.tokenizer.backend_tokenizer.get_added_tokens_decoder().values()
+        special = [token.content for token in added if token.special and token.content.strip()]
+        found = next((s for s in special for m in messages if s in m.content), None)
+        if found is not None:
+            raise DataError(
+                Code.DATA_ROW,
+                f"row {number} of the calibration set has {shown(found)} in a message, which on a "
+                "device is no token but text: leave it out, or give prompts and completions",
+            )
+
     def _encode(self, text: str, *, special: bool = False) -> list[int]:
         backend = self.tokenizer.backend_tokenizer
         backend.no_truncation()
+        backend.no_padding()
         ids: list[int] = backend.encode(text, add_special_tokens=special).ids
         return ids
+
+
+def check_rows(models: FineTuned, examples: Sequence[Example]) -> None:
+    """Refuses, as `RowEncoder.row` does, a row that is none, by its number among all."""
+    encoder = RowEncoder(models)
+    for number, example in enumerate(examples, 1):
+        encoder.row(example, number)
 
 
 def completion_batches(models: FineTuned, examples: Sequence[Example], size: int) -> list[Batch]:
@@ -147,14 +183,14 @@ def completion_batches(models: FineTuned, examples: Sequence[Example], size: int
         while fitting > 1 and fitting * len(rows[order[:fitting][-1]].tokens) > _BATCH_TOKENS:
             fitting -= 1
         chosen, order = order[:fitting], order[fitting:]
-        batches.append(_batch([rows[i] for i in chosen], chosen, encoder.tokenizer))
+        batches.append(_batch([rows[i] for i in chosen], chosen, encoder.pad))
     return batches
 
 
-def _batch(rows: Sequence[PromptRow], numbers: Sequence[int], tokenizer: Any) -> Batch:
+def _batch(rows: Sequence[PromptRow], numbers: Sequence[int], pad: int) -> Batch:
     """One batch of rows; the last token of each is predicted and not read."""
     width = max(len(row.tokens) for row in rows) - 1
-    ids = torch.full((len(rows), width), tokenizer.pad_token_id)
+    ids = torch.full((len(rows), width), pad)
     mask = torch.zeros_like(ids)
     labels = torch.full_like(ids, NOT_COUNTED)
     for i, row in enumerate(rows):

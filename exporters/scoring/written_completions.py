@@ -35,19 +35,23 @@ def with_completions(
         if completion is None:
             if not prompt:
                 raise DataError(Code.DATA_ROW, f"row {i + 1} of the calibration set has no prompt")
-            prompts[i] = encoder.fitting(prompt, i + 1)
+            # A token for the answer has to have room, too.
+            prompts[i] = encoder.fitting([*prompt, encoder.stop], i + 1)[:-1]
     order = sorted(prompts, key=lambda i: len(prompts[i]))
-    batches = [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]
+    short = [i for i in order if len(prompts[i]) + most <= encoder.most]
+    batches = [short[start : start + _BATCH] for start in range(0, len(short), _BATCH)]
+    # A row that fills the context has less room than others, and so none beside it.
+    batches += [[i] for i in order[len(short) :]]
     written: dict[int, Example] = {}
     with model.at(TUNED) as module, torch.inference_mode():
         writer = _as_writer(module)
-        settings = GenerationConfig(
-            max_new_tokens=most,
-            do_sample=False,
-            eos_token_id=list(encoder.stops),
-            pad_token_id=encoder.tokenizer.pad_token_id,
-        )
         for rows in progress(batches, "The fine-tuned model writes completions"):
+            settings = GenerationConfig(
+                max_new_tokens=min(most, encoder.most - len(prompts[rows[-1]])),
+                do_sample=False,
+                eos_token_id=list(encoder.stops),
+                pad_token_id=encoder.pad,
+            )
             answers = _answers(writer, [prompts[i] for i in rows], settings)
             for i, answer in zip(rows, answers, strict=True):
                 known = vars(examples[i]) | {"completion": encoder.tokenizer.decode(answer)}

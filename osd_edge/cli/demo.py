@@ -15,7 +15,7 @@ from osd_edge.cli.options import MODEL, SEED, example, json_option
 from osd_edge.cli.output import bar, percent, print_json, table
 from osd_edge.data.sizes import format_size
 from osd_edge.errors import Code, InputError, OutputError
-from osd_edge.exporters.methods.budget import VALUE_BITS
+from osd_edge.exporters.methods.budget import VALUE_BITS, parse_budget
 
 if TYPE_CHECKING:
     from osd_edge.exporters.compare.comparison import MethodComparison, Outcome, Point
@@ -29,22 +29,25 @@ _FOLDERS = ("bundles", "data", "tuned")
 _SHOWN = 3  # test sentences that are shown as they go through each task
 
 
-@click.command(epilog=example("osd-edge demo -o demo-out"))
+@click.command(epilog=example("osd-edge demo -o demo-out", "osd-edge demo --generate"))
 @click.option(
     "-o",
     "--out",
     type=click.Path(path_type=Path),
-    default=Path("demo-out"),
-    show_default=True,
     metavar="DIR",
+    help="Default: demo-out, with --generate demo-generate-out.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the files of an earlier demo in DIR.")
+@click.option(
+    "--generate", is_flag=True, help="Tasks that write text, over a language model that is fetched."
+)
 @click.option(
     "--budget",
     "budgets",
     multiple=True,
     metavar="BUDGET",
-    help="For every method; may be repeated. Default: 16KiB and 48KiB for osd-rd, else 160KiB.",
+    help="For every method; may be repeated. Default: 16KiB and 48KiB for osd-rd, else 160KiB; "
+    "with --generate one, 256KiB.",
 )
 @click.option(
     "--values",
@@ -54,9 +57,7 @@ _SHOWN = 3  # test sentences that are shown as they go through each task
     help="Of the paper's methods.",
 )
 @click.option("--seed", type=SEED, default=0, show_default=True)
-@click.option(
-    "--base", type=MODEL, metavar="MODEL", help="Your own base, in place of all-MiniLM-L6-v2."
-)
+@click.option("--base", type=MODEL, metavar="MODEL", help="Your own base, in place of the demo's.")
 @click.option(
     "--tuned", type=MODEL, multiple=True, metavar="MODEL", help="Your own classifier; repeat."
 )
@@ -78,8 +79,9 @@ _SHOWN = 3  # test sentences that are shown as they go through each task
 )
 @json_option
 def demo(
-    out: Path,
+    out: Path | None,
     overwrite: bool,
+    generate: bool,
     budgets: tuple[str, ...],
     values: str,
     seed: int,
@@ -94,12 +96,21 @@ def demo(
     Without --base and --tuned it fine-tunes all-MiniLM-L6-v2 on three tasks whose sentences it
     makes itself. With them it compresses and swaps your own models; the frozen probe then
     learns from the calibration set.
+
+    With --generate it trains LoRAs of three tasks that write, compresses them, and has one session
+    answer one sentence in three ways: half an hour, and a model that is fetched, of which it
+    speaks first. What is finished is kept in DIR, and taken up by the next run.
     """
+    for budget in budgets:
+        parse_budget(budget)
+    if generate:
+        _generate(out, budgets)
+        return
+    out = Path("demo-out") if out is None else out
     from osd_edge.cli.plot import plot_outcomes
     from osd_edge.data.files import check_folder_free, locked_output, make_folder, write_file
     from osd_edge.exporters import export_base
     from osd_edge.exporters.compare.comparison import grid
-    from osd_edge.exporters.methods.budget import parse_budget
     from osd_edge.exporters.methods.registry import METHODS, bundle_name
     from osd_edge.exporters.models.checkpoint import find_model
     from osd_edge.exporters.quiet import quiet_libraries
@@ -107,8 +118,6 @@ def demo(
 
     quiet_libraries()
     small, large = (budgets, budgets) if budgets else (_SMALL, _LARGE)
-    for budget in budgets:
-        parse_budget(budget)
     if (base is None) != (not tuned) or (base is None and (calibrations or tests)):
         raise InputError(Code.INPUT_MODELS, "--base, --tuned, --calibration and --test go together")
     package, bundles = out / "base", out / "bundles"
@@ -157,6 +166,32 @@ def demo(
     click.echo(f"task bundles  {bundles}")
     click.echo(f"picture       {out / 'accuracy.png'}")
     click.echo(f"figures       {out / 'results.json'}, {out / 'results.txt'}")
+
+
+def _generate(out: Path | None, budgets: Sequence[str]) -> None:
+    """Plays the demonstration of tasks that write. Raises InputError `input.options`."""
+    from osd_edge.cli.demo_generate import BUDGET, OUT, WritingChoice, demo_generate
+    from osd_edge.exporters.quiet import quiet_libraries
+
+    given = click.get_current_context().params
+    vain = [name for name in ("tuned", "calibrations", "tests") if given[name]]
+    if vain or given["values"] != "int8" or len(budgets) > 1:
+        raise InputError(
+            Code.INPUT_OPTIONS,
+            "--generate takes one --budget at most, and neither --values nor --tuned, "
+            "--calibration or --test",
+        )
+    quiet_libraries()
+    demo_generate(
+        WritingChoice(
+            out=OUT if out is None else out,
+            overwrite=given["overwrite"],
+            base=given["base"],
+            budget=budgets[0] if budgets else BUDGET,
+            seed=given["seed"],
+            as_json=given["as_json"],
+        )
+    )
 
 
 def _check_free(out: Path) -> None:

@@ -9,11 +9,11 @@ import click
 from click.core import ParameterSource
 
 from osd_edge.cli.options import (
-    THREADS,
     base_option,
     example,
     json_option,
     memory_option,
+    threads_option,
 )
 from osd_edge.cli.output import bar, percent, print_json, table
 from osd_edge.cli.prompts import (
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 max_length_option = click.option(
     "--max-length", type=click.IntRange(min=1), metavar="TOKENS", help="Default: the base's limit."
-)
-threads_option = click.option(
-    "--threads", type=THREADS, default=0, metavar="N", help="Threads of a run. Default: all cores."
 )
 
 

@@ -14,7 +14,9 @@ from osd_edge.signals import Ended, ending_in_order
 
 # Where each command is: a module of this folder, and its name there.
 _COMMANDS = {
+    "api": "api:api",
     "bench": "bench:bench",
+    "chat": "chat:chat",
     "compare": "compare:compare",
     "completion": "completion:completion",
     "demo": "demo:demo",
@@ -76,7 +78,8 @@ def main() -> None:
         click.echo(f"osd-edge: {shown(str(error), 600)} [{error.code}]", err=True)
         sys.exit(1)
     except ModuleNotFoundError as error:
-        extra = {"tokenizers": "text", "segno": "serve"}
+        extra = {"gguf": "demo", "h11": "api", "segno": "serve", "tokenizers": "text"}
+        extra |= {"uvicorn": "api"}
         name = (error.name or "").split(".")[0]
         if name in ("", "osd_edge"):
             raise

@@ -73,3 +73,6 @@ memory_option: OptionDecorator = click.option(
     show_default=True,
     help="low: for small devices, much less resident and somewhat slower.",
 )
+threads_option: OptionDecorator = click.option(
+    "--threads", type=THREADS, default=0, metavar="N", help="Threads of a run. Default: all cores."
+)

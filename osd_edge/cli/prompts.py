@@ -83,11 +83,11 @@ def write_for_people(
                 click.echo(f"[{task or 'base'}] {shown(text)}")
             try:
                 for piece in session.generate([prompt], task=task, stream=True, **words):
-                    click.echo(_safe(piece.text), nl=False)
+                    click.echo(for_terminal(piece.text), nl=False)
             except OsdEdgeError as error:
                 if not several:
                     raise
-                click.echo(f"osd-edge: {shown(str(error), 600)} [{error.code}]", err=True)
+                click.echo(refusal_line(error), err=True)
                 answered = False
             click.echo("\n" if several else "")
     return answered
@@ -107,22 +107,35 @@ def write_for_programs(
 
 
 def _lines(texts: Sequence[str], answers: Sequence["GeneratedText"]) -> Iterator[dict[str, Any]]:
-    for text, answer in zip(texts, answers, strict=True):
-        error = answer.error
-        yield {
-            "task": answer.task,
-            "prompt": text,
-            "text": answer.text,
-            "ended": answer.ended,
-            "tokens": list(answer.tokens),
-            "prompt_tokens": answer.prompt_tokens,
-            "seconds_to_first": answer.seconds_to_first,
-            "seconds": answer.seconds,
-            "error": None if error is None else {"code": str(error.code), "message": str(error)},
-        }
+    return (answer_fields(*one) for one in zip(texts, answers, strict=True))
 
 
-def _safe(text: str) -> str:
+def answer_fields(prompt: str, answer: "GeneratedText") -> dict[str, Any]:
+    """The fields of an answer that programs are given."""
+    return {
+        "task": answer.task,
+        "prompt": prompt,
+        "text": answer.text,
+        "ended": answer.ended,
+        "tokens": list(answer.tokens),
+        "prompt_tokens": answer.prompt_tokens,
+        "seconds_to_first": answer.seconds_to_first,
+        "seconds": answer.seconds,
+        "error": None if answer.error is None else error_fields(answer.error),
+    }
+
+
+def error_fields(error: OsdEdgeError) -> dict[str, str]:
+    """The fields of a refusal that programs are given."""
+    return {"code": str(error.code), "message": str(error)}
+
+
+def refusal_line(error: OsdEdgeError) -> str:
+    """The line of a refusal that people are shown."""
+    return f"osd-edge: {shown(str(error), 600)} [{error.code}]"
+
+
+def for_terminal(text: str) -> str:
     """Text for where it goes: a terminal obeys control codes, and a model may write any."""
     if not sys.stdout.isatty():
         return text

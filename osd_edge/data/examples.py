@@ -62,6 +62,8 @@ class Example:
                     Code.INPUT_TEXTS,
                     f"{name} of an example: expected text, found {described(value)}",
                 )
+            if value is not None:
+                _expect_unicode(value, f"{name} of an example")
         if self.picture is not None:
             object.__setattr__(self, "picture", as_path(self.picture, "picture"))
         if self.messages is not None:
@@ -253,6 +255,14 @@ def _written(path: Path, number: int, line: str) -> Example:
     )
 
 
+def _expect_unicode(text: str, name: str) -> None:
+    """Refuses (`input.texts`) half of a surrogate pair, which JSON has an escape for."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(Code.INPUT_TEXTS, f"{name} is not valid Unicode") from error
+
+
 def _messages(given: object) -> tuple[Mapping[str, str], ...]:
     """Messages, each of which has a role and a content; raises InputError `input.messages`."""
     listed = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else ()
@@ -263,6 +273,7 @@ def _messages(given: object) -> tuple[Mapping[str, str], ...]:
                 Code.INPUT_MESSAGES,
                 f"expected messages with a role and a content, found {described(message)}",
             )
+        _expect_unicode(ends["content"], "a message")
     if not listed:
         raise InputError(
             Code.INPUT_MESSAGES, f"expected a list of messages, found {described(given)}"

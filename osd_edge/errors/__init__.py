@@ -9,6 +9,7 @@
   * BudgetError: a size that cannot be met
   * TaskError: a task that a session does not know or cannot run; a session that is closed
   * ConversationError: a conversation that its task, its limit or its file does not let go on
+  * ApiError: a request to the API server that it cannot take, or not answer
   * InputError: arguments or run inputs of the wrong kind
   * OutputError: a file that could not be written
   * DeviceError: a device that cannot be reached, or cannot run this
@@ -22,6 +23,7 @@ from typing import ClassVar
 from osd_edge.errors.codes import Code
 
 __all__ = [
+    "ApiError",
     "BaseError",
     "BudgetError",
     "BundleError",
@@ -188,6 +190,17 @@ class ConversationError(OsdEdgeError):
     """
 
     kind = "conversation"
+
+
+class ApiError(OsdEdgeError):
+    """A request to the server of `osd-edge api` cannot be taken, or was not answered.
+
+    >>> from osd_edge import ApiError, Code
+    >>> ApiError(Code.API_MODEL, "expected one of smollm2, snips, found 'gpt-4'").code
+    <Code.API_MODEL: 'api.model'>
+    """
+
+    kind = "api"
 
 
 class InputError(OsdEdgeError):

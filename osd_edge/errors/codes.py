@@ -317,6 +317,26 @@ class Code(StrEnum):
         "a conversation's file cannot be read, is damaged, or is none",
     )
     CONVERSATION_BASE = "conversation.base", "a conversation's file of another base package"
+    # Requests to `osd-edge api`
+    API_HOST = "api.host", "a request by a name that is not the server's"
+    API_KEY = "api.key", "a request without the server's key"
+    API_ROUTE = "api.route", "no such address"
+    API_METHOD = "api.method", "an address that takes another method"
+    API_HEAD = "api.head", "the head of a request is no HTTP"
+    API_HEAD_LENGTH = "api.head-length", "the head of a request is longer than the server takes"
+    API_BODY_LENGTH = "api.body-length", "a body larger than the server takes"
+    API_MEDIA_TYPE = "api.media-type", "a body of another type than `application/json`"
+    API_BODY = "api.body", "a body that is not a JSON object in UTF-8"
+    API_FIELD = (
+        "api.field",
+        "a field that is missing, of another type, not known, or asks for what is not supported",
+    )
+    API_MODEL = "api.model", "no task, and no base, of the name that `model` has"
+    API_SLOW = "api.slow", "a request that was not there in time"
+    API_BUSY = "api.busy", "as many requests wait as may, or as many connections are open"
+    API_TIMEOUT = "api.timeout", "an answer that was not whole in its time"
+    API_STOPPED = "api.stopped", "the server ended before the answer did"
+    API_FAILED = "api.failed", "the server failed, where it should have answered or refused"
     # Arguments and run inputs
     INPUT_QUESTION = "input.question", "a task that finds answers, and no question"
     INPUT_STRIDE = "input.stride", "a stride below 0, or no whole number"
@@ -376,7 +396,8 @@ class Code(StrEnum):
     )
     INPUT_ADDRESS = (
         "input.address",
-        "`serve` cannot listen there, its certificate cannot be read, or a `--name` is no name",
+        "`serve` or `api` cannot listen there, a certificate cannot be read, or a `--name` is no "
+        "name",
     )
     INPUT_DEVICE = "input.device", "`bench`: no such device"
     INPUT_SCENARIO = "input.scenario", "`bench`: no such scenario"

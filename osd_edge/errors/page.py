@@ -24,6 +24,7 @@ _TITLES = {
     "budget": "Budgets: `BudgetError`",
     "task": "Tasks of a session: `TaskError`",
     "conversation": "Conversations: `ConversationError`",
+    "api": "Requests to `osd-edge api`: `ApiError`",
     "input": "Arguments and run inputs: `InputError`",
     "output": "Files to be written: `OutputError`",
     "report": "Reports of a measurement: `ReportError`",

@@ -62,6 +62,11 @@ class AnswerRow:
         return self.prompt + self.answer
 
     @property
+    def most(self) -> int:
+        """The most tokens that prompt and answer may come to together."""
+        return len(self.prompt) + min(self._room, self._settings.max_tokens)
+
+    @property
     def text(self) -> str:
         """The answer's text so far."""
         return "".join(self._texts)

@@ -1,7 +1,9 @@
 """A key cache in one buffer, into which the graph writes the new keys beside the old.
 
 Past and present are bound to the same memory: nothing is copied from one token to the next. The
-buffer holds `[layers · 2, rows, heads, capacity, size]`, and doubles when a row is full.
+buffer holds `[layers · 2, rows, heads, capacity, size]`, and doubles when a row is full. It
+has rows for those that are there: memory that is not written to yet is taken all the same, since
+numpy asks for it in pages of 2 MiB.
 """
 
 from collections.abc import Sequence
@@ -23,7 +25,7 @@ class BoundCache(KeyCache):
     def __init__(self, base: OpenBase, rows: int, most: int) -> None:
         """Begins without keys, with little memory."""
         super().__init__(base, rows, most)
-        self._buffer = self._made(rows, 0)
+        self._buffer = self._made(0, 0)
         self._step: _Step | None = None
 
     @property
@@ -37,7 +39,7 @@ class BoundCache(KeyCache):
         count, longest = len(tokens), max(map(len, tokens))
         before = self.lengths[first] if first < len(self.lengths) else 0
         assert before == 0 or count == 1
-        self._reserve(before + longest)
+        self._reserve(first + count, before + longest)
         ids, mask = padded(tokens)
         if before:
             mask = np.ones((1, before + longest), np.int64)
@@ -48,24 +50,27 @@ class BoundCache(KeyCache):
         binding.output(LOGITS, logits)
         binding.run()
         self.lengths[first : first + count] = [before + len(own) for own in tokens]
-        self._step = None
+        if self._step is not None and first < self._step.rows:
+            self._step = None
         return logits[:, 0]
 
     def step(self, tokens: Sequence[int], factors: Arrays) -> Floats:
         """Runs a token of each row; what is bound stays so from step to step."""
-        self._reserve(max(self.lengths) + 1)
+        count = len(tokens)
+        self._reserve(count, max(self.lengths[:count]) + 1)
         step = self._step
-        if step is None or step.factors is not factors:
-            step = self._step = _Step(self._bound(0, len(tokens), factors), factors, self)
-        lengths = [length + 1 for length in self.lengths]
+        if step is None or step.factors is not factors or step.rows != count:
+            step = self._step = _Step(self._bound(0, count, factors), factors, self, count)
+        lengths = [length + 1 for length in self.lengths[:count]]
         step.run(tokens, lengths)
-        self.lengths = lengths  # once there are keys: a caller's exception may end the run
+        # Once there are keys: a caller's exception may end the run.
+        self.lengths[:count] = lengths
         return step.logits[:, 0]
 
     def keep(self, rows: Sequence[int]) -> None:
         """Moves the rows that stay to the front of the buffer."""
         # Those that are in front stay where they are; the last ones fill the gaps.
-        buffer, used = self._buffer, max(self.lengths)
+        buffer, used = self._buffer, max(self.lengths, default=0)
         for to, row in enumerate(rows):
             if to != row:
                 assert row > to
@@ -76,6 +81,16 @@ class BoundCache(KeyCache):
     def forget(self, first: int) -> None:
         """Forgets the last rows: others will write over them."""
         del self.lengths[first:]
+
+    def limit(self, most: int) -> None:
+        """Makes the buffer smaller where it has room for more."""
+        super().limit(most)
+        if self.capacity > most:
+            self._move(len(self.lengths), most)
+
+    def release(self) -> None:
+        """Lets go of what is bound for a step."""
+        self._step = None
 
     def cut(self, length: int) -> None:
         """Forgets the rest: what lies behind a row's length is never read."""
@@ -89,25 +104,28 @@ class BoundCache(KeyCache):
     def restore(self, state: Floats) -> None:
         """Copies a row's keys into the buffer."""
         length = state.shape[2]
-        self._reserve(length)
+        self._reserve(1, length)
         self._buffer[:, 0, :, :length] = state
         self.lengths = [length]
 
     def _made(self, rows: int, capacity: int) -> Floats:
         facts = self.facts
-        # Pages of zeros take no memory until something is written to them.
         return np.zeros((len(facts.past), rows, facts.heads, capacity, facts.head_size), np.float32)
 
-    def _reserve(self, length: int) -> None:
-        if length <= self.capacity:
-            return
-        old, used = self._buffer, max(self.lengths, default=0)
-        self._buffer = self._made(
-            old.shape[1], min(self.most, max(length + _LEAST, 2 * self.capacity))
-        )
+    def _reserve(self, rows: int, length: int) -> None:
+        """Makes room for so many rows, the longest of which has so many tokens."""
+        if length > self.capacity:
+            self._move(rows, min(self.most, max(length + _LEAST, 2 * self.capacity)))
+        elif rows > self._buffer.shape[1]:
+            self._move(rows, self.capacity)
+
+    def _move(self, rows: int, capacity: int) -> None:
+        """Moves the keys that are there to a buffer of other rows, of another capacity."""
+        there, used = len(self.lengths), max(self.lengths, default=0)
+        old, self._step = self._buffer, None
+        self._buffer = self._made(max(rows, there, self._rows), capacity)
         for to, own in zip(self._buffer, old, strict=True):
-            to[:, :, :used] = own[:, :, :used]
-        self._step = None
+            to[:there, :, :used] = own[:there, :, :used]
 
     def _bound(self, first: int, count: int, factors: Arrays) -> Binding:
         """Binds the keys of rows `first` on, and factors."""
@@ -122,19 +140,19 @@ class BoundCache(KeyCache):
 
 
 class _Step:
-    """A run of one token of each row, with ids, mask and logits bound once.
+    """A run of one token of each of the first rows, with ids, mask and logits bound once.
 
     The mask is as wide as the buffer. With shapes that stay the same from token to token,
     onnxruntime plans memory once, which makes a token 1 to 4 % faster.
     """
 
-    def __init__(self, binding: Binding, factors: Arrays, cache: BoundCache) -> None:
-        rows, capacity = len(cache.lengths), cache.capacity
-        self.factors = factors
+    def __init__(self, binding: Binding, factors: Arrays, cache: BoundCache, rows: int) -> None:
+        capacity = cache.capacity
+        self.factors, self.rows = factors, rows
         self.logits = np.empty((rows, 1, cache.facts.vocabulary), np.float32)
         self._binding = binding
         self._ids = np.zeros((rows, 1), np.int64)
-        there = np.arange(capacity) < np.array(cache.lengths)[:, None]
+        there = np.arange(capacity) < np.array(cache.lengths[:rows])[:, None]
         self._mask: NDArray[np.int64] = there.astype(np.int64)
         binding.input("input_ids", self._ids)
         binding.input("attention_mask", self._mask)

@@ -77,10 +77,12 @@ class ConversationLimits:
                 kept = _later(messages, users[at])
                 tokens = encode(kept)
         if len(tokens) >= most:
+            ways = "begin another conversation, or let it drop the oldest turns (when_full='drop')"
+            if self.when_full == DROP:  # which is all that there was to drop
+                ways = "shorten what is said"
             raise ConversationError(
                 Code.CONVERSATION_FULL,
-                f"expected fewer than {most} tokens, found {len(tokens)}: begin another "
-                "conversation, or let it drop the oldest turns (when_full='drop')",
+                f"expected fewer than {most} tokens, found {len(tokens)}: {ways}",
             )
         return kept, tokens
 

@@ -6,6 +6,7 @@ of them are tokens.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -33,40 +34,41 @@ class FedCache(KeyCache):
 
     def fill(self, first: int, tokens: Sequence[Sequence[int]], factors: Arrays) -> Floats:
         """Runs tokens of rows, which become a block of their own."""
-        new = first >= len(self.lengths)
-        block = self._empty(len(tokens)) if new else self._blocks[-1]
+        count, there = len(tokens), len(self.lengths)
+        new = first == there
+        if not new:
+            assert count == 1
+            self._divide(first, there - first)
+        block = self._empty(count) if new else self._blocks[-1]
         ids, mask = padded(tokens)
         block, logits = self._run(block, ids, mask, factors)
-        if new:
-            self._blocks = (*self._blocks, block)
-            self.lengths += [len(own) for own in tokens]
-        else:
-            assert len(tokens) == 1
-            self._blocks = (*self._blocks[:-1], block)
-            self.lengths[first] += len(tokens[0])
+        before = 0 if new else self.lengths[first]
+        self._blocks = (*(self._blocks if new else self._blocks[:-1]), block)
+        self.lengths[first : first + count] = [before + len(own) for own in tokens]
         return logits
 
     def step(self, tokens: Sequence[int], factors: Arrays) -> Floats:
         """Runs a token of each row, all of them in one block from the first step on."""
+        count = len(tokens)
+        self._divide(count, len(self.lengths) - count)
         ids = np.array(tokens, np.int64)[:, None]
-        block, logits = self._run(self._joined(), ids, np.ones_like(ids), factors)
-        self._blocks = (block,)
-        self.lengths = [length + 1 for length in self.lengths]
+        block, logits = self._run(self._blocks[0], ids, np.ones_like(ids), factors)
+        self._blocks = (block, *self._blocks[1:])
+        self.lengths[:count] = [length + 1 for length in self.lengths[:count]]
         return logits
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Copies the rows that stay, without columns that none of them has."""
-        block, of = self._joined(), list(rows)
-        there = block.mask[of].any(axis=0)
-        keys = [np.ascontiguousarray(own[of][:, :, there]) for own in block.keys]
-        self._blocks = (_Block(block.mask[of][:, there], keys),)
+        """Copies the rows that stay, without the columns of the others."""
+        found = self._row_by_row()
+        self._blocks = (_joined([found[row] for row in rows]),) if rows else ()
         self.lengths = [self.lengths[row] for row in rows]
 
     def forget(self, first: int) -> None:
-        """Forgets the last block, which has these rows."""
+        """Forgets the last rows, which become a block of their own before."""
         if first < len(self.lengths):
-            del self.lengths[first:]
+            self._divide(first, len(self.lengths) - first)
             self._blocks = self._blocks[:-1]
+            del self.lengths[first:]
 
     def cut(self, length: int) -> None:
         """Copies what stays."""
@@ -82,7 +84,8 @@ class FedCache(KeyCache):
 
     def state(self) -> Floats:
         """A copy of what the row has."""
-        return np.concatenate(self._joined().keys)
+        self._divide(1)
+        return np.concatenate(self._blocks[0].keys)
 
     def restore(self, state: Floats) -> None:
         """Takes a row's keys."""
@@ -106,16 +109,17 @@ class FedCache(KeyCache):
             raise BaseError(Code.BASE_GRAPH, "the graph's logits are not of the shape it declares")
         return _Block(mask, keys), logits[:, 0]
 
-    def _joined(self) -> _Block:
-        """All rows as one block, of as many columns as the widest has."""
-        if len(self._blocks) > 1:
-            width = max(block.mask.shape[1] for block in self._blocks)
-            wide = [_widened(block, width) for block in self._blocks]
-            keys = [
-                np.concatenate(own) for own in zip(*(block.keys for block in wide), strict=True)
-            ]
-            self._blocks = (_Block(np.concatenate([block.mask for block in wide]), keys),)
-        return self._blocks[0]
+    def _divide(self, *counts: int) -> None:
+        """Makes blocks of so many rows each, of which none may be left without any."""
+        wanted = [count for count in counts if count]
+        if [len(block.mask) for block in self._blocks] == wanted:
+            return
+        found = iter(self._row_by_row())
+        self._blocks = tuple(_joined(list(islice(found, count))) for count in wanted)
+
+    def _row_by_row(self) -> list[tuple[_Block, int]]:
+        """The block of each row, and its number there."""
+        return [(block, row) for block in self._blocks for row in range(len(block.mask))]
 
     def _empty(self, rows: int) -> _Block:
         facts = self.facts
@@ -123,9 +127,16 @@ class FedCache(KeyCache):
         return _Block(np.zeros((rows, 0), np.int64), [none] * len(facts.past))
 
 
-def _widened(block: _Block, width: int) -> _Block:
-    more = width - block.mask.shape[1]
-    return _Block(
-        np.pad(block.mask, ((0, 0), (0, more))),
-        [np.pad(own, ((0, 0), (0, 0), (0, more), (0, 0))) for own in block.keys],
-    )
+def _joined(rows: Sequence[tuple[_Block, int]]) -> _Block:
+    """Copies rows into one block, each without the columns that it was padded with."""
+    there = [block.mask[row] == 1 for block, row in rows]
+    lengths = [int(own.sum()) for own in there]
+    mask = (np.arange(max(lengths)) < np.array(lengths)[:, None]).astype(np.int64)
+    keys = []
+    for part, some in enumerate(rows[0][0].keys):
+        _, heads, _, size = some.shape
+        made = np.zeros((len(rows), heads, max(lengths), size), np.float32)
+        for to, (block, row) in enumerate(rows):
+            made[to, :, : lengths[to]] = block.keys[part][row][:, there[to]]
+        keys.append(made)
+    return _Block(mask, keys)

@@ -28,11 +28,16 @@ def facts_of(parts: Parts) -> Generation:
     """Gives the facts of a base that writes text; BaseError `base.generation` for another."""
     facts = parts.base.manifest.generation
     if facts is None:
-        raise BaseError(
-            Code.BASE_GENERATION,
-            "this base package writes no text: export the base with --task generate",
-        )
+        raise no_generation()
     return facts
+
+
+def no_generation() -> BaseError:
+    """The refusal of text to be written by a base package without logits."""
+    return BaseError(
+        Code.BASE_GENERATION,
+        "this base package writes no text: export the base with --task generate",
+    )
 
 
 def prepared(

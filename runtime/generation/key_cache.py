@@ -15,22 +15,24 @@ from osd_edge.runtime.open_base import Arrays, OpenBase
 class KeyCache(ABC):
     """Keys and values for rows of tokens, and the runs that make more of them.
 
-    Rows are filled one after the other, then go on together a token at a time. Factors of tasks are
-    given at every run, of as many rows as it has, or of one for all. Not safe to use from several
-    threads at once.
+    Rows are filled one after the other, behind those that are there, and go on together a token at
+    a time. Factors of tasks are given at every run, of as many rows as it has, or of one for all.
+    Not safe to use from several threads at once.
 
     Attributes:
         lengths: How many tokens of each row have keys; a row comes in with its first.
+        most: The most tokens that a row will have.
     """
 
     def __init__(self, base: OpenBase, rows: int, most: int) -> None:
-        """Begins without keys; a row will have `most` tokens at most."""
+        """Begins without keys, for `rows` or more; a row will have `most` tokens at most."""
         facts = base.manifest.generation
         assert facts is not None
         self._base = weakref.ref(base)
         self.facts: Generation = facts
         self.past, self.present = facts.past, facts.present  # names, of which each run takes all
         self.most = most
+        self._rows = rows
         self.lengths: list[int] = []
 
     @property
@@ -50,9 +52,10 @@ class KeyCache(ABC):
 
     @abstractmethod
     def step(self, tokens: Sequence[int], factors: Arrays) -> Floats:
-        """Runs one more token of every row, and gives logits `[rows, vocabulary]`, as `fill` does.
+        """Runs one more token of each of the first rows, as many as there are `tokens`.
 
-        `factors` are told from those of the step before by being another object.
+        Gives logits `[rows, vocabulary]`, as `fill` does. `factors` are told from those of the step
+        before by being another object.
         """
 
     @abstractmethod
@@ -62,6 +65,13 @@ class KeyCache(ABC):
     @abstractmethod
     def forget(self, first: int) -> None:
         """Forgets the rows from `first` on, which were filled last, where there are any."""
+
+    def limit(self, most: int) -> None:
+        """Changes the most tokens that a row will have, of which none has more."""
+        self.most = most
+
+    def release(self) -> None:  # noqa: B027  # most hold no run between two
+        """Holds no run any more, and so neither its factors nor the base."""
 
     @abstractmethod
     def cut(self, length: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 from osd_edge.cli.main import cli
 from tests.support.command_line import command_at, command_paths
 
-REDIRECTIONS = (">", ">>")
+REDIRECTIONS = (">", ">>", "<")
 
 
 def examples(command: click.Command) -> list[list[str]]:

@@ -10,8 +10,8 @@ import pytest
 from osd_edge.cli.main import cli
 
 COMMANDS = [
-    *("bench", "compare", "completion", "demo", "doctor", "evaluate", "export", "inspect", "run"),
-    *("serve", "verify"),
+    *("api", "bench", "chat", "compare", "completion", "demo", "doctor", "evaluate", "export"),
+    *("inspect", "run", "serve", "verify"),
 ]
 EXPORTS = ["adapter", "base", "task"]
 HELPED = [(), *((name,) for name in COMMANDS), *(("export", name) for name in EXPORTS)]

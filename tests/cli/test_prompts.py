@@ -141,9 +141,9 @@ def test_a_terminal_is_shown_no_control_codes(
 ) -> None:
     from osd_edge.cli import prompts
 
-    assert prompts._safe("a\x1b[2J") == "a\x1b[2J"
+    assert prompts.for_terminal("a\x1b[2J") == "a\x1b[2J"
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    assert prompts._safe("a\x1b[2J\n猫") == "a\\x1b[2J\n猫"
+    assert prompts.for_terminal("a\x1b[2J\n猫") == "a\\x1b[2J\n猫"
 
 
 def test_a_prompt_that_is_refused_leaves_the_others_their_answers(

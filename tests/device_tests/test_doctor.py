@@ -116,7 +116,7 @@ def test_a_command_says_what_it_lacks() -> None:
 def test_a_session_that_gives_wrong_answers_hinders_what_has_one() -> None:
     states = {x.name: x.runs for x in commands((), ["session"], True)}
     assert [name for name, runs in states.items() if not runs] == [
-        *("bench", "demo", "evaluate", "export base", "run")
+        *("api", "bench", "chat", "demo", "evaluate", "export base", "run")
     ]
 
 

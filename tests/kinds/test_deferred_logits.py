@@ -87,12 +87,14 @@ def test_the_probe_of_a_model_that_writes_is_fishers_information() -> None:
 
 
 def test_a_row_is_right_from_its_first_token_to_its_last() -> None:
-    kind = Generate()
-    logits = some(5, 5)
+    kind, logits = Generate(), some(5, 5)
     tokens = likeliest(logits)
     labels = torch.full((3, 4), NOT_COUNTED)
     labels[0, 1:3], labels[1, 0], labels[2, :2] = tokens[:2], tokens[2], tokens[3:]
-    assert kind.right(logits, labels).tolist() == [True, True, True]
+    right = kind.judged(logits, labels)
+    assert (right.right, right.answers) == (3, 5)
+    assert right.next_tokens is not None and torch.equal(right.next_tokens, tokens)
+    assert right.loss == pytest.approx(float(surprise(logits, tokens)), rel=1e-5)
     labels[2, 1] = (tokens[4] + 1) % VOCABULARY
-    assert kind.right(logits, labels).tolist() == [True, True, False]
-    assert kind.labels_in(labels) == 5
+    wrong = kind.judged(logits, labels)
+    assert wrong.right == 2 and wrong.loss > right.loss

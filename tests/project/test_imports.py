@@ -29,6 +29,11 @@ print(sorted({{files[name] for name in loaded if name in files}}))
         ),
         ("osd_edge.serve.catalogue, osd_edge.serve.server", {"osd-edge", "numpy"}),
         ("osd_edge.runtime", {"osd-edge", "numpy", "onnxruntime"}),
+        ("osd_edge.runtime.generation.scheduler", {"osd-edge", "numpy", "onnxruntime"}),
+        (
+            "osd_edge.runtime.api.server",
+            {"osd-edge", "numpy", "onnxruntime", "uvicorn", "h11", "click"},
+        ),
         ("osd_edge.device_tests", {"osd-edge", "numpy", "onnxruntime"}),
         ("osd_edge.cli.main", {"osd-edge", "click"}),
     ],

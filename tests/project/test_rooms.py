@@ -61,13 +61,14 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("osd_edge.exporters", "osd_edge.exporters.adapters"),
         ("osd_edge.exporters.compare",),
         ("osd_edge.exporters.demo",),
+        ("osd_edge.exporters.demo.writing",),
     ),
     "osd_edge.runtime": (
         ("osd_edge.runtime",),
         ("osd_edge.runtime.kinds",),
         ("osd_edge.runtime.generation",),
         ("osd_edge.runtime.session",),
-        ("osd_edge.runtime.evaluate",),
+        ("osd_edge.runtime.evaluate", "osd_edge.runtime.api"),
     ),
     "osd_edge.device_tests": (
         ("osd_edge.device_tests.plan", "osd_edge.device_tests.data"),

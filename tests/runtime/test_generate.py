@@ -13,7 +13,7 @@ import torch
 from osd_edge import OsdEdgeError, TaskError, read_bundle_file, write_bundle
 from osd_edge.errors import InputError
 from osd_edge.runtime import EdgeSession, GeneratedText, Piece
-from osd_edge.runtime.generation import loop
+from osd_edge.runtime.generation import running_batch
 from tests.support.writers import CHATML, CONTEXT, Writer
 
 PROMPTS = ("the cat sat", "a dog ran under the bird, système 猫", "on", "x" * 40)
@@ -100,7 +100,7 @@ def test_long_prompts_are_filled_in_by_parts(
     session: EdgeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = session.generate(PROMPTS, tasks=TASKS, max_tokens=12)
-    monkeypatch.setattr(loop, "AT_ONCE", 7)
+    monkeypatch.setattr(running_batch, "AT_ONCE", 7)
     parts = session.generate(PROMPTS, tasks=TASKS, max_tokens=12)
     assert [row.tokens for row in parts] == [row.tokens for row in whole]
 
@@ -362,14 +362,14 @@ def test_padding_between_tokens_is_refused(llama: EdgeSession, mask: list[int]) 
 def test_rows_that_have_ended_are_not_cancelled(
     session: EdgeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "AT_ONCE", 5)
+    monkeypatch.setattr(running_batch, "AT_ONCE", 5)
     asked = iter([False, True])
     answers = session.generate(["on", "the cat sat"], max_tokens=1, cancel=lambda: next(asked))
     assert [(row.ended, len(row.tokens)) for row in answers] == [("length", 1), ("cancelled", 0)]
 
 
 def test_each_row_is_cancelled_once(session: EdgeSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "AT_ONCE", 3)
+    monkeypatch.setattr(running_batch, "AT_ONCE", 3)
     asked = iter([False, True])
     prompts = [[4, 5, 6, 7, 8], [4, 5, 6, 7, 8, 9]]
     stream = session.generate(prompts, stream=True, cancel=lambda: next(asked))

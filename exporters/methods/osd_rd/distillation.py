@@ -46,15 +46,30 @@ def distillation_loss(
 def hidden_spread(
     teacher: Any, batches: Sequence[Mapping[str, torch.Tensor]], pooling: str
 ) -> torch.Tensor:
-    """Variance `[layers]` of the states that the loss compares, over the tokens of `batches`."""
-    states: list[list[torch.Tensor]] = []
+    """Variance `[layers]` of the states that the loss compares, over the tokens of `batches`.
+
+    States are summed up batch by batch: together they would take a gigabyte of a language model.
+    """
+    sums: list[torch.Tensor] = []
+    squares: list[float] = []
+    counts: list[int] = []  # of tokens, of which fewer may count in the last layer
     with torch.no_grad():
-        for tokens in batches:
-            output = teacher(**tokens, output_hidden_states=True)
-            mask = mask_of(tokens, output.hidden_states[-1])
-            states.append(_states(output, mask, pooling))
-    layers = [torch.cat(of_layer) for of_layer in zip(*states, strict=True)]
-    return torch.stack([(x - x.mean(0)).square().mean().clamp_min(1e-6) for x in layers])
+        for inputs in batches:
+            output = teacher(**inputs, output_hidden_states=True)
+            mask = mask_of(inputs, output.hidden_states[-1])
+            states = [x.double() for x in _states(output, mask, pooling)]
+            if not sums:
+                sums = [x.new_zeros(x.shape[1]) for x in states]
+                squares, counts = [0.0] * len(states), [0] * len(states)
+            for i, x in enumerate(states):
+                sums[i] += x.sum(0)
+                squares[i] += float(x.square().sum())
+                counts[i] += len(x)
+    spread = [
+        square / (count * len(total)) - float((total / count).square().mean())
+        for total, square, count in zip(sums, squares, counts, strict=True)
+    ]
+    return torch.tensor(spread).clamp_min(1e-6)
 
 
 def _states(output: Any, mask: torch.Tensor, pooling: str) -> list[torch.Tensor]:

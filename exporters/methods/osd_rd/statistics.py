@@ -81,7 +81,7 @@ def collect_statistics(
     try:
         for batch in progress(batches, "Statistics"):
             logits = module(**batch.tokens).logits
-            torch.autograd.grad(kind.probe(logits, batch.mask, generator), given)
+            torch.autograd.grad(kind.probe(logits, batch.mask, generator), given, allow_unused=True)
             given.clear()
     finally:
         for hook in hooks:

@@ -1,0 +1,221 @@
+"""`osd-edge api`: a base and its tasks for programs that speak OpenAI's form of HTTP."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from osd_edge.cli.options import (
+    THREADS,
+    FiniteRange,
+    base_option,
+    example,
+    json_option,
+    memory_option,
+)
+
+if TYPE_CHECKING:
+    from osd_edge.runtime import EdgeSession
+    from osd_edge.runtime.api.server import ApiServer
+    from osd_edge.runtime.graph import Memory
+
+_ORIGIN = re.compile(r"https?://[^/\s,*]+", re.IGNORECASE)
+
+
+def _origins(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if not _ORIGIN.fullmatch(value):
+            raise click.BadParameter(f"expected one such as https://notes.example, found {value!r}")
+    return values
+
+
+def _key(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not value.strip():
+        raise click.BadParameter("expected a key, found none")
+    return value
+
+
+@click.command(
+    epilog=example(
+        "osd-edge api --base smollm2 --bundle snips.osd.safetensors",
+        "OSD_EDGE_API_KEY=… osd-edge api --base minilm --bundle mr.osd.safetensors --host 0.0.0.0",
+    )
+)
+@base_option
+@click.option(
+    "--bundle",
+    "bundles",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="A task bundle; may be repeated. A model's name is its task's.",
+)
+@click.option(
+    "--base-name",
+    metavar="NAME",
+    help="The model that is the base alone, where it writes text. Default: its folder's name.",
+)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Address to serve at; 0.0.0.0 is every one of this machine.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="0: any free one.",
+)
+@click.option(
+    "--name",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Name by which clients reach it beside its address; NAME:PORT behind a proxy. Repeatable.",
+)
+@click.option(
+    "--api-key",
+    "key",
+    envvar="OSD_EDGE_API_KEY",
+    show_envvar=True,
+    callback=_key,
+    metavar="KEY",
+    help="Key that clients must show. By the variable: others see what stands in a command.",
+)
+@click.option(
+    "--cors",
+    "origins",
+    multiple=True,
+    callback=_origins,
+    metavar="ORIGIN",
+    help="Web pages that may ask, such as https://notes.example. Default: none. Repeatable.",
+)
+@click.option(
+    "--max-batch",
+    type=click.IntRange(1, 256),
+    default=8,
+    show_default=True,
+    metavar="ROWS",
+    help="The most answers that are written at once.",
+)
+@click.option(
+    "--max-queue",
+    type=click.IntRange(1, 100_000),
+    default=64,
+    show_default=True,
+    metavar="ROWS",
+    help="The most that wait; more are refused.",
+)
+@click.option(
+    "--cache",
+    "cache",
+    default="512MiB",
+    show_default=True,
+    metavar="SIZE",
+    help="The most memory for keys of all that is being written.",
+)
+@click.option(
+    "--timeout",
+    type=FiniteRange(0, min_open=True),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="The most time from a request to the end of its answer.",
+)
+@click.option(
+    "--threads", type=THREADS, default=0, metavar="N", help="Threads of a run. Default: all cores."
+)
+@memory_option
+@json_option
+def api(
+    base: Path,
+    bundles: tuple[Path, ...],
+    base_name: str | None,
+    host: str,
+    port: int,
+    names: tuple[str, ...],
+    key: str | None,
+    origins: tuple[str, ...],
+    max_batch: int,
+    max_queue: int,
+    cache: str,
+    timeout: float,
+    threads: int,
+    memory: "Memory",
+    as_json: bool,
+) -> None:
+    """Serve BASE and its tasks over HTTP, as OpenAI's clients ask for models."""
+    from osd_edge.data.sizes import parse_size
+    from osd_edge.runtime import EdgeSession
+    from osd_edge.runtime.api.limits import ApiLimits
+    from osd_edge.runtime.api.server import ApiServer, ApiSettings
+    from osd_edge.runtime.generation.scheduler import BatchLimits
+
+    settings = ApiSettings(
+        host=host,
+        port=port,
+        names=names,
+        key=key,
+        origins=origins,
+        base_name=base_name,
+        limits=ApiLimits(answer_seconds=timeout, waiting=max_queue),
+        batch=BatchLimits(max_batch, max_queue, parse_size(cache)),
+    )
+    with EdgeSession(base, threads=threads, memory=memory) as session:
+        for path in bundles:
+            session.load(path)
+        with ApiServer(session, settings) as server:
+            if as_json:
+                line = {"address": server.address, "models": server.models.names}
+                click.echo(json.dumps(line, ensure_ascii=True))
+            else:
+                models = ", ".join(server.models.names) or "none"
+                click.echo(f"{server.address}  models: {models}; Ctrl+C stops")
+                click.echo(how_to_ask(session, server, with_key=key is not None))
+            for warning in _warnings(host, key):
+                click.echo(warning, err=True)
+            try:
+                server.serve()
+            except KeyboardInterrupt:
+                if not as_json:
+                    click.echo("stopped")
+
+
+def how_to_ask(session: "EdgeSession", server: "ApiServer", *, with_key: bool) -> str:
+    """The command by which a shell asks the first model."""
+    names = server.models.names
+    facts = session.manifest.generation
+    model = names[-1] if facts is not None and names else next(iter(names), "NAME")
+    kind = "" if not names else server.models.entry(model)["kind"]
+    body: dict[str, Any] = {"model": model}
+    if kind == "generate":
+        asks = "completions" if facts is None or facts.chat is None else "chat/completions"
+        said: dict[str, Any] = {"messages": [{"role": "user", "content": "Hello"}]}
+        body |= said if asks.startswith("chat") else {"prompt": "Hello"}
+    else:
+        asks = "embeddings" if kind == "embedding" else "ask"
+        body |= {"input": "Hello"} | ({"question": "Who?"} if kind == "spans" else {})
+    key = '-H "Authorization: Bearer $OSD_EDGE_API_KEY" ' if with_key else ""
+    return (
+        f"curl {server.address}/{asks} {key}-H 'Content-Type: application/json' "
+        f"-d {shlex.quote(json.dumps(body))}"
+    )
+
+
+def _warnings(host: str, key: str | None) -> list[str]:
+    from osd_edge.serve.addresses import is_loopback
+
+    if is_loopback(host):
+        return []
+    if key is None:
+        return ["Whoever reaches this address may ask: give --api-key, or serve on loopback."]
+    return [
+        "Over plain http others can read the key and the texts on their way: put a proxy with TLS "
+        "before it (docs/api.md)."
+    ]
