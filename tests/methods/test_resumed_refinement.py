@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from osd_edge import Example
-from osd_edge.exporters.methods.osd_rd import compress, refine, saved_refinement
+from osd_edge.exporters.methods.osd_rd import compress, distillation, refine, saved_refinement
 from osd_edge.exporters.methods.osd_rd.work_key import work_key
 from osd_edge.exporters.models import large as large_models
 from osd_edge.exporters.models.fine_tuned import open_fine_tuned
@@ -51,7 +51,7 @@ export_task(models / "base", models / "first", out, name="t", refine=refinement,
 def kill(models: Path, out: Path, refinement: str, limit: int = 0, **options: Any) -> None:
     """Export in another process, which is killed after `DONE` steps."""
     code = _KILLED.replace("STEPS", str(STEPS)).replace("DONE", str(DONE))
-    arguments = [models, out, refinement, str(limit), json.dumps(options)]
+    arguments = [str(models), str(out), refinement, str(limit), json.dumps(options)]
     done = subprocess.run([sys.executable, "-c", code, *arguments], check=False)
     assert done.returncode == -9 and not out.exists()
 
@@ -60,7 +60,7 @@ def kill(models: Path, out: Path, refinement: str, limit: int = 0, **options: An
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """An item for each step of training that this process takes from now on; there are few."""
     taken: list[int] = []
-    loss = refine.distillation_loss
+    loss = distillation.distillation_loss
 
     def counted(*arguments: Any) -> torch.Tensor:
         taken.append(1)

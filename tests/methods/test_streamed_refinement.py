@@ -1,14 +1,14 @@
 """Refinement of large models: the same as of one in memory, where it takes the same texts."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from osd_edge.exporters import export_task
-from osd_edge.exporters.methods.osd_rd import compress
-from osd_edge.exporters.methods.osd_rd.student import LatentLinear
-from osd_edge.exporters.methods.osd_rd.refine import Refinement
+from osd_edge.exporters.methods.osd_rd import compress, refine
+from osd_edge.exporters.methods.osd_rd.student import Student
+from osd_edge.exporters.methods.stored.latents import Latents
 from osd_edge.exporters.models import large as large_models
 from osd_edge.exporters.models.streamed import StreamedLinear
 from tests.support.exports import export_bytes
@@ -23,16 +23,19 @@ def test_a_streamed_student_learns_as_one_in_memory(
     monkeypatch.setattr(compress, "_STREAMED_SAMPLED", 16)
     monkeypatch.setattr(compress, "training_dtype", lambda: torch.float32)
     streamed: list[set[bool]] = []
-    refined = compress.refine
+    refined = refine.refine
 
-    def watched(student, *arguments, **options):  # type: ignore[no-untyped-def]
+    def watched(student: Student, *arguments: Any, **options: Any) -> Latents:
         layers = student.sites.values()
         streamed.append({isinstance(layer.frozen, StreamedLinear) for layer in layers})
         return refined(student, *arguments, **options)
 
     monkeypatch.setattr(compress, "refine", watched)
     found = []
-    options = {"calibration": tiny_models / "examples.tsv", "base_weights": base_weights}
+    options: dict[str, Any] = {
+        "calibration": tiny_models / "examples.tsv",
+        "base_weights": base_weights,
+    }
     for limit in (large_models.LARGE, 0):
         monkeypatch.setattr(large_models, "LARGE", limit)
         found.append(export_bytes(tiny_models, tmp_path, refine="scales", **options))

@@ -71,13 +71,7 @@ class LatentLinear(torch.nn.Module):
             inner = functional.linear(low, rows[1].to(dtype)) * scale.to(dtype)
             y = functional.linear(inner, rows[0].T.to(dtype))
             if self.frozen is not None:
-                taken = rounded(low) if self.rounds else low
-                streamed = isinstance(self.frozen, StreamedLinear)
-                y = y + (
-                    self.frozen.product(taken)
-                    if streamed
-                    else functional.linear(taken, self.frozen)
-                )
+                y = y + self._product(self.frozen, rounded(low) if self.rounds else low)
             y = y.to(x.dtype)
         return y if self.bias is None else y + self.bias
 
@@ -86,6 +80,12 @@ class LatentLinear(torch.nn.Module):
         u, *v = (x.detach().clone() for x in self.rows)
         scale = (self.sign * self.log_scale.exp()).detach()
         return Latent(u, v[0] if v else None, scale)
+
+    @staticmethod
+    def _product(frozen: torch.Tensor | StreamedLinear, x: torch.Tensor) -> torch.Tensor:
+        if isinstance(frozen, StreamedLinear):
+            return frozen.product(x)
+        return functional.linear(x, frozen)
 
     def _values(self, x: torch.nn.Parameter) -> torch.Tensor:
         if not self.quantized:
