@@ -38,6 +38,7 @@ _TITLES = {
 @click.option("--weights", default="fp32", show_default=True, help="Of the base package.")
 @click.option("--jobs", type=int, default=2, show_default=True, help="Layers at once.")
 @click.option("--work", type=click.Path(path_type=Path), help="Folder that keeps all files.")
+@click.option("--minutes", type=float, help="Stop after so many; the same command goes on.")
 @click.option("--json", "as_json", is_flag=True)
 @click.option("--stage", type=click.Choice(STAGES), hidden=True)
 def main(
@@ -50,6 +51,7 @@ def main(
     weights: str,
     jobs: int,
     work: Path | None,
+    minutes: float | None,
     as_json: bool,
     stage: str | None,
 ) -> None:
@@ -70,24 +72,51 @@ def main(
     with tempfile.TemporaryDirectory(prefix="osd-edge-at-size-") as name:
         folder = work or Path(name)
         folder.mkdir(parents=True, exist_ok=True)
-        report: dict[str, Any] = {"options": options, "stages": {}}
+        report = begun_report(folder, options)
+        end = None if minutes is None else time.monotonic() + 60 * minutes
         for step in STAGES if calibration else STAGES[:-1]:
-            report["stages"][step] = in_process(step, folder, options)
+            if step in report["stages"]:
+                continue
+            report["stages"][step] = in_process(step, folder, options, end)
             # Kept as it grows: a stage that is stopped takes the others' figures with it else.
             write_file(folder / "report.json", json.dumps(report, indent=1).encode())
     print(json.dumps(report, indent=1) if as_json else markdown(report))
 
 
-def in_process(stage: str, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """Runs `stage` in a fresh process and gives what it took."""
+def begun_report(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """The report in `folder` of the stages that are done, where it is of the same options."""
+    try:
+        report: dict[str, Any] = json.loads((folder / "report.json").read_text("utf-8"))
+    except FileNotFoundError:
+        report = {}
+    return report if report.get("options") == options else {"options": options, "stages": {}}
+
+
+def in_process(
+    stage: str, folder: Path, options: dict[str, Any], end: float | None = None
+) -> dict[str, Any]:
+    """Runs `stage` in a fresh process, until `end` (monotonic seconds), and gives what it took.
+
+    A stage that was stopped before says so: its figures are of the last run alone.
+    """
+    stopped = folder / f"{stage}.stopped"
+    left = None if end is None else max(0.0, end - time.monotonic())
     command = [sys.executable, "-m", "benchmarks.at_size", "--stage", stage, "--work", str(folder)]
     for name, value in options.items():
         if value is not None:
             command += [f"--{name}", str(value)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, timeout=left)
+    except subprocess.TimeoutExpired:
+        stopped.touch()
+        raise click.ClickException(
+            f"stage {stage} was stopped: the same command goes on with it"
+        ) from None
     if done.returncode:
         raise click.ClickException(f"stage {stage} failed with exit code {done.returncode}")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    result["resumed"] = stopped.exists()
+    stopped.unlink(missing_ok=True)
     return result
 
 
@@ -173,7 +202,8 @@ def markdown(report: dict[str, Any]) -> str:
         "|---|---|---|---|",
     ]
     for stage, found in report["stages"].items():
-        lines.append(_row(f"**{_TITLES[stage]}**", found))
+        resumed = ", its last run" if found.get("resumed") else ""
+        lines.append(_row(f"**{_TITLES[stage]}{resumed}**", found))
         lines += [_row(f"… {step['step']}", step) for step in found["steps"]]
     return "\n".join(lines)
 

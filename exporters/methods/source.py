@@ -40,8 +40,9 @@ class Source:
     """A base, a model fine-tuned from it and its calibration rows; what several exports share.
 
     `options` are those it was opened with. `layers` are the sites that may carry a delta, in the
-    base's order. What is finished of a large model may be kept in the folder `work`, where there
-    is one; `executor` (threads or processes) may do several layers at once, to the same bytes.
+    base's order. What is finished of a large model, or of a task that writes, may be kept in the
+    folder `work`, where there is one; `executor` (threads or processes) may do several layers at
+    once, to the same bytes.
     """
 
     def __init__(
@@ -87,7 +88,9 @@ class Source:
             chosen -= {pooler.path}  # nothing reads it
         self.layers = changed_layers(backbone, self.models.tuned, chosen)
         self._shared: dict[Hashable, Any] = {}
-        self.work = WorkFolder(work) if work is not None and self.large else None
+        writes = KINDS[head.kind].format.writes and bool(self.examples)
+        keeps = self.large or writes  # whose refinement takes a good part of an hour
+        self.work = WorkFolder(work) if work is not None and keeps else None
 
     @property
     def task(self) -> str:

@@ -54,6 +54,7 @@ class StreamedLinear(torch.nn.Module):
         self.bias = linear.bias
         self.dtype = torch.float32
         self.read: Read = _unset
+        self.from_file = False  # `read` gives what a file holds, and computes nothing
         self.take: Take | None = None
         self.uses = 0  # whose gradients are still to come: some families use a layer twice
         self._gradient: torch.Tensor | None = None
@@ -64,9 +65,14 @@ class StreamedLinear(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`[…, d]` → `[…, n]`."""
+        y = self.product(x)
+        return y if self.bias is None else y + self.bias
+
+    def product(self, x: torch.Tensor) -> torch.Tensor:
+        """x Wᵀ, without the bias."""
         anchor = None if self.take is None else torch.zeros((), requires_grad=True)
         y: torch.Tensor = _Product.apply(x, self, anchor)  # type: ignore[no-untyped-call]
-        return y if self.bias is None else y + self.bias
+        return y
 
     def collect(self, gradient: torch.Tensor) -> None:
         """Add the gradient from one use of the weight; the last one gives `take` their sum."""

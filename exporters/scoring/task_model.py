@@ -284,18 +284,20 @@ class TaskModel:
 
     def _set_from(self, name: str, checkpoint: Checkpoint) -> None:
         self._set_read(name, lambda: checkpoint.values(name))
+        if name in self._streamed:
+            self._streamed[name].from_file = True
 
     def _set_read(self, name: str, read: Read) -> None:
         """Set a parameter of the backbone to what `read` gives, now or when it is used."""
         if name in self._streamed:
-            self._streamed[name].read = read
+            self._streamed[name].read, self._streamed[name].from_file = read, False
         else:
             self._set(name, read())
 
     def _add(self, name: str, delta: Read) -> None:
         if name in self._streamed:
             before = self._streamed[name].read
-            self._streamed[name].read = lambda: before() + delta()
+            self._set_read(name, lambda: before() + delta())
         else:
             with torch.no_grad():
                 self.parameter(name).add_(delta())

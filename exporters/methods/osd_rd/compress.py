@@ -4,9 +4,10 @@ What does not depend on the budget is computed once and kept.
 """
 
 import math
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
 
@@ -33,8 +34,15 @@ from osd_edge.exporters.methods.osd_rd.amplify import (
 )
 from osd_edge.exporters.methods.osd_rd.finished_work import FinishedWork
 from osd_edge.exporters.methods.osd_rd.mixtures import training_texts
-from osd_edge.exporters.methods.osd_rd.refine import REFINEMENTS, Refinement, Teacher, refine
+from osd_edge.exporters.methods.osd_rd.refine import (
+    CONSTANTS,
+    REFINEMENTS,
+    Refinement,
+    Teacher,
+    refine,
+)
 from osd_edge.exporters.methods.osd_rd.rescale import rescaled
+from osd_edge.exporters.methods.osd_rd.saved_refinement import SavedRefinement
 from osd_edge.exporters.methods.osd_rd.sites import columns_of, statistics_of
 from osd_edge.exporters.methods.osd_rd.statistics import Statistics, collect_statistics
 from osd_edge.exporters.methods.osd_rd.student import Student
@@ -59,6 +67,10 @@ BATCH = 16  # texts of a step
 _STEP_TOKENS = 360  # of a step; where its texts are shorter there are more steps, up to twice
 _STATISTICS_TEXTS = 512  # more change them little
 _STREAMED_BATCH = 4  # what a large model keeps for its backward pass grows with the batch
+# Of a refinement of a large model: tokens of a step, so that long texts are fewer than `BATCH`, and
+# the steps over which the variance of hidden states is taken.
+_STREAMED_STEP_TOKENS = 512
+_STREAMED_SAMPLED = 4
 _MOST_LEVELS = 4095  # integers of twelve bits lose nothing that an answer could show
 _OCTAVES = 0.75  # above the step of plain rounding, in which that with feedback is searched
 _SHRINKINGS = 12  # of the interval in which the last fit to the budget is searched
@@ -81,7 +93,8 @@ class RateDistortion:
         self._seed = seed
         self._modules = self._models.head.modules
         names = [layer.name for layer in source.layers]
-        work = None if source.work is None else self._finished(source.work, names)
+        self._work = None if source.work is None else self._finished(source.work, names)
+        work = self._work if source.large else None  # what small ones take is soon done again
         values = head_values(self._models.tuned, self._modules)
         heads = [module.path for module in self._modules]
         known = statistics_of([*names, *heads], lambda: self._collect(source.progress), work)
@@ -161,13 +174,15 @@ class RateDistortion:
         quantized: bool = True,
     ) -> Latents:
         """`latents` trained to follow the fine-tuned model on the calibration texts."""
-        how = replace(how, steps=steps_for(how.steps, self._usual_length))
+        how = self._length_of(how)
         mixed = not KINDS[self._models.head.kind].format.writes
-        chosen = training_texts(self._examples, how.steps * BATCH, self._seed, mixed=mixed)
-        batches = batches_of(self._models, chosen, BATCH)
+        chosen = training_texts(self._examples, how.steps * how.texts, self._seed, mixed=mixed)
+        batches = batches_of(self._models, chosen, how.texts)
+        ordered = random.Random(self._seed).sample(batches, len(batches))
         with self._student(latents, quantized=quantized) as (student, module):
             teacher = Teacher(module, self._models.head)
-            return refine(student, teacher, batches, how, seed=self._seed, progress=progress)
+            saved = self._saved(latents, how, quantized)
+            return refine(student, teacher, ordered, how, saved=saved, progress=progress)
 
     def amplified(self, latents: Latents, progress: Progress = silent) -> Latents:
         """Multiplies all deltas by the best factor; without calibration data by none."""
@@ -217,6 +232,22 @@ class RateDistortion:
         progress = self._source.progress
         key = work_key(self._models, names, self._examples, self._seed, progress)
         return FinishedWork(work.path, key)
+
+    def _saved(self, start: Latents, how: Refinement, quantized: bool) -> SavedRefinement | None:
+        """The file of a refinement in the work folder, if there is one."""
+        if self._work is None or self._model is None:
+            return None
+        settings = asdict(how) | {"quantized": quantized, "weights": self._model.weights}
+        return SavedRefinement(self._work, start, settings | CONSTANTS)
+
+    def _length_of(self, how: Refinement) -> Refinement:
+        """The refinement with as many steps, of as many texts, as suit the model and the texts."""
+        assert self._model is not None
+        length = self._usual_length
+        if self._model.streamed:
+            texts = min(max(_STREAMED_BATCH, round(_STREAMED_STEP_TOKENS / length)), how.texts)
+            how = replace(how, texts=texts, sampled=_STREAMED_SAMPLED)
+        return replace(how, steps=steps_for(how.steps, length, how.texts))
 
     @contextmanager
     def _student(
@@ -302,9 +333,9 @@ class RateDistortion:
         return tokens / sum(len(batch.rows) for batch in some)
 
 
-def steps_for(usual: int, length: float) -> int:
-    """Steps that take about as long with texts of `length` tokens as `usual` ones with longer."""
-    return round(usual * min(max(1.0, _STEP_TOKENS / (BATCH * length)), 2.0))
+def steps_for(usual: int, length: float, texts: int = BATCH) -> int:
+    """Steps of `texts` of `length` tokens that take about as long as `usual` ones of longer."""
+    return round(usual * min(max(1.0, _STEP_TOKENS / (texts * length)), 2.0))
 
 
 def _count(latent: Latent) -> float:

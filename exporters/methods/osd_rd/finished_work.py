@@ -1,4 +1,4 @@
-"""Finished work of osd-rd in a folder: a large model's statistics and columns, layer by layer.
+"""Finished work of osd-rd in a folder: statistics and columns, layer by layer, and refinements.
 
 An export that was broken off takes them up. They also wait there until they are needed, since
 together they may be more than fits in memory.
@@ -104,6 +104,15 @@ class FinishedWork:
         self._write(path, tensors, facts)
         return self._columns(path)
 
+    def refinement(self, name: str) -> tuple[Tensors, dict[str, Any]] | None:
+        """The state of the refinement `name`, and facts about it, where there is one."""
+        path = self._path("refinement", name)
+        return _read(path) if self._holds(path) else None
+
+    def put_refinement(self, name: str, tensors: Tensors, facts: Mapping[str, Any]) -> None:
+        """Keep the state of the refinement `name` in the place of an earlier one."""
+        self._write(self._path("refinement", name), tensors, facts)
+
     def _columns(self, path: Path) -> Columns:
         tensors, facts = _read(path, only=("u", "v", "singular"))
 
@@ -127,7 +136,7 @@ class FinishedWork:
             tensors, facts = _read(path)
         except (OSError, SafetensorError, ValueError, KeyError, TypeError):
             return False
-        if metadata.get("key") != self._key or metadata.get("sha256") != _digest(tensors, facts):
+        if metadata.get("key") != self._key or metadata.get("sha256") != digest(tensors, facts):
             return False
         self._verified.add(path)
         return True
@@ -136,7 +145,7 @@ class FinishedWork:
         whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
         metadata = {
             "key": self._key,
-            "sha256": _digest(whole, facts),
+            "sha256": digest(whole, facts),
             "facts": json.dumps(facts),
         }
         part = path.with_suffix(".part")
@@ -169,10 +178,11 @@ def _moment(tensors: Tensors, facts: Mapping[str, Any], side: str) -> Moment:
     return Sketch(tensors[side], facts[side]) if side in facts else tensors[side]
 
 
-def _digest(tensors: Tensors, facts: Mapping[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+def digest(tensors: Tensors, facts: Mapping[str, Any]) -> str:
+    """64 hex digits for tensors, by name, and facts about them."""
+    found = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+        found.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()

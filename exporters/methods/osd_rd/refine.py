@@ -6,7 +6,6 @@ coded size: its strength rises while the size is above the goal and falls while 
 """
 
 import math
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,13 @@ from torch.nn import functional
 
 from osd_edge.data.progress import Progress, silent
 from osd_edge.exporters.methods.options import REFINE_NAMES
-from osd_edge.exporters.methods.osd_rd.distillation import distillation_loss, hidden_spread
+from osd_edge.exporters.methods.osd_rd.distillation import (
+    HIDDEN_WEIGHT,
+    TEMPERATURE,
+    distillation_loss,
+    hidden_spread,
+)
+from osd_edge.exporters.methods.osd_rd.saved_refinement import Reached, SavedRefinement
 from osd_edge.exporters.methods.osd_rd.student import LatentLinear, Student
 from osd_edge.exporters.methods.stored.integers import approximate_bits
 from osd_edge.exporters.methods.stored.latents import Latents
@@ -29,7 +34,6 @@ BIAS_RATE = 2e-3
 BETAS = (0.9, 0.99)
 WARM_UP = 8
 DECAY = 1.5  # power with which rates fall to zero: the last steps settle what rounding left
-_SPREAD_BATCHES = 16  # from which the variance of hidden states is taken
 _MEASURED_EVERY = 4
 _GAIN = 2.0  # of the logarithm of the strength, for each measured excess
 _SLACK = 1.02  # of the goal, until the last fifth of the steps
@@ -40,13 +44,23 @@ _FIRST_STRENGTH, _LEAST_STRENGTH, _MOST_STRENGTH = 0.05, 1e-3, 1.0  # of L1, in 
 class Refinement:
     """A length of training, and whether codes are trained or scales and head alone.
 
-    Where codes are, their size is held near `bits`; near that of the start unless given.
+    Where codes are, their size is held near `bits`; near that of the start unless given. A step
+    takes `texts` texts. The variance of hidden states is taken over those of `sampled` steps.
     """
 
     steps: int
     codes: bool
     bits: float | None = None
+    texts: int = 16
+    sampled: int = 16
 
+
+# What a refinement depends on beside its length and its start: one that is kept is of these.
+CONSTANTS = {
+    "rates": [LATENT_RATE, SCALE_RATE, BIAS_RATE, *BETAS, WARM_UP, DECAY],
+    "strength": [_MEASURED_EVERY, _GAIN, _SLACK, _FIRST_STRENGTH, _LEAST_STRENGTH, _MOST_STRENGTH],
+    "loss": [TEMPERATURE, HIDDEN_WEIGHT],
+}
 
 _USUAL = (
     Refinement(0, codes=False),
@@ -70,12 +84,13 @@ def refine(
     batches: Sequence[Batch],
     refinement: Refinement,
     *,
-    seed: int = 0,
+    saved: SavedRefinement | None = None,
     progress: Progress = silent,
 ) -> Latents:
-    """The student's latents after training on `batches` (one a step, in a seeded order).
+    """The student's latents after training on `batches`, one a step and in their order.
 
-    Where codes are trained their coded size ends near what it was at the start.
+    Where codes are trained their coded size ends near what it was at the start. A refinement that
+    is `saved` goes on from where it was broken off.
     """
     head = teacher.head
     layers = [*student.sites.values(), *student.head]
@@ -87,12 +102,16 @@ def refine(
     if sized:
         start = approximate_bits(student.latents())
         goal = start if refinement.bits is None else refinement.bits
-    strength = _FIRST_STRENGTH
-    order = random.Random(seed).sample(range(len(batches)), len(batches))
-    sample = [batches[i].tokens for i in order[:_SPREAD_BATCHES]]
-    spread = hidden_spread(teacher.module, sample, head.pooling)
+    reached = None if saved is None else saved.restore(optimizer)
+    if reached is None:
+        sample = [batch.tokens for batch in batches[: refinement.sampled]]
+        spread = hidden_spread(teacher.module, sample, head.pooling)
+        reached = Reached(0, _FIRST_STRENGTH, spread)
+    strength, spread = reached.strength, reached.spread
     for step in progress(range(refinement.steps), f"Refining {_what(refinement)}"):
-        tokens = dict(batches[order[step % len(order)]].tokens)
+        if step < reached.steps:
+            continue  # the bar begins where it was
+        tokens = dict(batches[step % len(batches)].tokens)
         pace = min(1.0, (step + 1) / WARM_UP) * (1 - step / refinement.steps) ** DECAY
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * pace
@@ -111,6 +130,8 @@ def refine(
                 excess = approximate_bits(student.latents()) / (slack * goal) - 1
                 strength *= math.exp(_GAIN * excess)
                 strength = min(max(strength, _LEAST_STRENGTH), _MOST_STRENGTH)
+        if saved is not None and (saved.due or step == refinement.steps - 1):
+            saved.keep(optimizer, Reached(step + 1, strength, spread))
     return student.latents()
 
 

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from osd_edge.exporters.methods.stored.latents import Latent, Latents, quantize
-from osd_edge.exporters.models.streamed import weight_of
+from osd_edge.exporters.models.streamed import StreamedLinear, weight_of
 from osd_edge.exporters.scoring.input_rounding import rounded, rounds_inputs
 
 
@@ -27,7 +27,8 @@ class _StraightThrough(torch.autograd.Function):
 class LatentLinear(torch.nn.Module):
     """A linear layer with weight `frozen` + what its latent stands for; bias as given.
 
-    Products with weight and factors are taken in the type of `frozen`. Column scales are kept
+    Products with weight and factors are taken in the type of `frozen`, which may be a streamed
+    layer: its weight is then read when it is used. Column scales are kept
     as the logarithm of their magnitude, so that a step of training changes them by a share.
     Latents that are not `quantized` are used as real numbers.
     """
@@ -35,7 +36,7 @@ class LatentLinear(torch.nn.Module):
     def __init__(
         self,
         latent: Latent,
-        frozen: torch.Tensor | None,
+        frozen: torch.Tensor | StreamedLinear | None,
         bias: torch.Tensor | None,
         *,
         quantized: bool = True,
@@ -70,7 +71,7 @@ class LatentLinear(torch.nn.Module):
             inner = functional.linear(low, rows[1].to(dtype)) * scale.to(dtype)
             y = functional.linear(inner, rows[0].T.to(dtype))
             if self.frozen is not None:
-                y = y + functional.linear(rounded(low) if self.rounds else low, self.frozen)
+                y = y + self._product(self.frozen, rounded(low) if self.rounds else low)
             y = y.to(x.dtype)
         return y if self.bias is None else y + self.bias
 
@@ -79,6 +80,12 @@ class LatentLinear(torch.nn.Module):
         u, *v = (x.detach().clone() for x in self.rows)
         scale = (self.sign * self.log_scale.exp()).detach()
         return Latent(u, v[0] if v else None, scale)
+
+    @staticmethod
+    def _product(frozen: torch.Tensor | StreamedLinear, x: torch.Tensor) -> torch.Tensor:
+        if isinstance(frozen, StreamedLinear):
+            return frozen.product(x)
+        return functional.linear(x, frozen)
 
     def _values(self, x: torch.nn.Parameter) -> torch.Tensor:
         if not self.quantized:
@@ -104,16 +111,21 @@ class Student:
     ) -> None:
         """Copy `module`, which holds base weights; `paths` gives a site's module path in it.
 
-        `dtype` is the type in which layers with latents multiply by their frozen weights.
+        `dtype` is the type in which layers with latents multiply by their frozen weights. Those of
+        a streamed model are read when they are used, but kept where they are changed on the way.
         """
         self.quantized = quantized
         self.module: Any = copy.deepcopy(module).eval().requires_grad_(False)
         self.sites: dict[str, LatentLinear] = {}
         for name, latent in latents.sites.items():
             linear = self.module.get_submodule(paths[name])
-            weight = weight_of(linear).to(dtype)
-            rounds = rounds_inputs(linear)
-            layer = LatentLinear(latent, weight, linear.bias, quantized=quantized, rounds=rounds)
+            layer = LatentLinear(
+                latent,
+                _frozen(linear, dtype),
+                linear.bias,
+                quantized=quantized,
+                rounds=rounds_inputs(linear),
+            )
             self.sites[name] = self._put(paths[name], layer)
         self.head = [
             self._put(path, LatentLinear(latent, None, bias, quantized=quantized))
@@ -132,3 +144,10 @@ class Student:
     def _put(self, path: str, layer: LatentLinear) -> LatentLinear:
         self.module.set_submodule(path, layer)
         return layer
+
+
+def _frozen(linear: torch.nn.Module, dtype: torch.dtype) -> torch.Tensor | StreamedLinear:
+    """The weight of a layer in `dtype`, or a streamed layer where reading it costs nothing more."""
+    if isinstance(linear, StreamedLinear) and linear.from_file and dtype == torch.float32:
+        return linear
+    return weight_of(linear).to(dtype)

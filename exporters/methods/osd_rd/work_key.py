@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from osd_edge import __version__
 from osd_edge.data.examples import Example
@@ -13,8 +14,14 @@ from osd_edge.exporters.models.compatibility import used_parameters
 from osd_edge.exporters.models.fine_tuned import FineTuned
 from osd_edge.exporters.models.fingerprint import fingerprint
 from osd_edge.exporters.scoring.bfloat16 import training_dtype
+from osd_edge.exporters.scoring.completions import WrittenExample
 
-_DESCRIBE = ("*.json", "*.txt", "*.model")  # what says how a model computes and reads texts
+_DESCRIBE = (
+    "*.json",
+    "*.txt",
+    "*.model",
+    "*.jinja",
+)  # what says how a model computes and reads texts
 
 
 def work_key(
@@ -42,7 +49,7 @@ def work_key(
         "models": [[[p.name, _sha256(p)] for p in files] for files in described],
         "multiplies": str(training_dtype()),
         "sites": list(sites),
-        "texts": [[example.text, example.text_pair] for example in examples],
+        "texts": [_text(example) for example in examples],
         "pictures": [_sha256(Path(x.picture)) for x in examples if x.picture is not None],
         "seed": seed,
         "columns": [whitening.WIDE, whitening.MAX_COLUMNS],
@@ -50,6 +57,12 @@ def work_key(
         "moments": [moments.EXACT, moments.ROWS],
     }
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _text(example: Example) -> list[Any]:
+    messages = example.messages and [dict(message) for message in example.messages]
+    tokens = list(example.tokens) if isinstance(example, WrittenExample) else None
+    return [example.text, example.text_pair, example.completion, messages, tokens]
 
 
 def _sha256(file: Path) -> str:
