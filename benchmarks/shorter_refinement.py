@@ -40,7 +40,7 @@ class Length:
         return cls(steps, texts, float(rate or 1), int(batches or steps))
 
     @contextmanager
-    def in_place(self) -> Iterator[None]:
+    def applied(self) -> Iterator[None]:
         """Within this, `scales` is of this length."""
         from osd_edge.exporters.methods.osd_rd import compress, mixtures, refine
 
@@ -101,7 +101,7 @@ def main(
         if length == "none":
             made = bundles.within(Wanted("t", "none"), parse_budget(budget))
         else:
-            with Length.parse(length).in_place():
+            with Length.parse(length).applied():
                 made = bundles.within(Wanted("t", "scales"), parse_budget(budget))
         found = score(made.bundle.sites, made.bundle.head)
         line = {"task": task, "joined": joined, "budget": budget, "length": length}
