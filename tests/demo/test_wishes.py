@@ -107,17 +107,17 @@ def test_one_sentence_has_three_answers(wish: Wish, answers: tuple[str, ...]) ->
 @pytest.mark.parametrize(
     ("clock", "spoken"),
     [
-        (Clock(8, 0), {"eight", "8 am"}),
-        (Clock(12, 15), {"quarter past twelve", "12:15 pm"}),
-        (Clock(12, 45), {"quarter to one", "12:45 pm"}),
-        (Clock(17, 30), {"half past five", "5:30 pm"}),
+        (Clock(8, 0), ("eight", "8 am")),
+        (Clock(12, 15), ("quarter past twelve", "12:15 pm")),
+        (Clock(12, 45), ("quarter to one", "12:45 pm")),
+        (Clock(17, 30), ("half past five", "5:30 pm")),
     ],
     ids=str,
 )
-def test_a_time_is_said_as_people_say_it(clock: Clock, spoken: set[str]) -> None:
+def test_a_time_is_said_as_people_say_it(clock: Clock, spoken: tuple[str, str]) -> None:
     import random
 
-    assert {clock.spoken(random.Random(seed)) for seed in range(20)} == spoken
+    assert {clock.spoken(random.Random(seed)) for seed in range(20)} == set(spoken)
 
 
 def test_rows_are_lines_of_a_calibration_file(made: Wishes) -> None:
