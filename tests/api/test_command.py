@@ -16,6 +16,7 @@ import pytest
 from openai import APIStatusError, OpenAI
 
 from tests.api.serving import PATIENCE
+from tests.support.signals import hear_ctrl_c
 from tests.support.writers import Writer
 
 _COMMAND = (sys.executable, "-c", "from osd_edge.cli.main import main; main()", "api")
@@ -30,6 +31,7 @@ def started(*options: str | Path, **variables: str) -> Iterator[subprocess.Popen
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | variables,
+        preexec_fn=hear_ctrl_c,
     )
     try:
         yield process

@@ -21,6 +21,7 @@ from osd_edge.cli.chat_commands import completions
 from osd_edge.cli.talk import Style, Talk
 from osd_edge.runtime import EdgeSession
 from tests.support.command_line import Result, run_cli
+from tests.support.signals import hear_ctrl_c
 from tests.support.writers import CONTEXT, Writer, change_facts
 
 Chat = Callable[..., Result]
@@ -366,6 +367,7 @@ def terminal(writer: Writer, *options: object, script: str | None = None) -> Ite
         import fcntl
 
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        hear_ctrl_c()
 
     process = subprocess.Popen(
         command,
