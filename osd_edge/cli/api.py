@@ -12,9 +12,12 @@ from osd_edge.cli.options import (
     THREADS,
     FiniteRange,
     base_option,
+    bundles_option,
     example,
+    host_option,
     json_option,
     memory_option,
+    port_option,
 )
 
 if TYPE_CHECKING:
@@ -45,33 +48,14 @@ def _key(_: click.Context, __: click.Parameter, value: str | None) -> str | None
     )
 )
 @base_option
-@click.option(
-    "--bundle",
-    "bundles",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    metavar="FILE",
-    help="A task bundle; may be repeated. A model's name is its task's.",
-)
+@bundles_option("A model's name is its task's.")
 @click.option(
     "--base-name",
     metavar="NAME",
     help="The model that is the base alone, where it writes text. Default: its folder's name.",
 )
-@click.option(
-    "--host",
-    default="127.0.0.1",
-    show_default=True,
-    metavar="ADDRESS",
-    help="Address to serve at; 0.0.0.0 is every one of this machine.",
-)
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8000,
-    show_default=True,
-    help="0: any free one.",
-)
+@host_option
+@port_option(8000)
 @click.option(
     "--name",
     "names",

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from osd_edge.cli.options import base_option, example, json_option, memory_option, threads_option
+from osd_edge.cli.options import (
+    base_option,
+    bundles_option,
+    example,
+    json_option,
+    memory_option,
+    threads_option,
+)
 from osd_edge.cli.prompts import writing_options
 from osd_edge.errors import Code, InputError, OsdEdgeError
 
@@ -23,14 +30,7 @@ if TYPE_CHECKING:
     )
 )
 @base_option
-@click.option(
-    "--bundle",
-    "bundles",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    metavar="FILE",
-    help="A task bundle; may be repeated. Without one, the base answers.",
-)
+@bundles_option("Without one, the base answers.")
 @click.option("--task", metavar="NAME", help="That answers first. Default: the first bundle's.")
 @click.option("--system", metavar="TEXT", help="The message before all others.")
 @click.option("--single", is_flag=True, help="Each line is a conversation of its own.")

@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from osd_edge.cli.options import (
     base_option,
+    bundles_option,
     example,
     json_option,
     memory_option,
@@ -39,14 +40,7 @@ max_length_option = click.option(
     )
 )
 @base_option
-@click.option(
-    "--bundle",
-    "bundles",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    metavar="FILE",
-    help="A task bundle; may be repeated. Without one, the base answers prompts.",
-)
+@bundles_option("Without one, the base answers prompts.")
 @click.option("--task", "names", multiple=True, metavar="NAME", help="Default: every task.")
 @click.option("--text", "texts", multiple=True, help="May be repeated.")
 @click.option(

@@ -66,14 +66,12 @@ json_option: OptionDecorator = click.option(
 base_option: OptionDecorator = click.option(
     "--base", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Base package."
 )
-bundles_option: OptionDecorator = click.option(
-    "--bundle",
-    "bundles",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    required=True,
-    metavar="FILE",
-    help="A task bundle; may be repeated.",
+host_option: OptionDecorator = click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Address to serve at; 0.0.0.0 is every one of this machine.",
 )
 memory_option: OptionDecorator = click.option(
     "--memory",
@@ -85,3 +83,27 @@ memory_option: OptionDecorator = click.option(
 threads_option: OptionDecorator = click.option(
     "--threads", type=THREADS, default=0, metavar="N", help="Threads of a run. Default: all cores."
 )
+
+
+def bundles_option(help_: str = "", *, required: bool = False) -> OptionDecorator:
+    """Makes the option of several task bundles; `help_` is what to add to its help."""
+    return click.option(
+        "--bundle",
+        "bundles",
+        type=click.Path(path_type=Path),
+        multiple=True,
+        required=required,
+        metavar="FILE",
+        help=f"A task bundle; may be repeated. {help_}".rstrip(),
+    )
+
+
+def port_option(default: int) -> OptionDecorator:
+    """Makes the option of the port to serve at."""
+    return click.option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        default=default,
+        show_default=True,
+        help="0: any free one.",
+    )

@@ -5,7 +5,13 @@ from urllib.parse import urlsplit
 
 import click
 
-from osd_edge.cli.options import base_option, bundles_option, example
+from osd_edge.cli.options import (
+    base_option,
+    bundles_option,
+    example,
+    host_option,
+    port_option,
+)
 from osd_edge.data.sizes import format_size
 
 
@@ -13,21 +19,9 @@ from osd_edge.data.sizes import format_size
     epilog=example("osd-edge serve --base minilm --bundle mr.osd.safetensors --host 0.0.0.0")
 )
 @base_option
-@bundles_option
-@click.option(
-    "--host",
-    default="127.0.0.1",
-    show_default=True,
-    metavar="ADDRESS",
-    help="Address to serve at; 0.0.0.0 is every one of this machine.",
-)
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8765,
-    show_default=True,
-    help="0: any free one.",
-)
+@bundles_option(required=True)
+@host_option
+@port_option(8765)
 @click.option(
     "--name",
     "names",
