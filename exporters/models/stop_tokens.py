@@ -32,6 +32,12 @@ def stop_ids(checkpoint: Checkpoint, tokenizer: Any, vocabulary: int) -> tuple[i
     return _checked(checkpoint.folder / "tokenizer_config.json", own, vocabulary)
 
 
+def ending_token(stops: tuple[int, ...], tokenizer: Any) -> int:
+    """The one of several stop tokens that a model was taught: its tokenizer's own, if it is one."""
+    own = tokenizer.eos_token_id
+    return int(own) if own in stops else stops[0]
+
+
 def _settings(file: Path) -> dict[str, Any]:
     try:
         fields = json.loads(file.read_text("utf-8"))

@@ -14,8 +14,7 @@ from osd_edge.errors import Code, DataError, shown
 from osd_edge.exporters.kinds.generate import NOT_COUNTED
 from osd_edge.exporters.models.chat_reference import chat_reference
 from osd_edge.exporters.models.fine_tuned import FineTuned
-from osd_edge.exporters.models.language_head import language_head
-from osd_edge.exporters.models.stop_tokens import stop_ids
+from osd_edge.exporters.models.stop_tokens import ending_token, stop_ids
 from osd_edge.exporters.models.tokenizer import max_tokens, tokenizer_for
 from osd_edge.exporters.scoring.batches import Batch
 from osd_edge.formats.package.chat import ROLES, Message
@@ -47,16 +46,16 @@ class RowEncoder:
         """Read them. Raises ModelError, DataError `data.tokenizer`."""
         base = models.backbone.checkpoint
         self.tokenizer = tokenizer_for(models.tuned, base)
-        self._vocabulary = language_head(models.backbone).vocabulary
+        self._vocabulary = models.language_head.vocabulary
         self.stops = stop_ids(base, self.tokenizer, self._vocabulary)
         # A mask says what is padding, so that any token of the model's stands in for another.
         known = self.tokenizer.pad_token_id < self._vocabulary
         self.pad: int = self.tokenizer.pad_token_id if known else 0
-        # Of several stop tokens the tokenizer's own is the one that a model was taught.
-        own = self.tokenizer.eos_token_id
-        self.stop: int = own if own in self.stops else self.stops[0]
+        self.stop = ending_token(self.stops, self.tokenizer)
         self.most = min(MOST_TOKENS, max_tokens(base, self.tokenizer))
         self._chat = chat_reference(base, self.tokenizer)
+        added = self.tokenizer.backend_tokenizer.get_added_tokens_decoder().values()
+        self._special = [x.content for x in added if x.special and x.content.strip()]
 
     def row(self, example: Example, number: int) -> PromptRow:
         """The tokens of an example, the one of this `number` from 1.
@@ -153,9 +152,7 @@ class RowEncoder:
                 f"row {number} of the calibration set has a message by {shown(other, 40)!r}: "
                 f"expected {', '.join(ROLES)}",
             )
-        added = self.tokenizer.backend_tokenizer.get_added_tokens_decoder().values()
-        special = [token.content for token in added if token.special and token.content.strip()]
-        found = next((s for s in special for m in messages if s in m.content), None)
+        found = next((s for s in self._special for m in messages if s in m.content), None)
         if found is not None:
             raise DataError(
                 Code.DATA_ROW,

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from osd_edge.cli.output import bar
+from osd_edge.data.digest import file_digest
 from osd_edge.data.files import make_folder, write_file
 from osd_edge.exporters import export_base, export_task
 from osd_edge.exporters.demo.writing.kept import KeptParts
-from osd_edge.exporters.demo.writing.lora import WEIGHTS
 from osd_edge.exporters.demo.writing.tasks import WRITING_TASKS, WritingTask, Written, json_lines
 from osd_edge.exporters.demo.writing.train import LoraTrainer, LoraTraining
 from osd_edge.exporters.demo.writing.wishes import Wish, make_wishes
 from osd_edge.exporters.models.backbone import backbone_of
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.fingerprint import fingerprint
+from osd_edge.exporters.models.peft_adapter import ADAPTER_WEIGHTS
 
 if TYPE_CHECKING:
     from osd_edge.runtime import EdgeSession
@@ -123,7 +124,7 @@ class WritingDemo:
             return {"losses": self._trainer.train(rows, out, training, bar)}
 
         key = {"base": self._fingerprint, "training": asdict(training), "rows": _digest(rows)}
-        self._kept.part(f"lora/{task.name}-training", key, make, (out / WEIGHTS,))
+        self._kept.part(f"lora/{task.name}-training", key, make, (out / ADAPTER_WEIGHTS,))
         return out
 
     def bundle(self, task: WritingTask) -> Path:
@@ -155,8 +156,8 @@ class WritingDemo:
         other = session.load(whole, f"{task.name}-lora")
         texts = {
             BASE: base,
-            LORA: self._answers(f"{task.name}-lora", session, other, rows, _file_digest(whole)),
-            BUNDLE: self._answers(task.name, session, task.name, rows, _file_digest(bundle)),
+            LORA: self._answers(f"{task.name}-lora", session, other, rows, file_digest(whole)),
+            BUNDLE: self._answers(task.name, session, task.name, rows, file_digest(bundle)),
         }
         session.unload(other)
         right = {
@@ -209,14 +210,14 @@ class WritingDemo:
                 given["calibration"] = self._out / "data" / task.name / "calibration.jsonl"
             return {"bytes": export_task(self._model, None, out, progress=bar, **given).size}
 
-        key = {"lora": _file_digest(self._lora_file(task)), "options": options}
+        key = {"lora": file_digest(self._lora_file(task)), "options": options}
         if calibrated:
             key["rows"] = _digest(self._rows[task.name]["calibration"])
         self._kept.part(str(out.relative_to(self._out)), key, make, (out,))
         return out
 
     def _lora_file(self, task: WritingTask) -> Path:
-        return self._out / "lora" / task.name / WEIGHTS
+        return self._out / "lora" / task.name / ADAPTER_WEIGHTS
 
 
 _PARTS: tuple[str, ...] = ("train", "calibration", "test")
@@ -224,8 +225,3 @@ _PARTS: tuple[str, ...] = ("train", "calibration", "test")
 
 def _digest(rows: Sequence[Written]) -> str:
     return hashlib.sha256(json_lines(rows)).hexdigest()
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""What a client may not take: time, size and number of all that it sends, and of what it gets."""
+"""The server bounds the time, size and number of all that a client sends and gets."""
 
 import json
 import socket

@@ -339,7 +339,7 @@ def test_one_refused_prompt_refuses_its_request(server: ApiServer) -> None:
 
 @pytest.fixture
 def busy(server: ApiServer, client: OpenAI) -> Iterator[None]:
-    """As many answers are being written as there may be."""
+    """Two clients ask for as many answers at once as the server writes."""
     ended = threading.Event()
 
     def go_on() -> None:

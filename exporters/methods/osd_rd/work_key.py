@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from osd_edge import __version__
+from osd_edge.data.digest import file_digest
 from osd_edge.data.examples import Example
 from osd_edge.data.progress import Progress, silent
 from osd_edge.exporters.methods.osd_rd import leading, moments, whitening
@@ -46,11 +47,11 @@ def work_key(
         "base": models.fingerprint,
         "tuned": fingerprint(models.tuned, names, progress, "Fingerprint of the fine-tuned model"),
         "head": [models.head.kind, models.head.pooling, head],
-        "models": [[[p.name, _sha256(p)] for p in files] for files in described],
+        "models": [[[p.name, file_digest(p)] for p in files] for files in described],
         "multiplies": str(training_dtype()),
         "sites": list(sites),
         "texts": [_text(example) for example in examples],
-        "pictures": [_sha256(Path(x.picture)) for x in examples if x.picture is not None],
+        "pictures": [file_digest(Path(x.picture)) for x in examples if x.picture is not None],
         "seed": seed,
         "columns": [whitening.WIDE, whitening.MAX_COLUMNS],
         "leading": [leading.OVERSAMPLING, leading.ROUNDS],
@@ -63,8 +64,3 @@ def _text(example: Example) -> list[Any]:
     messages = example.messages and [dict(message) for message in example.messages]
     tokens = list(example.tokens) if isinstance(example, WrittenExample) else None
     return [example.text, example.text_pair, example.completion, messages, tokens]
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
