@@ -134,6 +134,8 @@ class TaskExporter:
         check_file_writable(out)
         task, source = options.task(out), self.source
         source.progress = progress
+        if options.budget is None and options.keep is None and source.writes:
+            options = replace(options, budget=options.entry.budget_written)
         if options.entry.delta and not source.layers:
             check_differs(source.models.backbone, source.models.tuned)
             raise ModelError(Code.MODEL_SAME, "the chosen layers are the base's own: no delta")

@@ -46,7 +46,7 @@ class TaskOptions:
             without it such prompts are refused.
         method: a method of the registry that makes task bundles.
         budget: bytes of the whole file, as a whole number or such as `16KiB`; or the paper's
-            `r=1`; unless given, the method's own.
+            `r=1`; unless given, the method's own, which is larger for a task that generates text.
         keep: in the place of a budget, the share, above 0 and at most 1, of the gain over a frozen
             head (of a task that writes, over the base alone) that the smallest file must keep on
             held-back rows.
@@ -147,7 +147,8 @@ class TaskOptions:
             "--budget",
             metavar="BUDGET",
             help="64KiB: the whole file. r=1: the paper's, bytes of fp32 rank-1 factors, head on "
-            "top. Default: 16KiB for osd-rd, r=1 for the paper's methods.",
+            "top. Default: 16KiB for osd-rd (64KiB for a task that generates text), r=1 for the "
+            "paper's methods.",
         ),
     )
     keep: float | None = field(

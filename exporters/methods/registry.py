@@ -26,17 +26,19 @@ class MethodEntry:
     """A line of the table.
 
     `where` is the class, as MODULE:CLASS. `takes` are the fields of TaskOptions that only some
-    methods take; a method with a default `budget` takes that too. A method that `exports` makes
-    task bundles and is offered by `export task`. Without a `delta` it takes models whose linear
-    layers are the base's own; a `parallel` one does layers in the caller's executor. In comparisons
-    a method stands under the names in `variants`, each with the options that it sets. One that
-    `needs` a HEAD makes no sense for tasks that have none, one that needs a PRODUCT only for LoRAs.
+    methods take; a method with a default `budget` takes that too, and may have another one for
+    tasks that generate text, `budget_written`. A method that `exports` makes task bundles and is
+    offered by `export task`. Without a `delta` it takes models whose linear layers are the base's
+    own; a `parallel` one does layers in the caller's executor. In comparisons a method stands under
+    the names in `variants`, each with the options that it sets. One that `needs` a HEAD makes no
+    sense for tasks that have none, one that needs a PRODUCT only for LoRAs.
     """
 
     name: str
     where: str
     takes: frozenset[str] = frozenset()
     budget: str | None = None
+    budget_written: str | None = None
     exports: bool = False
     delta: bool = True
     parallel: bool = False
@@ -76,6 +78,7 @@ METHODS: dict[str, MethodEntry] = {
             f"{_HERE}.osd_rd.method:OsdRd",
             takes=frozenset(("keep", "keep_by", "refine", "base_weights", "sites", "seed")),
             budget="16KiB",
+            budget_written="64KiB",
             exports=True,
             parallel=True,
             variants={

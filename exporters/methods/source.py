@@ -73,7 +73,7 @@ class Source:
             # Only a classifier of one label has labels that a row of a file could hold.
             labels = self.models.labels if KINDS[head.kind].labelled else ()
             self.examples = read_calibration(options.calibration, labels)
-        if KINDS[head.kind].format.writes:
+        if self.writes:
             self.examples = self._with_completions(self.examples)
             if self.examples:
                 check_rows(self.models, self.examples)  # before a split gives them other numbers
@@ -88,9 +88,15 @@ class Source:
             chosen -= {pooler.path}  # nothing reads it
         self.layers = changed_layers(backbone, self.models.tuned, chosen)
         self._shared: dict[Hashable, Any] = {}
-        writes = KINDS[head.kind].format.writes and bool(self.examples)
-        keeps = self.large or writes  # whose refinement takes a good part of an hour
+        keeps = self.large or (
+            self.writes and self.examples
+        )  # whose refinement takes a good part of an hour
         self.work = WorkFolder(work) if work is not None and keeps else None
+
+    @property
+    def writes(self) -> bool:
+        """Says whether the task generates text."""
+        return KINDS[self.models.head.kind].format.writes
 
     @property
     def task(self) -> str:

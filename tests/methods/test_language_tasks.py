@@ -84,6 +84,17 @@ def test_exact_match_under_the_completion_is_that_of_greedy_writing(
     assert report.compressed.loss == pytest.approx(report.fine_tuned.loss, abs=1e-3)
 
 
+def test_without_a_budget_a_task_that_writes_gets_what_it_needs(
+    writer: Writer, tuned: Path, tmp_path: Path
+) -> None:
+    """16 KiB, a classifier's, leave hardly anything of what a small language model learned."""
+    exporter = TaskExporter(writer.model, tuned)
+    out = tmp_path / "t.osd.safetensors"
+    assert exporter.export(out).budget == "65536 bytes"
+    assert exporter.export(out, budget="12KiB").budget == "12288 bytes"
+    assert exporter.export(out, method="truncsvd").budget == "r=1"
+
+
 def test_the_loss_is_nats_a_token_of_completions(writer: Writer, tuned: Path) -> None:
     """Against transformers' own loss, in which prompts are masked."""
     examples = [Example(p, completion=" on the mat") for p in PROMPTS[:7]]

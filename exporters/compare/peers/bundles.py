@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from osd_edge.data.progress import silent
 from osd_edge.exporters.compare.peers.peer import Compressed, Files, Restored
 from osd_edge.exporters.methods.base import Method
 from osd_edge.exporters.methods.budget import Budget
@@ -36,7 +35,7 @@ class BundleFiles:
         method: Method = self.entry.load()
         options = replace(source.options, method=self.entry.name, budget=budget, **self.options)
         method.check(options)
-        made = method.make(source, source.task, options, silent)
+        made = method.make(source, source.task, options, source.progress)
         data, report = finished(made, source, options)
         detail: dict[str, str | int | float] = {"delta": report.delta_size, "sites": report.sites}
         if not self.entry.delta:

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 import torch
 
-from osd_edge.data.progress import silent
 from osd_edge.exporters.compare.peers.bundles import bundle_file, restore_bundle
 from osd_edge.exporters.compare.peers.lora import LoraExtraction, adapter
 from osd_edge.exporters.compare.peers.peer import Compressed, Files, Restored
@@ -73,7 +72,12 @@ class ChangedCodes(ABC):
         """The bundle within `budget`."""
         assert budget is not None
         seed = source.options.seed
-        wanted = Wanted(source.task, self.refine, change=lambda latents: self.change(latents, seed))
+        wanted = Wanted(
+            source.task,
+            self.refine,
+            source.progress,
+            change=lambda latents: self.change(latents, seed),
+        )
         made = source.shared(RateDistortionBundles, seed).within(wanted, budget)
         return Compressed({bundle_file(source): write_bundle(made.bundle)})
 
@@ -131,7 +135,7 @@ class RefinedTruncSvd:
         options = replace(
             source.options, method="truncsvd", budget=budget, values="int8", head=head_options
         )
-        made = TruncSvd().make(source, source.task, options, silent)
+        made = TruncSvd().make(source, source.task, options, source.progress)
         bundle = read_bundle(write_bundle(made.bundle))
         layers = source.models.backbone.layers
         start = {}
@@ -196,7 +200,7 @@ def _refined(
         tuple(values.get(f"{module.path}.bias") for module in modules),
     )
     pipeline = source.shared(RateDistortionBundles, source.options.seed).pipeline
-    refined = pipeline.refined(latents, REFINEMENTS["codes"], quantized=False)
+    refined = pipeline.refined(latents, REFINEMENTS["codes"], source.progress, quantized=False)
     factors = {}
     for name, latent in refined.sites.items():
         assert latent.v is not None

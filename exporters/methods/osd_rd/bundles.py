@@ -7,7 +7,6 @@ from functools import cached_property
 from osd_edge.data.progress import Progress, silent
 from osd_edge.data.sizes import format_size
 from osd_edge.errors import BudgetError, Code, DataError
-from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.methods.budget import Budget, layer_bits
 from osd_edge.exporters.methods.floor import Floor
 from osd_edge.exporters.methods.gain import CurvePoint, Gain
@@ -124,7 +123,7 @@ class RateDistortionBundles:
             for score in (gain.floor, gain.ceiling)
         )
         found = f"on {gain.rows} held-back rows ({floor}) as the fine-tuned model ({ceiling})"
-        if KINDS[self._source.models.head.kind].format.writes:
+        if self._source.writes:
             why = f"the base alone is as good {found}: "
             why += "count in --keep-by nats" if exactly else "there is nothing to keep"
         else:
