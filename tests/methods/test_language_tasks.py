@@ -15,7 +15,7 @@ from osd_edge.exporters.models.fine_tuned import open_fine_tuned
 from osd_edge.exporters.scoring.calibrated_task import batches_of
 from osd_edge.exporters.scoring.completions import RowEncoder, WrittenExample
 from osd_edge.exporters.scoring.task_model import TaskModel
-from osd_edge.exporters.scoring.weight_sets import TUNED
+from osd_edge.exporters.scoring.weight_sets import BASE, TUNED
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.runtime import EdgeSession
 from tests.support.command_line import run_cli
@@ -274,6 +274,9 @@ def test_logits_are_the_base_own_unless_the_fine_tuned_model_answers(
         found = logits.of(logits.states)
         whole = model(batch.tokens["input_ids"]).logits
     assert torch.allclose(found, whole[batch.tokens["counted"]], atol=1e-4)
+    with task.at(BASE):
+        # They are what others are compared with, while the model holds other embeddings.
+        assert torch.equal(logits.of(logits.states), found)
 
 
 def test_the_command_line_says_what_is_kept(
