@@ -8,7 +8,6 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 
 from osd_edge.data.examples import Example
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import Code, DataError
 from osd_edge.exporters.models.fine_tuned import FineTuned
 from osd_edge.exporters.scoring.completions import RowEncoder, WrittenExample
 from osd_edge.exporters.scoring.task_model import TaskModel
@@ -34,7 +33,7 @@ def with_completions(
         prompt, completion = encoder.parts(example, i + 1)
         if completion is None:
             if not prompt:
-                raise DataError(Code.DATA_ROW, f"row {i + 1} of the calibration set has no prompt")
+                raise encoder.refusal(i + 1, "has no prompt")
             # A token for the answer has to have room, too.
             prompts[i] = encoder.fitting([*prompt, encoder.stop], i + 1)[:-1]
     order = sorted(prompts, key=lambda i: len(prompts[i]))
