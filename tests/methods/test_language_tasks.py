@@ -256,6 +256,41 @@ def test_rows_that_do_not_do_are_refused_in_words(
     assert not out.exists()
 
 
+def test_what_needs_no_model_is_refused_before_any_completion_is_written(
+    writer: Writer, tuned: Path, tmp_path: Path
+) -> None:
+    shown: list[str] = []
+
+    def progress(items: Any, label: str, total: int | None = None) -> Any:
+        shown.append(label)
+        yield from items
+
+    with pytest.raises(OsdEdgeError) as refused:
+        export_task(
+            writer.model,
+            tuned,
+            tmp_path / "t.osd.safetensors",
+            calibration=prompts(tmp_path),
+            complete=MOST,
+            sites=["no.such.layer"],
+            progress=progress,
+        )
+    assert refused.value.code == "input.sites"
+    assert not any("completions" in label for label in shown)
+
+
+def test_rows_with_what_is_to_be_written_are_for_no_classifier(
+    tiny_models: Path, tmp_path: Path
+) -> None:
+    """A prompt is not taken for a text, nor its completion for nothing."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "a cat"}\n{"prompt": "a dog", "completion": "positive"}\n')
+    out = tmp_path / "t.osd.safetensors"
+    with pytest.raises(OsdEdgeError, match=r"row 2 .* this task is labels") as refused:
+        export_task(tiny_models / "base", tiny_models / "first", out, calibration=path)
+    assert refused.value.code == "data.kind"
+
+
 def test_logits_are_the_base_own_unless_the_fine_tuned_model_answers(
     writer: Writer, tuned: Path
 ) -> None:
