@@ -12,6 +12,7 @@ from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.methods.frozen_head import fit_to
 from osd_edge.exporters.methods.gain import CurvePoint, Gain
 from osd_edge.exporters.methods.options import NATS
+from osd_edge.exporters.methods.osd_rd import whitening
 from osd_edge.exporters.methods.osd_rd.allocate import (
     coarsest_step,
     columns_at,
@@ -343,6 +344,19 @@ def test_rows_to_measure_on_are_as_many_as_asked_for_and_from_all_of_the_file(
     assert len(places) == min(count, most) == len(set(places))
     gaps = np.diff([*places, count + places[0] if count else 0])
     assert not count or (places[0] == 0 and gaps.max() - gaps.min() <= 1)
+
+
+@pytest.mark.parametrize("metric", [True, False])
+def test_a_product_keeps_no_more_columns_than_other_deltas(
+    monkeypatch: pytest.MonkeyPatch, metric: bool
+) -> None:
+    """The first ones: LoRAs of 1,024 ranks are trained, too."""
+    monkeypatch.setattr(whitening, "MAX_COLUMNS", 2)
+    b, a = random(0, 9, 4), random(1, 4, 7)
+    statistics = some_statistics(9, 7, 2) if metric else Statistics()
+    product, whole = (whitened_svd(delta, statistics) for delta in (LowRank(b, a), b @ a))
+    assert len(product.u) == len(product.v) == 2
+    assert torch.allclose(product.singular, whole.singular, rtol=1e-3)
 
 
 @given(st.integers(1, 5), st.integers(0, 2**16))
