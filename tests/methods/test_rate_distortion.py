@@ -317,6 +317,14 @@ def test_a_gain_knows_how_sure_it_is() -> None:
     assert (Gain(Score(0.5, 0.0), Score(0.1, 1.0), 1).error(Score(0.1, 1.0)) or 0) > 0.3
 
 
+def test_a_gain_of_less_than_a_row_is_told_and_not_kept() -> None:
+    """A tagger's answers are its tokens, of which a row has many."""
+    gain = Gain(Score(0.5, 0.955), Score(0.1, 0.962), 100)
+    assert gain.is_there and not gain.can_be_kept
+    assert Gain(Score(0.5, 0.94), Score(0.1, 0.962), 100).can_be_kept
+    assert not Gain(Score(0.5, 0.962), Score(0.1, 0.962), 100).is_there
+
+
 def test_a_gain_in_nats_is_of_the_loss() -> None:
     gain = Gain(Score(3.0, 0.0), Score(1.0, 0.0), 100, NATS)
     assert gain.is_there and gain.share(Score(1.5, 0.0)) == pytest.approx(0.75)
