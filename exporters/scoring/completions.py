@@ -188,14 +188,23 @@ def completion_batches(models: FineTuned, examples: Sequence[Example], size: int
     """
     encoder = RowEncoder(models)
     rows = [encoder.row(example, i) for i, example in enumerate(examples, 1)]
-    order = sorted(range(len(rows)), key=lambda i: (len(rows[i].tokens), i))
+    chosen = of_like_length([len(row.tokens) for row in rows], size, _BATCH_TOKENS)
+    return [_batch([rows[i] for i in numbers], numbers, encoder.pad) for numbers in chosen]
+
+
+def of_like_length(lengths: Sequence[int], size: int, tokens: int) -> list[list[int]]:
+    """The numbers of rows of these `lengths`, the shortest first, as batches.
+
+    A batch has up to `size` rows, and up to `tokens` tokens with its padding, if not one row alone.
+    """
+    order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
     batches = []
     while order:
-        fitting = size
-        while fitting > 1 and fitting * len(rows[order[:fitting][-1]].tokens) > _BATCH_TOKENS:
+        fitting = min(size, len(order))
+        while fitting > 1 and fitting * lengths[order[fitting - 1]] > tokens:
             fitting -= 1
-        chosen, order = order[:fitting], order[fitting:]
-        batches.append(_batch([rows[i] for i in chosen], chosen, encoder.pad))
+        batches.append(order[:fitting])
+        order = order[fitting:]
     return batches
 
 

@@ -12,6 +12,7 @@ from osd_edge import Example
 from osd_edge.errors import OsdEdgeError
 from osd_edge.exporters import TaskExporter, export_task
 from osd_edge.exporters.models.fine_tuned import open_fine_tuned
+from osd_edge.exporters.scoring import written_completions
 from osd_edge.exporters.scoring.calibrated_task import batches_of
 from osd_edge.exporters.scoring.completions import RowEncoder, WrittenExample
 from osd_edge.exporters.scoring.task_model import TaskModel
@@ -254,6 +255,31 @@ def test_rows_that_do_not_do_are_refused_in_words(
         export_task(writer.model, tuned, out, calibration=path, **options)
     assert refused.value.code == code and words in str(refused.value)
     assert not out.exists()
+
+
+def test_long_prompts_are_completed_in_smaller_batches(
+    writer: Writer, tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keys and values of a batch are all in memory: those of 32 long rows take gigabytes."""
+    encoder = RowEncoder(open_fine_tuned(writer.model, tuned))
+    lengths = [len(encoder.parts(Example(prompt), 1)[0]) + MOST for prompt in PROMPTS]
+    monkeypatch.setattr(written_completions, "_BATCH_TOKENS", 4 * max(lengths))
+    batches: list[list[int]] = []
+
+    def progress(items: Any, label: str, total: int | None = None) -> Any:
+        for item in items:
+            if "completions" in label:
+                batches.append(item)
+            yield item
+
+    exporter = TaskExporter(
+        writer.model, tuned, calibration=prompts(tmp_path), complete=MOST, progress=progress
+    )
+    assert all(isinstance(example, WrittenExample) for example in exporter.source.examples)
+    assert sorted(row for rows in batches for row in rows) == list(range(len(PROMPTS)))
+    for rows in batches:
+        assert len(rows) * max(lengths[row] for row in rows) <= 4 * max(lengths)
+    assert min(map(len, batches[:-1])) >= 4
 
 
 def test_what_needs_no_model_is_refused_before_any_completion_is_written(
