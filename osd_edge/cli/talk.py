@@ -95,7 +95,7 @@ class Talk:
 
     @property
     def runs_again(self) -> bool:
-        """Says whether the keys that are there are of another task than the one that answers now."""
+        """Says whether the keys are of another task than the one that answers now."""
         conversation = self.conversation
         return conversation is not None and self.task != conversation.task
 
