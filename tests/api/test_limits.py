@@ -185,9 +185,13 @@ def _is_turned_away(server: ApiServer) -> bool:
 def test_prompts_that_wait_are_bounded(writing: EdgeSession, slow_steps: None) -> None:
     settings = ApiSettings(batch=BatchLimits(rows=1, waiting=4))
     with running(writing, settings) as server:
-        for many in ({"prompt": ["a"] * 5}, {"prompt": ["a", "b"], "n": 3}):
+        for param, many in (
+            ("prompt", {"prompt": ["a"] * 5}),
+            ("n", {"prompt": ["a", "b"], "n": 3}),
+        ):
             answer = ask(server, "/v1/completions", BODY | many)
             assert refusal(answer) == (400, "api.field")  # which no waiting would help
+            assert answer[2]["error"]["param"] == param
         scheduler = server.scheduler
         assert scheduler is not None
         with connect(server) as connection:
