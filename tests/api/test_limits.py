@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 import threading
 import time
 from typing import Any
@@ -298,6 +299,16 @@ def test_the_end_of_the_server_ends_answers_in_order(
         assert eventually(lambda: scheduler.steps > 3)
     asking.join(60)
     assert found == [(503, "api.stopped")]
+
+
+def test_what_the_server_lacks_is_no_fault_of_the_request(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    assert refusal(ask(server, "/v1/completions", BODY)) == (500, "input.tokenizers")
+    ids = BODY | {"prompt": [3, 4]}  # which need none
+    status, _, value = ask(server, "/v1/completions", ids)
+    assert (status, value["usage"]["completion_tokens"]) == (200, 2)
 
 
 def test_a_mistake_is_an_answer_and_a_line(
