@@ -218,6 +218,16 @@ def test_a_template_that_genai_cannot_run_is_refused_by_it(tmp_path: Path) -> No
         found.apply_chat_template(json.dumps(CONVERSATIONS[0]))
 
 
+def test_a_raw_part_of_a_template_is_refused_by_it(tmp_path: Path) -> None:
+    """docs/adapters.md says so."""
+    made = chat_tokenizer("chatml")
+    made.backend_tokenizer.pre_tokenizer = GPT2
+    template = TEMPLATES["chatml"] + "{% raw %}x{% endraw %}"
+    found = stock(made.backend_tokenizer, made, template, tmp_path)
+    with pytest.raises(RuntimeError):
+        found.apply_chat_template(json.dumps(CONVERSATIONS[0]))
+
+
 def test_nothing_is_left_to_trim_in_a_template() -> None:
     from jinja2 import Environment
 
