@@ -134,7 +134,7 @@ class TaskExporter:
         check_file_writable(out)
         task, source = options.task(out), self.source
         source.progress = progress
-        if options.budget is None and options.keep is None and source.writes:
+        if options.budget is None and options.keep is None and source.models.writes:
             options = replace(options, budget=options.entry.budget_written)
         if options.entry.delta and not source.layers:
             check_differs(source.models.backbone, source.models.tuned)

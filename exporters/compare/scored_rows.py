@@ -16,7 +16,6 @@ from torch.nn import functional
 
 from osd_edge.data.examples import Example
 from osd_edge.data.progress import Progress, silent
-from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.kinds.deferred_logits import losses_and_likeliest
 from osd_edge.exporters.kinds.generate import NOT_COUNTED
 from osd_edge.exporters.models.fine_tuned import FineTuned
@@ -62,8 +61,9 @@ def rows_of(
     models: FineTuned, examples: Sequence[Example], likeliest: Sequence[int] = ()
 ) -> ScoredRows:
     """The rows of a test set, as the kind of task has them."""
-    writes = KINDS[models.head.kind].format.writes
-    return WrittenRows(models, examples, likeliest) if writes else LabelledRows(models, examples)
+    if models.writes:
+        return WrittenRows(models, examples, likeliest)
+    return LabelledRows(models, examples)
 
 
 class LabelledRows(ScoredRows):

@@ -17,7 +17,6 @@ from osd_edge.exporters.compare.outcome import Point
 from osd_edge.exporters.compare.peers.find import find_peer
 from osd_edge.exporters.compare.peers.peer import Compressed, Peer
 from osd_edge.exporters.compare.scored_rows import ScoredRows, ScoreWithError, rows_of
-from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.methods.budget import parse_budget
 from osd_edge.exporters.methods.frozen_head import HeadOverBase
 from osd_edge.exporters.methods.source import Source
@@ -57,7 +56,7 @@ class Work:
         self._likeliest = bounds["likeliest"]
         scores = {name: ScoreWithError(**score) for name, score in bounds["scores"].items()}
         found = {name: score.accuracy for name, score in scores.items()} | {"scores": scores}
-        if KINDS[self._models.head.kind].format.writes:
+        if self._models.writes:
             return found | {"frozen_probe": None, "no_probe": None}
         if job.probe is not None:
             return found | {"frozen_probe": job.probe, "no_probe": None}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from osd_edge.data.examples import Example
-from osd_edge.exporters.kinds import KINDS, SEQUENCE
+from osd_edge.exporters.kinds import SEQUENCE
 from osd_edge.exporters.methods.frozen_head import HeadOverBase, fit_frozen_head
 from osd_edge.exporters.methods.gain import Gain
 from osd_edge.exporters.methods.options import RIGHT
@@ -68,7 +68,7 @@ class Floor:
         None without rows, and of a task that writes.
         """
         model = self._source.model
-        if model is None or KINDS[model.plan.kind].format.writes:
+        if model is None or self._source.models.writes:
             return None
         rows: Sequence[Example] = self.tuning
         if quick and len(rows) > _ROWS:

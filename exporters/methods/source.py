@@ -73,7 +73,7 @@ class Source:
             # Only a classifier of one label has labels that a row of a file could hold.
             labels = self.models.labels if KINDS[head.kind].labelled else ()
             self.examples = read_calibration(options.calibration, labels)
-        if not self.writes:
+        if not self.models.writes:
             self._check_writes_nothing()
         chosen = choose_sites(backbone, options.sites)
         pooler = backbone.family.pooler
@@ -81,17 +81,12 @@ class Source:
             chosen -= {pooler.path}  # nothing reads it
         self.layers = changed_layers(backbone, self.models.tuned, chosen)
         self._shared: dict[Hashable, Any] = {}
-        if self.writes and self.examples:
+        if self.models.writes and self.examples:
             self.examples = self._with_completions(self.examples)
             check_rows(self.models, self.examples)  # before a split gives them other numbers
         # A refinement of a task that writes takes a good part of an hour, whatever its size.
-        keeps = self.large or (self.writes and bool(self.examples))
+        keeps = self.large or (self.models.writes and bool(self.examples))
         self.work = WorkFolder(work) if work is not None and keeps else None
-
-    @property
-    def writes(self) -> bool:
-        """Says whether the task generates text."""
-        return KINDS[self.models.head.kind].format.writes
 
     @property
     def task(self) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import Code, InputError
+from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.models.adapted_checkpoint import AdaptedCheckpoint
 from osd_edge.exporters.models.backbone import Backbone, backbone_of
 from osd_edge.exporters.models.checkpoint import Checkpoint
@@ -37,6 +38,11 @@ class FineTuned:
         Finding it compares whole tables, so it is found once.
         """
         return language_head(self.backbone)
+
+    @property
+    def writes(self) -> bool:
+        """Says whether the task generates text."""
+        return KINDS[self.head.kind].format.writes
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -90,7 +90,7 @@ def batches_of(models: FineTuned, examples: Sequence[Example], size: int = BATCH
         raise DataError(
             Code.DATA_IMAGES, "this base is calibrated with {}: found {} instead".format(*expected)
         )
-    if KINDS[models.head.kind].format.writes:
+    if models.writes:
         return completion_batches(models, examples, size)
     if not KINDS[models.head.kind].labelled:
         examples = [replace(example, label=None) for example in examples]

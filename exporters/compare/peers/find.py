@@ -2,7 +2,6 @@
 
 from osd_edge.exporters.compare.peers.bundles import BundleFiles
 from osd_edge.exporters.compare.peers.peer import Peer
-from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.methods.registry import HEAD, PRODUCT, check_compared, compared
 from osd_edge.exporters.models.fine_tuned import FineTuned
 
@@ -20,7 +19,7 @@ def find_peer(name: str) -> Peer:
 def why_unsuited(method: str, models: FineTuned) -> str | None:
     """The reason, in words, why a method makes no sense for a task; None where it does."""
     needs = compared()[method][0].needs
-    if needs == HEAD and KINDS[models.head.kind].format.writes:
+    if needs == HEAD and models.writes:
         return "it is a head over the unchanged base, and a task that generates text has no head"
     if needs == PRODUCT and not _is_product(models):
         return "it stores the factors of a LoRA, and the fine-tuned model is none"

@@ -123,7 +123,7 @@ class RateDistortionBundles:
             for score in (gain.floor, gain.ceiling)
         )
         found = f"on {gain.rows} held-back rows ({floor}) as the fine-tuned model ({ceiling})"
-        if self._source.writes:
+        if self._source.models.writes:
             why = f"the base alone is as good {found}: "
             why += "count in --keep-by nats" if exactly else "there is nothing to keep"
         else:

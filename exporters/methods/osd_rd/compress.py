@@ -175,7 +175,7 @@ class RateDistortion:
     ) -> Latents:
         """`latents` trained to follow the fine-tuned model on the calibration texts."""
         how = self._length_of(how)
-        mixed = not KINDS[self._models.head.kind].format.writes
+        mixed = not self._models.writes
         chosen = training_texts(self._examples, how.steps * how.texts, self._seed, mixed=mixed)
         batches = batches_of(self._models, chosen, how.texts)
         ordered = random.Random(self._seed).sample(batches, len(batches))

@@ -47,7 +47,7 @@ class PaperSource:
     @property
     def labelled(self) -> bool:
         """Says whether there are calibration rows, and each has a right answer."""
-        answered = self.source.writes or all(e.label is not None for e in self.examples)
+        answered = self.source.models.writes or all(e.label is not None for e in self.examples)
         return bool(self.examples) and answered
 
     def spectra(self, progress: Progress) -> Mapping[str, Spectrum]:
