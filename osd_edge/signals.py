@@ -7,6 +7,7 @@ the handlers of a program that calls OSD Edge as a library are its own.
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from types import FrameType
 
 _SIGNALS = ("SIGTERM", "SIGHUP")  # by name: Windows lacks the second
 _TIDYING_SECONDS = 10.0
+_AGAIN_SECONDS = 0.01  # until a signal is sent again whose exception Python could not raise
 
 
 class Ended(SystemExit):
@@ -30,7 +32,8 @@ def ending_in_order() -> Iterator[None]:
     """Raises Ended where a signal asks to end while this is entered.
 
     Signals that are ignored stay so (SIGHUP under nohup), and other threads than the main one
-    cannot listen.
+    cannot listen. A signal that arrives inside a finalizer, out of which Python raises nothing, is
+    sent once more.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -46,6 +49,16 @@ def ending_in_order() -> Iterator[None]:
         _leave_closed(terminals)
         raise Ended(number)
 
+    report = sys.unraisablehook
+
+    def send_again(swallowed: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(swallowed.exc_value, Ended):
+            report(swallowed)
+            return
+        number = swallowed.exc_value.signal
+        asked.clear()
+        threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), number)).start()
+
     listening = [
         number
         for name in _SIGNALS
@@ -54,6 +67,7 @@ def ending_in_order() -> Iterator[None]:
     ]
     for number in listening:
         signal.signal(number, end)
+    sys.unraisablehook = send_again
     try:
         yield
     except BaseException as error:
@@ -61,6 +75,7 @@ def ending_in_order() -> Iterator[None]:
             raise Ended(asked[0][0]) from error
         raise
     finally:
+        sys.unraisablehook = report
         if not asked:  # else the process is about to end, and nothing may break into that
             for number in listening:
                 signal.signal(number, signal.SIG_DFL)

@@ -171,6 +171,30 @@ def test_a_second_signal_does_not_break_into_tidying_up() -> None:
     assert tidied and ended.value.code == 128 + signal.SIGHUP
 
 
+_ENDED_IN_A_FINALIZER = """
+import signal, time
+from osd_edge.signals import ending_in_order
+
+class Pattern:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+
+with ending_in_order():
+    Pattern()
+    for _ in range(1000):
+        time.sleep(0.01)
+    print("went on to its end")
+"""
+
+
+def test_a_signal_inside_a_finalizer_ends_the_command_too() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _ENDED_IN_A_FINALIZER], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 128 + signal.SIGTERM
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 def test_a_library_that_makes_another_exception_of_it_changes_no_exit_code() -> None:
     with pytest.raises(Ended) as ended, ending_in_order():
         try:
