@@ -18,8 +18,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from osd_edge.errors import Code, ModelError, shown
-from osd_edge.exporters.models.checkpoint import BUFFERS, FLOATS, is_quantised, why_unreadable
+from osd_edge.exporters.models.checkpoint import BUFFERS, FLOATS, is_quantised
 from osd_edge.exporters.models.low_rank import LowRank
+from osd_edge.exporters.models.tensor_names import unwrapped
+from osd_edge.exporters.models.unreadable import why_unreadable
 
 CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PARTS = ("lora_A.weight", "lora_B.weight", "lora_B.bias", "lora_magnitude_vector")
@@ -174,7 +176,8 @@ def read_adapter(folder: Path) -> PeftAdapter:
     except (SafetensorError, OSError) as error:
         why = why_unreadable(path, error)
         raise ModelError(Code.MODEL_ADAPTER, f"cannot read {path}: {why}") from error
-    low_rank, saved = _sorted(folder, tensors)
+    names = unwrapped(tensors)
+    low_rank, saved = _sorted(folder, {names[key]: t for key, t in tensors.items()})
     if not low_rank and not saved:
         raise ModelError(Code.MODEL_ADAPTER, f"{path} holds no tensors")
     try:

@@ -8,9 +8,10 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from osd_edge.errors import Code, DataError, ModelError, shown
-from osd_edge.exporters.models.checkpoint import Checkpoint, first_line
+from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.families import family_of
 from osd_edge.exporters.models.library_version import TRANSFORMERS
+from osd_edge.exporters.models.unreadable import first_line
 from osd_edge.formats.package.manifest import TOKENIZER
 
 _CONFIG = "tokenizer_config.json"
