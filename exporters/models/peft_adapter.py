@@ -58,7 +58,8 @@ class PeftAdapter:
     """An adapter's tensors by module.
 
     `low_rank` maps a module's path in the task model to its tensors by part; `saved` are whole
-    tensors that replace the base's (`modules_to_save`, biases), by name. `task_type` is PEFT's.
+    tensors that replace the base's (`modules_to_save`, biases), by name. `task_type` is PEFT's,
+    `base` what it calls its base.
     """
 
     folder: Path
@@ -69,6 +70,7 @@ class PeftAdapter:
     low_rank: Mapping[str, Mapping[str, torch.Tensor]]
     saved: Mapping[str, torch.Tensor]
     size: int = field(default=0)
+    base: str | None = None
 
     @property
     def values(self) -> int:
@@ -202,11 +204,18 @@ def read_adapter(folder: Path) -> PeftAdapter:
             low_rank,
             saved,
             path.stat().st_size,
+            _base_name(config),
         )
     except _MALFORMED as error:
         raise ModelError(
             Code.MODEL_ADAPTER, f"{folder / CONFIG} is malformed: {shown(repr(error), 200)}"
         ) from error
+
+
+def _base_name(config: Mapping[str, Any]) -> str | None:
+    """The adapter's own word on its base, a hub id or a folder."""
+    name = config.get("base_model_name_or_path")
+    return name if isinstance(name, str) and name.strip() else None
 
 
 def _config(folder: Path) -> dict[str, Any]:

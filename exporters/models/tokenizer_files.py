@@ -21,6 +21,7 @@ _READERS = {
 _VOCABULARIES = (TOKENIZER, "vocab.txt", "vocab.json", "bpe.codes", *_READERS)
 # Files that only come with a vocabulary.
 _OTHERS = (TOKENIZER_CONFIG, "special_tokens_map.json", "added_tokens.json", "merges.txt")
+_OWN_CODE = "brings code of its own (auto_map), which is never run"
 _FEWEST = 4  # tokens besides special ones: transformers makes up to two of no vocabulary at all
 # Texts that show what a reading of SentencePiece's model leaves out: blanks, forms of letters,
 # what is in no vocabulary.
@@ -38,10 +39,11 @@ def has_tokenizer(folder: Path) -> bool:
     left = next(_present(folder, _OTHERS), None)
     if left is None:
         return False
+    own = f" ({_OWN_CODE})" if _has_own_code(folder / TOKENIZER_CONFIG) else ""
     raise ModelError(
         Code.MODEL_TOKENIZER,
-        f"{folder} has {left.name} and no vocabulary: expected {TOKENIZER}, vocab.txt, vocab.json "
-        "or a model of SentencePiece beside it: copy the tokenizer's files from the base",
+        f"{folder} has {left.name} and no vocabulary{own}: expected {TOKENIZER}, vocab.txt, "
+        "vocab.json or a model of SentencePiece: copy the tokenizer's files from the base",
     )
 
 
@@ -53,11 +55,7 @@ def why_no_tokenizer(folder: Path, error: Exception) -> str:
     missing = _missing_reader(folder)
     if missing is not None:
         return missing
-    why = (
-        "it brings code of its own (auto_map), which is never run"
-        if _has_own_code(folder / TOKENIZER_CONFIG)
-        else first_line(error)
-    )
+    why = f"it {_OWN_CODE}" if _has_own_code(folder / TOKENIZER_CONFIG) else first_line(error)
     return f"{why}; save it again with AutoTokenizer's save_pretrained"
 
 

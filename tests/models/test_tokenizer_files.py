@@ -1,6 +1,7 @@
 """Tokenizers that are there but cannot be read are refused; none is dropped in silence."""
 
 import json
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -117,14 +118,12 @@ def test_models_of_sentencepiece_are_refused_where_it_is_missing(
 @pytest.mark.parametrize("family", ["xlm-roberta", "deberta-v2"])
 @pytest.mark.skipif(not HAS_SENTENCEPIECE, reason="sentencepiece is not installed here")
 def test_models_of_sentencepiece_make_their_own_tokens_or_none(tmp_path: Path, family: str) -> None:
-    import sentencepiece  # only where it is installed
-
     folder = strip(tiny.make_base(family, tmp_path / "base", vocab_size=64))
     path = write_unigram(folder / SENTENCEPIECE[family])
     if TRANSFORMERS >= 5:  # which makes blanks of what is no letter, and this model does not
         assert "transformers 4.57" in refused(folder)
         return
-    own = sentencepiece.SentencePieceProcessor(model_file=str(path))
+    own = import_module("sentencepiece").SentencePieceProcessor(model_file=str(path))
     tokenizer = load_tokenizer(Checkpoint(folder))
     for text in (*tiny.sentences(5), "a\nb\tc", "The Cät"):
         found = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).tokens

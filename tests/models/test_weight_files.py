@@ -1,6 +1,7 @@
 """Of several weight files in a folder, those that transformers reads; others are told by name."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -121,7 +122,7 @@ def test_a_pointer_in_an_adapters_place_is_told_for_what_it_is(models: Path) -> 
 
 # Names of wrapped models
 
-WRAPPED = {
+WRAPPED: dict[str, Callable[[str], str]] = {
     "compiled": lambda name: f"_orig_mod.{name}",
     "parallel": lambda name: f"module.{name}",
     "compiled and parallel": lambda name: f"module._orig_mod.{name}",
