@@ -13,7 +13,7 @@ from osd_edge.exporters.models.checkpoint import Checkpoint
 
 
 def other_bases(base: Checkpoint, given: str | Path, named: Sequence[str]) -> tuple[str, ...]:
-    """Those of `named`, the bases that adapters name, which are no name of the base.
+    """Gives those of `named`, the bases that adapters name, which are no name of the base.
 
     `given` is what the base was opened by, a folder or a hub id.
     """

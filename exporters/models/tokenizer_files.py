@@ -48,7 +48,7 @@ def has_tokenizer(folder: Path) -> bool:
 
 
 def why_no_tokenizer(folder: Path, error: Exception) -> str:
-    """Why transformers made no tokenizer of the files in `folder`, and what to do about it."""
+    """The reason why the files in `folder` make no tokenizer, and what to do about it."""
     for path in _present(folder, (*_VOCABULARIES, *_OTHERS)):
         if is_lfs_pointer(path):
             return f"{path.name} is a pointer of git-lfs, not the file: get it by `git lfs pull`"
@@ -102,7 +102,7 @@ def check_sentencepiece(folder: Path, tokenizer: Any, *, begins: bool) -> None:
 
 
 def _missing_reader(folder: Path) -> str | None:
-    """What to install for the vocabulary in `folder`; None where it is not that."""
+    """The package to install for the vocabulary in `folder`; None where it is not that."""
     if (folder / TOKENIZER).is_file():
         return None
     for pattern, (module, packages) in _READERS.items():

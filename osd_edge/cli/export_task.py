@@ -117,7 +117,7 @@ def _describe(report: "TaskReport") -> str:
 
 
 def _origin(report: "TaskReport") -> list[str]:
-    """What should be known of the models, where something is to be said of them."""
+    """Says of the models what should be known before the bundle is trusted."""
     lines = []
     if report.foreign:
         cosines = ", ".join(f"{cosine:.2f} for {name}" for name, cosine in report.likeness.items())
