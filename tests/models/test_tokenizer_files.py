@@ -13,6 +13,7 @@ from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.tokenizer import load_tokenizer
 from tests.support import tiny
 from tests.support.checkpoints import opening, refusal
+from tests.support.command_line import run_cli
 from tests.support.sentencepiece_models import write_unigram
 from tests.support.spoiled import edit
 
@@ -45,9 +46,26 @@ def refused(folder: Path) -> str:
     return message
 
 
-def test_a_base_without_files_of_a_tokenizer_has_none(bare: Path) -> None:
+def test_a_base_without_files_of_a_tokenizer_has_none_and_says_so(
+    bare: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert load_tokenizer(Checkpoint(bare)) is None
-    assert export_base(bare, bare.parent / "out").text is None
+    out = bare.parent / "out"
+    assert export_base(bare, out).text is None
+    words = ("export", "base", bare, "-o", out, "--overwrite")
+    assert "no tokenizer came with the model" in run_cli(capsys, *words).out
+    assert json.loads(run_cli(capsys, *words, "--json").out)["texts"] is False
+
+
+def test_nothing_is_said_of_a_tokenizer_that_is_there_or_of_pictures(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("-o", tmp_path / "out", "--overwrite")
+    said = run_cli(capsys, "export", "base", models / "base", *words)
+    assert said.code == 0 and "tokenizer" not in said.out
+    pictures = tiny.make_base("vit", tmp_path / "vit")
+    said = run_cli(capsys, "export", "base", pictures, *words)
+    assert said.code == 0 and "tokenizer" not in said.out
 
 
 @pytest.mark.parametrize(
