@@ -126,7 +126,7 @@ def _origin(report: "TaskReport") -> list[str]:
             "taken all the same (--any-base)"
         )
     lines += [
-        f"  the adapter is for {shown(name, 80)}, by its own word: is the base that?"
+        f"  the adapter is for {shown(name, 80)}, by its own word; the base has another name"
         for name in report.adapter_bases
     ]
     if report.kind_unsaid:
