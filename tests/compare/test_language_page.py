@@ -97,7 +97,7 @@ def test_the_page_of_outcome_files(tmp_path: Path) -> None:
     for _ in range(2):
         done = CliRunner().invoke(main, ["--outcome", str(outcome), "--report", str(report)])
         assert done.exit_code == 0, done.output
-        assert "2 points missing" in done.output
+        assert "4 points missing" in done.output
     text = report.read_text()
     assert text.count("## Tasks that generate text") == 1 and text.startswith("# Results\n\nOf")
     assert (tmp_path / "results-text.png").read_bytes().startswith(b"\x89PNG")
