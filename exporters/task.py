@@ -18,9 +18,9 @@ from osd_edge.errors import Code, ModelError, OsdEdgeError, OutputError
 from osd_edge.exporters.methods.base import Method
 from osd_edge.exporters.methods.made import finished
 from osd_edge.exporters.methods.options import OPENED, TaskOptions, check_names
+from osd_edge.exporters.methods.origin import origin
 from osd_edge.exporters.methods.report import TaskReport
 from osd_edge.exporters.methods.source import Source
-from osd_edge.exporters.models.adapted_checkpoint import AdaptedCheckpoint
 from osd_edge.exporters.models.compatibility import check_differs
 from osd_edge.exporters.scoring.calibrated_task import examples_in
 from osd_edge.exporters.scoring.held_back import check_keep_rows
@@ -140,11 +140,9 @@ class TaskExporter:
             check_differs(source.models.backbone, source.models.tuned)
             raise ModelError(Code.MODEL_SAME, "the chosen layers are the base's own: no delta")
         made = method.make(source, task, options, progress)
-        tuned = source.models.tuned
-        adapted = tuned.adapter_bytes if isinstance(tuned, AdaptedCheckpoint) else None
         data, report = finished(made, source, options)
         write_file(out, data)
-        return replace(report, path=str(out), adapter_size=adapted)
+        return replace(report, path=str(out), **origin(source, options))
 
 
 def export_task(

@@ -24,6 +24,7 @@ from osd_edge.exporters.methods.options import check_seed
 from osd_edge.exporters.methods.registry import check_compared
 from osd_edge.exporters.models.compatibility import check_differs
 from osd_edge.exporters.models.fine_tuned import FineTuned, open_fine_tuned
+from osd_edge.exporters.models.likeness import check_fine_tuned
 from osd_edge.exporters.option_fields import several
 from osd_edge.exporters.scoring.completions import CALIBRATION, check_rows
 from osd_edge.exporters.scoring.fine_tuned_accuracy import fp32_bytes
@@ -85,6 +86,7 @@ def compare(
         job.base, job.tuned, progress, adapters=options.adapters, labels=options.labels
     )
     _check_rows(job, models)
+    check_fine_tuned(models.backbone, models.tuned, models.likeness)
     check_differs(models.backbone, models.tuned)
     if job.suited_only:
         settings = tuple(one for one in settings if why_unsuited(one[0], models) is None)

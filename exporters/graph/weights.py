@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import shown
 from osd_edge.exporters.graph.branches import LayerUse
 from osd_edge.exporters.graph.external_data import load_weights, move_weights
 from osd_edge.exporters.graph.folding import drop_unused
@@ -29,9 +28,9 @@ from osd_edge.exporters.models.rounding import (
     BLOCK,
     SMALL_TABLE,
     Rounded,
+    fp16_values,
     int4_blocks,
     int8_rows,
-    to_fp16,
 )
 
 _CONTRIB = "com.microsoft"
@@ -98,7 +97,7 @@ class _Writer:
             for attribute in node.attribute:
                 if attribute.name == "transB":  # stored as a MatMul takes it, for every use
                     attribute.i = 0
-            stored = np.ascontiguousarray(_fp16(f"{name}.weight", weight).T)
+            stored = np.ascontiguousarray(fp16_values(f"{name}.weight", weight).T)
             cast = f"{use}/weight"
             node.input[1] = cast
             return [self._cast(self._put(f"{name}.weight.fp16", stored), cast), node]
@@ -126,7 +125,7 @@ class _Writer:
         name, ids, result = table.name, node.input[1], node.output[0]
         rows = f"{result}/codes"
         if self._kind == "fp16":
-            (stored,) = self._table(name, lambda w: {f"{name}.fp16": _fp16(name, w)})
+            (stored,) = self._table(name, lambda w: {f"{name}.fp16": fp16_values(name, w)})
             take = helper.make_node("Gather", [stored, ids], [rows], f"{node.name}/codes")
             return [take, self._cast(rows, result)]
 
@@ -201,12 +200,3 @@ class _Writer:
 
     def _cast(self, source: str, to: str) -> onnx.NodeProto:
         return helper.make_node("Cast", [source], [to], f"{to}/cast", to=TensorProto.FLOAT)
-
-
-def _fp16(name: str, weight: NDArray[Any]) -> NDArray[np.float16]:
-    """`weight` in fp16; refuses what would become infinite."""
-    return to_fp16(
-        weight,
-        f"{shown(name)} holds {np.abs(weight).max():.6g}, which is too large for fp16: store "
-        "the weights in fp32, int8 or int4",
-    )

@@ -39,6 +39,7 @@ class TaskOptions:
         tuned: the fine-tuned model, likewise; None where there are adapters in its place.
         adapters: PEFT folders of LoRA or DoRA adapters, each with its weight.
         labels: names of an adapter's labels, in the order of its outputs.
+        any_base: whether a model is taken that was not fine-tuned from the base, by its weights.
         kind: the kind of task; unless given, as the model's configuration says.
         calibration: a file of texts or a folder of pictures, by its path, or the examples. `osd`
             needs labels. For a task that generates text: prompts with completions, or messages.
@@ -100,6 +101,14 @@ class TaskOptions:
             "--labels",
             metavar="A,B,…",
             help="Names of an adapter's labels, in the order of its outputs.",
+        ),
+    )
+    any_base: bool = field(
+        default=False,
+        metadata=flag(
+            "--any-base",
+            switch=True,
+            help="Take a model whose weights are no fine-tuned version of the base's.",
         ),
     )
     kind: str | None = field(
@@ -234,6 +243,11 @@ class TaskOptions:
         }
         for name, value in frozen.items():
             object.__setattr__(self, name, value)
+        if not isinstance(self.any_base, bool):
+            raise InputError(
+                Code.INPUT_OPTIONS,
+                f"any_base: expected True or False, found {described(self.any_base)}",
+            )
         if not isinstance(self.head, HeadOptions | None):
             raise InputError(Code.INPUT_OPTIONS, f"head: expected HeadOptions, found {self.head!r}")
         if self.method not in exported():
@@ -326,6 +340,7 @@ OPENED = (
     "tuned",
     "adapters",
     "labels",
+    "any_base",
     "kind",
     "calibration",
     "complete",

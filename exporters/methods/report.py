@@ -43,6 +43,11 @@ class TaskReport:
         base_weights: the weights of the package that was tuned for and scored with.
         adapter_size: bytes of the adapters' weights, where the task came as adapters.
         kind: the kind of task.
+        kind_unsaid: whether the model leaves open that its one output is a number, as it was taken
+            to be; transformers' pipelines make a chance of it.
+        likeness: the cosines of the model's weights with the base's, by what they are of.
+        foreign: whether they are no fine-tuned version of the base's, which was insisted on.
+        adapter_bases: what adapters name as their base, where it is no name of this one.
         left_out: the relative size ‖W_tuned − W_base‖ / ‖W_base‖ of each change that a bundle has
             no place for: embeddings, norms, biases, and where text is generated the layer that
             gives logits. By name, with `*` for the number of a layer.
@@ -83,6 +88,10 @@ class TaskReport:
     base_weights: str = "fp32"
     adapter_size: int | None = None
     kind: str = ""
+    kind_unsaid: bool = False
+    likeness: Mapping[str, float] = field(default_factory=dict)
+    foreign: bool = False
+    adapter_bases: Sequence[str] = ()
     left_out: Mapping[str, float] = field(default_factory=dict)
 
     @property

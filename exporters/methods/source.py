@@ -24,6 +24,7 @@ from osd_edge.exporters.models.fine_tuned import open_fine_tuned
 from osd_edge.exporters.models.head_plan import head_values
 from osd_edge.exporters.models.large import is_large
 from osd_edge.exporters.models.left_out import left_out
+from osd_edge.exporters.models.likeness import check_fine_tuned
 from osd_edge.exporters.models.sites import choose_sites
 from osd_edge.exporters.scoring.calibrated_task import read_calibration
 from osd_edge.exporters.scoring.completions import check_rows
@@ -67,6 +68,8 @@ class Source:
             labels=options.labels,
         )
         backbone, head = self.models.backbone, self.models.head
+        if not options.any_base:
+            check_fine_tuned(backbone, self.models.tuned, self.models.likeness)
         self.large = is_large(backbone)
         self.examples: tuple[Example, ...] = ()
         if options.calibration is not None:

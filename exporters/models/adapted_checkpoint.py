@@ -68,6 +68,11 @@ class AdaptedCheckpoint(Checkpoint):
             self._take(adapter, weight, heads, with_head=adapter is first)
         self.config = self._task_config(first, labels)
 
+    @property
+    def named_bases(self) -> tuple[str, ...]:
+        """The bases that the adapters say they are for, a hub id or a folder each."""
+        return tuple(one.base for one, _ in self._adapters if one.base is not None)
+
     def backbone_names(self) -> list[str]:
         """Names of the backbone's tensors, without the model class's prefix."""
         return self._base.backbone_names()

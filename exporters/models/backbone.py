@@ -8,10 +8,11 @@ import torch
 from transformers import AutoModel
 
 from osd_edge.errors import Code, ModelError, shown
-from osd_edge.exporters.models.checkpoint import Checkpoint, first_line
+from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.families import Family, family_of
 from osd_edge.exporters.models.linear import linear_shape
 from osd_edge.exporters.models.module_names import checkpoint_name
+from osd_edge.exporters.models.unreadable import first_line
 from osd_edge.formats.limits import MAX_DIMENSION
 
 

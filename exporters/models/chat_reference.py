@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from osd_edge.errors import Code, ModelError, shown
-from osd_edge.exporters.models.checkpoint import Checkpoint, first_line
+from osd_edge.exporters.models.checkpoint import Checkpoint
+from osd_edge.exporters.models.unreadable import first_line
 from osd_edge.formats.package.chat import Message
 
 _FILE = "chat_template.json"

@@ -8,7 +8,7 @@ import fnmatch
 import json
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,11 @@ from transformers import AutoConfig, PretrainedConfig
 from osd_edge.errors import Code, ModelError, shown
 from osd_edge.exporters.models.families import known_families, load_family, unknown_family
 from osd_edge.exporters.models.low_rank import LowRank
+from osd_edge.exporters.models.neutral_settings import make_neutral
 from osd_edge.exporters.models.other_settings import take_other_settings
+from osd_edge.exporters.models.tensor_names import plain_names
+from osd_edge.exporters.models.unreadable import why_unreadable
+from osd_edge.exporters.models.weight_files import weight_files
 from osd_edge.formats.package.manifest import MANIFEST
 
 _CONFIG = "config.json"
@@ -28,12 +32,8 @@ _OTHERS = {
     MANIFEST: "a base package: give the Hugging Face folder that it was made from",
     "adapter_config.json": "a PEFT adapter: give it with --adapter",
 }
-_INDEX = "model.safetensors.index.json"
-_SINGLE = "model.safetensors"
 # Types of weights that are as they were trained. Rounded ones come as integers and as 8-bit floats.
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-# The names of the two vectors of a LayerNorm in old BERT checkpoints.
-_RENAMED = {".gamma": ".weight", ".beta": ".bias"}
 # Tensors that old checkpoints carry, but that are no weights.
 BUFFERS = ("position_ids", "token_type_ids")
 # Bytes. Pages that were read count as this process's memory for as long as their file is open: the
@@ -65,7 +65,7 @@ def find_model(model: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    wanted = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+    wanted = ["*.json", "*.safetensors", "*.txt", "*.model", "*.tiktoken", "*.jinja"]
     try:
         return Path(snapshot_download(model, allow_patterns=wanted))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
@@ -85,13 +85,19 @@ class Checkpoint:
         self.config: PretrainedConfig = _read_config(self.folder)
         self._files: dict[Path, Any] = {}
         self._where: dict[str, tuple[Path, str]] = {}
-        files = list(self._weight_files())
-        for path in files:
-            for key in _open(path).keys():  # noqa: SIM118  (safe_open is not a mapping)
-                if any(end in key for end in _QUANTISED):
-                    how = f"tensor {shown(key)} is of a quantised layer"
-                    raise is_quantised(self.folder, how)
-                self._where[_rename(key)] = (path, key)
+        files = weight_files(self.folder, getattr(self.config, "transformers_weights", None))
+        stored = {key: path for path in files for key in _open(path).keys()}  # noqa: SIM118  (no mapping)
+        for key, name in plain_names(stored).items():
+            if any(end in key for end in _QUANTISED):
+                how = f"tensor {shown(key)} is of a quantised layer"
+                raise is_quantised(self.folder, how)
+            if name in self._where:
+                raise ModelError(
+                    Code.MODEL_WEIGHTS,
+                    f"{self.folder} has {shown(name)} twice, as {shown(self._where[name][1])} and "
+                    f"as {shown(key)}: which one the model has cannot be told",
+                )
+            self._where[name] = (stored[key], key)
         self._is_large = sum(path.stat().st_size for path in files) >= _LARGE
         named = {without_prefix(self.config, name): name for name in self._where}
         self._backbone = {short: name for short, name in named.items() if short != name} or named
@@ -177,19 +183,6 @@ class Checkpoint:
             self._files[path] = file
         return self._files[path]
 
-    def _weight_files(self) -> Iterator[Path]:
-        index = self.folder / _INDEX
-        if index.is_file():
-            yield from (self.folder / name for name in _shards(index))
-        elif (self.folder / _SINGLE).is_file():
-            yield self.folder / _SINGLE
-        else:
-            raise ModelError(
-                Code.MODEL_WEIGHTS,
-                f"{self.folder} has no {_SINGLE}: save the model with "
-                "save_pretrained(..., safe_serialization=True)",
-            )
-
 
 def is_quantised(folder: Path, how: str) -> ModelError:
     """The refusal of rounded weights; `how` says by what they were known."""
@@ -239,28 +232,15 @@ def _read_config(folder: Path) -> PretrainedConfig:
         if kind not in known_families():
             raise unknown_family(str(kind)) from error
         raise _unreadable_config(folder, error) from error
+    make_neutral(folder, config)
     if kind in known_families():
         take_other_settings(folder, config, fields, load_family(kind))
     return config
 
 
 def _unreadable_config(folder: Path, error: Exception) -> ModelError:
-    return ModelError(
-        Code.MODEL_CONFIG, f"{folder} has no readable config.json: {first_line(error)}"
-    )
-
-
-def _shards(index: Path) -> list[str]:
-    """Names of the weight files that `index` lists."""
-    try:
-        names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
-        if not all(isinstance(name, str) for name in names):
-            raise TypeError("weight_map does not map tensors to names of files")
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise ModelError(
-            Code.MODEL_WEIGHTS, f"{index} is malformed: {first_line(error)}"
-        ) from error
-    return sorted(names)
+    why = why_unreadable(folder / _CONFIG, error)
+    return ModelError(Code.MODEL_CONFIG, f"{folder} has no readable config.json: {why}")
 
 
 def _open(path: Path) -> Any:
@@ -271,22 +251,6 @@ def _open(path: Path) -> Any:
         raise ModelError(
             Code.MODEL_WEIGHTS, f"cannot read {shown(str(path), 200)}: {why}"
         ) from error
-
-
-def why_unreadable(path: Path, error: Exception) -> str:
-    """Why safetensors could not read `path`, of which it says that it is missing in any case."""
-    try:
-        path.open("rb").close()
-    except (OSError, ValueError) as own:
-        return getattr(own, "strerror", None) or str(own)
-    return first_line(error)
-
-
-def _rename(key: str) -> str:
-    for old, new in _RENAMED.items():
-        if key.endswith(old):
-            return key.removesuffix(old) + new
-    return key
 
 
 def _transposed(config: PretrainedConfig, backbone: Mapping[str, str]) -> frozenset[str]:
@@ -321,9 +285,3 @@ def _prefixes(config: PretrainedConfig) -> tuple[str, ...]:
     from transformers import AutoModel
 
     return (str(AutoModel._model_mapping[type(config)].base_model_prefix),)
-
-
-def first_line(error: Exception) -> str:
-    """The first line of another library's exception, fit for a message."""
-    lines = str(error).strip().splitlines()
-    return shown(lines[0], 160) if lines else type(error).__name__

@@ -131,7 +131,9 @@ def _check_tokenizer(base: Checkpoint, tuned: Checkpoint) -> None:
 
 
 def _what_it_does(tokenizer: Any) -> dict[str, Any]:
+    """All that makes tokens of a text."""
     description: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
-    for setting in ("truncation", "padding"):  # of a batch, not of the text
+    # Of a batch, and of the way back from tokens, for which the base's own is used.
+    for setting in ("truncation", "padding", "decoder"):
         description.pop(setting, None)
     return description

@@ -20,6 +20,7 @@ from osd_edge.exporters.models.compatibility import (
 from osd_edge.exporters.models.fingerprint import fingerprint
 from osd_edge.exporters.models.head_plan import HeadPlan, plan_head
 from osd_edge.exporters.models.language_head import LanguageHead, language_head
+from osd_edge.exporters.models.likeness import Likeness, likeness
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class FineTuned:
         Finding it compares whole tables, so it is found once.
         """
         return language_head(self.backbone)
+
+    @cached_property
+    def likeness(self) -> Likeness:
+        """The likeness of the fine-tuned weights to the base's."""
+        return likeness(self.backbone, self.tuned)
 
     @property
     def writes(self) -> bool:
@@ -62,8 +68,8 @@ def open_fine_tuned(
     """Open both checkpoints (folders or hub ids); `kind` of task, if not as configured.
 
     In the place of `tuned`, `adapters` are PEFT folders with their weights, and `labels` names
-    their head's outputs. A model whose linear layers are the base's own is taken; `check_differs`
-    refuses it.
+    their head's outputs. A model whose linear layers are the base's own is taken, which
+    `check_differs` refuses, and one that was not fine-tuned from it, which `check_fine_tuned` does.
 
     Raises InputError; ModelError where the fine-tuned model is not a task over this base: another
     architecture, shape, vocabulary, tokenizer, no known head, or values that are not finite.

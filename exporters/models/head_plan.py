@@ -9,6 +9,7 @@ import torch
 from osd_edge.errors import Code, ModelError, shown
 from osd_edge.exporters.kinds import KINDS, SEQUENCE, Kind, find_kind
 from osd_edge.exporters.kinds.embedding import Embedding
+from osd_edge.exporters.kinds.regression import Regression
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.embedding_settings import embedding_settings, is_embedding_model
@@ -118,6 +119,15 @@ def kind_of(tuned: Checkpoint) -> str:
     )
 
 
+def kind_unsaid(tuned: Checkpoint, plan: HeadPlan) -> bool:
+    """Says whether `tuned` leaves open that its one output is a number.
+
+    Of a configuration without `problem_type` transformers' trainer takes it for one, and its
+    pipelines make a chance of it.
+    """
+    return plan.kind == Regression.name and tuned.config.problem_type is None
+
+
 def head_modules(backbone: Backbone) -> tuple[HeadModule, ...]:
     """The layers of the family's classifiers over this base."""
     return _resolved(backbone, backbone.checkpoint, backbone.family.heads[SEQUENCE])[1]
@@ -177,7 +187,10 @@ def _labels(tuned: Checkpoint, kind: Kind) -> tuple[str, ...]:
     labels = tuple(str(config.id2label[i]) for i in range(count))
     if len(labels) < kind.least_labels:
         raise ModelError(
-            Code.MODEL_HEAD, f"{tuned.folder}: a classifier has two labels or more, found one"
+            Code.MODEL_HEAD,
+            f"{tuned.folder}: a classifier has two labels or more, found one: --kind multi-label "
+            "makes a chance of its output, as transformers' pipelines do, --kind regression a "
+            "number",
         )
     fault = label_fault(labels)
     if fault:

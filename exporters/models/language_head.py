@@ -10,9 +10,10 @@ from transformers import AutoModelForCausalLM
 
 from osd_edge.errors import Code, ModelError
 from osd_edge.exporters.models.backbone import Backbone, described_model
-from osd_edge.exporters.models.checkpoint import Checkpoint, first_line
+from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.families import Family
 from osd_edge.exporters.models.module_names import checkpoint_name
+from osd_edge.exporters.models.unreadable import first_line
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from osd_edge.errors import Code, ModelError, shown
-from osd_edge.exporters.models.checkpoint import BUFFERS, FLOATS, is_quantised, why_unreadable
+from osd_edge.exporters.models.checkpoint import BUFFERS, FLOATS, is_quantised
 from osd_edge.exporters.models.low_rank import LowRank
+from osd_edge.exporters.models.tensor_names import unwrapped
+from osd_edge.exporters.models.unreadable import why_unreadable
 
 CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PARTS = ("lora_A.weight", "lora_B.weight", "lora_B.bias", "lora_magnitude_vector")
@@ -56,7 +58,8 @@ class PeftAdapter:
     """An adapter's tensors by module.
 
     `low_rank` maps a module's path in the task model to its tensors by part; `saved` are whole
-    tensors that replace the base's (`modules_to_save`, biases), by name. `task_type` is PEFT's.
+    tensors that replace the base's (`modules_to_save`, biases), by name. `task_type` is PEFT's,
+    `base` what it calls its base.
     """
 
     folder: Path
@@ -67,6 +70,7 @@ class PeftAdapter:
     low_rank: Mapping[str, Mapping[str, torch.Tensor]]
     saved: Mapping[str, torch.Tensor]
     size: int = field(default=0)
+    base: str | None = None
 
     @property
     def values(self) -> int:
@@ -174,7 +178,8 @@ def read_adapter(folder: Path) -> PeftAdapter:
     except (SafetensorError, OSError) as error:
         why = why_unreadable(path, error)
         raise ModelError(Code.MODEL_ADAPTER, f"cannot read {path}: {why}") from error
-    low_rank, saved = _sorted(folder, tensors)
+    names = unwrapped(tensors)
+    low_rank, saved = _sorted(folder, {names[key]: t for key, t in tensors.items()})
     if not low_rank and not saved:
         raise ModelError(Code.MODEL_ADAPTER, f"{path} holds no tensors")
     try:
@@ -199,11 +204,18 @@ def read_adapter(folder: Path) -> PeftAdapter:
             low_rank,
             saved,
             path.stat().st_size,
+            _base_name(config),
         )
     except _MALFORMED as error:
         raise ModelError(
             Code.MODEL_ADAPTER, f"{folder / CONFIG} is malformed: {shown(repr(error), 200)}"
         ) from error
+
+
+def _base_name(config: Mapping[str, Any]) -> str | None:
+    """The adapter's own word on its base, a hub id or a folder."""
+    name = config.get("base_model_name_or_path")
+    return name if isinstance(name, str) and name.strip() else None
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osd_edge.errors import Code, ModelError
+from osd_edge.errors import Code, ModelError, shown
 
 BLOCK = 32  # inputs that share a scale in int4
 _ELEMENTS = 1 << 22  # 16 MiB in float32
@@ -75,14 +75,28 @@ def _parts(weight: Floats) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, len(weight), step))
 
 
-def as_stored(weight: Floats, kind: str, *, embedding: bool = False) -> Floats:
-    """The values that a matrix `[n, d]` has in a package whose weights are of `kind`."""
+def as_stored(
+    weight: Floats, kind: str, *, embedding: bool = False, name: str = "a matrix"
+) -> Floats:
+    """The values that the matrix `name` `[n, d]` has in a package whose weights are of `kind`.
+
+    Raises ModelError `model.range` where one is too large for `fp16`.
+    """
     if kind == "fp32" or (embedding and weight.size < SMALL_TABLE):
         return weight
     if kind == "fp16":
-        return weight.astype(np.float16).astype(np.float32)
+        return fp16_values(name, weight).astype(np.float32)
     rounded = int4_blocks(weight) if kind == "int4" and not embedding else int8_rows(weight)
     return rounded.values()
+
+
+def fp16_values(name: str, weight: NDArray[Any]) -> NDArray[np.float16]:
+    """The base's weight `name` in fp16; raises ModelError `model.range` as `to_fp16` does."""
+    return to_fp16(
+        weight,
+        f"{shown(name)} holds {np.abs(weight).max():.6g}, which is too large for fp16: take fp32, "
+        "int8 or int4 for the base's weights",
+    )
 
 
 def to_fp16(values: NDArray[Any], refusal: str) -> NDArray[np.float16]:

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from osd_edge.errors import Code, ModelError, shown
-from osd_edge.exporters.models.checkpoint import Checkpoint, first_line
+from osd_edge.exporters.models.checkpoint import Checkpoint
+from osd_edge.exporters.models.unreadable import first_line
 
 # Of several settings the first that names a token counts, as in transformers' own generation.
 _FILES = ("generation_config.json", "config.json")

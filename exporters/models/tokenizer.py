@@ -8,12 +8,18 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from osd_edge.errors import Code, DataError, ModelError, shown
-from osd_edge.exporters.models.checkpoint import Checkpoint, first_line
+from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.families import family_of
 from osd_edge.exporters.models.library_version import TRANSFORMERS
+from osd_edge.exporters.models.tokenizer_files import (
+    TOKENIZER_CONFIG,
+    check_sentencepiece,
+    check_vocabulary,
+    has_tokenizer,
+    why_no_tokenizer,
+)
 from osd_edge.formats.package.manifest import TOKENIZER
 
-_CONFIG = "tokenizer_config.json"
 # Settings of BERT's tokenizers, and what the steps in tokenizer.json call them.
 _BERT_STEPS = {
     "do_lower_case": "lowercase",
@@ -27,30 +33,24 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
 
     A checkpoint's own code is never run. Raises ModelError `model.tokenizer`.
     """
-    has_files = any(
-        (checkpoint.folder / name).is_file()
-        for name in (TOKENIZER, _CONFIG, "vocab.txt", "vocab.json")
-    )
-    if not has_files:
+    if not has_tokenizer(checkpoint.folder):
         return None
     try:
         tokenizer = _read(checkpoint.folder)
     except Exception as error:  # malformed files end in whatever the libraries stumble over
-        why = (
-            "it brings code of its own (auto_map), which is never run"
-            if _has_own_code(checkpoint.folder / _CONFIG)
-            else first_line(error)
-        )
+        why = why_no_tokenizer(checkpoint.folder, error)
         raise ModelError(
-            Code.MODEL_TOKENIZER,
-            f"cannot read the tokenizer in {checkpoint.folder}: {why}; save it again with "
-            "AutoTokenizer's save_pretrained",
+            Code.MODEL_TOKENIZER, f"cannot read the tokenizer in {checkpoint.folder}: {why}"
         ) from error
     if not tokenizer.is_fast:
         raise ModelError(
             Code.MODEL_TOKENIZER, f"{checkpoint.folder} has no fast tokenizer (tokenizer.json)"
         )
-    if tokenizer.pad_token is None and family_of(checkpoint.config).lm_head is not None:
+    check_vocabulary(checkpoint.folder, tokenizer)
+    writes = family_of(checkpoint.config).lm_head is not None
+    if TRANSFORMERS >= 5:
+        check_sentencepiece(checkpoint.folder, tokenizer, begins=writes)
+    if tokenizer.pad_token is None and writes:
         # Models that write come without one: the mask says what is padding, whatever its id.
         tokenizer.pad_token = tokenizer.eos_token
     if tokenizer.pad_token_id is None:
@@ -73,7 +73,7 @@ def _read(folder: Path) -> Any:
         return PreTrainedTokenizerFast.from_pretrained(folder)
     if TRANSFORMERS >= 5 and file.is_file():
         # Version 5 makes the steps of some classes anew, from the vocabulary alone.
-        tokenizer._tokenizer = _as_configured(file, folder / _CONFIG)
+        tokenizer._tokenizer = _as_configured(file, folder / TOKENIZER_CONFIG)
     return tokenizer
 
 
@@ -87,13 +87,6 @@ def _as_configured(file: Path, config: Path) -> Tokenizer:
             if isinstance(settings.get(name), bool):
                 normalizer[step] = settings[name]
     return Tokenizer.from_str(json.dumps(described))
-
-
-def _has_own_code(config: Path) -> bool:
-    try:
-        return b'"auto_map"' in config.read_bytes()
-    except OSError:
-        return False
 
 
 def tokenizer_for(tuned: Checkpoint, base: Checkpoint) -> Any:

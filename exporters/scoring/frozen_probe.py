@@ -62,7 +62,8 @@ def _features(base: Path, examples: Sequence[Example], progress: Progress) -> ND
     tokenizer = tokenizer_for(checkpoint, checkpoint)
     limit = max_tokens(checkpoint, tokenizer)
     inputs = family_of(checkpoint.config).inputs
-    model = AutoModel.from_pretrained(base, dtype=torch.float32).eval()
+    # With the checkpoint's own configuration, in which settings of training are neutral.
+    model = AutoModel.from_pretrained(base, config=checkpoint.config, dtype=torch.float32).eval()
     features = []
     rows: list[int] = []
     batches = make_batches(examples, None, tokenizer, inputs, limit, _BATCH)

@@ -198,7 +198,7 @@ class TaskModel:
             weight = checkpoint.values(own)
         else:
             value = checkpoint.values(own).numpy()
-            weight = torch.from_numpy(as_stored(value, self.weights, embedding=True))
+            weight = torch.from_numpy(as_stored(value, self.weights, embedding=True, name=own))
         bias = None if head.bias is None else checkpoint.values(head.bias)
         cap = getattr(self._backbone.checkpoint.config, "final_logit_softcapping", None)
         return Language(weight, bias, float(cap or 0))
@@ -255,7 +255,8 @@ class TaskModel:
     def _as_stored(self, name: str) -> torch.Tensor:
         """The base's weight `name` as a package of these weights has it."""
         value = self._backbone.checkpoint.values(name).numpy()
-        return torch.from_numpy(as_stored(value, self.weights, embedding=name in self._embeddings))
+        embedding = name in self._embeddings
+        return torch.from_numpy(as_stored(value, self.weights, embedding=embedding, name=name))
 
     def _round_inputs(self, on: bool) -> None:
         if self.weights != "int8":

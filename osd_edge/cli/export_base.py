@@ -26,6 +26,7 @@ def export_base(model: str, out: Path, as_json: bool, **given: Any) -> None:
     manifest = run(model, out, progress=bar, **values_of(BaseOptions, given))
     size = sum(entry["bytes"] for entry in manifest.files.values())
     branches = sum(site.u is not None for site in manifest.sites)
+    reads_texts = manifest.text is not None
     if as_json:
         print_json(
             {
@@ -37,6 +38,7 @@ def export_base(model: str, out: Path, as_json: bool, **given: Any) -> None:
                 "weights": manifest.made["weights"],
                 "factors": manifest.factors,
                 "bytes": size,
+                "texts": reads_texts,
                 "genai": manifest.made.get("genai"),
             }
         )
@@ -45,5 +47,7 @@ def export_base(model: str, out: Path, as_json: bool, **given: Any) -> None:
         f"{out}: {manifest.family} base {manifest.fingerprint[:12]}…, {format_size(size)}, "
         f"delta branches at {branches} of {len(manifest.sites)} linear layers"
     )
+    if not reads_texts and "input_ids" in manifest.inputs:
+        click.echo("  no tokenizer came with the model: its tasks take token ids, not texts")
     if manifest.generation is not None:
         click.echo(f"  onnxruntime-genai opens it, and takes {manifest.made['genai']}")

@@ -12,6 +12,7 @@ from osd_edge.cli.fields import options_of, values_of
 from osd_edge.cli.options import example, json_option, weighted
 from osd_edge.cli.output import bar, percent, print_json
 from osd_edge.data.sizes import format_size
+from osd_edge.errors import shown
 from osd_edge.exporters.methods.options import NATS, TaskOptions, not_taken
 from osd_edge.exporters.methods.registry import METHODS
 from osd_edge.formats.kinds import KINDS
@@ -94,6 +95,7 @@ def _describe(report: "TaskReport") -> str:
         if METHODS[report.method].delta
         else "  no delta: a head over the unchanged base",
     ]
+    lines += _origin(report)
     if report.adapter_size is not None:
         saved = 1 - report.size / report.adapter_size
         lines.append(
@@ -112,6 +114,28 @@ def _describe(report: "TaskReport") -> str:
             "--method head makes a bundle of it alone"
         )
     return "\n".join(lines)
+
+
+def _origin(report: "TaskReport") -> list[str]:
+    """Says of the models what should be known before the bundle is trusted."""
+    lines = []
+    if report.foreign:
+        cosines = ", ".join(f"{cosine:.2f} for {name}" for name, cosine in report.likeness.items())
+        lines.append(
+            f"  not fine-tuned from this base, by the cosine of their weights: {cosines}; "
+            "taken all the same (--any-base)"
+        )
+    lines += [
+        f"  the adapter is for {shown(name, 80)}, by its own word; the base has another name"
+        for name in report.adapter_bases
+    ]
+    if report.kind_unsaid:
+        lines.append(
+            "  one output, and no problem_type in the model's configuration: taken as a number "
+            "(--kind regression); --kind multi-label makes a chance of it, as transformers' "
+            "pipelines do"
+        )
+    return lines
 
 
 def _scores(report: "TaskReport") -> list[str]:

@@ -244,6 +244,10 @@ class Code(StrEnum):
         "no head of a known kind of task, or layers of it are missing; where labels are needed, "
         "a kind without",
     )
+    MODEL_FOREIGN = (
+        "model.foreign",
+        "the weights are no fine-tuned version of the base's: another base's, or drawn anew",
+    )
     MODEL_NOT_FINITE = "model.not-finite", "NaN, infinity or a value beyond 10¹⁸ in a weight"
     MODEL_RANGE = "model.range", "a value too large for fp16"
     MODEL_GRAPH = "model.graph", "a layer could not be proved in the exported graph"

@@ -193,12 +193,14 @@ def test_weights_in_a_few_bits(models: Path, dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("files", [{"a": 3}, {"a": None, "b": "x"}, {"a": ["x"]}, {"a": "x\0"}])
 def test_an_index_that_names_no_files(models: Path, files: object) -> None:
+    (models / "first" / "model.safetensors").unlink()
     index = models / "first" / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": files}))
     assert refusal(opening(models))[0] == "model.weights"
 
 
 def test_weights_that_cannot_be_read_say_why(models: Path) -> None:
+    (models / "first" / "model.safetensors").unlink()
     index = models / "first" / "model.safetensors.index.json"
     (models / "first" / "folder").mkdir()
     index.write_text(json.dumps({"weight_map": {"a": "folder"}}))

@@ -268,6 +268,7 @@ CASES = (
     task_option("method", (None, *NO_NAMES), "input.method"),
     task_option("budget", NO_BUDGETS, "budget.malformed"),
     task_option("keep", (*NO_NUMBERS[1:], 0, 1.5, math.nan), "budget.malformed"),
+    task_option("any_base", NO_FLAGS, "input.options"),
     task_option("keep_by", (None, *NO_NAMES), "input.options"),
     task_option("refine", NO_NAMES, "input.refine"),
     task_option("values", NO_NAMES, "input.values", method="osd"),

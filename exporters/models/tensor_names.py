@@ -1,0 +1,35 @@
+"""Gives tensors the names that transformers gives them, whatever stood around the model.
+
+A model that is saved while it is wrapped has the wrapper's name in that of each tensor: torch's
+compiler puts `_orig_mod.` there, at any depth, DataParallel `module.` in front of all.
+"""
+
+import re
+from collections.abc import Collection
+
+_WRAPPERS = re.compile(
+    r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+)
+_PARALLEL = "module."
+# The names of the two vectors of a LayerNorm in old BERT checkpoints.
+_RENAMED = {".gamma": ".weight", ".beta": ".bias"}
+
+
+def plain_names(stored: Collection[str]) -> dict[str, str]:
+    """The plain name of each of a model's tensors, by the name that it is stored under."""
+    return {key: _renamed(name) for key, name in unwrapped(stored).items()}
+
+
+def unwrapped(stored: Collection[str]) -> dict[str, str]:
+    """The name of each of `stored` without those of wrappers; `module.` must begin all of them."""
+    names = {key: _WRAPPERS.sub("", key) for key in stored}
+    while names and all(name.startswith(_PARALLEL) for name in names.values()):
+        names = {key: name.removeprefix(_PARALLEL) for key, name in names.items()}
+    return names
+
+
+def _renamed(name: str) -> str:
+    for old, new in _RENAMED.items():
+        if name.endswith(old):
+            return name.removesuffix(old) + new
+    return name

@@ -1,0 +1,34 @@
+"""Says in a line why a file of a model cannot be read, for a refusal."""
+
+from pathlib import Path
+
+from osd_edge.errors import shown
+
+# The first bytes of what git has in a file's place where git-lfs did not fetch it.
+_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def is_lfs_pointer(path: Path) -> bool:
+    """Says whether `path` is what git-lfs has in the place of a file that was not fetched."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_POINTER)) == _POINTER
+    except (OSError, ValueError):
+        return False
+
+
+def why_unreadable(path: Path, error: Exception) -> str:
+    """Why a library could not read `path`: the system's word on it first, then the library's."""
+    try:
+        path.open("rb").close()
+    except (OSError, ValueError) as own:
+        return getattr(own, "strerror", None) or str(own)
+    if is_lfs_pointer(path):
+        return "it is a pointer of git-lfs, not the file: get it by `git lfs pull`"
+    return first_line(error)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of another library's exception, fit for a message."""
+    lines = str(error).strip().splitlines()
+    return shown(lines[0], 160) if lines else type(error).__name__
