@@ -16,9 +16,9 @@ from osd_edge.data.files import staged_folder
 from osd_edge.errors import Code, InputError
 from osd_edge.exporters.adapters.onnx_adapter import WrittenAdapter, open_task
 from osd_edge.exporters.kinds import KINDS, SEQUENCE
+from osd_edge.exporters.models.adapter_files import ADAPTER_WEIGHTS, CONFIG
 from osd_edge.exporters.models.checkpoint import base_prefix
 from osd_edge.exporters.models.families import Family, HeadModule, load_family
-from osd_edge.exporters.models.peft_adapter import ADAPTER_WEIGHTS, CONFIG
 from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.heads import Floats
 

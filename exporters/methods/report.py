@@ -46,6 +46,10 @@ class TaskReport:
         left_out: the relative size ‖W_tuned − W_base‖ / ‖W_base‖ of each change that a bundle has
             no place for: embeddings, norms, biases, and where text is generated the layer that
             gives logits. By name, with `*` for the number of a layer.
+        left_out_beside_delta: the norm of all these changes together over that of the linear
+            layers' deltas, of which the bundle holds what its budget allows; None without either.
+        kind_assumed: whether a task of one output is a regression for want of a `problem_type`,
+            which transformers' pipelines answer with a sigmoid, as `kind="multi-label"` does.
 
     Example:
         >>> from pathlib import Path
@@ -84,6 +88,8 @@ class TaskReport:
     adapter_size: int | None = None
     kind: str = ""
     left_out: Mapping[str, float] = field(default_factory=dict)
+    left_out_beside_delta: float | None = None
+    kind_assumed: bool = False
 
     @property
     def needs_no_delta(self) -> bool:

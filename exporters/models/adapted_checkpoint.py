@@ -231,7 +231,8 @@ class AdaptedCheckpoint(Checkpoint):
             raise ModelError(
                 Code.MODEL_HEAD,
                 f"{self.folder} came without a head: train it with the head's layers in "
-                "modules_to_save",
+                "modules_to_save; if it was (PEFT drops it where it converts PiSSA and the like), "
+                "merge_and_unload() makes a model for --tuned",
             )
         last = f"{described.layers[-1].path}.weight"
         if len(self.shape(last)) != 2 or not self.shape(last)[0]:

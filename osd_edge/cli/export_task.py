@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from osd_edge.exporters import TaskReport
     from osd_edge.exporters.scoring.score import Score
 
+_MOST_NAMED = 6  # of what is left out
+
 
 @click.command(
     "task",
@@ -105,7 +107,7 @@ def _describe(report: "TaskReport") -> str:
             f"  the paper's count μ: {report.paper_bits} bits ({report.paper_bits / 8:.0f} bytes)"
             + (f" of {report.paper_bits_allowed} allowed" if report.paper_bits_allowed else "")
         )
-    lines += _curve(report) + _scores(report) + _left_out(report)
+    lines += _assumed_kind(report) + _curve(report) + _scores(report) + _left_out(report)
     if METHODS[report.method].delta and report.needs_no_delta:
         lines.append(
             "  a head on the frozen base is as good within the noise of these rows: "
@@ -152,17 +154,32 @@ def _scores(report: "TaskReport") -> list[str]:
 
 
 def _left_out(report: "TaskReport") -> list[str]:
-    """Names what the bundle leaves out, where no scores say what that costs.
+    """Names what the bundle leaves out, the largest first, and how much that is.
 
-    Of a task that writes it is named in any case: its rows may not need what other texts would.
+    Where rows scored too, it is named in any case: they may not need what other texts would.
     """
-    scored = report.linear_only and not KINDS[report.kind].writes
-    if scored or not report.left_out:
+    if not report.left_out:
         return []
-    largest = sorted(report.left_out.items(), key=lambda item: -item[1])
-    return [
+    named = sorted(report.left_out.items(), key=lambda item: -item[1])[:_MOST_NAMED]
+    more = len(report.left_out) - len(named)
+    lines = [
         "  left out, as the base has it: "
-        + ", ".join(f"{name} ({_change(size)})" for name, size in largest)
+        + ", ".join(f"{name} ({_change(size)})" for name, size in named)
+        + (f" and {more} more" if more else "")
+    ]
+    if report.left_out_beside_delta is not None:
+        share = percent(report.left_out_beside_delta)
+        lines.append(f"    together {share} % of the size of the linear layers' delta")
+    return lines
+
+
+def _assumed_kind(report: "TaskReport") -> list[str]:
+    """Says which kind a model of one output was taken for that names none."""
+    if not report.kind_assumed:
+        return []
+    return [
+        f"  kind {report.kind}, as its one output has no problem_type: the number is the answer; "
+        "transformers' pipelines put it through a sigmoid, as --kind multi-label does"
     ]
 
 
