@@ -39,11 +39,11 @@ _OTHER = (
     "kasa_config",
     "layer_replication",
     "monteclora_config",
-    "target_parameters",
-    "trainable_token_indices",
     "use_bdlora",
     "use_qalora",
 )
+# Settings of differences that are kept in tensors of another form, and can be merged.
+_MERGEABLE = ("target_parameters", "trainable_token_indices")
 _MALFORMED = (
     KeyError,
     TypeError,
@@ -164,6 +164,14 @@ def read_adapter(folder: Path) -> PeftAdapter:
         raise ModelError(
             Code.MODEL_ADAPTER_METHOD,
             f"{folder} uses {other[0]}: it is more than a difference from the base's weights",
+        )
+    mergeable = [name for name in _MERGEABLE if config.get(name)]
+    if mergeable:
+        raise ModelError(
+            Code.MODEL_ADAPTER_METHOD,
+            f"{folder} uses {mergeable[0]}, which is not read: merge it, "
+            "PeftModel.from_pretrained(base, ADAPTER).merge_and_unload().save_pretrained(DIR), and "
+            "give --tuned DIR",
         )
     check_start(folder, str(config.get("init_lora_weights", "")))
     path = folder / ADAPTER_WEIGHTS
