@@ -143,7 +143,7 @@ def trained(base: Path, folder: Path, task: str = "SEQ_CLS", **settings: object)
         peft.save_pretrained(
             folder / "converted", path_initial_model_for_weight_conversion=str(folder / "start")
         )
-    weights = dict(peft.merge_and_unload().named_parameters())
+    weights: dict[str, torch.Tensor] = dict(peft.merge_and_unload().named_parameters())
     return next(weight for name, weight in weights.items() if name.endswith(f"{QUERY}.weight"))
 
 
