@@ -164,6 +164,11 @@ class _Machine:
         if _FROM_BUFFER.fullmatch(made_by.name):
             data, dtype, shape, order = arguments
             return _array(bytes(data), _dtype(dtype), shape, order)
+        if made_by.name == "_codecs.encode":  # how protocol 2 writes bytes
+            text, encoding = arguments
+            if encoding != "latin1":
+                raise PickleError("it has bytes of an unknown form")
+            return str(text).encode("latin1")
         if _SCALAR.fullmatch(made_by.name):
             dtype, data = arguments
             return _array(bytes(data), _dtype(dtype), (), "C")[()]

@@ -184,8 +184,9 @@ def _settings(folder: Path) -> tuple[list[str] | None, bool]:
     try:
         settings = json.loads(path.read_text("utf-8"))
         names = settings.get("labels")
-        if names is not None:
-            names = [str(name) for name in list(names)]
+        if not isinstance(names, list | None):
+            raise TypeError("labels is no list")
+        names = None if names is None else [str(name) for name in names]
         return names, bool(settings.get("normalize_embeddings"))
     except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise ModelError(Code.MODEL_HEAD, f"{path} is malformed") from error
