@@ -39,7 +39,7 @@ _LITERALS = frozenset(
 
 
 class PickleError(Exception):
-    """What is wrong with a pickle, in words."""
+    """A pickle that is malformed, or that asks for more than is followed, in words."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Name:
 
 @dataclass
 class Record:
-    """What a pickle would make: by calling `made_by` with `arguments`, then setting `state`."""
+    """An object that a pickle would make, by calling `made_by` and then setting its `state`."""
 
     made_by: str
     arguments: tuple[Any, ...] = ()
@@ -142,7 +142,7 @@ class _Machine:
         self.stack.append(Name(f"{module!s}.{name!s}"))
 
     def _marked(self) -> list[Any]:
-        """What stands on the stack above the last mark, which is taken off with it."""
+        """Takes off the stack all that stands above the last mark, and the mark."""
         found: list[Any] = []
         while (top := self.stack.pop()) is not _MARK:
             found.append(top)

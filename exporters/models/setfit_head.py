@@ -113,8 +113,8 @@ def _logistic(fields: dict[str, Any]) -> Linear:
     if len(classes) > 2 and apart:
         raise PickleError("its classes were fitted one against the rest, so no softmax is theirs")
     if len(classes) == 2 and len(weight) == 1:
-        half = 1.0 if way == "multinomial" else 0.5
-        weight, bias = np.vstack([-weight, weight]) * half, np.hstack([-bias, bias]) * half
+        share = 1.0 if way == "multinomial" else 0.5
+        weight, bias = np.vstack([-weight, weight]) * share, np.hstack([-bias, bias]) * share
     if len(weight) != len(classes):
         raise PickleError(f"it has {len(classes)} classes and {len(weight)} rows")
     return Labels.name, weight, bias, list(classes)
