@@ -60,7 +60,6 @@ def finished(made: Made, source: Source, options: TaskOptions) -> tuple[bytes, T
         kind=made.bundle.head.kind,
         left_out={name: change.relative for name, change in source.left_out.items()},
         left_out_beside_delta=source.left_out_beside_delta,
-        kind_assumed=source.kind_assumed,
         **usual | dict(made.facts),
     )
     return data, report

@@ -48,8 +48,6 @@ class TaskReport:
             gives logits. By name, with `*` for the number of a layer.
         left_out_beside_delta: the norm of all these changes together over that of the linear
             layers' deltas, of which the bundle holds what its budget allows; None without either.
-        kind_assumed: whether a task of one output is a regression for want of a `problem_type`,
-            which transformers' pipelines answer with a sigmoid, as `kind="multi-label"` does.
 
     Example:
         >>> from pathlib import Path
@@ -89,7 +87,6 @@ class TaskReport:
     kind: str = ""
     left_out: Mapping[str, float] = field(default_factory=dict)
     left_out_beside_delta: float | None = None
-    kind_assumed: bool = False
 
     @property
     def needs_no_delta(self) -> bool:

@@ -21,7 +21,7 @@ from osd_edge.exporters.methods.factorize import (
 from osd_edge.exporters.methods.options import TaskOptions
 from osd_edge.exporters.methods.work_folder import WorkFolder
 from osd_edge.exporters.models.fine_tuned import open_fine_tuned
-from osd_edge.exporters.models.head_plan import head_values, is_assumed
+from osd_edge.exporters.models.head_plan import head_values
 from osd_edge.exporters.models.large import is_large
 from osd_edge.exporters.models.left_out import WeightChange, beside_delta, left_out
 from osd_edge.exporters.models.sites import choose_sites
@@ -92,11 +92,6 @@ class Source:
     def writes(self) -> bool:
         """Says whether the task generates text."""
         return KINDS[self.models.head.kind].format.writes
-
-    @property
-    def kind_assumed(self) -> bool:
-        """Says whether nothing but its one output told the kind of the task."""
-        return self.options.kind is None and is_assumed(self.models.tuned, self.models.head)
 
     @property
     def task(self) -> str:

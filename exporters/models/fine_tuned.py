@@ -10,7 +10,7 @@ from osd_edge.errors import Code, InputError
 from osd_edge.exporters.kinds.embedding import Embedding
 from osd_edge.exporters.models.adapted_checkpoint import AdaptedCheckpoint
 from osd_edge.exporters.models.backbone import Backbone, backbone_of
-from osd_edge.exporters.models.checkpoint import Checkpoint
+from osd_edge.exporters.models.checkpoint import Checkpoint, find_model
 from osd_edge.exporters.models.compatibility import (
     check_architecture,
     check_finite,
@@ -86,7 +86,6 @@ def open_fine_tuned(
 
 def _checkpoint(tuned: str | Path, kind: str | None) -> Checkpoint:
     """The fine-tuned checkpoint; of SetFit with its classifier, unless vectors alone are wanted."""
-    checkpoint = Checkpoint(tuned)
-    if kind != Embedding.name and is_setfit(checkpoint.folder):
-        return SetFitCheckpoint(checkpoint.folder)
-    return checkpoint
+    if kind != Embedding.name and is_setfit(find_model(str(tuned))):
+        return SetFitCheckpoint(tuned)
+    return Checkpoint(tuned)

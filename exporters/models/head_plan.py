@@ -9,7 +9,6 @@ import torch
 from osd_edge.errors import Code, ModelError, shown
 from osd_edge.exporters.kinds import KINDS, SEQUENCE, Kind, find_kind
 from osd_edge.exporters.kinds.embedding import Embedding
-from osd_edge.exporters.kinds.regression import Regression
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.embedding_settings import embedding_settings, is_embedding_model
@@ -117,14 +116,6 @@ def kind_of(tuned: Checkpoint) -> str:
         f"{tuned.folder} is a {shown(name)} (problem type {config.problem_type!r}): expected a "
         "model that classifies, tags, finds answers, embeds or generates text",
     )
-
-
-def is_assumed(tuned: Checkpoint, plan: HeadPlan) -> bool:
-    """Says whether a task of one number may as well be one of one label.
-
-    A configuration without a problem type does not tell: the number of outputs then decides.
-    """
-    return plan.kind == Regression.name and tuned.config.problem_type is None
 
 
 def head_modules(backbone: Backbone) -> tuple[HeadModule, ...]:

@@ -107,7 +107,7 @@ def _describe(report: "TaskReport") -> str:
             f"  the paper's count μ: {report.paper_bits} bits ({report.paper_bits / 8:.0f} bytes)"
             + (f" of {report.paper_bits_allowed} allowed" if report.paper_bits_allowed else "")
         )
-    lines += _assumed_kind(report) + _curve(report) + _scores(report) + _left_out(report)
+    lines += _curve(report) + _scores(report) + _left_out(report)
     if METHODS[report.method].delta and report.needs_no_delta:
         lines.append(
             "  a head on the frozen base is as good within the noise of these rows: "
@@ -171,16 +171,6 @@ def _left_out(report: "TaskReport") -> list[str]:
         share = percent(report.left_out_beside_delta)
         lines.append(f"    together {share} % of the size of the linear layers' delta")
     return lines
-
-
-def _assumed_kind(report: "TaskReport") -> list[str]:
-    """Says which kind a model of one output was taken for that names none."""
-    if not report.kind_assumed:
-        return []
-    return [
-        f"  kind {report.kind}, as its one output has no problem_type: the number is the answer; "
-        "transformers' pipelines put it through a sigmoid, as --kind multi-label does"
-    ]
 
 
 def _change(size: float) -> str:

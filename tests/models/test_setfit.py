@@ -3,6 +3,7 @@
 import json
 import pickle
 import random
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,7 @@ def test_classifiers_of_another_kind(base: Path, tmp_path: Path) -> None:
     older.multi_class = "ovr"
     for i, head in enumerate((chain, one_by_one, never_fitted, older)):
         folder = make_setfit(base, tmp_path / str(i), head)
-        assert refusal(lambda folder=folder: open_fine_tuned(base, folder))[0] == "model.head"
+        assert refusal(partial(open_fine_tuned, base, folder))[0] == "model.head"
 
 
 def test_a_classifier_of_two_that_an_older_scikit_learn_fitted_by_softmax(
@@ -219,7 +220,7 @@ def test_a_pickle_is_never_run(base: Path, tmp_path: Path, dump: Any) -> None:
 @pytest.mark.parametrize("dump", [pickle.dump, joblib.dump])
 def test_arrays_of_every_protocol(tmp_path: Path, dump: Any, protocol: int) -> None:
     numbers = np.arange(6, dtype=np.float32).reshape(2, 3)
-    given = {
+    given: dict[str, Any] = {
         "rows": numbers,
         "columns": np.asfortranarray(numbers),
         "again": numbers,
