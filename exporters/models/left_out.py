@@ -63,7 +63,8 @@ def beside_delta(changes: Mapping[str, WeightChange], deltas: Iterable[torch.Ten
 
     Infinite where there is no delta.
     """
-    kept = math.hypot(*(float(delta.double().norm()) for delta in deltas))
+    norms = (torch.linalg.vector_norm(delta, dtype=torch.float64) for delta in deltas)
+    kept = math.hypot(*map(float, norms))
     return math.hypot(*(one.norm for one in changes.values())) / kept if kept else math.inf
 
 

@@ -163,6 +163,29 @@ def test_the_advice_about_a_changed_base_works(models: Path, start: str) -> None
     assert torch.equal(pair.tuned.float32("classifier.weight"), saved)
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "changed"),
+    [
+        ("target_parameters", ["intermediate.dense.weight"], "encoder.layer.0.intermediate.dense"),
+        ("trainable_token_indices", {"word_embeddings": [1, 2]}, "embeddings.word_embeddings"),
+    ],
+)
+def test_the_advice_about_tensors_of_another_form_works(
+    models: Path, setting: str, value: object, changed: str
+) -> None:
+    settings = {setting: value}
+    adapter = make_adapter(models / "base", models / "one", target_modules=["query"], **settings)
+    code, message = refusal(adapting(models, ["one"]))
+    assert code == "model.adapter-method" and setting in message and "--tuned" in message
+    model = merged(models / "base", adapter)
+    model.save_pretrained(models / "merged")
+    pair = open_fine_tuned(models / "base", models / "merged")
+    for name in (changed, QUERY):
+        ours = pair.tuned.float32(f"{name}.weight")
+        assert torch.equal(ours, model.get_submodule(f"bert.{name}").weight)
+        assert not torch.equal(ours, pair.backbone.checkpoint.float32(f"{name}.weight"))
+
+
 @pytest.mark.parametrize("start", ["pissa_niter_4", "loftq", "corda", "lora_ga"])
 def test_a_base_that_peft_does_not_make_again(models: Path, start: str) -> None:
     edit(models / "adapter" / "adapter_config.json", init_lora_weights=start)
