@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -173,7 +174,7 @@ def test_the_advice_about_a_changed_base_works(models: Path, start: str) -> None
 def test_the_advice_about_tensors_of_another_form_works(
     models: Path, setting: str, value: object, changed: str
 ) -> None:
-    settings = {setting: value}
+    settings: dict[str, Any] = {setting: value}
     adapter = make_adapter(models / "base", models / "one", target_modules=["query"], **settings)
     code, message = refusal(adapting(models, ["one"]))
     assert code == "model.adapter-method" and setting in message and "--tuned" in message
