@@ -21,7 +21,7 @@ from osd_edge.exporters.methods.options import OPENED, TaskOptions, check_names
 from osd_edge.exporters.methods.origin import origin
 from osd_edge.exporters.methods.report import TaskReport
 from osd_edge.exporters.methods.source import Source
-from osd_edge.exporters.models.compatibility import check_differs
+from osd_edge.exporters.models.no_delta import check_differs
 from osd_edge.exporters.scoring.calibrated_task import examples_in
 from osd_edge.exporters.scoring.held_back import check_keep_rows
 
@@ -137,7 +137,7 @@ class TaskExporter:
         if options.budget is None and options.keep is None and source.models.writes:
             options = replace(options, budget=options.entry.budget_written)
         if options.entry.delta and not source.layers:
-            check_differs(source.models.backbone, source.models.tuned)
+            check_differs(source.models)
             raise ModelError(Code.MODEL_SAME, "the chosen layers are the base's own: no delta")
         made = method.make(source, task, options, progress)
         data, report = finished(made, source, options)

@@ -16,9 +16,9 @@ from osd_edge.data.files import staged_folder
 from osd_edge.errors import Code, InputError
 from osd_edge.exporters.adapters.onnx_adapter import WrittenAdapter, open_task
 from osd_edge.exporters.kinds import KINDS, SEQUENCE
+from osd_edge.exporters.models.adapter_files import ADAPTER_WEIGHTS, CONFIG
 from osd_edge.exporters.models.checkpoint import base_prefix
 from osd_edge.exporters.models.families import Family, HeadModule, load_family
-from osd_edge.exporters.models.peft_adapter import ADAPTER_WEIGHTS, CONFIG
 from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.heads import Floats
 
@@ -32,7 +32,8 @@ def export_peft(
 
     `model` is where PEFT finds the base, if not told by its user. Labels and kind, for which PEFT
     has no place, are in osd_edge.json. Raises BundleError, BaseError, OutputError; InputError
-    `input.adapter` for a head over the unchanged base, `input.path` for a path that is none.
+    `input.adapter` for a head that is not the one of the base's family, `input.path` for a path
+    that is none.
     """
     out, named = as_path(out, "out"), None if model is None else str(as_model(model, "model"))
     task, manifest = open_task(as_path(bundle, "bundle"), as_path(base, "base"))
@@ -43,6 +44,13 @@ def export_peft(
             "Use --to onnx",
         )
     family = load_family(manifest.family)
+    if task.head.layers and not _is_familys(task, family):
+        raise InputError(
+            Code.INPUT_ADAPTER,
+            f"the task's head (pooling {task.head.pooling}, {len(task.head.layers)} layers) is not "
+            f"that of a {manifest.family} classifier in transformers, as SetFit's is not, so PEFT "
+            "has no place for it. Use --to onnx",
+        )
     prefix = base_prefix(CONFIG_MAPPING[manifest.family]())
     inside = "" if KINDS[task.head.kind].format.vector else f"{prefix}."
     tensors: dict[str, Floats] = {}
@@ -61,6 +69,16 @@ def export_peft(
         (folder / TASK).write_text(json.dumps(_described(task), indent=2) + "\n", "utf-8")
     paths = tuple(out / name for name in (ADAPTER_WEIGHTS, CONFIG, TASK))
     return WrittenAdapter(paths, tuple(p.stat().st_size for p in paths), len(task.sites))
+
+
+def _is_familys(task: Bundle, family: Family) -> bool:
+    """Says whether the task's head pools and has layers as its class in transformers does."""
+    shape = family.heads[KINDS[task.head.kind].head or SEQUENCE]
+    pooling, count = task.head.pooling, len(task.head.layers)
+    if shape.pooling == "pooler" and pooling == "cls":  # the task's own pooler comes first
+        return count == len(shape.layers) + 1
+    named = shape.pooling.startswith("@")  # by the configuration, so that any may be right
+    return count == len(shape.layers) and (named or pooling == shape.pooling)
 
 
 def _head(task: Bundle, family: Family, inside: str, tensors: dict[str, Floats]) -> list[str]:

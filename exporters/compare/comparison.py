@@ -22,9 +22,9 @@ from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.methods.budget import budget_text
 from osd_edge.exporters.methods.options import check_seed
 from osd_edge.exporters.methods.registry import check_compared
-from osd_edge.exporters.models.compatibility import check_differs
 from osd_edge.exporters.models.fine_tuned import FineTuned, open_fine_tuned
 from osd_edge.exporters.models.likeness import check_fine_tuned
+from osd_edge.exporters.models.no_delta import check_differs
 from osd_edge.exporters.option_fields import several
 from osd_edge.exporters.scoring.completions import CALIBRATION, check_rows
 from osd_edge.exporters.scoring.fine_tuned_accuracy import fp32_bytes
@@ -87,7 +87,7 @@ def compare(
     )
     _check_rows(job, models)
     check_fine_tuned(models.backbone, models.tuned, models.likeness)
-    check_differs(models.backbone, models.tuned)
+    check_differs(models)
     if job.suited_only:
         settings = tuple(one for one in settings if why_unsuited(one[0], models) is None)
     for method, _ in settings:

@@ -20,10 +20,10 @@ from osd_edge.exporters.compare.scored_rows import ScoredRows, ScoreWithError, r
 from osd_edge.exporters.methods.budget import parse_budget
 from osd_edge.exporters.methods.frozen_head import HeadOverBase
 from osd_edge.exporters.methods.source import Source
+from osd_edge.exporters.models.adapter_files import ADAPTER_WEIGHTS, CONFIG
 from osd_edge.exporters.models.checkpoint import find_model
 from osd_edge.exporters.models.fine_tuned import FineTuned
 from osd_edge.exporters.models.fingerprint import fingerprint
-from osd_edge.exporters.models.peft_adapter import ADAPTER_WEIGHTS, CONFIG
 from osd_edge.exporters.scoring.weight_sets import BASE, LINEAR_ONLY, TUNED, Dense
 
 

@@ -58,7 +58,8 @@ def finished(made: Made, source: Source, options: TaskOptions) -> tuple[bytes, T
         compressed=made.score,
         base_weights=options.base_weights,
         kind=made.bundle.head.kind,
-        left_out=source.left_out,
+        left_out={name: change.relative for name, change in source.left_out.items()},
+        left_out_beside_delta=source.left_out_beside_delta,
         **usual | dict(made.facts),
     )
     return data, report

@@ -51,6 +51,8 @@ class TaskReport:
         left_out: the relative size ‖W_tuned − W_base‖ / ‖W_base‖ of each change that a bundle has
             no place for: embeddings, norms, biases, and where text is generated the layer that
             gives logits. By name, with `*` for the number of a layer.
+        left_out_beside_delta: the norm of all these changes together over that of the linear
+            layers' deltas, of which the bundle holds what its budget allows; None without either.
 
     Example:
         >>> from pathlib import Path
@@ -93,6 +95,7 @@ class TaskReport:
     foreign: bool = False
     adapter_bases: Sequence[str] = ()
     left_out: Mapping[str, float] = field(default_factory=dict)
+    left_out_beside_delta: float | None = None
 
     @property
     def needs_no_delta(self) -> bool:

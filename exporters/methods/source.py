@@ -23,7 +23,7 @@ from osd_edge.exporters.methods.work_folder import WorkFolder
 from osd_edge.exporters.models.fine_tuned import open_fine_tuned
 from osd_edge.exporters.models.head_plan import head_values
 from osd_edge.exporters.models.large import is_large
-from osd_edge.exporters.models.left_out import left_out
+from osd_edge.exporters.models.left_out import WeightChange, beside_delta, left_out
 from osd_edge.exporters.models.likeness import check_fine_tuned
 from osd_edge.exporters.models.sites import choose_sites
 from osd_edge.exporters.scoring.calibrated_task import read_calibration
@@ -123,9 +123,16 @@ class Source:
         return factorize_sites(self.models.backbone, self.models.tuned, ranks)
 
     @cached_property
-    def left_out(self) -> dict[str, float]:
-        """The relative size of each change that bundles have no place for."""
+    def left_out(self) -> dict[str, WeightChange]:
+        """The size of each change that bundles have no place for."""
         return left_out(self.models.backbone, self.models.tuned, self.models.head)
+
+    @cached_property
+    def left_out_beside_delta(self) -> float | None:
+        """The norm of all that is left out over that of all deltas; None without either."""
+        if not self.left_out or not self.layers:
+            return None
+        return beside_delta(self.left_out, (self.delta(layer.name) for layer in self.layers))
 
     def _with_completions(self, examples: tuple[Example, ...]) -> tuple[Example, ...]:
         """The examples of a task that writes, each with what is to be written.

@@ -16,7 +16,7 @@ from osd_edge.errors import Code, InputError, ModelError, shown
 from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.kinds.generate import Generate
 from osd_edge.exporters.models.checkpoint import BUFFERS, Checkpoint, without_prefix
-from osd_edge.exporters.models.families import Family, family_of
+from osd_edge.exporters.models.families import Family, HeadShape, family_of
 from osd_edge.exporters.models.head_plan import label_fault
 from osd_edge.exporters.models.language_head import logits_weight
 from osd_edge.exporters.models.low_rank import LowRank
@@ -62,6 +62,7 @@ class AdaptedCheckpoint(Checkpoint):
         first = next((one for one in adapted if self._has_head(one, family)), adapted[0])
         self.folder = first.folder
         heads = _head_tensors(family)
+        self._origins |= self._heads_in_base(adapted, heads)
         self._saved: dict[str, list[tuple[torch.Tensor, float]]] = {}
         self._low_rank: dict[str, list[tuple[PeftAdapter, str, float]]] = {}
         for adapter, weight in self._adapters:
@@ -146,10 +147,29 @@ class AdaptedCheckpoint(Checkpoint):
     def _plain(self, name: str) -> str:
         return checkpoint_name(self._family, without_prefix(self._base.config, name))
 
+    def _heads_in_base(
+        self, adapters: Sequence[PeftAdapter], heads: frozenset[str]
+    ) -> dict[str, str]:
+        """The base's tensors that a head of the task begins with, unless an adapter has its own.
+
+        ModernBERT's classifier, for one, takes a layer over from the model for masked words.
+        """
+        saved = {self._plain(name) for adapter in adapters for name in adapter.saved}
+        return {
+            name: name
+            for name in heads
+            if name in self._base and name not in self._origins and name not in saved
+        }
+
     def _has_head(self, adapter: PeftAdapter, family: Family) -> bool:
         shape = family.heads.get(self._head_of(adapter)[0])
         saved = {self._plain(name) for name in adapter.saved}
         return shape is not None and f"{shape.layers[-1].path}.weight" in saved
+
+    def _lacking(self, head: HeadShape) -> str | None:
+        """The path of the last layer of a head whose weights are nowhere; None without one."""
+        paths = [layer.path for layer in head.layers if f"{layer.path}.weight" not in self]
+        return paths[-1] if paths else None
 
     def _head_of(self, adapter: PeftAdapter) -> tuple[str, str]:
         """The shape of the head that the adapter's task has, and the end of its class's name."""
@@ -175,7 +195,8 @@ class AdaptedCheckpoint(Checkpoint):
                 raise ModelError(
                     Code.MODEL_ADAPTER,
                     f"{adapter.folder} changes {plain}, which the base has not: an adapter of "
-                    "another model, or of a head whose own weights it does not hold",
+                    "another model, or of a head whose own weights it does not hold; "
+                    "merge_and_unload() where it was trained makes a model for --tuned",
                 )
             changed = ["weight"] + (["bias"] if "lora_B.bias" in parts else [])
             if f"{plain}.{changed[-1]}" not in self._origins:
@@ -232,11 +253,19 @@ class AdaptedCheckpoint(Checkpoint):
         config.architectures = [name]
         config.problem_type = None
         described = family_of(config).heads.get(shape)
-        if described is None or f"{described.layers[-1].path}.weight" not in self:
+        lacks = None if described is None else self._lacking(described)
+        if described is None or lacks == described.layers[-1].path:
             raise ModelError(
                 Code.MODEL_HEAD,
                 f"{self.folder} came without a head: train it with the head's layers in "
-                "modules_to_save",
+                "modules_to_save; if it was (PEFT drops it where it converts PiSSA and the like), "
+                "merge_and_unload() makes a model for --tuned",
+            )
+        if lacks is not None:
+            raise ModelError(
+                Code.MODEL_HEAD,
+                f"{self.folder} has not all of its head: {lacks} is neither in it nor in the "
+                "base; merge_and_unload() where it was trained makes a model for --tuned",
             )
         last = f"{described.layers[-1].path}.weight"
         if len(self.shape(last)) != 2 or not self.shape(last)[0]:

@@ -17,7 +17,12 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, PretrainedConfig
 
 from osd_edge.errors import Code, ModelError, shown
-from osd_edge.exporters.models.families import known_families, load_family, unknown_family
+from osd_edge.exporters.models.families import (
+    HeadShape,
+    known_families,
+    load_family,
+    unknown_family,
+)
 from osd_edge.exporters.models.low_rank import LowRank
 from osd_edge.exporters.models.neutral_settings import make_neutral
 from osd_edge.exporters.models.other_settings import take_other_settings
@@ -66,6 +71,7 @@ def find_model(model: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     wanted = ["*.json", "*.safetensors", "*.txt", "*.model", "*.tiktoken", "*.jinja"]
+    wanted.append("model_head.pkl")
     try:
         return Path(snapshot_download(model, allow_patterns=wanted))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
@@ -144,6 +150,11 @@ class Checkpoint:
     def prefix(self) -> str:
         """The prefix of the backbone's names in a task's model class, without the dot."""
         return base_prefix(self.config)
+
+    @property
+    def own_head(self) -> HeadShape | None:
+        """The head of a task that is not its family's; None where it is."""
+        return None
 
     def is_transposed(self, name: str) -> bool:
         """Says whether `name` is the weight of a linear layer that is stored as [d, n]."""

@@ -3,8 +3,6 @@
 import json
 from typing import Any
 
-import torch
-
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import Code, ModelError
 from osd_edge.exporters.models.backbone import Backbone, check_parameters, described_model
@@ -101,21 +99,6 @@ def check_finite(checkpoint: Checkpoint, names: list[str], progress: Progress = 
     for name in progress(names, f"Checking {checkpoint.folder.name}"):
         if not checkpoint.is_base_own(name):  # which is checked as the base's
             checkpoint.float32(name)
-
-
-def check_differs(backbone: Backbone, tuned: Checkpoint) -> None:
-    """Refuse (`model.same`) a fine-tuned model whose linear layers all equal the base's."""
-    for layer in backbone.layers:
-        name = f"{layer.name}.weight"
-        if name in tuned and not torch.equal(
-            tuned.float32(name), backbone.checkpoint.float32(name)
-        ):
-            return
-    raise ModelError(
-        Code.MODEL_SAME,
-        f"{tuned.folder} has the base's own linear layers: there is no delta. Where its head alone "
-        "was trained, export task --method head makes a bundle of that",
-    )
 
 
 def _check_tokenizer(base: Checkpoint, tuned: Checkpoint) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import Code, InputError
 from osd_edge.exporters.kinds import KINDS
+from osd_edge.exporters.kinds.embedding import Embedding
 from osd_edge.exporters.models.adapted_checkpoint import AdaptedCheckpoint
 from osd_edge.exporters.models.backbone import Backbone, backbone_of
-from osd_edge.exporters.models.checkpoint import Checkpoint
+from osd_edge.exporters.models.checkpoint import Checkpoint, find_model
 from osd_edge.exporters.models.compatibility import (
     check_architecture,
     check_finite,
@@ -21,6 +22,8 @@ from osd_edge.exporters.models.fingerprint import fingerprint
 from osd_edge.exporters.models.head_plan import HeadPlan, plan_head
 from osd_edge.exporters.models.language_head import LanguageHead, language_head
 from osd_edge.exporters.models.likeness import Likeness, likeness
+from osd_edge.exporters.models.setfit_checkpoint import SetFitCheckpoint
+from osd_edge.exporters.models.setfit_head import is_setfit
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def open_fine_tuned(
     checkpoint = (
         AdaptedCheckpoint(backbone.checkpoint, adapters, labels)
         if tuned is None
-        else Checkpoint(tuned)
+        else _checkpoint(tuned, kind)
     )
     check_architecture(backbone, checkpoint)
     plan = plan_head(backbone, checkpoint, kind)
@@ -91,3 +94,10 @@ def open_fine_tuned(
     check_finite(checkpoint, used_parameters(backbone, checkpoint, plan), progress)
     digest = fingerprint(backbone.checkpoint, list(backbone.parameters), progress)
     return FineTuned(backbone, checkpoint, plan, digest)
+
+
+def _checkpoint(tuned: str | Path, kind: str | None) -> Checkpoint:
+    """The fine-tuned checkpoint; of SetFit with its classifier, unless vectors alone are wanted."""
+    if kind != Embedding.name and is_setfit(find_model(str(tuned))):
+        return SetFitCheckpoint(tuned)
+    return Checkpoint(tuned)

@@ -48,7 +48,7 @@ def plan_head(backbone: Backbone, tuned: Checkpoint, kind: str | None = None) ->
     if chosen.head is None:
         pooling, normalize = embedding_settings(tuned.folder)
         return HeadPlan(chosen.name, pooling, (), (), normalize)
-    described = backbone.family.heads.get(chosen.head)
+    described = tuned.own_head or backbone.family.heads.get(chosen.head)
     if described is None:
         raise ModelError(
             Code.MODEL_HEAD, f"{backbone.family.model_type} models have no head for {chosen.name}"

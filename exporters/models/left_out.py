@@ -7,7 +7,8 @@ next token, which is no part of the backbone.
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 
@@ -20,8 +21,21 @@ from osd_edge.exporters.models.language_head import logits_weight
 _ROWS = 4096  # of a matrix, in memory at once: embeddings are a third of a small model
 
 
-def left_out(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -> dict[str, float]:
-    """The relative size ‖W_tuned − W_base‖ / ‖W_base‖ of each change that a bundle leaves out.
+@dataclass(frozen=True)
+class WeightChange:
+    """The norms ‖W_tuned − W_base‖ and ‖W_base‖ of tensors that are taken together."""
+
+    norm: float
+    base_norm: float
+
+    @property
+    def relative(self) -> float:
+        """The change in parts of the base's; infinite where that is all zeros."""
+        return self.norm / self.base_norm if self.base_norm else math.inf
+
+
+def left_out(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -> dict[str, WeightChange]:
+    """The size of each change that a bundle leaves out.
 
     By name, with `*` for the number of a layer: what stands at every layer is taken together.
     """
@@ -38,10 +52,20 @@ def left_out(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -> dict[str,
             both = sums[re.sub(r"(?<=\.)\d+(?=\.)", "*", label)]
             both[0], both[1] = both[0] + changed, both[1] + whole
     return {
-        name: math.sqrt(changed / whole) if whole else math.inf
+        name: WeightChange(math.sqrt(changed), math.sqrt(whole))
         for name, (changed, whole) in sums.items()
         if changed
     }
+
+
+def beside_delta(changes: Mapping[str, WeightChange], deltas: Iterable[torch.Tensor]) -> float:
+    """The norm of all `changes` together over that of the linear layers' `deltas`.
+
+    Infinite where there is no delta.
+    """
+    norms = (torch.linalg.vector_norm(delta, dtype=torch.float64) for delta in deltas)
+    kept = math.hypot(*map(float, norms))
+    return math.hypot(*(one.norm for one in changes.values())) / kept if kept else math.inf
 
 
 def _of_lm_head(backbone: Backbone, tuned: Checkpoint) -> Iterator[tuple[str, str, str]]:

@@ -14,18 +14,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from osd_edge.errors import Code, ModelError, shown
-from osd_edge.exporters.models.checkpoint import BUFFERS, FLOATS, is_quantised
+from osd_edge.exporters.models.adapter_files import (
+    ADAPTER_WEIGHTS,
+    CONFIG,
+    adapter_tensors,
+    check_no_pointer,
+    no_config,
+)
+from osd_edge.exporters.models.adapter_keys import (
+    EMBEDDING_PARTS,
+    LINEAR_PARTS,
+    is_embedding,
+    sorted_parts,
+)
 from osd_edge.exporters.models.low_rank import LowRank
-from osd_edge.exporters.models.tensor_names import unwrapped
-from osd_edge.exporters.models.unreadable import why_unreadable
+from osd_edge.exporters.models.moved_bases import check_start
 
-CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-_PARTS = ("lora_A.weight", "lora_B.weight", "lora_B.bias", "lora_magnitude_vector")
-_EMBEDDING_PARTS = ("lora_embedding_A", "lora_embedding_B")
 # Settings under which the adapter is something else than a difference from the base's weights.
 _OTHER = (
     "alora_invocation_tokens",
@@ -33,13 +39,11 @@ _OTHER = (
     "kasa_config",
     "layer_replication",
     "monteclora_config",
-    "target_parameters",
-    "trainable_token_indices",
     "use_bdlora",
     "use_qalora",
 )
-# Starts from which the base's own weights are changed before training.
-_MOVED_BASE = ("pissa", "olora", "loftq", "corda", "lora_ga")
+# Settings of differences that are kept in tensors of another form, and can be merged.
+_MERGEABLE = ("target_parameters", "trainable_token_indices")
 _MALFORMED = (
     KeyError,
     TypeError,
@@ -108,8 +112,10 @@ class PeftAdapter:
         if magnitude is None:
             return delta
         moved = weight + delta
-        stretch: torch.Tensor = magnitude.float().reshape(-1) / torch.linalg.norm(moved, dim=1)
-        return stretch[:, None] * moved - weight
+        # Of a layer each output has a length, of a table of embeddings each feature.
+        length = torch.linalg.norm(moved, dim=0 if embedded else 1)
+        stretch: torch.Tensor = magnitude.float().reshape(-1) / length
+        return (stretch if embedded else stretch[:, None]) * moved - weight
 
     def check(self, module: str, shape: tuple[int, ...]) -> None:
         """Refuse (`model.adapter`) tensors of `module` that fit no base weight of this shape."""
@@ -125,18 +131,19 @@ class PeftAdapter:
             )
         for part in ("lora_magnitude_vector", "lora_B.bias"):
             vector = self.low_rank[module].get(part)
-            if vector is not None and vector.numel() != shape[0]:
+            count = shape[1 if embedded else 0]
+            if vector is not None and vector.numel() != count:
                 raise ModelError(
                     Code.MODEL_ADAPTER,
                     f"{self.folder}: {part} of {module} has shape {list(vector.shape)}, expected "
-                    f"[{shape[0]}]",
+                    f"[{count}]",
                 )
 
     def _factors(self, module: str) -> tuple[torch.Tensor, torch.Tensor, bool]:
         """A `[r, d]` and B `[n, r]`, and whether they are an embedding's."""
         parts = self.low_rank[module]
-        embedded = "lora_embedding_A" in parts
-        a, b = (parts[name] for name in (_EMBEDDING_PARTS if embedded else _PARTS[:2]))
+        embedded = is_embedding(parts)
+        a, b = (parts[name] for name in (EMBEDDING_PARTS if embedded else LINEAR_PARTS)[:2])
         return a, b, embedded
 
 
@@ -155,31 +162,22 @@ def read_adapter(folder: Path) -> PeftAdapter:
             "from the base's weights that a bundle can hold",
         )
     other = [name for name in _OTHER if config.get(name)]
-    start = str(config.get("init_lora_weights", "")).lower()
     if other:
         raise ModelError(
             Code.MODEL_ADAPTER_METHOD,
             f"{folder} uses {other[0]}: it is more than a difference from the base's weights",
         )
-    if start.startswith(_MOVED_BASE):
+    mergeable = [name for name in _MERGEABLE if config.get(name)]
+    if mergeable:
         raise ModelError(
             Code.MODEL_ADAPTER_METHOD,
-            f"{folder} started by {start}, which changes the base itself: save it again with "
-            "save_pretrained(..., path_initial_model_for_weight_conversion=...)",
+            f"{folder} uses {mergeable[0]}, which is not read: merge it, "
+            "PeftModel.from_pretrained(base, ADAPTER).merge_and_unload().save_pretrained(DIR), and "
+            "give --tuned DIR",
         )
+    check_start(folder, str(config.get("init_lora_weights", "")))
     path = folder / ADAPTER_WEIGHTS
-    if not path.is_file():
-        raise ModelError(
-            Code.MODEL_ADAPTER,
-            f"{folder} has no {ADAPTER_WEIGHTS}: save the adapter with safe_serialization=True",
-        )
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        why = why_unreadable(path, error)
-        raise ModelError(Code.MODEL_ADAPTER, f"cannot read {path}: {why}") from error
-    names = unwrapped(tensors)
-    low_rank, saved = _sorted(folder, {names[key]: t for key, t in tensors.items()})
+    low_rank, saved = sorted_parts(folder, adapter_tensors(folder))
     if not low_rank and not saved:
         raise ModelError(Code.MODEL_ADAPTER, f"{path} holds no tensors")
     try:
@@ -220,49 +218,16 @@ def _base_name(config: Mapping[str, Any]) -> str | None:
 
 def _config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
+    check_no_pointer(path)
     try:
         config = json.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise ModelError(
-            Code.MODEL_ADAPTER, f"{folder} is no PEFT adapter: cannot read {CONFIG}"
-        ) from error
+        raise no_config(folder) from error
     except (ValueError, RecursionError) as error:
         raise ModelError(Code.MODEL_ADAPTER, f"{path} is not JSON") from error
     if not isinstance(config, dict):
         raise ModelError(Code.MODEL_ADAPTER, f"{path} is malformed")
     return config
-
-
-def _sorted(
-    folder: Path, tensors: Mapping[str, torch.Tensor]
-) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
-    """Low-rank parts by module, and whole tensors by name."""
-    low_rank: dict[str, dict[str, torch.Tensor]] = {}
-    saved = {}
-    for key, tensor in tensors.items():
-        if tensor.dtype not in FLOATS and not key.endswith(BUFFERS):
-            raise is_quantised(folder, f"tensor {shown(key)} holds {tensor.dtype}")
-        name = key.removeprefix("base_model.model.").removesuffix(".default")
-        name = name.replace("lora_magnitude_vector.weight", "lora_magnitude_vector")
-        part = next((p for p in (*_PARTS, *_EMBEDDING_PARTS) if name.endswith(f".{p}")), None)
-        if part is not None:
-            low_rank.setdefault(name.removesuffix(f".{part}"), {})[part] = tensor
-            continue
-        name = re.sub(r"\.modules_to_save(\.default)?\.", ".", name).replace(".base_layer.", ".")
-        if "lora_" in name or "adapter" in name:
-            raise ModelError(
-                Code.MODEL_ADAPTER_METHOD, f"{folder} holds {shown(key)}, which is not known"
-            )
-        if ".original_module." not in name:
-            saved[name] = tensor
-    for module, parts in low_rank.items():
-        embedded = "lora_embedding_A" in parts or "lora_embedding_B" in parts
-        needed = set(_EMBEDDING_PARTS if embedded else _PARTS[:2])
-        if not needed <= set(parts) or (embedded and needed != set(parts)):
-            raise ModelError(
-                Code.MODEL_ADAPTER, f"{folder}: {module} has {', '.join(sorted(parts))} alone"
-            )
-    return low_rank, saved
 
 
 def pattern_matches(pattern: str, module: str) -> bool:

@@ -4,13 +4,11 @@ A model that is saved while it is wrapped has the wrapper's name in that of each
 compiler puts `_orig_mod.` there, at any depth, DataParallel `module.` in front of all.
 """
 
-import re
 from collections.abc import Collection
 
-_WRAPPERS = re.compile(
-    r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
-)
-_PARALLEL = "module."
+# Modules that stand around another one and are no part of the model.
+_WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+PARALLEL = "module."  # before all else in a name
 # The names of the two vectors of a LayerNorm in old BERT checkpoints.
 _RENAMED = {".gamma": ".weight", ".beta": ".bias"}
 
@@ -22,10 +20,15 @@ def plain_names(stored: Collection[str]) -> dict[str, str]:
 
 def unwrapped(stored: Collection[str]) -> dict[str, str]:
     """The name of each of `stored` without those of wrappers; `module.` must begin all of them."""
-    names = {key: _WRAPPERS.sub("", key) for key in stored}
-    while names and all(name.startswith(_PARALLEL) for name in names.values()):
-        names = {key: name.removeprefix(_PARALLEL) for key, name in names.items()}
+    names = {key: without_wrappers(key) for key in stored}
+    while names and all(name.startswith(PARALLEL) for name in names.values()):
+        names = {key: name.removeprefix(PARALLEL) for key, name in names.items()}
     return names
+
+
+def without_wrappers(name: str) -> str:
+    """The name without the parts that modules around others have put there."""
+    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
 
 
 def _renamed(name: str) -> str:

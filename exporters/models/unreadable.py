@@ -4,12 +4,12 @@ from pathlib import Path
 
 from osd_edge.errors import shown
 
-# The first bytes of what git has in a file's place where git-lfs did not fetch it.
-_POINTER = b"version https://git-lfs.github.com/spec/"
+# The first bytes of what git has in a file's place where git lfs did not fetch it.
+_POINTER = b"version https://git lfs.github.com/spec/"
 
 
 def is_lfs_pointer(path: Path) -> bool:
-    """Says whether `path` is what git-lfs has in the place of a file that was not fetched."""
+    """Says whether `path` is what git lfs has in the place of a file that was not fetched."""
     try:
         with path.open("rb") as file:
             return file.read(len(_POINTER)) == _POINTER
@@ -24,7 +24,7 @@ def why_unreadable(path: Path, error: Exception) -> str:
     except (OSError, ValueError) as own:
         return getattr(own, "strerror", None) or str(own)
     if is_lfs_pointer(path):
-        return "it is a pointer of git-lfs, not the file: get it by `git lfs pull`"
+        return "it is a Git-LFS pointer, not the file itself: run git lfs pull in that folder"
     return first_line(error)
 
 

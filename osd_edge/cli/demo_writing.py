@@ -18,10 +18,10 @@ from osd_edge.exporters.demo.writing.kept import KeptParts
 from osd_edge.exporters.demo.writing.tasks import WRITING_TASKS, WritingTask, Written, json_lines
 from osd_edge.exporters.demo.writing.train import LoraTrainer, LoraTraining
 from osd_edge.exporters.demo.writing.wishes import Wish, make_wishes
+from osd_edge.exporters.models.adapter_files import ADAPTER_WEIGHTS
 from osd_edge.exporters.models.backbone import backbone_of
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.fingerprint import fingerprint
-from osd_edge.exporters.models.peft_adapter import ADAPTER_WEIGHTS
 
 if TYPE_CHECKING:
     from osd_edge.runtime import EdgeSession

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from osd_edge.exporters import TaskReport
     from osd_edge.exporters.scoring.score import Score
 
+_MOST_NAMED = 6  # of what is left out
+
 
 @click.command(
     "task",
@@ -176,18 +178,23 @@ def _scores(report: "TaskReport") -> list[str]:
 
 
 def _left_out(report: "TaskReport") -> list[str]:
-    """Names what the bundle leaves out, where no scores say what that costs.
+    """Names what the bundle leaves out, the largest first, and how much that is.
 
-    Of a task that writes it is named in any case: its rows may not need what other texts would.
+    Where rows scored too, it is named in any case: they may not need what other texts would.
     """
-    scored = report.linear_only and not KINDS[report.kind].writes
-    if scored or not report.left_out:
+    if not report.left_out:
         return []
-    largest = sorted(report.left_out.items(), key=lambda item: -item[1])
-    return [
+    named = sorted(report.left_out.items(), key=lambda item: -item[1])[:_MOST_NAMED]
+    more = len(report.left_out) - len(named)
+    lines = [
         "  left out, as the base has it: "
-        + ", ".join(f"{name} ({_change(size)})" for name, size in largest)
+        + ", ".join(f"{name} ({_change(size)})" for name, size in named)
+        + (f" and {more} more" if more else "")
     ]
+    if report.left_out_beside_delta is not None:
+        share = percent(report.left_out_beside_delta)
+        lines.append(f"    together {share} % of the size of the linear layers' delta")
+    return lines
 
 
 def _change(size: float) -> str:

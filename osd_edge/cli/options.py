@@ -8,6 +8,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from osd_edge.data.files import kind_at
 from osd_edge.data.seed import MOST_SEED
 
 OptionDecorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -52,7 +53,9 @@ class FiniteRange(click.FloatRange):
 
 
 def weighted(adapter: str) -> tuple[str, float]:
-    """Gives the folder and weight of DIR or DIR:WEIGHT."""
+    """Gives the folder and weight of DIR or DIR:WEIGHT; a folder of the whole name comes first."""
+    if kind_at(Path(adapter)) == "folder":
+        return adapter, 1.0
     folder, colon, weight = adapter.rpartition(":")
     try:
         return (folder, float(weight)) if colon else (adapter, 1.0)

@@ -4,12 +4,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from osd_edge.errors import InputError, OutputError
 from osd_edge.exporters import export_task
 from osd_edge.exporters.adapters.onnx_adapter import export_onnx_adapter
 from osd_edge.exporters.adapters.peft_folder import export_peft
 from tests.support.command_line import run_cli
+from tests.support.setfit import make_setfit, random_vectors
 
 Capture = pytest.CaptureFixture[str]
 
@@ -54,3 +56,17 @@ def test_a_head_alone_is_no_task_for_peft(
     options = ("--base", tiny_base, "--to", "peft", "-o", tmp_path / "out")
     done = run_cli(capsys, "export", "adapter", tiny_bundles[0], *options)
     assert done.code == 1 and "[output.exists]" in done.err and "--overwrite" not in done.err
+
+
+def test_a_head_that_is_not_the_familys_is_no_task_for_peft(
+    tiny_models: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    """SetFit's classifier is over the mean of all states, BERT's own over the pooler."""
+    head = LogisticRegression().fit(random_vectors(), [i % 3 for i in range(60)])
+    tuned = make_setfit(tiny_models / "base", tmp_path / "tuned", head)
+    bundle = tmp_path / "task.osd.safetensors"
+    export_task(tiny_models / "base", tuned, bundle)
+    with pytest.raises(InputError, match="pooling mean, 1 layers") as refusal:
+        export_peft(bundle, tiny_base, tmp_path / "peft")
+    assert refusal.value.code == "input.adapter" and not (tmp_path / "peft").exists()
+    assert export_onnx_adapter(bundle, tiny_base, tmp_path / "task.onnx_adapter").sites

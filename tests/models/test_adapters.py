@@ -38,6 +38,32 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
         "bert",
         {"target_modules": ["query"], "modules_to_save": ["classifier", "0.intermediate.dense"]},
     ),
+    "dora-embeddings": (
+        "bert",
+        {"target_modules": ["query", "word_embeddings"], "use_dora": True},
+    ),
+    "all-linear-but-some": (
+        "roberta",
+        {"target_modules": "all-linear", "exclude_modules": r".*output\.dense", "use_dora": True},
+    ),
+    "some-layers": (
+        "electra",
+        {"target_modules": ["query"], "layers_to_transform": [1], "layers_pattern": "layer"},
+    ),
+    "orthogonal": (
+        "albert",
+        {"target_modules": QUERY_VALUE, "init_lora_weights": "orthogonal", "r": 4},
+    ),
+    "rank-stabilised-patterns": (
+        "gpt2",
+        {
+            "target_modules": ["c_attn", "c_proj"],
+            "fan_in_fan_out": True,
+            "use_rslora": True,
+            "rank_pattern": {"c_proj": 2},
+            "alpha_pattern": {r"h\.1\.attn\.c_attn": 3},
+        },
+    ),
     "conv1d": ("gpt2", {"target_modules": ["c_attn", "c_proj"], "fan_in_fan_out": True}),
     "conv1d-dora": (
         "gpt2",

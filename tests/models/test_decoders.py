@@ -144,7 +144,8 @@ def test_adapters_of_both_kinds_go_over_one_decoder(bases: dict[str, Path], tmp_
 
 
 def changed_by(pair: FineTuned) -> dict[str, float]:
-    return left_out(pair.backbone, pair.tuned, pair.head)
+    changes = left_out(pair.backbone, pair.tuned, pair.head)
+    return {name: change.relative for name, change in changes.items()}
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen3"])

@@ -15,6 +15,8 @@ from osd_edge import read_bundle_file
 from osd_edge.exporters import export_base, export_task
 from osd_edge.exporters.adapters.onnx_adapter import export_onnx_adapter
 from osd_edge.exporters.adapters.peft_folder import export_peft
+from osd_edge.exporters.methods.factorize import changed_layers
+from osd_edge.exporters.models.fine_tuned import open_fine_tuned
 from tests.project.rooms import PROJECT
 from tests.support import tiny
 from tests.support.stock_genai import library
@@ -24,6 +26,9 @@ from tests.support.writers import Writer
 TASKS = {"mr": ("negative", "positive"), "trec": ("person", "place", "number")}
 # What the pages name, and where it is not what the block itself makes.
 MADE = ("minilm", *(f"{name}.osd.safetensors" for name in TASKS))
+
+
+QUERIES = {f"encoder.layer.{i}.attention.self.query" for i in range(2)}
 
 
 def blocks() -> list[Any]:
@@ -52,7 +57,8 @@ def named(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "sentences.txt").write_text("\n".join(tiny.sentences(40)) + "\n", "utf-8")
     mr = folder / "mr.osd.safetensors"
     export_onnx_adapter(mr, folder / "minilm", folder / "mr.onnx_adapter")
-    export_peft(mr, folder / "minilm", folder / "mr-peft")
+    for adapter in (folder / "mr-peft", folder / "path" / "to" / "adapter"):
+        export_peft(mr, folder / "minilm", adapter)
     return folder
 
 
@@ -101,6 +107,9 @@ def test_python_in_the_documents_runs(
         assert (session.tasks, session.active) == (("mr", "trec"), None)
     elif "LoraAdapter" in code:
         assert left["hidden"].shape == (1, 4, 32) and left["pooled"].shape == (1, 32)
+    elif "merge_and_unload" in code:
+        models = open_fine_tuned("path/to/base", "merged")
+        assert changed_layers(models.backbone, models.tuned, QUERIES)
     elif "PeftModel" in code:
         assert left["model"].peft_config["default"].target_modules
     else:

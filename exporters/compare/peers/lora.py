@@ -19,9 +19,9 @@ from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.methods.budget import Budget
 from osd_edge.exporters.methods.factorize import Factors
 from osd_edge.exporters.methods.source import Source
+from osd_edge.exporters.models.adapter_files import ADAPTER_WEIGHTS, CONFIG
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.head_plan import head_modules
-from osd_edge.exporters.models.peft_adapter import ADAPTER_WEIGHTS, CONFIG
 
 MAX_LORA_RANK = 32
 _ROOT = "base_model.model."

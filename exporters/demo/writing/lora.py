@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch.nn import functional
 
 from osd_edge.data.files import write_files
-from osd_edge.exporters.models.peft_adapter import ADAPTER_WEIGHTS, CONFIG
+from osd_edge.exporters.models.adapter_files import ADAPTER_WEIGHTS, CONFIG
 
 _PREFIX = "base_model.model."  # PEFT's, before the path of a module
 

@@ -1,0 +1,65 @@
+"""Finds the weights of a PEFT adapter in its folder, or says what lies there in their place."""
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from osd_edge.errors import Code, ModelError, shown
+from osd_edge.exporters.models.unreadable import is_lfs_pointer, why_unreadable
+
+CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_PICKLE = "adapter_model.bin"
+# Reads no more of a pickle than tensors.
+_CONVERSION = (
+    "import torch, safetensors.torch as s; "
+    f"s.save_file({{k: v.contiguous() for k, v in torch.load('{_PICKLE}', weights_only=True)"
+    f".items()}}, '{ADAPTER_WEIGHTS}')"
+)
+
+
+def adapter_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """All tensors of the adapter in `folder`, by their names in the file.
+
+    Raises ModelError `model.adapter` where there is no readable file of them.
+    """
+    path = folder / ADAPTER_WEIGHTS
+    if not path.is_file():
+        raise ModelError(Code.MODEL_ADAPTER, _missing(folder))
+    try:
+        tensors: dict[str, torch.Tensor] = load_file(path)
+    except (SafetensorError, OSError) as error:
+        why = why_unreadable(path, error)
+        raise ModelError(Code.MODEL_ADAPTER, f"cannot read {path}: {why}") from error
+    return tensors
+
+
+def check_no_pointer(path: Path) -> None:
+    """Refuse (`model.adapter`) a file of Git LFS that names another one, which was not fetched."""
+    if is_lfs_pointer(path):
+        raise ModelError(
+            Code.MODEL_ADAPTER,
+            f"{path} is a Git-LFS pointer, not the file itself: run git lfs pull in that folder",
+        )
+
+
+def no_config(folder: Path) -> ModelError:
+    """The refusal of a folder without an adapter's configuration, with one that has it below."""
+    try:
+        below = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))
+    except (OSError, ValueError):
+        below = []
+    hint = f"; {shown(below[0], 80)} below it is one" if below else ""
+    return ModelError(
+        Code.MODEL_ADAPTER, f"{folder} is no PEFT adapter: cannot read {CONFIG}{hint}"
+    )
+
+
+def _missing(folder: Path) -> str:
+    if (folder / _PICKLE).is_file():
+        return (
+            f"{folder} has its weights in {_PICKLE}, a pickle, which is not read; in that folder, "
+            f'run: python -c "{_CONVERSION}"'
+        )
+    return f"{folder} has no {ADAPTER_WEIGHTS}: save the adapter with save_pretrained"
