@@ -51,7 +51,7 @@ def why_no_tokenizer(folder: Path, error: Exception) -> str:
     """The reason why the files in `folder` make no tokenizer, and what to do about it."""
     for path in _present(folder, (*_VOCABULARIES, *_OTHERS)):
         if is_lfs_pointer(path):
-            return f"{path.name} is a pointer of git-lfs, not the file: get it by `git lfs pull`"
+            return f"{path.name} is a Git-LFS pointer, not the file itself: run git lfs pull"
     missing = _missing_reader(folder)
     if missing is not None:
         return missing

@@ -5,7 +5,7 @@ from pathlib import Path
 from osd_edge.errors import shown
 
 # The first bytes of what git has in a file's place where git lfs did not fetch it.
-_POINTER = b"version https://git lfs.github.com/spec/"
+_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def is_lfs_pointer(path: Path) -> bool:
