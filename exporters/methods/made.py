@@ -59,6 +59,9 @@ def finished(made: Made, source: Source, options: TaskOptions) -> tuple[bytes, T
         base_weights=options.base_weights,
         kind=made.bundle.head.kind,
         left_out=source.left_out,
+        text={} if made.bundle.text is None else made.bundle.text.described(),
+        longer_texts=source.models.texts.longer,
+        prompts=source.models.texts.prompts,
         **usual | dict(made.facts),
     )
     return data, report

@@ -46,6 +46,12 @@ class TaskReport:
         left_out: the relative size ‖W_tuned − W_base‖ / ‖W_base‖ of each change that a bundle has
             no place for: embeddings, norms, biases, and where text is generated the layer that
             gives logits. By name, with `*` for the number of a layer.
+        text: how the task's texts become tokens, where the base's own way is not the model's: what
+            the bundle's text settings hold.
+        longer_texts: the most tokens of a text for the model's own software, where a device cuts
+            sooner, as the base's tokenizer says; None where it does not.
+        prompts: the model's prompts by name that stand before no text unless whoever asks puts
+            them there.
 
     Example:
         >>> from pathlib import Path
@@ -84,6 +90,9 @@ class TaskReport:
     adapter_size: int | None = None
     kind: str = ""
     left_out: Mapping[str, float] = field(default_factory=dict)
+    text: Mapping[str, Any] = field(default_factory=dict)
+    longer_texts: int | None = None
+    prompts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def needs_no_delta(self) -> bool:
