@@ -16,7 +16,7 @@ def text_settings(text: Mapping[str, Any]) -> str:
     if "max_length" in text:
         parts.append(f"at most {text['max_length']} tokens")
     if "truncation" in text:
-        parts.append(f"longer ones cut on the {text['truncation']}")
+        parts.append(f"cut on the {text['truncation']}")
     if "prompt" in text:
         parts.append(f"behind the prompt {shown(repr(text['prompt']), 200)}")
     return f"texts: {', '.join(parts)}"
