@@ -132,6 +132,6 @@ def _check_tokenizer(base: Checkpoint, tuned: Checkpoint) -> None:
 
 def _what_it_does(tokenizer: Any) -> dict[str, Any]:
     description: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
-    for setting in ("truncation", "padding", "decoder"):  # of a batch, or of tokens, not of the text
+    for setting in ("truncation", "padding", "decoder"):  # of a batch or an answer, not of a text
         description.pop(setting, None)
     return description

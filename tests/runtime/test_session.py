@@ -44,8 +44,6 @@ def test_tasks_are_listed_activated_and_unloaded(session: EdgeSession, texts: li
     assert refusal.value.code == "task.unknown"
 
 
-
-
 def test_scores_add_up_and_name_the_best_label(session: EdgeSession, texts: list[str]) -> None:
     for answer in session.classify(texts, task="first"):
         assert sum(answer.scores.values()) == pytest.approx(1, abs=1e-5)
