@@ -14,7 +14,11 @@ from osd_edge.errors import Code, ModelError, shown
 from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.families import family_of
-from osd_edge.exporters.models.sentence_folder import is_sentence_folder, transformer_settings
+from osd_edge.exporters.models.sentence_folder import (
+    is_sentence_folder,
+    transformer_folder,
+    transformer_settings,
+)
 from osd_edge.exporters.models.sentence_prompts import SentencePrompts, sentence_prompts
 from osd_edge.exporters.models.tokenizer import load_tokenizer, max_tokens, positions
 from osd_edge.formats.bundle.text import TaskText
@@ -63,7 +67,7 @@ def task_texts(base: Checkpoint, tuned: Checkpoint, kind: str) -> TaskTexts:
     most, prompts = max_tokens(base, tokenizer), SentencePrompts()
     if is_sentence_folder(tuned.home) and not facts.per_token:
         prompts = sentence_prompts(tuned.home)
-        asked = _Settings(tuned.folder, tokenizer).max_length
+        asked = _Settings(transformer_folder(tuned.home), tokenizer).max_length
         most = most if asked is None else min(asked, positions(base))
     text = TaskText(
         max_length=most if most < limit else None,
