@@ -246,5 +246,6 @@ def test_of_very_long_pairs_little_is_tokenized(
         np.testing.assert_array_equal(cut["input_ids"], same["input_ids"])
         assert sum(read) < len(long) / 20
     read.clear()
-    session.encode([long], [long[: len(long) // 2]], task="usual")
-    assert max(read) < 100_000 and sum(read) < 2 * len(long)
+    less = long[: len(long) // 8]
+    session.encode([long], [less], task="usual")
+    assert max(read) < 100_000 and sum(read) < 2 * len(less)
