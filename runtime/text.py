@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osd_edge.data.arguments import as_whole, described
-from osd_edge.data.long_texts import Side, used_texts
+from osd_edge.data.long_texts import CutSide, used_texts
 from osd_edge.errors import BaseError, Code, InputError, shown
 from osd_edge.formats.bundle.text import TaskText
 from osd_edge.formats.package.manifest import BaseManifest
@@ -38,7 +38,7 @@ class TextEncoder:
         own = text or TaskText()
         self._limit = min(own.max_length or self._settings.max_length, self._settings.max_length)
         self._prompt = own.prompt or ""
-        self._side: Side = own.truncation or "right"
+        self._side: CutSide = own.truncation or "right"
 
     def __call__(
         self,
@@ -69,7 +69,7 @@ class TextEncoder:
         return self.encodings(batch, length, direction=self._side)
 
     @property
-    def side(self) -> Side:
+    def side(self) -> CutSide:
         """The side on which longer texts are cut, and from whose opposite windows are laid."""
         return self._side
 

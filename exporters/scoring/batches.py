@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from osd_edge.data.examples import Example
-from osd_edge.data.long_texts import Side, used_texts
+from osd_edge.data.long_texts import CutSide, used_texts
 from osd_edge.exporters.models.image_preparation import Preparation
 from osd_edge.exporters.scoring.pictures import Pixels
 
@@ -92,7 +92,7 @@ def prompted(examples: Sequence[Example], prompt: str) -> Sequence[Example]:
 
 def _used(example: Example, tokenizer: Any, most: int) -> tuple[str, str | None]:
     """Cuts a text, or pair, to as much as decides which `most` tokens of it are used."""
-    side: Side = tokenizer.truncation_side
+    side: CutSide = tokenizer.truncation_side
 
     def count(text: str) -> int:
         return _count(text, tokenizer)

@@ -7,8 +7,8 @@ text of 10 MB. Of two texts in a pair it even makes every combination of their p
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-Side = Literal["left", "right"]  # on which a text is cut
-Count = Callable[[str], int]  # tokens of a text, without special ones
+CutSide = Literal["left", "right"]  # on which a text is cut
+CountTokens = Callable[[str], int]  # tokens of a text, without special ones
 
 _LETTERS = 32  # for each token that is used, read of a long text at first
 _PIECE = 1 << 16  # letters that are counted at once
@@ -16,7 +16,7 @@ _SEAM = 4  # tokens by which two pieces may differ from the text that they are c
 
 
 def used_texts(
-    text: str, pair: str | None, most: int, side: Side, count: Count
+    text: str, pair: str | None, most: int, side: CutSide, count: CountTokens
 ) -> tuple[str, str | None]:
     """Cuts a text, or a pair of texts, of which `most` tokens are used; they stay the same ones.
 
@@ -39,7 +39,7 @@ def used_texts(
     return (longer, shorter) if swapped else (shorter, longer)
 
 
-def _end(text: str, most: int, least: int, side: Side, count: Count) -> str:
+def _end(text: str, most: int, least: int, side: CutSide, count: CountTokens) -> str:
     """The words at the end of a long text that is kept, of more than `least` tokens; else all.
 
     Tokens depend on what stands around them, but no farther than their own word, or what has no
@@ -59,7 +59,7 @@ def _end(text: str, most: int, least: int, side: Side, count: Count) -> str:
     return text
 
 
-def _has_more(text: str, other: str, count: Count) -> bool:
+def _has_more(text: str, other: str, count: CountTokens) -> bool:
     """Says whether a text has more tokens than another; counts piece by piece, and no farther."""
     if text == other:
         return False

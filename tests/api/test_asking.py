@@ -269,7 +269,9 @@ def test_texts_are_cut_as_their_task_says(encoder: EdgeSession, tmp_path: Path) 
     given = [f"a bird {text}" for text in (long, "a dog")]
     inputs = encoder.encode(given, task="embedding", max_length=9)
     expected = encoder.run(inputs, task="embedding").logits
-    np.testing.assert_allclose([one.embedding for one in found.data], expected, atol=1e-6)
+    assert expected is not None
+    vectors = np.array([one.embedding for one in found.data])
+    np.testing.assert_allclose(vectors, expected, atol=1e-6)
     assert found.usage.prompt_tokens == int(inputs["attention_mask"].sum()) < 18
     (answer,) = encoder.classify(given[:1], task="first", max_length=9)
     assert value["data"][0]["entries"][0]["scores"] == pytest.approx(answer.scores)

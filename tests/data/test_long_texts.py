@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-from osd_edge.data.long_texts import Side, used_texts
+from osd_edge.data.long_texts import CutSide, used_texts
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 WORDS = "the cat sat on the mat twice, (running) another é ﬁne "
@@ -54,7 +54,7 @@ TOKENIZERS: dict[str, Callable[[], Tokenizer]] = {
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("most", [12, 13])  # an odd token of a pair goes to the longer text
 @pytest.mark.parametrize("name", TOKENIZERS)
-def test_what_is_cut_off_changes_no_token(name: str, most: int, side: Side) -> None:
+def test_what_is_cut_off_changes_no_token(name: str, most: int, side: CutSide) -> None:
     tokenizer = TOKENIZERS[name]()
 
     def ids(text: str, pair: str | None) -> list[int]:
@@ -78,7 +78,7 @@ def test_what_is_cut_off_changes_no_token(name: str, most: int, side: Side) -> N
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
-def test_of_two_texts_of_10_mb_little_is_read_at_once(side: Side) -> None:
+def test_of_two_texts_of_10_mb_little_is_read_at_once(side: CutSide) -> None:
     read = []
 
     def count(text: str) -> int:
@@ -114,7 +114,7 @@ def test_texts_of_nearly_as_many_tokens_are_counted_whole() -> None:
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
-def test_usual_texts_are_neither_cut_nor_counted(side: Side) -> None:
+def test_usual_texts_are_neither_cut_nor_counted(side: CutSide) -> None:
     def count(text: str) -> int:
         raise AssertionError(text)
 

@@ -158,7 +158,7 @@ def test_windows_are_of_the_task_s_length(session: EdgeSession, folder: Path) ->
     assert session.tag(TEXTS[:1], task="tags-longer", stride=4, max_length=16) == [tags]
     assert session.tag(TEXTS[:1], task="tags-longer", stride=4) != [tags]
     spans = session.answer("the cat", TEXTS[0], task="spans", stride=4, top=3)
-    given = {"stride": 4, "top": 3, "task": "spans-longer"}
+    given: dict[str, Any] = {"stride": 4, "top": 3, "task": "spans-longer"}
     assert session.answer("the cat", TEXTS[0], max_length=16, **given) == spans
     assert session.answer("the cat", TEXTS[0], **given) != spans
 
@@ -171,7 +171,7 @@ def test_windows_of_a_task_that_cuts_on_the_left_end_with_the_text(
     expected = tokenizer(
         TEXTS[0], truncation=True, max_length=16, stride=4, return_overflowing_tokens=True
     )["input_ids"]
-    seen = []
+    seen: list[Any] = []
 
     def kept(encoder: TextEncoder, encodings: list[Any]) -> Any:
         seen.extend(encoding.ids for encoding in encodings)
