@@ -123,7 +123,7 @@ def _head_json(
 
 
 def _text_json(task: Bundle, manifest: BaseManifest) -> dict[str, Any] | None:
-    """What a program must know to make tokens of the task's texts; None without a tokenizer."""
+    """The facts that tokens of the task's texts are made by; None without a tokenizer."""
     if manifest.text is None:
         return None
     own = TaskText() if task.text is None else task.text

@@ -31,7 +31,7 @@ _NEUTRAL = ("trust_remote_code", "use_fast", "padding_side", "token", "revision"
 
 @dataclass(frozen=True)
 class TaskTexts:
-    """What the bundle says of a task's texts, and what is said of them to people alone.
+    """The facts of a task's texts: those that its bundle holds, and those for people alone.
 
     Attributes:
         text: the settings that a bundle needs; None where the base's own hold.
@@ -52,7 +52,7 @@ class TaskTexts:
 
 
 def task_texts(base: Checkpoint, tuned: Checkpoint, kind: str) -> TaskTexts:
-    """How the task `tuned` over `base`, of this kind, makes tokens of its texts.
+    """Finds how the task `tuned` over `base`, of this kind, makes tokens of its texts.
 
     Raises ModelError `model.tokenizer`, `model.head` for what a bundle cannot say.
     """
