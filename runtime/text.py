@@ -61,6 +61,8 @@ class TextEncoder:
         Raises InputError `input.max-length`, BaseError `base.text`.
         """
         length = self.length_within(max_length)
+        if length < self._settings.max_length:
+            self._check_room(length, 1 if pairs is None else 2)
         batch: list[Any] = []
         for i, text in enumerate(texts):
             second = None if pairs is None else pairs[i]
@@ -88,6 +90,16 @@ class TextEncoder:
         most = self._settings.max_length
         asked = as_whole(max_length, "max_length", 1, most, Code.INPUT_MAX_LENGTH)
         return min(asked, self._limit)
+
+    def _check_room(self, length: int, texts: int) -> None:
+        """Refuses (`input.max-length`) a length that what is added to so many texts goes beyond."""
+        added = int(self._tokenizer.num_special_tokens_to_add(texts == 2))
+        if length < added:
+            raise InputError(
+                Code.INPUT_MAX_LENGTH,
+                f"max_length: expected {added} or more, since so many tokens are added to "
+                f"{'a text' if texts == 1 else 'two texts'}, found {length}",
+            )
 
     def encodings(
         self, batch: Sequence[Any], length: int | None = None, **truncation: Any
