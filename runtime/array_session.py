@@ -280,4 +280,5 @@ class ArraySession:
             return parts.run(inputs, parts.tasks.resolve(task))
         if task is not ACTIVE:
             raise InputError(Code.INPUT_TASKS, "give task or tasks, not both")
-        return parts.mixed.run(*parts.mixed.rows(inputs, tasks))
+        rows = parts.mixed.rows(tasks)
+        return parts.mixed.run(parts.mixed.checked(inputs, rows), rows)

@@ -46,7 +46,8 @@ def evaluate(
         session: a session in which the task is loaded.
         task: a loaded task of one label.
         examples: labelled examples, one or more; all of them pairs of texts, or none.
-        max_length: the most tokens of a text or pair; unless given, as many as the base takes.
+        max_length: the most tokens of a text or pair, where they are fewer than the task and the
+            base take.
         progress: shows how far it is: wraps the batches, and takes a few words.
 
     Returns:

@@ -37,24 +37,18 @@ class MixedBatches:
         self._cache_bytes = cache_bytes
         self._stack: Stack | None = None
 
-    def rows(self, inputs: RunInputs, names: TaskNames) -> tuple[dict[str, NDArray[Any]], Rows]:
-        """Checks inputs, and finds the task of each of their rows.
+    def rows(self, names: TaskNames) -> Rows:
+        """Finds the task of each row. Raises InputError `input.tasks`, TaskError `task.unknown`."""
+        return self._tasks.rows(task_names(names))
 
-        Raises InputError `input.tasks` where there is not one name for each row, TaskError
-        `task.unknown`.
-        """
+    def checked(self, inputs: RunInputs, rows: Rows) -> dict[str, NDArray[Any]]:
+        """Checks inputs; raises InputError, `input.tasks` where `rows` are more or fewer."""
         feeds = self._base.checked(inputs)
-        batch = self._base.batch(feeds)
-        listed = task_names(names)
-        if len(listed) != batch:
-            raise InputError(
-                Code.INPUT_TASKS,
-                f"expected a list with the task of each of {batch} rows, found {len(listed)}",
-            )
-        return feeds, self._tasks.rows(listed)
+        check_rows(rows, self._base.batch(feeds))
+        return feeds
 
     def run(self, feeds: Arrays, rows: Rows) -> MixedOutput:
-        """Runs checked inputs with the tasks of their rows, as `rows` gave both.
+        """Runs checked inputs with the tasks of their rows.
 
         Raises TaskError `task.not-finite`, BaseError `base.graph`.
         """
@@ -76,6 +70,15 @@ class MixedBatches:
             stacked = stack(rows)
             self._stack = stacked if stacked.nbytes <= self._cache_bytes else None
         return stacked
+
+
+def check_rows(rows: Rows, batch: int) -> None:
+    """Refuses (`input.tasks`) tasks that are not one for each row of a batch."""
+    if len(rows) != batch:
+        raise InputError(
+            Code.INPUT_TASKS,
+            f"expected a list with the task of each of {batch} rows, found {len(rows)}",
+        )
 
 
 def task_names(given: TaskNames) -> Sequence[str | None]:

@@ -3,7 +3,7 @@
 Texts and pictures in, answers out; what takes arrays is in `array_session`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
@@ -42,6 +42,7 @@ from osd_edge.runtime.kinds.tag import Tag, find_tags
 from osd_edge.runtime.loaded_tasks import ACTIVE, NamedTask, TaskOrBase
 from osd_edge.runtime.mixed import TaskNames, task_names
 from osd_edge.runtime.parts import Parts
+from osd_edge.runtime.stacked_factors import Rows
 from osd_edge.runtime.task import DecodedTask
 from osd_edge.runtime.text import Texts, as_texts
 from osd_edge.runtime.windows import STRIDE, Windows
@@ -104,7 +105,7 @@ class EdgeSession(ArraySession):
             task: a loaded task; unless given, the active one.
             question: what tasks that find answers look for in each text; others ignore it.
             max_length: the most tokens of a text, or of a window of it where the kind reads long
-                texts in windows; unless given, as many as the base takes.
+                texts in windows, where they are fewer than the task and the base take.
 
         Returns:
             One answer for each text, as the kind gives it: what `classify` gives of a text, or
@@ -148,7 +149,8 @@ class EdgeSession(ArraySession):
             pairs: a second text for each.
             task: a loaded task; unless given, the active one.
             tasks: a loaded task for each text, in the place of one for all.
-            max_length: the most tokens of a text or pair; unless given, as many as the base takes.
+            max_length: the most tokens of a text or pair, where they are fewer than the task and
+                the base take.
 
         Returns:
             An answer for each text.
@@ -169,7 +171,13 @@ class EdgeSession(ArraySession):
             (['negative', 'positive'], ['person', 'place', 'number'])
         """
         parts = self._parts
-        return _classify(parts, parts.encoder(texts, pairs, max_length=max_length), task, tasks)
+
+        def inputs(rows: Rows) -> RunInputs:
+            if tasks is None:
+                return parts.encoder_of(rows[0])(texts, pairs, max_length=max_length)
+            return parts.token_inputs(texts, pairs, rows, max_length)
+
+        return _classify(parts, inputs, task, tasks)
 
     def classify_images(
         self,
@@ -202,8 +210,8 @@ class EdgeSession(ArraySession):
             >>> session.classify_images(grey)
             [Answer(label='...', ...)]
         """
-        parts = self._parts
-        return _classify(parts, normalised(self.manifest, images), task, tasks)
+        pixels = normalised(self.manifest, images)
+        return _classify(self._parts, lambda _: pixels, task, tasks)
 
     def tag(
         self,
@@ -222,7 +230,8 @@ class EdgeSession(ArraySession):
             texts: the texts, one or more.
             words: whether the first token of a word speaks for all of it.
             task: a loaded task; unless given, the active one.
-            max_length: the most tokens of a window; unless given, as many as the base takes.
+            max_length: the most tokens of a window, where they are fewer than the task and the
+                base take.
             stride: how many of them are in the next window too, at most half of a window.
 
         Returns:
@@ -311,7 +320,8 @@ class EdgeSession(ArraySession):
         Args:
             texts: the texts, one or more; what is beyond `max_length` is cut off.
             task: a loaded task; unless given, the active one.
-            max_length: the most tokens of a text; unless given, as many as the base takes.
+            max_length: the most tokens of a text, where they are fewer than the task and the base
+                take.
 
         Returns:
             float32 `[batch, features]`; of length 1 where the fine-tuned model's are.
@@ -329,9 +339,8 @@ class EdgeSession(ArraySession):
             [1.0, 1.0]
         """
         parts = self._parts
-        inputs = parts.encoder(texts, max_length=max_length)
         decoded, _ = _needed_of(parts, Embedding, task)
-        return parts.logits(inputs, decoded)
+        return parts.logits(parts.encoder_of(decoded)(texts, max_length=max_length), decoded)
 
     @overload
     def generate(
@@ -515,21 +524,31 @@ class EdgeSession(ArraySession):
         texts: Texts,
         pairs: Texts | None = None,
         *,
+        task: TaskOrBase = ACTIVE,
+        tasks: TaskNames | None = None,
         max_length: int | None = None,
     ) -> dict[str, NDArray[np.int64]]:
         """Turns texts, or pairs of texts, into token inputs for `run`, padded on the right.
 
+        They are what the task needs, with which they are to be run: a task may say where its texts
+        are cut, and what stands before them.
+
         Args:
             texts: the texts, one or more; what is beyond `max_length` is cut off.
             pairs: a second text for each.
-            max_length: the most tokens of a text or pair; unless given, as many as the base takes.
+            task: as for `run`: a loaded task; None for the base alone; unless given, the active
+                task, or the base alone where there is none.
+            tasks: a loaded task for each text, or None for the base alone.
+            max_length: the most tokens of a text or pair, where they are fewer than the task and
+                the base take.
 
         Returns:
             The inputs that the base takes, int64 `[batch, tokens]` each.
 
         Raises:
-            InputError: `input.texts`, `input.max-length`; `input.tokenizers` without the
-                `tokenizers` package.
+            InputError: `input.texts`, `input.tasks`, `input.max-length`; `input.tokenizers`
+                without the `tokenizers` package.
+            TaskError: `task.unknown` where no such task is loaded.
             BaseError: `base.text` where the base has no tokenizer.
 
         Example:
@@ -538,12 +557,18 @@ class EdgeSession(ArraySession):
             >>> list(inputs), inputs["input_ids"].shape
             (['input_ids', 'attention_mask', 'token_type_ids'], (2, 5))
         """
-        return self._parts.encoder(texts, pairs, max_length=max_length)
+        parts = self._parts
+        if tasks is None:
+            encoder = parts.encoder_of(parts.tasks.resolve(task))
+            return encoder(texts, pairs, max_length=max_length)
+        if task is not ACTIVE:
+            raise InputError(Code.INPUT_TASKS, "give task or tasks, not both")
+        return parts.token_inputs(texts, pairs, parts.mixed.rows(tasks), max_length)
 
     def _asked(self, parts: Parts, decoded: DecodedTask) -> AskedTask:
         run = partial(parts.logits, decoded=decoded)
         write = partial(self.generate, task=decoded.name)
-        return AskedTask(decoded.name, decoded.labels, parts.encoder, run, write)
+        return AskedTask(decoded.name, decoded.labels, parts.encoder_of(decoded), run, write)
 
 
 def _needed_of(parts: Parts, wanted: type[_Kind], task: TaskOrBase) -> tuple[DecodedTask, _Kind]:
@@ -552,19 +577,21 @@ def _needed_of(parts: Parts, wanted: type[_Kind], task: TaskOrBase) -> tuple[Dec
 
 
 def _classify(
-    parts: Parts, inputs: RunInputs, task: TaskOrBase, tasks: TaskNames | None
+    parts: Parts, inputs: Callable[[Rows], RunInputs], task: TaskOrBase, tasks: TaskNames | None
 ) -> list[Answer]:
+    """Classifies what `inputs` makes for the tasks of the rows, or for the one task of all."""
     if tasks is None:
         decoded, kind = _needed_of(parts, Classifier, task)
-        return kind.scored(decoded.labels, parts.logits(inputs, decoded))
+        return kind.scored(decoded.labels, parts.logits(inputs((decoded,)), decoded))
     if task is not ACTIVE:
         raise InputError(Code.INPUT_TASKS, "give task or tasks, not both")
     names = task_names(tasks)
     if any(name is None for name in names):
         raise TaskError(Code.TASK_NONE, "every text needs a task: name one for each")
-    feeds, rows = parts.mixed.rows(inputs, names)
+    rows = parts.mixed.rows(names)
     named = [row for row in rows if row is not None]
     kinds = [expect_kind(row.name, row.head.kind, Classifier) for row in named]
+    feeds = parts.mixed.checked(inputs(rows), rows)
     found = []
     for kind, row, logits in zip(kinds, named, parts.mixed.run(feeds, rows).logits, strict=True):
         assert logits is not None

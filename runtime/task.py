@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osd_edge.formats.bundle.model import Bundle
+from osd_edge.formats.bundle.text import TaskText
 from osd_edge.formats.heads import Floats, Head, apply_head
 from osd_edge.formats.package.feeds import factor_feeds
 from osd_edge.formats.package.manifest import BaseManifest
@@ -22,7 +23,8 @@ class DecodedTask:
     """A task ready to run: what to feed the graph, and the head that makes answers of its outputs.
 
     `feeds` maps graph inputs to factors, U as `[1, k, n]` and V as `[1, d, k]`, all of them views
-    of one arena. `nbytes` is the memory this takes. `source` has the bytes of its bundle.
+    of one arena. `nbytes` is the memory this takes. `source` has the bytes of its bundle, `text`
+    its settings of how texts become tokens, where it has any.
     """
 
     name: str
@@ -31,6 +33,7 @@ class DecodedTask:
     head: Head
     nbytes: int
     source: bytes = b""
+    text: TaskText | None = None
 
     @property
     def digest(self) -> str:
@@ -62,4 +65,4 @@ def decode_task(name: str, bundle: Bundle, manifest: BaseManifest) -> DecodedTas
     head = bundle.head.decode()
     weights = [w for layer in head.layers for w in (layer.weight, layer.u, layer.v, layer.bias)]
     size = sum(x.nbytes for x in (*feeds.values(), *weights) if x is not None)
-    return DecodedTask(name, bundle.labels, feeds, head, size)
+    return DecodedTask(name, bundle.labels, feeds, head, size, text=bundle.text)

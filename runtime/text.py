@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osd_edge.data.arguments import as_whole, described
+from osd_edge.data.long_texts import CutSide, used_texts
 from osd_edge.errors import BaseError, Code, InputError, shown
+from osd_edge.formats.bundle.text import TaskText
 from osd_edge.formats.package.manifest import BaseManifest
 from osd_edge.runtime.inputs import as_list
 from osd_edge.runtime.kept_tokenizer import KeptTokenizer
@@ -19,17 +21,24 @@ Texts = Sequence[str] | NDArray[np.str_]
 class TextEncoder:
     """Turns texts into the base's token inputs, as the fine-tuned model's tokenizer did.
 
-    The tokenizer is read once, which takes longer than a short run. Safe to use from many threads.
+    The tokenizer is read once, which takes longer than a short run, for the encoders of all tasks.
+    Safe to use from many threads.
     """
 
-    def __init__(self, tokenizer: KeptTokenizer, manifest: BaseManifest) -> None:
-        """Reads the tokenizer of the base with `manifest`.
+    def __init__(
+        self, tokenizer: KeptTokenizer, manifest: BaseManifest, text: TaskText | None = None
+    ) -> None:
+        """Reads the tokenizer of the base with `manifest`; `text` has a task's own settings.
 
         Raises InputError `input.tokenizers`, BaseError `base.text`.
         """
         self._tokenizer, self._settings = tokenizer.read()
         self._lock = tokenizer.lock
         self._names = manifest.inputs
+        own = text or TaskText()
+        self._limit = min(own.max_length or self._settings.max_length, self._settings.max_length)
+        self._prompt = own.prompt or ""
+        self._side: CutSide = own.truncation or "right"
 
     def __call__(
         self,
@@ -42,18 +51,29 @@ class TextEncoder:
 
         `max_length` tokens at most each. Raises InputError `input.texts`, `input.max-length`.
         """
+        return self.padded(self.cut(*as_pairs(texts, pairs), max_length))
+
+    def cut(
+        self, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int | None
+    ) -> list[Any]:
+        """Tokenizes checked texts, behind the task's prompt, cut on the task's side.
+
+        Raises InputError `input.max-length`, BaseError `base.text`.
+        """
         length = self.length_within(max_length)
-        batch: list[Any] = list(as_texts(texts))
-        if pairs is not None:
-            seconds = as_texts(pairs, "second texts")
-            if len(seconds) != len(batch):
-                raise InputError(
-                    Code.INPUT_TEXTS, f"{len(batch)} texts, but {len(seconds)} second texts"
-                )
-            batch = list(zip(batch, seconds, strict=True))
-        if max_length is not None:
+        if length < self._settings.max_length:
             self._check_room(length, 1 if pairs is None else 2)
-        return self.padded(self.encodings(batch, length))
+        batch: list[Any] = []
+        for i, text in enumerate(texts):
+            second = None if pairs is None else pairs[i]
+            used = used_texts(self._prompt + text, second, length, self._side, self._count)
+            batch.append(used[0] if second is None else used)
+        return self.encodings(batch, length, direction=self._side)
+
+    @property
+    def side(self) -> CutSide:
+        """The side on which longer texts are cut, and from whose opposite windows are laid."""
+        return self._side
 
     @property
     def special_tokens(self) -> int:
@@ -61,11 +81,15 @@ class TextEncoder:
         return int(self._tokenizer.num_special_tokens_to_add(False))
 
     def length_within(self, max_length: int | None) -> int:
-        """Checks `max_length`, of which None is the base's own; InputError `input.max-length`."""
-        limit = self._settings.max_length
+        """Checks `max_length`, and gives the least of it, the task's and the base's own.
+
+        Raises InputError `input.max-length`.
+        """
         if max_length is None:
-            return limit
-        return as_whole(max_length, "max_length", 1, limit, Code.INPUT_MAX_LENGTH)
+            return self._limit
+        most = self._settings.max_length
+        asked = as_whole(max_length, "max_length", 1, most, Code.INPUT_MAX_LENGTH)
+        return min(asked, self._limit)
 
     def _check_room(self, length: int, texts: int) -> None:
         """Refuses (`input.max-length`) a length that what is added to so many texts goes beyond."""
@@ -104,6 +128,10 @@ class TextEncoder:
             )
         return found
 
+    def _count(self, text: str) -> int:
+        """The tokens of a text, without special ones."""
+        return len(self.encodings([text])[0].ids) - self.special_tokens
+
     def padded(self, encodings: Sequence[Any]) -> dict[str, NDArray[np.int64]]:
         """Makes token inputs `[batch, tokens]` of encodings, padded on the right."""
         length = max(1, *(len(encoding.ids) for encoding in encodings))
@@ -119,6 +147,17 @@ class TextEncoder:
             )
         made = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
         return {name: made[name] for name in self._names}
+
+
+def as_pairs(texts: Texts, pairs: Texts | None) -> tuple[Sequence[str], Sequence[str] | None]:
+    """Checks texts, and a second one for each; raises InputError `input.texts`."""
+    firsts = as_texts(texts)
+    if pairs is None:
+        return firsts, None
+    seconds = as_texts(pairs, "second texts")
+    if len(seconds) != len(firsts):
+        raise InputError(Code.INPUT_TEXTS, f"{len(firsts)} texts, but {len(seconds)} second texts")
+    return firsts, seconds
 
 
 def as_texts(given: Any, what: str = "texts") -> Sequence[str]:

@@ -78,6 +78,10 @@ class Windows:
 
     def _cut(self, given: Any, strategy: str) -> list[Any]:
         (first,) = self._encoder.encodings(
-            [given], self._length, stride=self._stride, strategy=strategy
+            [given],
+            self._length,
+            stride=self._stride,
+            strategy=strategy,
+            direction=self._encoder.side,
         )
         return [first, *first.overflowing]

@@ -21,6 +21,7 @@ from osd_edge.data.files import check_outputs, check_unicode, write_files
 from osd_edge.errors import Code, InputError
 from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.bundle.reader import read_bundle_file
+from osd_edge.formats.bundle.text import TaskText
 from osd_edge.formats.heads import Floats, Head
 from osd_edge.formats.package.feeds import empty_feeds, factor_feeds
 from osd_edge.formats.package.fits import check_fits
@@ -29,6 +30,8 @@ from osd_edge.formats.package.manifest_reader import read_manifest
 
 SUFFIX = ".onnx_adapter"
 HEAD_FORMAT = 1
+CUT_FORMAT = 2  # where texts are cut on the left or have a prompt, which programs before knew not
+_FIRST_KEYS = {"max_length", "pad_id"}
 
 
 @dataclass(frozen=True)
@@ -102,9 +105,9 @@ def _head_tensors(head: Head) -> dict[str, Floats]:
 def _head_json(
     task: Bundle, head: Head, manifest: BaseManifest, tensors: str | None
 ) -> Mapping[str, Any]:
-    text = manifest.text
+    text = _text_json(task, manifest)
     return {
-        "format": HEAD_FORMAT,
+        "format": HEAD_FORMAT if text is None or text.keys() <= _FIRST_KEYS else CUT_FORMAT,
         "task": task.task,
         "base": task.base,
         "kind": head.kind,
@@ -115,5 +118,15 @@ def _head_json(
             {"n": layer.n, "d": layer.d, "activation": layer.activation} for layer in head.layers
         ],
         "tensors": tensors,
-        "text": None if text is None else {"max_length": text.max_length, "pad_id": text.pad_id},
+        "text": text,
     }
+
+
+def _text_json(task: Bundle, manifest: BaseManifest) -> dict[str, Any] | None:
+    """The facts that tokens of the task's texts are made by; None without a tokenizer."""
+    if manifest.text is None:
+        return None
+    own = TaskText() if task.text is None else task.text
+    most = min(own.max_length or manifest.text.max_length, manifest.text.max_length)
+    usual = {"max_length": most, "pad_id": manifest.text.pad_id}
+    return usual | {key: value for key, value in own.described().items() if key not in usual}

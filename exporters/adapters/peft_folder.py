@@ -30,10 +30,10 @@ def export_peft(
 ) -> WrittenAdapter:
     """Write the task in the file `bundle`, made for base package `base`, to the folder `out`.
 
-    `model` is where PEFT finds the base, if not told by its user. Labels and kind, for which PEFT
-    has no place, are in osd_edge.json. Raises BundleError, BaseError, OutputError; InputError
-    `input.adapter` for a head that is not the one of the base's family, `input.path` for a path
-    that is none.
+    `model` is where PEFT finds the base, if not told by its user. Labels, kind and text settings,
+    for which PEFT has no place, are in osd_edge.json. Raises BundleError, BaseError, OutputError;
+    InputError `input.adapter` for a head that is not the one of the base's family, `input.path`
+    for a path that is none.
     """
     out, named = as_path(out, "out"), None if model is None else str(as_model(model, "model"))
     task, manifest = open_task(as_path(bundle, "bundle"), as_path(base, "base"))
@@ -127,10 +127,11 @@ def _config(
 
 
 def _described(task: Bundle) -> dict[str, Any]:
-    return {
+    described = {
         "task": task.task,
         "kind": task.head.kind,
         "labels": list(task.labels),
         "pooling": task.head.pooling,
         "base": task.base,
     }
+    return described if task.text is None else described | {"text": task.text.described()}

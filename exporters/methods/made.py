@@ -60,6 +60,9 @@ def finished(made: Made, source: Source, options: TaskOptions) -> tuple[bytes, T
         kind=made.bundle.head.kind,
         left_out={name: change.relative for name, change in source.left_out.items()},
         left_out_beside_delta=source.left_out_beside_delta,
+        text={} if made.bundle.text is None else made.bundle.text.described(),
+        longer_texts=source.models.texts.longer,
+        prompts=source.models.texts.prompts,
         **usual | dict(made.facts),
     )
     return data, report

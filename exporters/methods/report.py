@@ -53,6 +53,12 @@ class TaskReport:
             gives logits. By name, with `*` for the number of a layer.
         left_out_beside_delta: the norm of all these changes together over that of the linear
             layers' deltas, of which the bundle holds what its budget allows; None without either.
+        text: how the task's texts become tokens, where the base's own way is not the model's: what
+            the bundle's text settings hold.
+        longer_texts: the most tokens of a text for the model's own software, where a device cuts
+            sooner, as the base's tokenizer says; None where it does not.
+        prompts: the model's prompts by name that stand before no text unless whoever asks puts
+            them there.
 
     Example:
         >>> from pathlib import Path
@@ -96,6 +102,9 @@ class TaskReport:
     adapter_bases: Sequence[str] = ()
     left_out: Mapping[str, float] = field(default_factory=dict)
     left_out_beside_delta: float | None = None
+    text: Mapping[str, Any] = field(default_factory=dict)
+    longer_texts: int | None = None
+    prompts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def needs_no_delta(self) -> bool:

@@ -193,6 +193,7 @@ class Source:
             sites=tuple(sites),
             head=head,
             method=method,
+            text=self.models.texts.text,
         )
 
     def shared(self, make: Callable[..., T], *arguments: Hashable) -> T:

@@ -22,6 +22,7 @@ from osd_edge.exporters.models.language_head import logits_weight
 from osd_edge.exporters.models.low_rank import LowRank
 from osd_edge.exporters.models.module_names import checkpoint_name
 from osd_edge.exporters.models.peft_adapter import PeftAdapter, read_adapter
+from osd_edge.exporters.models.sentence_folder import is_sentence_folder
 
 # By PEFT's name of a task. Kinds of one name share a head; the first is the usual one.
 _HEADS = {
@@ -61,6 +62,8 @@ class AdaptedCheckpoint(Checkpoint):
         adapted = [adapter for adapter, _ in self._adapters]
         first = next((one for one in adapted if self._has_head(one, family)), adapted[0])
         self.folder = first.folder
+        # Of an embedding, which says how one vector is made of a text.
+        self.home = first.folder if is_sentence_folder(first.folder) else base.home
         heads = _head_tensors(family)
         self._origins |= self._heads_in_base(adapted, heads)
         self._saved: dict[str, list[tuple[torch.Tensor, float]]] = {}

@@ -26,6 +26,7 @@ from osd_edge.exporters.models.families import (
 from osd_edge.exporters.models.low_rank import LowRank
 from osd_edge.exporters.models.neutral_settings import make_neutral
 from osd_edge.exporters.models.other_settings import take_other_settings
+from osd_edge.exporters.models.sentence_folder import transformer_folder
 from osd_edge.exporters.models.tensor_names import plain_names
 from osd_edge.exporters.models.unreadable import why_unreadable
 from osd_edge.exporters.models.weight_files import weight_files
@@ -83,11 +84,16 @@ def find_model(model: str) -> Path:
 
 
 class Checkpoint:
-    """Names, shapes and values of a checkpoint's tensors; values are read when asked for."""
+    """Names, shapes and values of a checkpoint's tensors; values are read when asked for.
+
+    `home` is the model's folder, and `folder` the one with its weights: another one in old models
+    of sentence-transformers alone.
+    """
 
     def __init__(self, model: str | Path) -> None:
         """Open a folder or hub id; raises ModelError where it is not a readable checkpoint."""
-        self.folder = find_model(str(model))
+        self.home = find_model(str(model))
+        self.folder = transformer_folder(self.home)
         self.config: PretrainedConfig = _read_config(self.folder)
         self._files: dict[Path, Any] = {}
         self._where: dict[str, tuple[Path, str]] = {}

@@ -1,15 +1,20 @@
 """Reads how a sentence-transformers model makes one vector of a text, beside its weights.
 
-`modules.json` lists its stages: the transformer, a pooling, and often a normalisation.
+After the transformer comes a pooling, and often a normalisation.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 from osd_edge.errors import Code, ModelError, shown
+from osd_edge.exporters.models.sentence_folder import (
+    SETTINGS,
+    read_json,
+    read_object,
+    stages,
+)
+from osd_edge.exporters.models.sentence_prompts import sentence_prompts
 
-_STAGES = "modules.json"
 # By the name of a mode, as version 6 of sentence-transformers writes it (`pooling_mode`); before
 # that each mode had a switch.
 _POOLINGS = {"cls": "cls", "mean": "mean", "lasttoken": "last"}
@@ -18,35 +23,38 @@ _SWITCHES = {
     "pooling_mode_mean_tokens": "mean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-
-
-def is_embedding_model(folder: Path) -> bool:
-    """Says whether `folder` is a model of sentence-transformers, by its list of stages."""
-    return (folder / _STAGES).is_file()
+_FIRST = "Transformer"
+_VECTOR = "sentence_embedding"  # what a pooling makes, and a normalisation takes
 
 
 def embedding_settings(folder: Path) -> tuple[str, bool]:
     """Pooling of the embedding model in `folder`, and whether its vectors have length 1.
 
-    Raises ModelError `model.head` where the folder does not say, or has another stage.
+    Raises ModelError `model.head` where the folder does not say, or says what a device cannot do.
     """
-    listed = _stages(folder)
-    stages = [str(stage["type"]).rpartition(".")[2] for stage in listed]
-    if stages[1:] not in (["Pooling"], ["Pooling", "Normalize"]):
+    listed = stages(folder)
+    names = [str(stage["type"]).rpartition(".")[2] for stage in listed]
+    if names not in ([_FIRST, "Pooling"], [_FIRST, "Pooling", "Normalize"]):
         raise ModelError(
             Code.MODEL_HEAD,
             f"{folder}: expected an embedding model of a transformer, a pooling and perhaps a "
-            f"normalisation, found {', '.join(stages)}",
+            f"normalisation, found {shown(', '.join(names) or 'no stage', 200)}",
         )
     path = folder / str(listed[1]["path"]) / "config.json"
-    modes = _modes(_read(path))
+    settings = read_json(path)
+    modes = _modes(settings)
     if len(modes) != 1 or modes[0] not in _POOLINGS:
         raise ModelError(
             Code.MODEL_HEAD,
             f"{path}: expected a pooling of one mode, {', '.join(_POOLINGS)}; found "
             f"{shown(', '.join(modes) or 'none', 80)}",
         )
-    return _POOLINGS[modes[0]], stages[-1] == "Normalize"
+    if settings.get("include_prompt") is False and modes[0] != "lasttoken":
+        _check_no_prompt(folder)
+    if len(names) == 3:
+        _check_normalize(folder / str(listed[2]["path"]) / "config.json")
+    _check_whole(folder)
+    return _POOLINGS[modes[0]], len(names) == 3
 
 
 def _modes(settings: Any) -> list[str]:
@@ -63,24 +71,36 @@ def _modes(settings: Any) -> list[str]:
     ]
 
 
-def _stages(folder: Path) -> list[dict[str, Any]]:
-    path = folder / _STAGES
-    stages = _read(path)
-    if not isinstance(stages, list) or not all(
-        isinstance(stage, dict) and {"type", "path"} <= set(stage) for stage in stages
-    ):
-        raise ModelError(Code.MODEL_HEAD, f"{path} is malformed")
-    return stages
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except OSError as error:
+def _check_no_prompt(folder: Path) -> None:
+    """Refuses a pooling that leaves out the tokens of a prompt, where every text has one."""
+    if sentence_prompts(folder).default:
         raise ModelError(
             Code.MODEL_HEAD,
-            f"{path.parent} has no head for a task, and no {path.name} that would make it an "
-            "embedding model of sentence-transformers",
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(Code.MODEL_HEAD, f"{path} is not JSON") from error
+            f"{folder}: its pooling leaves the default prompt's tokens out (include_prompt is "
+            "false), which a bundle cannot say: remove default_prompt_name, or train it with "
+            "include_prompt",
+        )
+
+
+def _check_normalize(path: Path) -> None:
+    """Refuses a normalisation of anything but the vector; older releases wrote no settings."""
+    settings = read_object(path) if path.is_file() else {}
+    for name in ("module_input_name", "module_output_name"):
+        if settings.get(name) not in (None, _VECTOR):
+            raise ModelError(
+                Code.MODEL_HEAD,
+                f"{path}: expected a normalisation of {_VECTOR}, found {name} "
+                f"{shown(repr(settings[name]), 60)}",
+            )
+
+
+def _check_whole(folder: Path) -> None:
+    """Refuses vectors that are cut short after they were made."""
+    path = folder / SETTINGS
+    most = read_object(path).get("truncate_dim") if path.is_file() else None
+    if most is not None:
+        raise ModelError(
+            Code.MODEL_HEAD,
+            f"{path}: truncate_dim is {shown(repr(most), 20)}, and a bundle gives whole vectors: "
+            "remove it, and take as many of a vector's first numbers in the app",
+        )

@@ -24,16 +24,21 @@ from osd_edge.exporters.models.language_head import LanguageHead, language_head
 from osd_edge.exporters.models.likeness import Likeness, likeness
 from osd_edge.exporters.models.setfit_checkpoint import SetFitCheckpoint
 from osd_edge.exporters.models.setfit_head import is_setfit
+from osd_edge.exporters.models.task_text import TaskTexts, task_texts
 
 
 @dataclass(frozen=True)
 class FineTuned:
-    """The base's backbone and its fingerprint, the fine-tuned checkpoint, and what its head is."""
+    """The base's backbone and its fingerprint, the fine-tuned checkpoint, and what its head is.
+
+    `texts` says how its own software makes tokens of texts.
+    """
 
     backbone: Backbone
     tuned: Checkpoint
     head: HeadPlan
     fingerprint: str
+    texts: TaskTexts
 
     @cached_property
     def language_head(self) -> LanguageHead:
@@ -90,10 +95,11 @@ def open_fine_tuned(
     check_architecture(backbone, checkpoint)
     plan = plan_head(backbone, checkpoint, kind)
     check_same_backbone(backbone, checkpoint, plan)
+    texts = task_texts(backbone.checkpoint, checkpoint, plan.kind)
     check_finite(backbone.checkpoint, list(backbone.parameters), progress)
     check_finite(checkpoint, used_parameters(backbone, checkpoint, plan), progress)
     digest = fingerprint(backbone.checkpoint, list(backbone.parameters), progress)
-    return FineTuned(backbone, checkpoint, plan, digest)
+    return FineTuned(backbone, checkpoint, plan, digest, texts)
 
 
 def _checkpoint(tuned: str | Path, kind: str | None) -> Checkpoint:

@@ -12,8 +12,9 @@ from osd_edge.exporters.kinds.embedding import Embedding
 from osd_edge.exporters.kinds.regression import Regression
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.checkpoint import Checkpoint
-from osd_edge.exporters.models.embedding_settings import embedding_settings, is_embedding_model
+from osd_edge.exporters.models.embedding_settings import embedding_settings
 from osd_edge.exporters.models.families import HeadModule, HeadShape
+from osd_edge.exporters.models.sentence_folder import is_sentence_folder
 from osd_edge.formats.heads import ACTIVATIONS, NORM_EPSILON, POOLINGS
 
 
@@ -46,7 +47,7 @@ def plan_head(backbone: Backbone, tuned: Checkpoint, kind: str | None = None) ->
             )
         return HeadPlan(chosen.name, "logits", (), ())
     if chosen.head is None:
-        pooling, normalize = embedding_settings(tuned.folder)
+        pooling, normalize = embedding_settings(tuned.home)
         return HeadPlan(chosen.name, pooling, (), (), normalize)
     described = tuned.own_head or backbone.family.heads.get(chosen.head)
     if described is None:
@@ -110,8 +111,10 @@ def kind_of(tuned: Checkpoint) -> str:
     for kind in KINDS.values():
         if kind.is_of(name, config):
             # Embedding models of decoders often keep the name of the class they were trained from.
-            own = kind.format.writes and is_embedding_model(tuned.folder)
+            own = kind.format.writes and is_sentence_folder(tuned.home)
             return Embedding.name if own else kind.name
+    if is_sentence_folder(tuned.home):  # trained from one that guesses masked words, for example
+        return Embedding.name
     raise ModelError(
         Code.MODEL_HEAD,
         f"{tuned.folder} is a {shown(name)} (problem type {config.problem_type!r}): expected a "

@@ -7,7 +7,7 @@ import torch
 
 from osd_edge.errors import Code, ModelError
 from osd_edge.exporters.kinds.multi_label import MultiLabel
-from osd_edge.exporters.models.checkpoint import Checkpoint, find_model
+from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.embedding_settings import embedding_settings
 from osd_edge.exporters.models.families import HeadModule, HeadShape
 from osd_edge.exporters.models.setfit_head import read_setfit_head
@@ -21,7 +21,7 @@ class SetFitCheckpoint(Checkpoint):
     def __init__(self, model: str | Path) -> None:
         """Open a folder or hub id; raises ModelError, `model.head` for a head of another kind."""
         super().__init__(model)
-        given = find_model(str(model))
+        given = self.home
         head = read_setfit_head(given)
         pooling, normalize = embedding_settings(given)
         if normalize or head.normalized:

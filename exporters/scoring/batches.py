@@ -4,18 +4,18 @@ Fine-tuning draws batches of its own, anew in each epoch.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from osd_edge.data.examples import Example
+from osd_edge.data.long_texts import CutSide, used_texts
 from osd_edge.exporters.models.image_preparation import Preparation
 from osd_edge.exporters.scoring.pictures import Pixels
 
 BATCH = 16
 MAX_TOKENS = 128  # of a text, wherever one is scored: calibration set, test set or probe
-_LETTERS = 32  # for each token that is used, read of a long text at first
 
 
 @dataclass(frozen=True)
@@ -85,40 +85,19 @@ def make_batches(
     return batches
 
 
+def prompted(examples: Sequence[Example], prompt: str) -> Sequence[Example]:
+    """The examples with a task's prompt before each first text."""
+    return [replace(e, text=prompt + e.text) for e in examples] if prompt else examples
+
+
 def _used(example: Example, tokenizer: Any, most: int) -> tuple[str, str | None]:
-    """Cuts a text, or pair, to as much as decides which `most` tokens of it are used.
+    """Cuts a text, or pair, to as much as decides which `most` tokens of it are used."""
+    side: CutSide = tokenizer.truncation_side
 
-    Texts of a book's length are read by the tokenizer otherwise, to the end and several times; of
-    two in a pair it even makes every combination of their parts.
-    """
-    text, pair = example.text, example.text_pair
-    longest = max(len(text), len(pair or ""))
-    if tokenizer.truncation_side != "right" or longest <= _LETTERS * most:
-        return text, pair
-    if pair is None:
-        return _beginning(text, tokenizer, most, 2 * most), None
-    # The longer of a pair, in tokens, is cut first and gets an odd one: it has to stay the longer.
-    swapped = _count(text, tokenizer) > _count(pair, tokenizer)
-    shorter, longer = (pair, text) if swapped else (text, pair)
-    shorter = _beginning(shorter, tokenizer, most, 2 * most)
-    least = max(2 * most, _count(shorter, tokenizer))
-    longer = _beginning(longer, tokenizer, most, least)
-    return (longer, shorter) if swapped else (shorter, longer)
+    def count(text: str) -> int:
+        return _count(text, tokenizer)
 
-
-def _beginning(text: str, tokenizer: Any, most: int, least: int) -> str:
-    """The first words of a long text, of more than `least` tokens; all of another.
-
-    Tokens depend on what stands around them, but no farther than their own word, or what has no
-    blank in it: where `least` is twice `most`, the first `most` are those of the whole text.
-    """
-    letters = _LETTERS * most
-    while len(text) > letters:
-        words = text[:letters].rsplit(maxsplit=1)
-        if len(words) == 2 and _count(words[0], tokenizer) > least:
-            return words[0]
-        letters *= 4  # long words are one token, blanks often none
-    return text
+    return used_texts(example.text, example.text_pair, most, side, count)
 
 
 def _count(text: str, tokenizer: Any) -> int:

@@ -11,8 +11,15 @@ from osd_edge.errors import Code, DataError, ModelError
 from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.models.fine_tuned import FineTuned
 from osd_edge.exporters.models.image_preparation import preparation
-from osd_edge.exporters.models.tokenizer import max_tokens, tokenizer_for
-from osd_edge.exporters.scoring.batches import BATCH, Batch, make_batches, picture_batches
+from osd_edge.exporters.models.tokenizer import tokenizer_for
+from osd_edge.exporters.scoring.batches import (
+    BATCH,
+    MAX_TOKENS,
+    Batch,
+    make_batches,
+    picture_batches,
+    prompted,
+)
 from osd_edge.exporters.scoring.calibration import Calibration
 from osd_edge.exporters.scoring.completions import completion_batches
 from osd_edge.exporters.scoring.pictures import read_pictures
@@ -110,9 +117,13 @@ def batches_of(models: FineTuned, examples: Sequence[Example], size: int = BATCH
             )
         return picture_batches(examples, models.labels, prepared, size)
     tokenizer = tokenizer_for(models.tuned, models.backbone.checkpoint)
-    limit = max_tokens(models.backbone.checkpoint, tokenizer)
     return make_batches(
-        examples, models.labels, tokenizer, models.backbone.family.inputs, limit, size
+        prompted(examples, models.texts.prompt),
+        models.labels,
+        tokenizer,
+        models.backbone.family.inputs,
+        models.texts.most or MAX_TOKENS,
+        size,
     )
 
 

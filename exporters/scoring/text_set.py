@@ -12,8 +12,8 @@ from osd_edge.data.examples import Example
 from osd_edge.data.progress import Progress, silent
 from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.models.fine_tuned import FineTuned
-from osd_edge.exporters.models.tokenizer import max_tokens, tokenizer_for
-from osd_edge.exporters.scoring.batches import make_batches
+from osd_edge.exporters.models.tokenizer import tokenizer_for
+from osd_edge.exporters.scoring.batches import MAX_TOKENS, make_batches, prompted
 
 BATCH = 64
 
@@ -28,8 +28,9 @@ class TextSet:
         tokenizer = tokenizer_for(models.tuned, base)
         index = {label: i for i, label in enumerate(models.labels)}
         self.labels = torch.tensor([index.get(e.label or "", -1) for e in examples])
-        inputs, limit = models.backbone.family.inputs, max_tokens(base, tokenizer)
-        self._batches = make_batches(examples, None, tokenizer, inputs, limit, BATCH)
+        inputs, limit = models.backbone.family.inputs, models.texts.most or MAX_TOKENS
+        given = prompted(examples, models.texts.prompt)
+        self._batches = make_batches(given, None, tokenizer, inputs, limit, BATCH)
 
     def __len__(self) -> int:
         return len(self.labels)

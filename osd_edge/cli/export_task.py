@@ -11,6 +11,7 @@ import click
 from osd_edge.cli.fields import options_of, values_of
 from osd_edge.cli.options import example, json_option, weighted
 from osd_edge.cli.output import bar, percent, print_json
+from osd_edge.cli.text_settings import text_settings
 from osd_edge.data.sizes import format_size
 from osd_edge.errors import shown
 from osd_edge.exporters.methods.options import NATS, TaskOptions, not_taken
@@ -109,7 +110,7 @@ def _describe(report: "TaskReport") -> str:
             f"  the paper's count μ: {report.paper_bits} bits ({report.paper_bits / 8:.0f} bytes)"
             + (f" of {report.paper_bits_allowed} allowed" if report.paper_bits_allowed else "")
         )
-    lines += _curve(report) + _scores(report) + _left_out(report)
+    lines += _texts(report) + _curve(report) + _scores(report) + _left_out(report)
     if METHODS[report.method].delta and report.needs_no_delta:
         lines.append(
             "  a head on the frozen base is as good within the noise of these rows: "
@@ -137,6 +138,22 @@ def _origin(report: "TaskReport") -> list[str]:
             "(--kind regression); --kind multi-label makes a chance of it, as transformers' "
             "pipelines do"
         )
+    return lines
+
+
+def _texts(report: "TaskReport") -> list[str]:
+    """Says how the task's texts become tokens, where the base alone would do it otherwise."""
+    lines = []
+    if report.text:
+        lines.append(f"  {text_settings(report.text)}")
+    if report.longer_texts is not None:
+        lines.append(
+            "  a device cuts texts as the base's tokenizer says, sooner than this model's own "
+            f"software, which takes {report.longer_texts} tokens"
+        )
+    if report.prompts:
+        named = ", ".join(f"{name} {text!r}" for name, text in report.prompts.items())
+        lines.append(f"  its other prompts are put before no text unless you do: {shown(named)}")
     return lines
 
 

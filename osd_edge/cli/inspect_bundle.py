@@ -8,6 +8,7 @@ import click
 
 from osd_edge.cli.options import example, json_option
 from osd_edge.cli.output import print_json, table
+from osd_edge.cli.text_settings import text_settings
 from osd_edge.data.sizes import format_size
 from osd_edge.errors import shown
 
@@ -69,7 +70,7 @@ def _optional(summary: dict[str, Any]) -> Iterator[str]:
     if summary["signed_by"] is not None:
         yield f"signed  by key {summary['signed_by']}; whether it holds was not checked"
     if summary["text"] is not None:
-        yield f"text    {_pairs(summary['text'])}"
+        yield f"text    {text_settings(summary['text']).removeprefix('texts: ')}"
     if summary["probe"] is not None:
         probe = summary["probe"]
         yield f"probe   cases {len(probe['cases'])}, tolerance {probe['tolerance']:g}"

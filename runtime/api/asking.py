@@ -111,7 +111,7 @@ class Asking:
     def _embed(self, task: str, texts: list[str], end: threading.Event) -> tuple[Floats, int]:
         vectors, tokens = [], 0
         for of in self._parts(len(texts), end):
-            inputs = self._session.encode(texts[of])
+            inputs = self._session.encode(texts[of], task=task)
             logits = self._session.run(inputs, task=task).logits
             assert logits is not None
             vectors.append(logits)

@@ -19,7 +19,7 @@ Entry = dict[str, Any]  # of a list of answers: plain values by name
 
 @dataclass(frozen=True)
 class AskedTask:
-    """A task while it is asked: its labels, the base's tokenizer, and a run of the base with it.
+    """A task while it is asked: its labels, an encoder of its texts, and a run of the base with it.
 
     `logits` takes token inputs `[batch, tokens]` and gives `[batch, labels]`, or
     `[batch, tokens, labels]` for kinds with logits for every token. `write` gives the texts that
@@ -38,7 +38,7 @@ class Request:
     """A request to a task: texts, and what goes with them.
 
     `pairs` holds a second text for each, `question` is what is looked for in all of them, and
-    `max_length` is in tokens, None for as many as the base takes.
+    `max_length` is in tokens, None for as many as the task and the base take.
     """
 
     texts: Texts

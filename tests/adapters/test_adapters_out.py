@@ -1,6 +1,7 @@
 """Tasks as adapters: the same answers from stock onnxruntime, and from PEFT in torch."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ import torch
 from numpy.typing import NDArray
 from peft import PeftModel
 from safetensors.numpy import load_file
+from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification
 
+from osd_edge import TaskText, read_bundle_file, write_bundle
 from osd_edge.exporters import export_task
 from osd_edge.exporters.adapters.onnx_adapter import export_onnx_adapter
+from osd_edge.exporters.adapters.peft_folder import export_peft
 from osd_edge.runtime import EdgeSession
 from tests.support import tiny
 from tests.support.command_line import run_cli
@@ -145,3 +149,35 @@ def test_an_adapter_under_another_name_is_refused(
     result = run_cli(capsys, "export", "adapter", bundle, "--base", base, "-o", out)
     assert result.code == 1 and "input.adapter" in result.err
     assert not any(tmp_path.iterdir())
+
+
+def test_a_program_makes_the_tokens_of_a_task_that_cuts_texts_its_own_way(
+    task: Path, tmp_path: Path
+) -> None:
+    """By what head.json says and the package's tokenizer, as docs/adapters.md describes them."""
+    bundle = read_bundle_file(task / "mr.osd.safetensors")
+    texts = [" ".join(tiny.sentences(30, seed=6)), "the cat sat"]
+    for number, (text, version) in enumerate(
+        [
+            (None, 1),
+            (TaskText(max_length=11), 1),
+            (TaskText(max_length=12, truncation="left", prompt="a bird "), 2),
+        ]
+    ):
+        path = tmp_path / f"t{number}.osd.safetensors"
+        path.write_bytes(write_bundle(replace(bundle, text=text)))
+        export_onnx_adapter(path, task / "package", tmp_path / f"t{number}.onnx_adapter")
+        head = json.loads((tmp_path / f"t{number}.head.json").read_text("utf-8"))
+        assert head["format"] == version
+        said = head["text"]
+        tokenizer = Tokenizer.from_file(str(task / "package" / "tokenizer.json"))
+        tokenizer.enable_truncation(said["max_length"], direction=said.get("truncation", "right"))
+        tokenizer.enable_padding(pad_id=said["pad_id"])
+        with EdgeSession(task / "package", threads=1) as session:
+            inputs = session.encode(texts, task=session.load(path))
+        given = [said.get("prompt", "") + one for one in texts]
+        found = [encoding.ids for encoding in tokenizer.encode_batch(given)]
+        assert inputs["input_ids"].tolist() == found
+        export_peft(path, task / "package", tmp_path / f"peft{number}")
+        described = json.loads((tmp_path / f"peft{number}" / "osd_edge.json").read_text("utf-8"))
+        assert described.get("text") == (None if text is None else text.described())

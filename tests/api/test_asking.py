@@ -5,6 +5,8 @@ import shlex
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 from openai import APIStatusError, OpenAI
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
+from osd_edge import TaskText, read_bundle, write_bundle
 from osd_edge.cli.api import how_to_ask
 from osd_edge.exporters import export_base, export_task
 from osd_edge.runtime import EdgeSession
@@ -274,3 +277,32 @@ def test_requests_wait_for_one_another_and_too_many_are_refused(
         goes_on.set()
         status, *_ = ask(server, "/v1/embeddings", third)
         assert status == 200 and parts == [3, 1]
+
+
+def test_texts_are_cut_as_their_task_says(encoder: EdgeSession, tmp_path: Path) -> None:
+    """By both addresses: at the task's length, behind its prompt."""
+    long = " ".join(TEXTS * 20)
+    for source in ("embedding", "first"):
+        data = encoder._parts.tasks.resolve(source)
+        assert data is not None
+        text = TaskText(max_length=9, prompt="a bird ")
+        bundle = replace(read_bundle(data.source), task=f"{source}-cut", text=text)
+        file = tmp_path / f"{source}.osd.safetensors"
+        file.write_bytes(write_bundle(bundle))
+        encoder.load(file)
+    try:
+        with running(encoder) as server, client_of(server) as client:
+            found = client.embeddings.create(model="embedding-cut", input=[long, "a dog"])
+            _, _, value = ask(server, "/v1/ask", {"model": "first-cut", "input": [long]})
+    finally:
+        for source in ("embedding", "first"):
+            encoder.unload(f"{source}-cut")
+    given = [f"a bird {text}" for text in (long, "a dog")]
+    inputs = encoder.encode(given, task="embedding", max_length=9)
+    expected = encoder.run(inputs, task="embedding").logits
+    assert expected is not None
+    vectors = np.array([one.embedding for one in found.data])
+    np.testing.assert_allclose(vectors, expected, atol=1e-6)
+    assert found.usage.prompt_tokens == int(inputs["attention_mask"].sum()) < 18
+    (answer,) = encoder.classify(given[:1], task="first", max_length=9)
+    assert value["data"][0]["entries"][0]["scores"] == pytest.approx(answer.scores)

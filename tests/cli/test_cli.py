@@ -60,7 +60,7 @@ def test_the_whole_path(tiny_models: Path, tmp_path: Path, capsys: Capture) -> N
     [
         ("sequence", "file    number 41 of its task"),
         ("signed", "signed  by key 487ebee71699768d; whether it holds was not checked"),
-        ("text", "text    max_length 128, truncation left, prompt query: "),
+        ("text", "text    at most 128 tokens, cut on the left, behind the prompt 'query: '"),
         ("probe", "probe   cases 4, tolerance 0.01"),
         ("vectors", "vectors 4 of the base's biases and norms"),
     ],

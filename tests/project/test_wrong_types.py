@@ -362,7 +362,9 @@ CASES = (
       for method in ("ask", "classify", "encode")),
     *(of_session(method, "task", NO_NAMES, ANY_TASK, **TEXTS) for method in ("ask", "classify")),
     of_session("ask", "question", NO_NAMES, "input.question", **TEXTS),
-    of_session("classify", "tasks", NO_NAMES, "input.tasks task.unknown", **TEXTS),
+    of_session("encode", "task", NO_NAMES, ANY_TASK, **TEXTS),
+    *(of_session(method, "tasks", NO_NAMES, "input.tasks task.unknown", **TEXTS)
+      for method in ("classify", "encode")),
     of_session("tag", "texts", NO_OBJECTS, "input.texts"),
     of_session("tag", "words", NO_FLAGS, "input.type", **TEXTS, task="token-labels"),
     of_session("tag", "task", NO_NAMES, ANY_TASK, **TEXTS),

@@ -2,14 +2,12 @@
 
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 import pytest
 
-from osd_edge import TaskText, read_bundle_file, write_bundle
 from osd_edge.errors import InputError, OsdEdgeError, TaskError
 from osd_edge.formats.heads import Floats
 from osd_edge.formats.package.manifest import MODEL
@@ -44,17 +42,6 @@ def test_tasks_are_listed_activated_and_unloaded(session: EdgeSession, texts: li
     with pytest.raises(TaskError) as refusal:
         session.activate("second")
     assert refusal.value.code == "task.unknown"
-
-
-def test_a_task_with_text_settings_of_its_own_is_refused(
-    session: EdgeSession, tiny_bundles: tuple[Path, Path], tmp_path: Path
-) -> None:
-    bundle = replace(read_bundle_file(tiny_bundles[0]), task="long", text=TaskText(max_length=8))
-    path = tmp_path / "long.osd.safetensors"
-    path.write_bytes(write_bundle(bundle))
-    with pytest.raises(TaskError, match="text settings of its own") as refused:
-        session.load(path)
-    assert refused.value.code == "task.needs" and "long" not in session.tasks
 
 
 def test_scores_add_up_and_name_the_best_label(session: EdgeSession, texts: list[str]) -> None:

@@ -29,6 +29,7 @@ from tests.support import tiny
 from tests.web.checkpoints import write_checkpoints
 from tests.web.damaged import write_damaged
 from tests.web.kinds import write_fp16, write_kinds, write_pictures
+from tests.web.task_texts import write_task_texts
 from tests.web.texts import write_windows
 
 # Wide enough that the weights are several pieces of a download.
@@ -61,6 +62,7 @@ def main(folder: Path) -> None:
     write_fp16(folder, model, tuple(_TASKS))
     write_pictures(folder)
     write_windows(folder / "windows.json")
+    write_task_texts(folder)
     write_damaged(folder)
     _minilm(folder)
     write_checkpoints(folder)

@@ -4,8 +4,8 @@ What the JavaScript runtime is held to: ids, and where each token stands in the 
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from tokenizers import (
@@ -33,7 +33,7 @@ _CORPUS = (
     "numbers such as 1234 and 42 stand (in brackets) or not!",
 ) * 4
 _QUESTION = "who sat on the mat?"
-_TEXTS = (
+TEXTS = (
     "",
     "the cat sat on the mat",
     "  The  cat\tsat\non the mat.  ",
@@ -47,19 +47,22 @@ _TEXTS = (
 def write_windows(path: Path) -> None:
     """Write tokenizers with cases to `path`: texts, and the windows that are expected."""
     made = []
-    for name, tokenizer in _tokenizers().items():
-        with TemporaryDirectory() as folder:
-            tokenizer.save(str(Path(folder, TOKENIZER)))
-            text = Path(folder, TOKENIZER).read_text("utf-8")
-            held = KeptTokenizer(Path(folder, TOKENIZER), text.encode(), TextSettings(LIMIT, 0))
-            cases = [
-                _case(held, one, question, *lengths)
-                for one in _TEXTS
-                for question in (None, _QUESTION)
-                for lengths in ((LIMIT, 8), (40, 12))
-            ]
+    for name, text, held in kept_tokenizers():
+        cases = [
+            _case(held, one, question, *lengths)
+            for one in TEXTS
+            for question in (None, _QUESTION)
+            for lengths in ((LIMIT, 8), (40, 12))
+        ]
         made.append({"name": name, "tokenizer": json.loads(text), "cases": cases})
     path.write_text(json.dumps(made, ensure_ascii=False), "utf-8")
+
+
+def kept_tokenizers() -> Iterator[tuple[str, str, KeptTokenizer]]:
+    """Each kind of tokenizer by name, as its file's text and as a session holds it."""
+    for name, tokenizer in _tokenizers().items():
+        text = tokenizer.to_str()
+        yield name, text, KeptTokenizer(Path(TOKENIZER), text.encode(), TextSettings(LIMIT, 0))
 
 
 def in_units(text: str, place: int) -> int:
@@ -70,7 +73,20 @@ def in_units(text: str, place: int) -> int:
 def _case(
     tokenizer: KeptTokenizer, text: str, question: str | None, max_length: int, stride: int
 ) -> dict[str, Any]:
-    manifest = BaseManifest(
+    windows = Windows(TextEncoder(tokenizer, imagined_base()), max_length, stride)
+    cut = windows.of_text(text) if question is None else windows.of_context(question, text)
+    return {
+        "text": text,
+        "question": question,
+        "max_length": max_length,
+        "stride": stride,
+        "windows": [shown_window(text, encoding, pair=question is not None) for encoding in cut],
+    }
+
+
+def imagined_base() -> BaseManifest:
+    """The manifest of a base of which nothing is used but how many tokens it takes."""
+    return BaseManifest(
         family="bert",
         fingerprint="0" * 64,
         hidden_size=1,
@@ -80,18 +96,10 @@ def _case(
         sites=(),
         text=TextSettings(LIMIT, 0),
     )
-    windows = Windows(TextEncoder(tokenizer, manifest), max_length, stride)
-    cut = windows.of_text(text) if question is None else windows.of_context(question, text)
-    return {
-        "text": text,
-        "question": question,
-        "max_length": max_length,
-        "stride": stride,
-        "windows": [_window(text, encoding, question is not None) for encoding in cut],
-    }
 
 
-def _window(text: str, encoding: Any, pair: bool) -> dict[str, Any]:
+def shown_window(text: str, encoding: Any, *, pair: bool) -> dict[str, Any]:
+    """A window of `text`: its ids, their types, and where the text's own tokens stand in it."""
     tokens: list[list[int | None] | None] = []
     facts = zip(
         encoding.sequence_ids,

@@ -3,6 +3,7 @@
 from osd_edge.data.arguments import expect
 from osd_edge.errors import BundleError, Code, TaskError
 from osd_edge.formats.bundle.model import Bundle
+from osd_edge.formats.kinds import KINDS
 from osd_edge.formats.package.manifest import BaseManifest
 
 
@@ -18,7 +19,7 @@ def check_fits(bundle: Bundle, manifest: BaseManifest) -> None:
             other shapes; `bundle.site-branch` for a layer that this package's graph cannot
             change; `bundle.head-base` for a head that the base's outputs do not fit;
             `bundle.vector-base` for changed biases or norms.
-        TaskError: `task.needs` for what no runtime of this release can do.
+        TaskError: `task.needs` for text settings of a task that writes text.
         InputError: `input.type` for other than a bundle and a manifest.
 
     >>> from dataclasses import replace
@@ -81,9 +82,9 @@ def check_fits(bundle: Bundle, manifest: BaseManifest) -> None:
             f"the head takes {bundle.head.layers[0].shape[1]} features, the base gives "
             f"{manifest.hidden_size}",
         )
-    if bundle.text is not None:
+    if bundle.text is not None and KINDS[bundle.head.kind].writes:
         raise TaskError(
             Code.TASK_NEEDS,
-            f"task {bundle.task!r} has text settings of its own, without which it would give "
-            "other answers, and which this release does not apply: update osd-edge",
+            f"task {bundle.task!r} writes text and has text settings, which say nothing of "
+            "conversations and are not applied: export it without them",
         )

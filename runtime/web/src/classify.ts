@@ -6,6 +6,7 @@ import { encoderOf, taskOfKind } from "./of-kind.js";
 import { normalisedPixels, type Picture } from "./pictures.js";
 import { sigmoid, softmax } from "./scores.js";
 import type { EdgeSession, RunOptions } from "./session.js";
+import type { DecodedTask } from "./task.js";
 
 /**
  * The likeliest label of one text, its score, and the scores of all labels.
@@ -45,8 +46,8 @@ export function classify(
     readonly maxLength?: number | undefined;
   } = {},
 ): Promise<Answer[]> {
-  return classified(session, options, () =>
-    encoderOf(session).encode(texts, options.pairs, options.maxLength),
+  return classified(session, options, (task) =>
+    encoderOf(session, task).encode(texts, options.pairs, options.maxLength),
   );
 }
 
@@ -67,10 +68,10 @@ export function classifyImages(
 async function classified(
   session: EdgeSession,
   options: RunOptions,
-  inputs: () => RunInputs,
+  inputs: (task: DecodedTask) => RunInputs,
 ): Promise<Answer[]> {
-  const given = inputs();
   const task = taskOfKind(session, options.task, "classify", ...(Object.keys(SCORES) as Kind[]));
+  const given = inputs(task);
   const { logits } = await session.run(given, { task });
   const width = task.labels.length;
   return Array.from({ length: given.dims[0] }, (_, i) =>

@@ -6,6 +6,7 @@ export type { Bundle, DecodedBundle, Factors, LayerFacts, SiteFacts } from "./bu
 export { readBundle } from "./bundle-reader.js";
 export { type Answer, chosen, classify, classifyImages } from "./classify.js";
 export { embed } from "./embed.js";
+export { encode } from "./encode.js";
 export { BaseError, BundleError, InputError, OsdEdgeError, TaskError } from "./errors.js";
 export { applyHead, type Head, type HeadInput, type HeadLayer, type Kind } from "./heads.js";
 export type { PixelInputs, RunInputs, TokenInputs } from "./inputs.js";

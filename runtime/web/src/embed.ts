@@ -13,8 +13,8 @@ export async function embed(
   texts: readonly string[],
   options: RunOptions & { readonly maxLength?: number | undefined } = {},
 ): Promise<Float32Array[]> {
-  const inputs = encoderOf(session).encode(texts, undefined, options.maxLength);
   const task = taskOfKind(session, options.task, "embed", "embedding");
+  const inputs = encoderOf(session, task).encode(texts, undefined, options.maxLength);
   const logits = (await session.run(inputs, { task })).logits as Float32Array;
   const width = logits.length / texts.length;
   return texts.map((_, i) => logits.slice(i * width, (i + 1) * width));

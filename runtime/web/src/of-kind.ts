@@ -27,8 +27,16 @@ export function taskOfKind(
   return decoded;
 }
 
-/** The session's encoder. Throws BaseError `base.text` where there is none. */
-export function encoderOf({ encoder, manifest }: EdgeSession): TextEncoding {
+/**
+ * The session's encoder, as `task` needs it.
+ *
+ * Throws BaseError `base.text` where there is none, TaskError `task.needs` where it knows nothing of
+ * a task's own settings.
+ */
+export function encoderOf(
+  { encoder, manifest }: EdgeSession,
+  task: DecodedTask | null,
+): TextEncoding {
   if (encoder === null) {
     throw baseError(
       "text",
@@ -37,5 +45,10 @@ export function encoderOf({ encoder, manifest }: EdgeSession): TextEncoding {
         : "the session was opened without the option encoder",
     );
   }
-  return encoder;
+  const text = task?.text ?? null;
+  if (text === null) return encoder;
+  if (encoder.of === undefined) {
+    throw taskError("needs", `${task?.name} cuts texts in its own way: give the encoder an of()`);
+  }
+  return encoder.of(text);
 }

@@ -141,8 +141,7 @@ export class EdgeSession {
    * Check a bundle, given as its bytes or an address, and keep it, coded; returns its name.
    *
    * `name` replaces the name in the bundle. Throws BundleError where it is damaged or made for
-   * another base, TaskError `task.taken` where the name is in use, `task.needs` where the task has
-   * text settings, without which its answers would be others.
+   * another base, TaskError `task.taken` where the name is in use.
    */
   async load(bundle: Uint8Array | string | URL, name?: string): Promise<string> {
     return this.loadBytes(bundle instanceof Uint8Array ? bundle : await fetchBundle(bundle), name);
@@ -152,9 +151,6 @@ export class EdgeSession {
   loadBytes(bytes: Uint8Array, name?: string): string {
     const bundle = readBundle(bytes);
     checkFits(bundle, this.manifest);
-    if (bundle.text) {
-      throw taskError("needs", `${bundle.task} has text settings, which are not applied here`);
-    }
     if (name !== undefined && !TASK_NAME.test(name)) {
       throw inputError("task-name", `expected a task name, found ${shown(name)}`);
     }

@@ -5,6 +5,7 @@ import type { Bundle } from "./bundle.js";
 import { fp16Factors } from "./fp16.js";
 import type { Head } from "./heads.js";
 import type { BaseManifest, Site } from "./manifest.js";
+import type { TaskText } from "./task-text.js";
 
 /** Tensors by the name of a graph input. */
 export type Feeds = Record<string, OnnxValue>;
@@ -15,6 +16,8 @@ export interface DecodedTask {
   /** U as `[1, k, n]` and V as `[1, d, k]` of each site that the task changes. */
   readonly feeds: Feeds;
   readonly head: Head;
+  /** How its texts become tokens, where that is not as the base has it: `encode` knows. */
+  readonly text: TaskText | null;
   /** Memory that this takes. */
   readonly bytes: number;
 }
@@ -55,7 +58,7 @@ export function decodeTask(
   for (const layer of head.layers) {
     for (const part of Object.values(layer)) bytes += part?.byteLength ?? 0;
   }
-  return { name, labels: bundle.labels, feeds, head, bytes };
+  return { name, labels: bundle.labels, feeds, head, text: bundle.text, bytes };
 }
 
 /** Factors of rank 0 for every branch: what a session without a task is fed. */

@@ -1,6 +1,7 @@
 /** What texts become: rows of token ids, and windows of a long text. `osd-edge/text` makes them. */
 
 import type { TokenInputs } from "./inputs.js";
+import type { TaskText } from "./task-text.js";
 
 /** Token ids of one text, and their types. */
 export interface TokenRow {
@@ -25,7 +26,7 @@ export interface TextWindow extends TokenRow {
 }
 
 export interface WindowOptions {
-  /** Tokens of a window, special ones included; the base's own limit where it is left out. */
+  /** Tokens of a window, special ones included, where fewer than the task and the base take. */
   readonly maxLength?: number | undefined;
   /** Tokens of a window that are in the next one too, at most half of it; 128 unless told. */
   readonly stride?: number | undefined;
@@ -36,6 +37,8 @@ export interface TextEncoding {
   encode(texts: readonly string[], pairs?: readonly string[], maxLength?: number): TokenInputs;
   /** A text of any length in windows, each behind the whole `question` where there is one. */
   windows?(text: string, question: string | null, options: WindowOptions): readonly TextWindow[];
+  /** An encoder for tasks with such settings; without it they are refused (`task.needs`). */
+  of?(text: TaskText): TextEncoding;
 }
 
 /** Token inputs `[rows, tokens]` of `rows`, padded on the right with `padId`. */

@@ -7,7 +7,9 @@
 import { Tokenizer } from "@huggingface/tokenizers";
 import { BaseError, baseError, inputError, reasonOf } from "./errors.js";
 import type { BaseManifest } from "./manifest.js";
+import { usedTexts } from "./long-texts.js";
 import { placedTokens, wordRules } from "./placed.js";
+import type { TaskText } from "./task-text.js";
 import {
   padded,
   type PlacedToken,
@@ -42,7 +44,7 @@ export function textEncoder(tokenizerJson: string, manifest: BaseManifest): Text
   }
   try {
     const json = JSON.parse(tokenizerJson) as object;
-    return new Encoder(new Tokenizer(json, {}), json, text.maxLength, text.padId);
+    return new Encoder(new Tokenizer(json, {}), json, text.maxLength, text.padId, {});
   } catch (error) {
     throw baseError("text", `cannot read tokenizer.json (${reasonOf(error)})`);
   }
@@ -57,32 +59,40 @@ class Encoder implements TextEncoding {
     readonly json: Parameters<typeof wordRules>[0],
     readonly limit: number,
     readonly padId: number,
+    /** Of the tasks whose texts it takes. */
+    readonly text: TaskText,
   ) {
     this.#single = this.#template(false);
     this.#pair = this.#template(true);
   }
 
+  of(text: TaskText): TextEncoding {
+    return new Encoder(this.tokenizer, this.json, this.limit, this.padId, text);
+  }
+
   encode(
     texts: readonly string[],
     pairs?: readonly string[],
-    maxLength: number = this.limit,
+    maxLength?: number,
   ): ReturnType<TextEncoding["encode"]> {
     checkTexts(texts, pairs);
-    this.#checkLength(maxLength);
+    const most = this.#lengthWithin(maxLength);
+    const { prompt = "", truncation } = this.text;
+    const count = (text: string): number => this.#idsOf(text).length;
     const rows = texts.map((one, i) => {
-      const first = this.#idsOf(one);
-      const pair = pairs?.[i];
+      const [text, pair] = usedTexts(prompt + one, pairs?.[i], most, truncation, count);
+      const first = this.#idsOf(text);
       if (pair === undefined) {
-        const room = Math.max(maxLength - this.#single.special, 0);
-        return joined(this.#single, first.slice(0, room), []);
+        const room = Math.max(most - this.#single.special, 0);
+        return joined(this.#single, kept(first, room, truncation), []);
       }
       const second = this.#idsOf(pair);
-      const room = Math.max(maxLength - this.#pair.special, 0);
+      const room = Math.max(most - this.#pair.special, 0);
       const [a, b] =
         first.length + second.length <= room
           ? [first.length, second.length]
           : cut(first.length, second.length, room);
-      return joined(this.#pair, first.slice(0, a), second.slice(0, b));
+      return joined(this.#pair, kept(first, a, truncation), kept(second, b, truncation));
     });
     return padded(rows, this.padId);
   }
@@ -92,9 +102,9 @@ class Encoder implements TextEncoding {
     question: string | null,
     options: { readonly maxLength?: number | undefined; readonly stride?: number | undefined },
   ): TextWindow[] {
-    const { maxLength = this.limit, stride: wanted = STRIDE } = options;
+    const { stride: wanted = STRIDE } = options;
     checkTexts([text, ...(question === null ? [] : [question])]);
-    this.#checkLength(maxLength);
+    const maxLength = this.#lengthWithin(options.maxLength);
     if (!(Number.isInteger(wanted) && wanted >= 0)) {
       throw inputError("stride", `expected a stride of 0 or more, found ${wanted}`);
     }
@@ -113,9 +123,8 @@ class Encoder implements TextEncoding {
         `${maxLength - room} tokens beside the text leave a window of ${maxLength} no room`,
       );
     }
-    const windows: TextWindow[] = [];
-    for (let begin = 0; ; begin += room - stride) {
-      const part = ids.slice(begin, begin + room);
+    return ranges(ids.length, room, stride, this.text.truncation).map(([begin, end]) => {
+      const part = ids.slice(begin, end);
       const row = question === null ? joined(template, part, []) : joined(template, asked, part);
       const at = row.ids.length - template.after.ids.length - part.length;
       const tokens: (PlacedToken | null)[] = row.ids.map(() => null);
@@ -123,18 +132,19 @@ class Encoder implements TextEncoding {
         const { start, end, word } = placed[begin + i] as PlacedToken;
         tokens[(question === null ? template.before.ids.length : at) + i] = { start, end, word };
       });
-      windows.push({ ...row, tokens });
-      if (begin + room >= ids.length) return windows;
-    }
+      return { ...row, tokens };
+    });
   }
 
-  #checkLength(maxLength: number): void {
+  /** The least of `maxLength`, where it is given, and of what the task and the base take. */
+  #lengthWithin(maxLength: number = this.limit): number {
     if (!(Number.isInteger(maxLength) && maxLength >= 1 && maxLength <= this.limit)) {
       throw inputError(
         "max-length",
         `expected 1 to ${this.limit} tokens, found ${maxLength}`,
       );
     }
+    return Math.min(maxLength, this.text.max_length ?? maxLength);
   }
 
   #idsOf(text: string): number[] {
@@ -214,6 +224,26 @@ function checkTexts(texts: readonly string[], pairs?: readonly string[]): void {
   }
   if (pairs !== undefined && pairs.length !== texts.length) {
     throw inputError("texts", `${texts.length} texts, but ${pairs.length} second texts`);
+  }
+}
+
+/** The `room` outermost of `ids`, on the side that is not cut. */
+function kept(ids: readonly number[], room: number, side: TaskText["truncation"]): number[] {
+  return side === "left" ? ids.slice(Math.max(ids.length - room, 0)) : ids.slice(0, room);
+}
+
+/** Where windows of `room` tokens begin and end in so many: from the side that is not cut on. */
+function ranges(
+  tokens: number,
+  room: number,
+  stride: number,
+  side: TaskText["truncation"],
+): [number, number][] {
+  const found: [number, number][] = [];
+  for (let at = 0; ; at += room - stride) {
+    const end = Math.min(at + room, tokens);
+    found.push(side === "left" ? [tokens - end, tokens - at] : [at, end]);
+    if (end === tokens) return found;
   }
 }
 

@@ -22,7 +22,7 @@ export async function judged(
   question: string | null,
   options: WindowOptions,
 ): Promise<JudgedWindow[]> {
-  const encoder = encoderOf(session);
+  const encoder = encoderOf(session, task);
   if (encoder.windows === undefined) {
     throw baseError("text", "the session's encoder makes no windows");
   }

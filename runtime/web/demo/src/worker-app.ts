@@ -1,7 +1,14 @@
 /** What the worker knows: what is offered, installed and open, and what cannot be used. */
 
 import * as ort from "onnxruntime-web/wasm";
-import { classify, type DecodedTask, EdgeSession, type Kind, OsdEdgeError } from "../../src/core.js";
+import {
+  classify,
+  type DecodedTask,
+  EdgeSession,
+  encode,
+  type Kind,
+  OsdEdgeError,
+} from "../../src/core.js";
 import { textEncoder } from "../../src/text.js";
 import { type Catalogue, fetchCatalogue, type OfferedTask } from "./catalogue.js";
 import * as installed from "./installed.js";
@@ -207,9 +214,9 @@ export class App {
     const task = session.active;
     if (task === null) throw new OsdEdgeError("task.none", "No task is active.");
     const start = performance.now();
-    const [answer] = await classify(session, [text], { maxLength: maxLength(session) });
+    const [answer] = await classify(session, [text]);
     const ms = performance.now() - start;
-    const { dims } = session.encoder!.encode([text], undefined, maxLength(session));
+    const { dims } = encode(session, [text]);
     return { task, answer: answer!, tokens: dims[1], ms };
   }
 
@@ -229,11 +236,6 @@ export class App {
     for (const task of session.tasks) this.#isNew(session.decoded(task)); // as it left them
     return report;
   }
-}
-
-/** A message is a sentence or two; longer ones are cut, so that a phone is not kept busy. */
-function maxLength(session: EdgeSession): number {
-  return Math.min(128, session.manifest.text?.maxLength ?? 128);
 }
 
 export function problemOf(error: unknown): Problem {
