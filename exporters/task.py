@@ -16,6 +16,7 @@ from osd_edge.data.files import check_file_writable, is_special, kind_at, real_p
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import Code, ModelError, OsdEdgeError, OutputError
 from osd_edge.exporters.methods.base import Method
+from osd_edge.exporters.methods.factorize import changed_layers
 from osd_edge.exporters.methods.made import finished
 from osd_edge.exporters.methods.options import OPENED, TaskOptions, check_names
 from osd_edge.exporters.methods.report import TaskReport
@@ -136,7 +137,8 @@ class TaskExporter:
         source.progress = progress
         if options.budget is None and options.keep is None and source.writes:
             options = replace(options, budget=options.entry.budget_written)
-        if options.entry.delta and not source.layers:
+        if options.entry.delta and not source.layers and not source.vectors:
+            _check_trained_more(source)
             check_differs(source.models.backbone, source.models.tuned)
             raise ModelError(Code.MODEL_SAME, "the chosen layers are the base's own: no delta")
         made = method.make(source, task, options, progress)
@@ -209,6 +211,21 @@ def export_task(
     finally:
         exporter.close(done=done)
     return report
+
+
+def _check_trained_more(source: Source) -> None:
+    """Refuse (`model.same`) a model of which biases and norms were trained, and no layer: BitFit.
+
+    The chosen layers are the base's own, and others may not be.
+    """
+    changed, models = source.changed_vectors, source.models
+    layers = [layer.name for layer in models.backbone.layers]
+    if changed and not changed_layers(models.backbone, models.tuned, layers):
+        raise ModelError(
+            Code.MODEL_SAME,
+            f"{models.tuned.folder} has the base's own linear layers, and {len(changed)} other "
+            "biases and norms: osd-rd with --vectors makes a bundle of those",
+        )
 
 
 def _check_helpers(executor: object, progress: object) -> None:

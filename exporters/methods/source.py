@@ -20,11 +20,13 @@ from osd_edge.exporters.methods.factorize import (
 )
 from osd_edge.exporters.methods.options import TaskOptions
 from osd_edge.exporters.methods.work_folder import WorkFolder
+from osd_edge.exporters.models.compatibility import used_parameters
 from osd_edge.exporters.models.fine_tuned import open_fine_tuned
 from osd_edge.exporters.models.head_plan import head_values
 from osd_edge.exporters.models.large import is_large
 from osd_edge.exporters.models.left_out import left_out
 from osd_edge.exporters.models.sites import choose_sites
+from osd_edge.exporters.models.vectors import base_vectors, changed_vectors
 from osd_edge.exporters.scoring.calibrated_task import read_calibration
 from osd_edge.exporters.scoring.completions import check_rows
 from osd_edge.exporters.scoring.task_model import TaskModel
@@ -125,9 +127,29 @@ class Source:
         return factorize_sites(self.models.backbone, self.models.tuned, ranks)
 
     @cached_property
+    def vector_index(self) -> dict[str, int]:
+        """The index in the base's list of each of its biases and norms' weights, by name."""
+        vectors = base_vectors(self.models.backbone)
+        return {vector.name: index for index, vector in enumerate(vectors)}
+
+    @property
+    def vectors(self) -> dict[str, torch.Tensor]:
+        """The changes `[n]` of biases and norms that bundles are to have, by name."""
+        return self.changed_vectors if self.options.vectors else {}
+
+    @cached_property
+    def changed_vectors(self) -> dict[str, torch.Tensor]:
+        """The changes `[n]` of biases and norms that the fine-tuned model has, by name."""
+        models = self.models
+        names = used_parameters(models.backbone, models.tuned, models.head)
+        used = [name for name in self.vector_index if name in names]
+        return changed_vectors(models.backbone, models.tuned, used)
+
+    @cached_property
     def left_out(self) -> dict[str, float]:
         """The relative size of each change that bundles have no place for."""
-        return left_out(self.models.backbone, self.models.tuned, self.models.head)
+        models = self.models
+        return left_out(models.backbone, models.tuned, models.head, carried=self.vectors)
 
     def _with_completions(self, examples: tuple[Example, ...]) -> tuple[Example, ...]:
         """The examples of a task that writes, each with what is to be written.

@@ -48,18 +48,15 @@ def base_vectors(backbone: Backbone) -> tuple[BaseVector, ...]:
 
 
 def changed_vectors(
-    backbone: Backbone, tuned: Checkpoint, vectors: Sequence[BaseVector]
-) -> dict[int, torch.Tensor]:
-    """The change `[n]` of each vector that the fine-tuned model changes, by its place in the list.
-
-    A pooler that the task does without has none.
-    """
+    backbone: Backbone, tuned: Checkpoint, names: Sequence[str]
+) -> dict[str, torch.Tensor]:
+    """The change `[n]` of each of the vectors `names` that the fine-tuned model changes."""
     changes = {}
-    for index, vector in enumerate(vectors):
-        if vector.name in tuned and not tuned.is_base_own(vector.name):
-            ours, theirs = backbone.checkpoint.float32(vector.name), tuned.float32(vector.name)
+    for name in names:
+        if name in tuned and not tuned.is_base_own(name):
+            ours, theirs = backbone.checkpoint.float32(name), tuned.float32(name)
             if not torch.equal(ours, theirs):
-                changes[index] = theirs - ours
+                changes[name] = theirs - ours
     return changes
 
 
