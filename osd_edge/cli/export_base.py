@@ -36,6 +36,7 @@ def export_base(model: str, out: Path, as_json: bool, **given: Any) -> None:
                 "branches": branches,
                 "weights": manifest.made["weights"],
                 "factors": manifest.factors,
+                "vectors": len(manifest.vectors),
                 "bytes": size,
                 "genai": manifest.made.get("genai"),
             }
@@ -45,5 +46,7 @@ def export_base(model: str, out: Path, as_json: bool, **given: Any) -> None:
         f"{out}: {manifest.family} base {manifest.fingerprint[:12]}…, {format_size(size)}, "
         f"delta branches at {branches} of {len(manifest.sites)} linear layers"
     )
+    if manifest.vectors:
+        click.echo(f"  takes changes of {len(manifest.vectors)} biases and norms")
     if manifest.generation is not None:
         click.echo(f"  onnxruntime-genai opens it, and takes {manifest.made['genai']}")

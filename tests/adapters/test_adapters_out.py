@@ -13,12 +13,15 @@ from peft import PeftModel
 from safetensors.numpy import load_file
 from transformers import AutoModelForSequenceClassification
 
-from osd_edge.exporters import export_task
+from osd_edge.errors import InputError
+from osd_edge.exporters import export_base, export_task
 from osd_edge.exporters.adapters.onnx_adapter import export_onnx_adapter
+from osd_edge.exporters.adapters.peft_folder import export_peft
 from osd_edge.runtime import EdgeSession
 from tests.support import tiny
 from tests.support.command_line import run_cli
 from tests.support.families import Families
+from tests.support.vectors import vectors_task
 
 FAMILIES = ("bert", "roberta", "distilbert", "modernbert", "deberta-v2", "albert", "gpt2")
 
@@ -145,3 +148,26 @@ def test_an_adapter_under_another_name_is_refused(
     result = run_cli(capsys, "export", "adapter", bundle, "--base", base, "-o", out)
     assert result.code == 1 and "input.adapter" in result.err
     assert not any(tmp_path.iterdir())
+
+
+def test_changed_vectors_are_in_the_adapter_of_onnxruntime_alone(tmp_path: Path) -> None:
+    tiny.make_base("bert", tmp_path / "base")
+    package = tmp_path / "package"
+    bundle = tmp_path / "t.osd.safetensors"
+    vectors_task(export_base(tmp_path / "base", package, vectors=True), bundle, 0)
+    with pytest.raises(InputError, match="changes 23 biases and norms") as refused:
+        export_peft(bundle, package, tmp_path / "peft")
+    assert refused.value.code == "input.adapter" and not (tmp_path / "peft").exists()
+    export_onnx_adapter(bundle, package, tmp_path / "t.onnx_adapter")
+    session = EdgeSession(package, threads=1)
+    session.activate(session.load(bundle))
+    inputs = session.encode(tiny.sentences(3))
+    stock = ort.InferenceSession(package / "model.onnx")
+    adapter = ort.LoraAdapter()
+    adapter.Load(str(tmp_path / "t.onnx_adapter"))
+    options = ort.RunOptions()
+    options.add_active_adapter(adapter)
+    hidden = stock.run(["last_hidden_state"], inputs, options)[0]
+    assert np.abs(hidden - session.run(inputs).hidden).max() <= 1e-5
+    session.deactivate()
+    assert np.abs(hidden - session.run(inputs).hidden).max() > 0.05
