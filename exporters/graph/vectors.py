@@ -57,8 +57,11 @@ def insert_vectors(
     writer = _Writer(plain.model.graph, file, FACTORS[factors])
     inputs = {each.name: each for each in vector_inputs(named)}
     writer.declare(tuple(inputs.values()))
-    pairs = zip(vectors, named, strict=True)
-    biases = {vector.module: inputs[own.input] for vector, own in pairs if not vector.of_norm}
+    biases = {
+        vector.module: inputs[own.input]
+        for vector, own in zip(vectors, named, strict=True)
+        if not vector.of_norm
+    }
     writer.add(_uses(plain, biases), Norms(backbone, [v for v in vectors if v.of_norm]))
     drop_unused(plain.model.graph)
     return named
