@@ -27,6 +27,8 @@ class BaseOptions:
         weights: how the base's weights are stored: fp32, fp16, int8 (products in int8, inputs
             rounded as they come) or int4 (weights alone). The same bundles run over all.
         factors: the type in which tasks' factors are fed, fp32 or fp16.
+        vectors: whether the graph takes changes of biases and norms too, which tasks exported with
+            `vectors` have.
         tracer: what turns the model into a graph: torch's older exporter (`torchscript`), its newer
             one (`dynamo`, which needs onnxscript), or `optimum`, which needs optimum-onnx.
         overwrite: whether an earlier base package in the folder is replaced.
@@ -85,6 +87,14 @@ class BaseOptions:
             help="In what tasks' factors are fed; fp16 halves the memory of decoded tasks.",
         ),
     )
+    vectors: bool = field(
+        default=False,
+        metadata=flag(
+            "--vectors",
+            switch=True,
+            help="Take changes of biases and norms too, for tasks exported with --vectors.",
+        ),
+    )
     tracer: str = field(
         default=TRACERS[0],
         metadata=flag(
@@ -107,7 +117,7 @@ class BaseOptions:
         if self.context is not None:
             as_whole(self.context, "context", 1)
         object.__setattr__(self, "sites", several_texts("sites", self.sites))
-        for name in ("fuse", "overwrite"):
+        for name in ("fuse", "vectors", "overwrite"):
             value = getattr(self, name)
             if not isinstance(value, bool):
                 raise InputError(

@@ -15,9 +15,10 @@ from osd_edge.exporters.base_options import BaseOptions
 from osd_edge.exporters.genai.files import write_genai_files
 from osd_edge.exporters.graph.decoder import write_decoder
 from osd_edge.exporters.graph.traced_decoder import traced_decoder
-from osd_edge.exporters.graph.traced_graph import trace_graph
+from osd_edge.exporters.graph.traced_graph import Fusion, trace_graph
 from osd_edge.exporters.graph.tracers import tracer_named
 from osd_edge.exporters.graph.tracers.example import HIDDEN_OUTPUT, POOLER_OUTPUT
+from osd_edge.exporters.graph.vectors import insert_vectors, prepare_norms
 from osd_edge.exporters.methods.options import check_names
 from osd_edge.exporters.models.backbone import backbone_of
 from osd_edge.exporters.models.checkpoint import Checkpoint
@@ -48,7 +49,7 @@ def export_base(
         out: the folder of the package, which is made.
         progress: shows how far the work is.
         **options: the fields of BaseOptions: `task`, `context`, `sites`, `fuse`, `weights`,
-            `factors`, `tracer`, `overwrite`.
+            `factors`, `vectors`, `tracer`, `overwrite`.
 
     Returns:
         The package's manifest.
@@ -85,9 +86,12 @@ def export_base(
             graph = traced_decoder(backbone, trace, file, how.weights, generation, progress)
         else:
             graph = trace_graph(
-                backbone, trace, file, how.weights, fuse=how.fuse, progress=progress
+                backbone, trace, file, how.weights, fuse=_fusion(how), progress=progress
             )
+        if how.vectors:
+            prepare_norms(graph.model)
         onnx.save_model(graph.model, str(folder / PLAIN_MODEL))
+        vectors = insert_vectors(graph, backbone, file, how.factors) if how.vectors else ()
         table = graph.branched(chosen, how.factors)
         onnx.save_model(graph.model, str(folder / MODEL))
         text = _write_tokenizer(base, context, folder)
@@ -116,9 +120,16 @@ def export_base(
             mixed_rows=backbone.family.mixed_rows,
             padding="any" if backbone.family.decoder is None else "right",
             generation=generation,
+            vectors=vectors,
         )
         (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")
     return manifest
+
+
+def _fusion(how: BaseOptions) -> Fusion:
+    if not how.fuse:
+        return Fusion.NOTHING
+    return Fusion.BUT_EMBEDDINGS if how.vectors else Fusion.ALL
 
 
 def _write_tokenizer(base: Checkpoint, context: int, folder: Path) -> TextSettings | None:

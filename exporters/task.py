@@ -136,7 +136,7 @@ class TaskExporter:
         source.progress = progress
         if options.budget is None and options.keep is None and source.models.writes:
             options = replace(options, budget=options.entry.budget_written)
-        if options.entry.delta and not source.layers:
+        if options.entry.delta and not source.layers and not source.vectors:
             check_differs(source.models)
             raise ModelError(Code.MODEL_SAME, "the chosen layers are the base's own: no delta")
         made = method.make(source, task, options, progress)

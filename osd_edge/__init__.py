@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from osd_edge.formats.package.generation import Generation
     from osd_edge.formats.package.manifest import BaseManifest, ImageSettings, TextSettings
     from osd_edge.formats.package.manifest_reader import check_digests, read_manifest
+    from osd_edge.formats.package.vectors import Vector
 
 __version__ = "0.1.0"
 
@@ -80,6 +81,7 @@ __all__ = [
     "TaskError",
     "TaskText",
     "TextSettings",
+    "Vector",
     "VectorDelta",
     "__version__",
     "check_digests",
@@ -120,6 +122,7 @@ if not TYPE_CHECKING:  # else type checkers would take any name for one of this 
         "ReportError": "errors",
         "TaskError": "errors",
         "TaskText": "formats.bundle.text",
+        "Vector": "formats.package.vectors",
         "VectorDelta": "formats.bundle.vectors",
         "check_digests": "formats.package.manifest_reader",
         "check_fits": "formats.package.fits",

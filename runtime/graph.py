@@ -80,6 +80,8 @@ def check_graph(session: ort.InferenceSession, manifest: BaseManifest, folder: P
     for branch in manifest.branches:
         expected[branch.u] = (factor, [None, None, branch.n])
         expected[branch.v] = (factor, [None, branch.d, None])
+    for each in manifest.vector_inputs:
+        expected[each.name] = (factor, [None, 1, each.n])
     generation = manifest.generation
     if generation is not None:
         cache = ("tensor(float)", [None, generation.heads, None, generation.head_size])

@@ -32,11 +32,17 @@ def export_peft(
 
     `model` is where PEFT finds the base, if not told by its user. Labels, kind and text settings,
     for which PEFT has no place, are in osd_edge.json. Raises BundleError, BaseError, OutputError;
-    InputError `input.adapter` for a head that is not the one of the base's family, `input.path`
-    for a path that is none.
+    InputError `input.adapter` for a head that is not the one of the base's family, or for changed
+    biases and norms, `input.path` for a path that is none.
     """
     out, named = as_path(out, "out"), None if model is None else str(as_model(model, "model"))
     task, manifest = open_task(as_path(bundle, "bundle"), as_path(base, "base"))
+    if task.vectors:
+        raise InputError(
+            Code.INPUT_ADAPTER,
+            f"task {task.task!r} changes {len(task.vectors)} biases and norms, for which a LoRA "
+            "has no place: use --to onnx, or export the task without --vectors",
+        )
     if not task.sites:
         raise InputError(
             Code.INPUT_ADAPTER,

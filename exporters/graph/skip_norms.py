@@ -10,11 +10,14 @@ from onnx import helper
 
 _FIRST_OPSET = 17  # that has LayerNormalization
 _FUSED = "SkipLayerNormalization"
+_SIMPLIFIED = "SkipSimplifiedLayerNormalization"
 _DEFAULT_EPSILON = 1e-12  # of the fused operator; LayerNormalization has another
 
 
-def split_skip_norms(model: onnx.ModelProto) -> None:
+def split_skip_norms(model: onnx.ModelProto, *, simplified: bool = False) -> None:
     """Replaces each SkipLayerNormalization of `model` by Sum and LayerNormalization, in place.
+
+    Where `simplified` ones are meant too, SkipSimplifiedLayerNormalization is taken apart likewise.
 
     Terms are added in the fused operator's order: input, skip, bias. Nodes stay as they are in a
     graph of an operator set without LayerNormalization, and where a mean or a deviation is asked
@@ -25,16 +28,20 @@ def split_skip_norms(model: onnx.ModelProto) -> None:
         return
     nodes = list(model.graph.node)
     del model.graph.node[:]
+    fused = (_FUSED, _SIMPLIFIED) if simplified else (_FUSED,)
     for node in nodes:
-        if node.op_type == _FUSED and not any(node.output[1:3]):
+        if node.op_type in fused and not any(node.output[1:3]):
             model.graph.node.extend(_apart(node))
         else:
             model.graph.node.append(node)
 
 
 def _apart(node: onnx.NodeProto) -> tuple[onnx.NodeProto, onnx.NodeProto]:
-    terms = [node.input[0], node.input[1], *(name for name in node.input[4:5] if name)]
-    scale, shift = node.input[2], node.input[3] if len(node.input) > 3 else ""
+    # Scale, shift and bias; a simplified one has no shift.
+    scale, *rest = node.input[2:]
+    own = ["", *rest] if node.op_type == _SIMPLIFIED else rest
+    shift = own[0] if own else ""
+    terms = [node.input[0], node.input[1], *(name for name in own[1:2] if name)]
     # The fused operator's fourth output, where it has one, is the sum itself.
     total = node.output[3] if len(node.output) > 3 and node.output[3] else f"{node.output[0]}/sum"
     epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), _DEFAULT_EPSILON)
@@ -42,7 +49,7 @@ def _apart(node: onnx.NodeProto) -> tuple[onnx.NodeProto, onnx.NodeProto]:
     return (
         helper.make_node("Sum", terms, [total], f"{node.name}/sum"),
         helper.make_node(
-            "LayerNormalization",
+            node.op_type.removeprefix("Skip"),
             [total, *factors],
             [node.output[0]],
             node.name,

@@ -1,5 +1,6 @@
 """The graph of an encoder: traced, fused, each layer proved, its weights stored."""
 
+import enum
 from pathlib import Path
 
 from osd_edge.data.progress import Progress
@@ -11,8 +12,22 @@ from osd_edge.exporters.graph.weights import store_weights
 from osd_edge.exporters.models.backbone import Backbone
 
 
+class Fusion(enum.Enum):
+    """The operators of a traced graph that are fused; the embeddings' has a norm within."""
+
+    NOTHING = enum.auto()
+    BUT_EMBEDDINGS = enum.auto()
+    ALL = enum.auto()
+
+
 def trace_graph(
-    backbone: Backbone, trace: Tracer, file: Path, kind: str, *, fuse: bool, progress: Progress
+    backbone: Backbone,
+    trace: Tracer,
+    file: Path,
+    kind: str,
+    *,
+    fuse: Fusion,
+    progress: Progress,
 ) -> PlainGraph:
     """Traces the graph of `backbone`, whose weights go to `file`, stored as `kind`.
 
@@ -22,7 +37,12 @@ def trace_graph(
     next(stages)
     folder = file.parent
     graph = export_graph(
-        backbone, trace, folder, file.name, fuse=fuse, fuse_embeddings=kind == "fp32"
+        backbone,
+        trace,
+        folder,
+        file.name,
+        fuse=fuse is not Fusion.NOTHING,
+        fuse_embeddings=fuse is Fusion.ALL and kind == "fp32",
     )
     next(stages)
     uses = find_layers(graph, folder, backbone, progress)

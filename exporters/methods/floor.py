@@ -60,6 +60,7 @@ class Floor:
             source.progress,
             model=source.model,
             whole=not source.left_out,
+            vectors=source.options.vectors,
         )
 
     def head(self, *, quick: bool) -> StoredHead | None:

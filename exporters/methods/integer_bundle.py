@@ -36,7 +36,8 @@ def integer_bundle(
     if source.model is not None and source.model.weights != "fp32":
         described["base_weights"] = source.model.weights  # what it was tuned for
     head = StoredHead(plan.kind, plan.pooling, integers.layers, plan.normalize)
-    return source.bundle(task, CODED, head, described, integers.sites)
+    bundle = source.bundle(task, CODED, head, described, integers.sites)
+    return replace(bundle, vectors=integers.vectors)
 
 
 def with_score(bundle: Bundle, calibrated: CalibratedTask | None, score: Score | None) -> Bundle:

@@ -33,7 +33,8 @@ def finished(made: Made, source: Source, options: TaskOptions) -> tuple[bytes, T
     """
     data = write_bundle(made.bundle)
     check_within(len(data), options)
-    head_size = len(write_bundle(replace(made.bundle, sites=())))
+    head_size = len(write_bundle(replace(made.bundle, sites=(), vectors=())))
+    plain = write_bundle(replace(made.bundle, vectors=())) if made.bundle.vectors else data
     calibrated = made.calibrated
     bounded = options.entry.budget is not None and options.keep is None
     usual: dict[str, Any] = {
@@ -52,9 +53,12 @@ def finished(made: Made, source: Source, options: TaskOptions) -> tuple[bytes, T
         head_size=head_size,
         delta_size=len(data) - head_size,
         sites=len(made.bundle.sites),
+        vectors=len(made.bundle.vectors) if options.vectors else None,
+        vectors_size=len(data) - len(plain),
         labelled=bool(calibrated and calibrated.calibration.labelled),
         fine_tuned=calibrated.fine_tuned if calibrated else None,
         linear_only=calibrated.linear_only if calibrated else None,
+        with_vectors=calibrated.with_vectors if calibrated else None,
         compressed=made.score,
         base_weights=options.base_weights,
         kind=made.bundle.head.kind,

@@ -57,6 +57,8 @@ class TaskOptions:
         values: the type of a delta's values, for the paper's methods: fp32, fp16 or int8.
         head: how the head is stored, for the paper's methods.
         extra_rank: c in the relaxed rank k = r + c; unless given, the best by calibration loss.
+        vectors: whether changes of biases and norms are in the bundle too, which then needs a base
+            package exported with `vectors`.
         base_weights: the weights of the package that is tuned for; the bundle fits every package.
         sites: globs over module paths of the linear layers that may carry a delta.
         seed: draws the rows held back and the order of training; 0 to 2**63 - 1.
@@ -206,6 +208,14 @@ class TaskOptions:
             "loss.",
         ),
     )
+    vectors: bool = field(
+        default=False,
+        metadata=flag(
+            "--vectors",
+            switch=True,
+            help="osd-rd: changes of biases and norms too, for a base exported with --vectors.",
+        ),
+    )
     base_weights: str = field(
         default="fp32",
         metadata=flag(
@@ -274,6 +284,11 @@ class TaskOptions:
             raise expected_one_of(Code.INPUT_OPTIONS, MEASURES, self.keep_by)
         if self.keep is not None and self.budget is not None:
             raise InputError(Code.INPUT_OPTIONS, "give --budget or --keep, not both")
+        if not isinstance(self.vectors, bool):
+            raise InputError(
+                Code.INPUT_OPTIONS,
+                f"vectors: expected True or False, found {described(self.vectors)}",
+            )
         check_weight_kind(self.base_weights)
         check_seed(self.seed)
         for one in fields(self):
@@ -345,6 +360,7 @@ OPENED = (
     "calibration",
     "complete",
     "sites",
+    "vectors",
     "base_weights",
 )
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from osd_edge.exporters.methods.gain import CurvePoint
-from osd_edge.exporters.scoring.score import Score
+from osd_edge.exporters.scoring.score import Score, is_less
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class TaskReport:
         extra_rank: c in k = r + c, None for methods without one.
         size: bytes of the file.
         head_size: bytes of the file without its delta.
-        delta_size: bytes that the delta adds.
+        delta_size: bytes that the delta adds, with changed biases and norms.
         paper_bits: the paper's count μ over all sites, None for methods that it does not have.
         paper_bits_allowed: the bits that a budget `r=…` allows.
         sites: linear layers with a delta.
@@ -29,7 +29,7 @@ class TaskReport:
         labelled: whether scores are against labels.
         fine_tuned: the score of the model as it came; None without rows, as are those that follow.
         linear_only: the score without the deltas of embeddings, biases and LayerNorms: what
-            leaving them out costs.
+            leaving them out costs. With those of biases and norms where bundles have vectors.
         compressed: the score of the bundle.
         refine: what was trained.
         keep: the share of the gain that was asked for.
@@ -59,6 +59,11 @@ class TaskReport:
             sooner, as the base's tokenizer says; None where it does not.
         prompts: the model's prompts by name that stand before no text unless whoever asks puts
             them there.
+        vectors: biases and norms' weights that the bundle changes; None where they were not asked
+            for.
+        vectors_size: bytes that their changes take.
+        with_vectors: where more than noise is lost in `linear_only`, the score of linear layers,
+            biases and norms; None where little is lost, or the bundle has vectors.
 
     Example:
         >>> from pathlib import Path
@@ -105,6 +110,9 @@ class TaskReport:
     text: Mapping[str, Any] = field(default_factory=dict)
     longer_texts: int | None = None
     prompts: Mapping[str, str] = field(default_factory=dict)
+    vectors: int | None = None
+    vectors_size: int = 0
+    with_vectors: Score | None = None
 
     @property
     def needs_no_delta(self) -> bool:
@@ -128,11 +136,29 @@ class TaskReport:
         p = min(max(self.frozen_head.accuracy, 0.5), 1 - 1 / self.held_back)
         return bool(gap <= (p * (1 - p) / self.held_back) ** 0.5)
 
+    @property
+    def needs_vectors(self) -> bool:
+        """Says whether changes of biases and norms, which are left out, matter to the answers.
+
+        Returns:
+            True where they bring back more than the noise of the rows.
+
+        Example:
+            >>> from pathlib import Path
+            >>> from osd_edge.exporters import export_task
+            >>> export_task("base", "tuned", Path("mr.osd.safetensors")).needs_vectors
+            False
+        """
+        if self.with_vectors is None or self.linear_only is None:
+            return False
+        rows = self.held_back or self.calibration_examples
+        return is_less(self.linear_only, self.with_vectors, rows)
+
     def as_dict(self) -> dict[str, Any]:
         """Gives the report as plain data.
 
         Returns:
-            The fields by name, with `needs_no_delta`.
+            The fields by name, with `needs_no_delta` and `needs_vectors`.
 
         Example:
             >>> from pathlib import Path
@@ -140,4 +166,5 @@ class TaskReport:
             >>> export_task("base", "tuned", Path("mr.osd.safetensors")).as_dict()["task"]
             'mr'
         """
-        return asdict(self) | {"needs_no_delta": self.needs_no_delta}
+        told = {"needs_no_delta": self.needs_no_delta, "needs_vectors": self.needs_vectors}
+        return asdict(self) | told

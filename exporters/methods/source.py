@@ -26,6 +26,7 @@ from osd_edge.exporters.models.large import is_large
 from osd_edge.exporters.models.left_out import WeightChange, beside_delta, left_out
 from osd_edge.exporters.models.likeness import check_fine_tuned
 from osd_edge.exporters.models.sites import choose_sites
+from osd_edge.exporters.models.vectors import base_vectors
 from osd_edge.exporters.scoring.calibrated_task import read_calibration
 from osd_edge.exporters.scoring.completions import check_rows
 from osd_edge.exporters.scoring.task_model import TaskModel
@@ -123,9 +124,20 @@ class Source:
         return factorize_sites(self.models.backbone, self.models.tuned, ranks)
 
     @cached_property
+    def vector_index(self) -> dict[str, int]:
+        """The index in the base's list of each of its biases and norms' weights, by name."""
+        return {vector.name: i for i, vector in enumerate(base_vectors(self.models.backbone))}
+
+    @property
+    def vectors(self) -> dict[str, torch.Tensor]:
+        """The changes `[n]` of biases and norms that bundles are to have, by name."""
+        return self.models.changed_vectors if self.options.vectors else {}
+
+    @cached_property
     def left_out(self) -> dict[str, WeightChange]:
         """The size of each change that bundles have no place for."""
-        return left_out(self.models.backbone, self.models.tuned, self.models.head)
+        models = self.models
+        return left_out(models.backbone, models.tuned, models.head, carried=self.vectors)
 
     @cached_property
     def left_out_beside_delta(self) -> float | None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import torch
+
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import Code, InputError
 from osd_edge.exporters.kinds import KINDS
@@ -25,6 +27,7 @@ from osd_edge.exporters.models.likeness import Likeness, likeness
 from osd_edge.exporters.models.setfit_checkpoint import SetFitCheckpoint
 from osd_edge.exporters.models.setfit_head import is_setfit
 from osd_edge.exporters.models.task_text import TaskTexts, task_texts
+from osd_edge.exporters.models.vectors import base_vectors, changed_vectors
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,13 @@ class FineTuned:
     def likeness(self) -> Likeness:
         """The likeness of the fine-tuned weights to the base's."""
         return likeness(self.backbone, self.tuned)
+
+    @cached_property
+    def changed_vectors(self) -> dict[str, torch.Tensor]:
+        """The changes `[n]` of biases and norms that the fine-tuned model has, by name."""
+        used = set(used_parameters(self.backbone, self.tuned, self.head))
+        names = [vector.name for vector in base_vectors(self.backbone) if vector.name in used]
+        return changed_vectors(self.backbone, self.tuned, names)
 
     @property
     def writes(self) -> bool:

@@ -1,13 +1,13 @@
 """The changes of a fine-tuned model that a bundle has no place for: all but its linear layers'.
 
-Embeddings, norms and biases stay the base's, and so does the layer that gives the logits of the
-next token, which is no part of the backbone.
+Embeddings, norms and biases stay the base's (but for norms and biases that the bundle carries), and
+so does the layer that gives the logits of the next token, which is no part of the backbone.
 """
 
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -34,14 +34,19 @@ class WeightChange:
         return self.norm / self.base_norm if self.base_norm else math.inf
 
 
-def left_out(backbone: Backbone, tuned: Checkpoint, plan: HeadPlan) -> dict[str, WeightChange]:
+def left_out(
+    backbone: Backbone, tuned: Checkpoint, plan: HeadPlan, carried: Collection[str] = ()
+) -> dict[str, WeightChange]:
     """The size of each change that a bundle leaves out.
 
-    By name, with `*` for the number of a layer: what stands at every layer is taken together.
+    By name, with `*` for the number of a layer: what stands at every layer is taken together. The
+    vectors `carried` are not left out.
     """
     base = backbone.checkpoint
     linear = {f"{layer.name}.weight" for layer in backbone.layers}
-    names = [n for n in used_parameters(backbone, tuned, plan) if n not in linear]
+    names = [
+        n for n in used_parameters(backbone, tuned, plan) if n not in linear and n not in carried
+    ]
     compared = [(name, name, name) for name in names]
     if plan.pooling == "logits":
         compared += _of_lm_head(backbone, tuned)

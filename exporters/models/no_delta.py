@@ -12,7 +12,8 @@ _MOST_NAMED = 3
 def check_differs(models: FineTuned) -> None:
     """Refuse (`model.same`) a fine-tuned model whose linear layers all equal the base's.
 
-    The message says what was trained: the head alone, or what a bundle has no place for.
+    The message says what was trained: the head alone, biases and norms, which `--vectors` carries,
+    or what a bundle has no place for.
     """
     backbone, tuned = models.backbone, models.tuned
     for layer in backbone.layers:
@@ -22,7 +23,10 @@ def check_differs(models: FineTuned) -> None:
         ):
             return
     trained = sorted(left_out(backbone, tuned, models.head))
-    if trained:
+    vectors = len(models.changed_vectors)
+    if vectors:
+        advice = f"it has {vectors} other biases and norms, and osd-rd with --vectors takes those"
+    elif trained:
         more = f" and {len(trained) - _MOST_NAMED} more" if len(trained) > _MOST_NAMED else ""
         advice = (
             f"it was trained in {shown(', '.join(trained[:_MOST_NAMED]), 200)}{more}, which a "

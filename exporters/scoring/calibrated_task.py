@@ -23,10 +23,16 @@ from osd_edge.exporters.scoring.batches import (
 from osd_edge.exporters.scoring.calibration import Calibration
 from osd_edge.exporters.scoring.completions import completion_batches
 from osd_edge.exporters.scoring.pictures import read_pictures
-from osd_edge.exporters.scoring.score import Score
+from osd_edge.exporters.scoring.score import Score, is_less
 from osd_edge.exporters.scoring.task_model import TaskModel
-from osd_edge.exporters.scoring.weight_sets import LINEAR_ONLY, TUNED, WithDelta
+from osd_edge.exporters.scoring.weight_sets import (
+    LINEAR_AND_VECTORS,
+    LINEAR_ONLY,
+    TUNED,
+    WithDelta,
+)
 from osd_edge.formats.bundle.model import StoredHead, StoredSite
+from osd_edge.formats.bundle.vectors import VectorDelta
 
 T = TypeVar("T")
 
@@ -36,19 +42,27 @@ class CalibratedTask:
     """A task's torch model with its calibration set.
 
     `fine_tuned` is the score of the model as it came, `linear_only` without its deltas of
-    embeddings, biases and LayerNorms, which bundles leave out.
+    embeddings, biases and LayerNorms, which bundles leave out. Where bundles are to have vectors
+    it has those of biases and LayerNorms; where they are not, and more than noise is lost without
+    them, `with_vectors` is that score.
     """
 
     model: TaskModel
     calibration: Calibration
     fine_tuned: Score
     linear_only: Score
+    with_vectors: Score | None = None
 
     def score(
-        self, sites: Sequence[StoredSite], head: StoredHead, progress: Progress = silent
+        self,
+        sites: Sequence[StoredSite],
+        head: StoredHead,
+        progress: Progress = silent,
+        *,
+        vectors: Sequence[VectorDelta] = (),
     ) -> Score:
         """The score with base weights plus this delta, and this head."""
-        with self.model.at(WithDelta(sites, head)) as module:
+        with self.model.at(WithDelta(sites, head, vectors)) as module:
             return self.calibration.score(module, "Compressed on calibration set", progress)
 
 
@@ -134,10 +148,12 @@ def calibrated(
     model: TaskModel | None = None,
     *,
     whole: bool = False,
+    vectors: bool = False,
 ) -> CalibratedTask:
     """Takes the fine-tuned model's scores on `examples`, with the caller's `model` if given.
 
-    The model is `whole` in its linear layers where it changes nothing else, as most LoRAs do.
+    The model is `whole` in its linear layers, and its vectors where bundles are to have `vectors`,
+    where it changes nothing else, as most LoRAs do.
     """
     batches = batches_of(models, examples)
     model = model or TaskModel(models.backbone, models.tuned, models.head)
@@ -146,6 +162,10 @@ def calibrated(
     fine_tuned = calibration.reference_score()
     if whole:
         return CalibratedTask(model, calibration, fine_tuned, fine_tuned)
-    with model.at(LINEAR_ONLY) as module:
+    with model.at(LINEAR_AND_VECTORS if vectors else LINEAR_ONLY) as module:
         linear_only = calibration.score(module, "Linear layers only on calibration set", progress)
-    return CalibratedTask(model, calibration, fine_tuned, linear_only)
+    with_vectors = None
+    if not vectors and is_less(linear_only, fine_tuned, calibration.examples):
+        with model.at(LINEAR_AND_VECTORS) as module:
+            with_vectors = calibration.score(module, "With vectors on calibration set", progress)
+    return CalibratedTask(model, calibration, fine_tuned, linear_only, with_vectors)

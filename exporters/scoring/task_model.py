@@ -6,6 +6,7 @@ large model not even that: the weights of its layers are read when they are used
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from osd_edge.exporters.models.language_head import LanguageHead, language_head,
 from osd_edge.exporters.models.module_names import module_paths
 from osd_edge.exporters.models.rounding import as_stored
 from osd_edge.exporters.models.streamed import Read, StreamedLinear, Take
+from osd_edge.exporters.models.vectors import base_vectors
 from osd_edge.exporters.scoring.headed_model import (
     HeadedModel,
     Language,
@@ -110,6 +112,11 @@ class TaskModel:
         """Says whether weights of layers are read when they are used."""
         return bool(self._streamed)
 
+    @cached_property
+    def _vectors(self) -> tuple[str, ...]:
+        """Names of the base's vectors, in the order that bundles count them."""
+        return tuple(vector.name for vector in base_vectors(self._backbone))
+
     @property
     def head_parameters(self) -> frozenset[str]:
         """Names of what only the task has."""
@@ -167,7 +174,7 @@ class TaskModel:
             case Tuned():
                 self._set_tuned()
             case LinearOnly():
-                self._set_linear_only()
+                self._set_linear_only(vectors=weights.vectors)
             case Midpoint():
                 self._set_tuned()
                 for name in weights.layers:
@@ -213,9 +220,10 @@ class TaskModel:
         # Not in place: values may be the checkpoint's own, mapped from its file.
         return self._tuned.values(name).lerp(self._backbone.checkpoint.values(name), 0.5)
 
-    def _set_linear_only(self) -> None:
+    def _set_linear_only(self, *, vectors: bool) -> None:
+        tuned = self._linear | set(self._vectors if vectors else ())
         for name in self._backbone.parameters:
-            if self.has(name) and name in self._linear:
+            if self.has(name) and name in tuned:
                 self._set_from(name, self._tuned)
             elif self.has(name):
                 self._set_base(name)
@@ -228,6 +236,10 @@ class TaskModel:
             if self.has(name):
                 u, v = (torch.from_numpy(factor) for factor in delta.decode())
                 self._add(name, lambda u=u, v=v: u.T @ v)  # type: ignore[misc]
+        for change in weights.vectors:
+            name = self._vectors[change.vector]
+            if self.has(name):
+                self._add(name, lambda change=change: torch.from_numpy(change.decode()))  # type: ignore[misc]
         self._set_tuned_head()
         if weights.head is not None:
             self._set_head(weights.head)

@@ -7,6 +7,7 @@ from typing import TypeAlias
 import torch
 
 from osd_edge.formats.bundle.model import StoredHead, StoredSite
+from osd_edge.formats.bundle.vectors import VectorDelta
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,10 @@ class LinearOnly:
     """Fine-tuned linear layers and head; embeddings, biases and LayerNorms of the base.
 
     What is lost by leaving those out of bundles is this model's loss against the fine-tuned one.
+    With `vectors` biases and norms are the fine-tuned ones too, as bundles may have them.
     """
+
+    vectors: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,10 +35,14 @@ class Midpoint:
 
 @dataclass(frozen=True, eq=False)
 class WithDelta:
-    """Base weights plus the decoded delta of `sites`, with `head` (None: as fine-tuned)."""
+    """Base weights plus the decoded delta of `sites`, with `head` (None: as fine-tuned).
+
+    `vectors` are changes of the base's biases and norms.
+    """
 
     sites: Sequence[StoredSite] = ()
     head: StoredHead | None = None
+    vectors: Sequence[VectorDelta] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,5 +57,6 @@ WeightSet: TypeAlias = Tuned | LinearOnly | Midpoint | WithDelta | Dense
 
 TUNED = Tuned()
 LINEAR_ONLY = LinearOnly()
+LINEAR_AND_VECTORS = LinearOnly(vectors=True)
 BASE = WithDelta()
-NAMED = (TUNED, LINEAR_ONLY, BASE)
+NAMED = (TUNED, LINEAR_ONLY, LINEAR_AND_VECTORS, BASE)

@@ -37,6 +37,7 @@ def export_base(model: str, out: Path, as_json: bool, **given: Any) -> None:
                 "branches": branches,
                 "weights": manifest.made["weights"],
                 "factors": manifest.factors,
+                "vectors": len(manifest.vectors),
                 "bytes": size,
                 "texts": reads_texts,
                 "genai": manifest.made.get("genai"),
@@ -49,5 +50,7 @@ def export_base(model: str, out: Path, as_json: bool, **given: Any) -> None:
     )
     if not reads_texts and "input_ids" in manifest.inputs:
         click.echo("  no tokenizer came with the model: its tasks take token ids, not texts")
+    if manifest.vectors:
+        click.echo(f"  takes changes of {len(manifest.vectors)} biases and norms")
     if manifest.generation is not None:
         click.echo(f"  onnxruntime-genai opens it, and takes {manifest.made['genai']}")

@@ -111,6 +111,7 @@ def _describe(report: "TaskReport") -> str:
             + (f" of {report.paper_bits_allowed} allowed" if report.paper_bits_allowed else "")
         )
     lines += _texts(report) + _curve(report) + _scores(report) + _left_out(report)
+    lines += _vectors(report)
     if METHODS[report.method].delta and report.needs_no_delta:
         lines.append(
             "  a head on the frozen base is as good within the noise of these rows: "
@@ -172,9 +173,13 @@ def _scores(report: "TaskReport") -> list[str]:
     if writes:
         shown, floor = "rows written exactly, nats a token, same next token", "base alone"
         left = "(embeddings, norms and the layer of logits as the base has them)"
+        if report.vectors is not None:
+            left = "(with norms; embeddings and the layer of logits as the base has them)"
     else:
         shown = "accuracy, loss" if report.labelled else "agreement, divergence"
         left, floor = "(embedding, bias and LayerNorm deltas left out)", "frozen head"
+        if report.vectors is not None:
+            left = "(with biases and LayerNorms; embedding deltas left out)"
     lines = [
         f"  on {rows} calibration examples ({shown}):",
         f"    fine-tuned       {_score(report.fine_tuned)}",
@@ -212,6 +217,26 @@ def _left_out(report: "TaskReport") -> list[str]:
         share = percent(report.left_out_beside_delta)
         lines.append(f"    together {share} % of the size of the linear layers' delta")
     return lines
+
+
+def _vectors(report: "TaskReport") -> list[str]:
+    """Tells of biases and norms: those in the bundle, or that they are missed in it."""
+    if report.vectors:
+        return [
+            f"  {report.vectors} biases and norms change, in {report.vectors_size} bytes: runs "
+            "over a base exported with --vectors"
+        ]
+    if report.vectors is not None:
+        return ["  no bias or norm changes, or none is worth its bytes here: runs over any base"]
+    if report.needs_vectors and report.with_vectors:
+        reached = f"{percent(report.with_vectors.accuracy)} %"
+        if KINDS[report.kind].writes:
+            reached = f"{report.with_vectors.loss:.4f} nats a token"
+        return [
+            f"  linear layers with biases and norms reach {reached}: --vectors, of osd-rd and of "
+            "the base's export, has these in the bundle"
+        ]
+    return []
 
 
 def _change(size: float) -> str:

@@ -38,7 +38,9 @@ def inspect(file: Path, as_json: bool) -> None:
     for line in _optional(summary):
         click.echo(line)
     if not summary["sites"]:
-        click.echo("values  no delta: a head over the unchanged base")
+        alone = summary["vectors"]
+        what = "no layer has a delta" if alone else "no delta: a head over the unchanged base"
+        click.echo(f"values  {what}")
         click.echo(f"bytes   {_pairs(summary['bytes'])}")
         return
     click.echo(
@@ -75,7 +77,8 @@ def _optional(summary: dict[str, Any]) -> Iterator[str]:
         probe = summary["probe"]
         yield f"probe   cases {len(probe['cases'])}, tolerance {probe['tolerance']:g}"
     if summary["vectors"]:
-        yield f"vectors {len(summary['vectors'])} of the base's biases and norms"
+        numbers = sum(vector["n"] for vector in summary["vectors"])
+        yield f"vectors {len(summary['vectors'])} of the base's biases and norms, {numbers} numbers"
 
 
 def _pairs(values: dict[str, object]) -> str:

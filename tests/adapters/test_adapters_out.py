@@ -16,13 +16,15 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification
 
 from osd_edge import TaskText, read_bundle_file, write_bundle
-from osd_edge.exporters import export_task
+from osd_edge.errors import InputError
+from osd_edge.exporters import export_base, export_task
 from osd_edge.exporters.adapters.onnx_adapter import export_onnx_adapter
 from osd_edge.exporters.adapters.peft_folder import export_peft
 from osd_edge.runtime import EdgeSession
 from tests.support import tiny
 from tests.support.command_line import run_cli
 from tests.support.families import Families
+from tests.support.vectors import vectors_task
 
 FAMILIES = ("bert", "roberta", "distilbert", "modernbert", "deberta-v2", "albert", "gpt2")
 
@@ -181,3 +183,26 @@ def test_a_program_makes_the_tokens_of_a_task_that_cuts_texts_its_own_way(
         export_peft(path, task / "package", tmp_path / f"peft{number}")
         described = json.loads((tmp_path / f"peft{number}" / "osd_edge.json").read_text("utf-8"))
         assert described.get("text") == (None if text is None else text.described())
+
+
+def test_changed_vectors_are_in_the_adapter_of_onnxruntime_alone(tmp_path: Path) -> None:
+    tiny.make_base("bert", tmp_path / "base")
+    package = tmp_path / "package"
+    bundle = tmp_path / "t.osd.safetensors"
+    vectors_task(export_base(tmp_path / "base", package, vectors=True), bundle, 0)
+    with pytest.raises(InputError, match="changes 23 biases and norms") as refused:
+        export_peft(bundle, package, tmp_path / "peft")
+    assert refused.value.code == "input.adapter" and not (tmp_path / "peft").exists()
+    export_onnx_adapter(bundle, package, tmp_path / "t.onnx_adapter")
+    session = EdgeSession(package, threads=1)
+    session.activate(session.load(bundle))
+    inputs = session.encode(tiny.sentences(3))
+    stock = ort.InferenceSession(package / "model.onnx")
+    adapter = ort.LoraAdapter()
+    adapter.Load(str(tmp_path / "t.onnx_adapter"))
+    options = ort.RunOptions()
+    options.add_active_adapter(adapter)
+    hidden = stock.run(["last_hidden_state"], inputs, options)[0]
+    assert np.abs(hidden - session.run(inputs).hidden).max() <= 1e-5
+    session.deactivate()
+    assert np.abs(hidden - session.run(inputs).hidden).max() > 0.05

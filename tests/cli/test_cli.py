@@ -62,7 +62,7 @@ def test_the_whole_path(tiny_models: Path, tmp_path: Path, capsys: Capture) -> N
         ("signed", "signed  by key 487ebee71699768d; whether it holds was not checked"),
         ("text", "text    at most 128 tokens, cut on the left, behind the prompt 'query: '"),
         ("probe", "probe   cases 4, tolerance 0.01"),
-        ("vectors", "vectors 4 of the base's biases and norms"),
+        ("vectors", "vectors 4 of the base's biases and norms, 26 numbers"),
     ],
 )
 def test_inspect_names_what_a_bundle_need_not_have(case: str, line: str, capsys: Capture) -> None:

@@ -31,7 +31,7 @@ RESULTS = {
     *("CurvePoint", "Score", "TaskReport", "Answer", "Evaluation", "MixedOutput", "Output"),
     *("Span", "Tag", "Change", "Comparison", "Device", "Report", "Table"),
     *("Conversation", "GeneratedText", "Piece"),
-    *("Probe", "ProbeCase", "TaskText", "VectorDelta", "Generation"),
+    *("Probe", "ProbeCase", "TaskText", "Vector", "VectorDelta", "Generation"),
 }
 # Of these a caller uses no method, or writes it.
 NOT_CALLED = {"Code", "Device", "Progress", "Report"}
@@ -248,6 +248,7 @@ CASES = (
     field_of(exporters.BaseOptions, "task", (3, *NO_NAMES), "input.options"),
     field_of(exporters.BaseOptions, "context", (0, -1, True, 2.5, "x"), "input.number"),
     field_of(exporters.BaseOptions, "fuse", NO_FLAGS, "input.options"),
+    field_of(exporters.BaseOptions, "vectors", NO_FLAGS, "input.options"),
     field_of(exporters.BaseOptions, "overwrite", NO_FLAGS, "input.options"),
     field_of(exporters.BaseOptions, "weights", (None, *NO_NAMES), "input.weights"),
     field_of(exporters.BaseOptions, "factors", (None, *NO_NAMES), "input.factors"),
@@ -274,6 +275,7 @@ CASES = (
     task_option("values", NO_NAMES, "input.values", method="osd"),
     task_option("head", NO_OBJECTS[1:], "input.options", method="osd"),
     task_option("extra_rank", (*NO_WHOLE[1:], -1), "input.extra-rank", method="osd"),
+    task_option("vectors", NO_FLAGS, "input.options"),
     task_option("base_weights", (None, *NO_NAMES), "input.weights"),
     task_option("sites", (None, 3, b"x", [["x"]], {"x": 1}), "input.options"),
     task_option("seed", (*NO_WHOLE, -1, 2**63), "input.number"),

@@ -100,7 +100,7 @@ class RateDistortionBundles:
             whole = len(write_bundle(self._placeholder(wanted, integers)))
             if allowed is None:
                 return size is not None and whole <= size
-            head = self._placeholder(wanted, replace(integers, sites=()))
+            head = self._placeholder(wanted, replace(integers, sites=()))  # and vectors
             return whole - len(write_bundle(head)) <= allowed - _PADDING
 
         # A value other than zero takes a bit for its sign alone.
@@ -112,7 +112,9 @@ class RateDistortionBundles:
         bundle, calibrated = self._bundle(wanted, integers), self.floor.calibrated
         score = None
         if calibrated is not None:
-            score = calibrated.score(bundle.sites, bundle.head, wanted.progress)
+            score = calibrated.score(
+                bundle.sites, bundle.head, wanted.progress, vectors=bundle.vectors
+            )
         return Scored(with_score(bundle, calibrated, score), score)
 
     def _no_gain(self, gain: Gain) -> DataError:

@@ -46,6 +46,13 @@ from osd_edge.exporters.methods.osd_rd.saved_refinement import SavedRefinement
 from osd_edge.exporters.methods.osd_rd.sites import columns_of, statistics_of
 from osd_edge.exporters.methods.osd_rd.statistics import Statistics, collect_statistics
 from osd_edge.exporters.methods.osd_rd.student import Student
+from osd_edge.exporters.methods.osd_rd.vectors import (
+    WeightedVector,
+    coarsest_of_vectors,
+    rescaled_vector,
+    vector_weights,
+    vectors_at,
+)
 from osd_edge.exporters.methods.osd_rd.whitening import Columns, whitened_svd
 from osd_edge.exporters.methods.osd_rd.work_key import work_key
 from osd_edge.exporters.methods.source import Source
@@ -55,17 +62,20 @@ from osd_edge.exporters.methods.stored.integers import (
     approximate_bits,
     integer_layers,
     integer_sites,
+    integer_vectors,
 )
 from osd_edge.exporters.methods.stored.latents import ROUNDING, Latent, Latents, shrunk
 from osd_edge.exporters.methods.work_folder import WorkFolder
 from osd_edge.exporters.models.head_plan import head_values
 from osd_edge.exporters.scoring.bfloat16 import lowered, training_dtype
 from osd_edge.exporters.scoring.calibrated_task import batches_of, evenly_spaced
-from osd_edge.exporters.scoring.weight_sets import BASE, TUNED
+from osd_edge.exporters.scoring.task_model import TaskModel
+from osd_edge.exporters.scoring.weight_sets import BASE, TUNED, WithDelta
 
 BATCH = 16  # texts of a step
 _STEP_TOKENS = 360  # of a step; where its texts are shorter there are more steps, up to twice
 _STATISTICS_TEXTS = 512  # more change them little
+_VECTORS_TEXTS = 128  # from which the weights of biases and norms are taken, a number for each
 _STREAMED_BATCH = 4  # what a large model keeps for its backward pass grows with the batch
 # Of a refinement of a large model: tokens of a step, so that long texts are fewer than `BATCH`, and
 # the steps over which the variance of hidden states is taken.
@@ -104,6 +114,7 @@ class RateDistortion:
             self._head_layer(values[f"{path}.weight"], known[path].load()) for path in heads
         ]
         self._biases = tuple(values.get(f"{module.path}.bias") for module in self._modules)
+        self._vectors = self._weighted_vectors()
 
     def compress(
         self,
@@ -225,6 +236,7 @@ class RateDistortion:
         return Integers(
             tuple(integer_sites(latents, self._source.site_index)),
             tuple(integer_layers(latents, activations)),
+            tuple(integer_vectors(latents, self._source.vector_index)),
         )
 
     def _finished(self, work: WorkFolder, names: Sequence[str]) -> FinishedWork:
@@ -259,18 +271,24 @@ class RateDistortion:
         paths = {name: model.path(name) for name in latents.sites}
         dtype = training_dtype()
         heads = tuple(m.path for m in self._modules)
-        with model.at(BASE) as module:
+        index = self._source.vector_index
+        vectors = tuple(integer_vectors(latents, index))
+        with model.at(WithDelta(vectors=vectors) if vectors else BASE) as module:
             student = Student(module, latents, paths, heads, quantized=quantized, dtype=dtype)
         with model.at(TUNED) as module, lowered(student.module, dtype), lowered(module, dtype):
             yield student, module
+
+    @staticmethod
+    def _batch(model: TaskModel) -> int:
+        """Texts of a batch whose gradients are taken."""
+        return _STREAMED_BATCH if model.streamed else BATCH
 
     def _collect(self, progress: Progress) -> dict[str, Statistics]:
         if self._model is None:
             return {}
         model, names = self._model, [layer.name for layer in self._source.layers]
         texts = evenly_spaced(self._examples, _STATISTICS_TEXTS)
-        size = _STREAMED_BATCH if model.streamed else BATCH
-        batches = batches_of(self._models, texts, size)
+        batches = batches_of(self._models, texts, self._batch(model))
         with model.at(TUNED) as module:
             layers = {name: module.get_submodule(model.path(name)) for name in names}
             layers |= {m.path: module.get_submodule(m.path) for m in self._modules}
@@ -291,7 +309,8 @@ class RateDistortion:
         wide = {f"head {i}": x for i, x in enumerate(self._head) if isinstance(x, Columns)}
         # Beside a delta that is hardly there the head's own step counts.
         own = [coarsest_of_matrix(*x) for x in self._head if not isinstance(x, Columns)]
-        return max([coarsest_step({**self._columns, **wide}), *own])
+        vectors = coarsest_of_vectors(self._vectors)
+        return max([coarsest_step({**self._columns, **wide}), *own, vectors])
 
     def _at(self, step: float, *, feedback: bool = True, most: float = math.inf) -> Latents | None:
         """All layers at the global step.
@@ -311,9 +330,10 @@ class RateDistortion:
             else matrix_at(*x, step)
             for x in self._head
         )
-        if any(math.isinf(_count(layer)) for layer in head):
+        vectors = vectors_at(self._vectors, step)
+        if any(math.isinf(_count(layer)) for layer in (*head, *vectors.values())):
             return None
-        return shrunk(Latents(sites, head, self._biases), 0.0)
+        return shrunk(Latents(sites, head, self._biases, vectors), 0.0)
 
     def _rescaled(self, latents: Latents) -> Latents:
         sites = {}
@@ -321,7 +341,20 @@ class RateDistortion:
             delta = site_delta(self._models.backbone, self._models.tuned, name)
             assert delta is not None
             sites[name] = rescaled(latent, delta, self._statistics[name].load())
-        return Latents(sites, latents.head, latents.biases)
+        vectors = {name: rescaled_vector(latent) for name, latent in latents.vectors.items()}
+        return replace(latents, sites=sites, vectors=vectors)
+
+    def _weighted_vectors(self) -> dict[str, WeightedVector]:
+        """The changes of biases and norms that bundles are to have, with their weights."""
+        changes = self._source.vectors
+        weights: dict[str, float] = {}
+        if changes and self._model is not None:
+            texts = evenly_spaced(self._examples, _VECTORS_TEXTS)
+            batches = batches_of(self._models, texts, self._batch(self._model))
+            weights = vector_weights(
+                self._model, list(changes), batches, self._seed, self._source.progress
+            )
+        return {name: WeightedVector(x, weights.get(name, 1.0)) for name, x in changes.items()}
 
     @cached_property
     def _usual_length(self) -> float:

@@ -78,6 +78,7 @@ def _trained(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
 def _tensors(latents: Latents) -> Tensors:
     """All tensors of latents by name."""
     parts = {**latents.sites, **{f"head {i}": layer for i, layer in enumerate(latents.head)}}
+    parts |= {f"vector {name}": latent for name, latent in latents.vectors.items()}
     found = {f"{n} {i}": x for n, latent in parts.items() for i, x in enumerate(latent.rows)}
     found |= {f"{name} scale": latent.scale for name, latent in parts.items()}
     biases = enumerate(latents.biases)

@@ -109,12 +109,15 @@ class Student:
         quantized: bool = True,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        """Copy `module`, which holds base weights; `paths` gives a site's module path in it.
+        """Copy `module`, which holds base weights, and the latents' vectors added to them.
+
+        `paths` gives a site's module path in it.
 
         `dtype` is the type in which layers with latents multiply by their frozen weights. Those of
         a streamed model are read when they are used, but kept where they are changed on the way.
         """
         self.quantized = quantized
+        self._vectors = latents.vectors  # which `module` has already, and which stay as they are
         self.module: Any = copy.deepcopy(module).eval().requires_grad_(False)
         self.sites: dict[str, LatentLinear] = {}
         for name, latent in latents.sites.items():
@@ -139,6 +142,7 @@ class Student:
             {name: layer.latent() for name, layer in self.sites.items()},
             tuple(layer.latent() for layer in self.head),
             biases,
+            self._vectors,
         )
 
     def _put(self, path: str, layer: LatentLinear) -> LatentLinear:

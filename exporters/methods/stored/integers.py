@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from osd_edge.exporters.methods.stored.latents import Latent, Latents, quantize
 from osd_edge.formats.bundle.integers import IntegerLayer, IntegerMatrix, IntegerSite
+from osd_edge.formats.bundle.vectors import VectorDelta
 from osd_edge.formats.coding.rows import row_bits
 from osd_edge.formats.coding.scales import snap_scales
 
@@ -17,10 +18,14 @@ _BIAS_LEVELS = 16  # integers on either side of zero for a head's bias
 
 @dataclass(frozen=True)
 class Integers:
-    """The integers of a bundle: sites in the order of the site table, and the head's layers."""
+    """The integers of a bundle: sites in the order of the site table, and the head's layers.
+
+    `vectors` are the changes of biases and norms, in the order of the base's list.
+    """
 
     sites: tuple[IntegerSite, ...]
     layers: tuple[IntegerLayer, ...]
+    vectors: tuple[VectorDelta, ...] = ()
 
 
 def integer_sites(latents: Latents, site_index: Mapping[str, int]) -> list[IntegerSite]:
@@ -51,10 +56,23 @@ def integer_layers(latents: Latents, activations: Sequence[str | None]) -> list[
     ]
 
 
+def integer_vectors(latents: Latents, vector_index: Mapping[str, int]) -> list[VectorDelta]:
+    """The changes of vectors in the order of the base's list, scales snapped together."""
+    names = sorted(latents.vectors, key=lambda name: vector_index[name])
+    if not names:
+        return []
+    scales = torch.cat([latents.vectors[name].scale for name in names])
+    return [
+        VectorDelta(vector_index[name], _integers(quantize(latents.vectors[name].u[0])), scale)
+        for name, scale in zip(names, snap_scales(_positive(scales)), strict=True)
+    ]
+
+
 def approximate_bits(latents: Latents) -> float:
     """Bits of all rows with their scales, but for lanes and tables: fast, for use in a loop."""
-    rows = [x for latent in (*latents.sites.values(), *latents.head) for x in latent.rows]
-    scales = sum(len(latent.scale) for latent in (*latents.sites.values(), *latents.head))
+    parts = [*latents.sites.values(), *latents.head, *latents.vectors.values()]
+    rows = [x for latent in parts for x in latent.rows]
+    scales = sum(len(latent.scale) for latent in parts)
     return 8 * scales + sum(float(row_bits(_integers(quantize(x))).sum()) for x in rows)
 
 

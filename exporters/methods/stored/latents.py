@@ -1,7 +1,7 @@
 """Latents: factors and head layers as real numbers in units of their quantiser's step."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -43,11 +43,15 @@ class Latent:
 
 @dataclass(frozen=True)
 class Latents:
-    """All that a bundle codes: `sites` by layer name, head layers in order, and their biases."""
+    """All that a bundle codes: `sites` by layer name, head layers in order, and their biases.
+
+    `vectors` are changes of the base's biases and norms, a row each, by the parameter's name.
+    """
 
     sites: Mapping[str, Latent]
     head: tuple[Latent, ...]
     biases: tuple[torch.Tensor | None, ...]
+    vectors: Mapping[str, Latent] = field(default_factory=dict)
 
 
 def nonzero_columns(latent: Latent) -> Latent:
@@ -70,4 +74,7 @@ def shrunk(latents: Latents, amount: float) -> Latents:
         return latent.map(*(torch.nn.functional.softshrink(x, amount) for x in latent.rows))
 
     sites = without_empty({name: shrink(latent) for name, latent in latents.sites.items()})
-    return Latents(sites, tuple(shrink(latent) for latent in latents.head), latents.biases)
+    vectors = {name: shrink(latent) for name, latent in latents.vectors.items()}
+    vectors = {name: latent for name, latent in vectors.items() if quantize(latent.u).any()}
+    head = tuple(shrink(latent) for latent in latents.head)
+    return Latents(sites, head, latents.biases, vectors)

@@ -22,6 +22,8 @@ Array = NDArray[Any]
 def factor_feeds(name: str, bundle: Bundle, manifest: BaseManifest) -> dict[str, Array]:
     """Decodes the factors of `bundle` into graph inputs by name: U `[1, k, n]`, V `[1, d, k]`.
 
+    The changes of vectors are among them, `[1, 1, n]`.
+
     They have the type that the package takes and are views of one arena, in which they lie one
     after the other. Those of packed sites are put together. `bundle` must have been checked to fit
     `manifest`. Raises TaskError `task.range`, which calls the task `name`, where fp16 cannot hold a
@@ -31,7 +33,10 @@ def factor_feeds(name: str, bundle: Bundle, manifest: BaseManifest) -> dict[str,
     deltas = {delta.site: delta for delta in bundle.sites}
     layouts = [_Layout.of(branch, deltas) for branch in manifest.branches]
     layouts = [layout for layout in layouts if layout.k]
-    arena = np.zeros(sum(layout.size for layout in layouts), np.float32)
+    changes = {each.vector: each for each in bundle.vectors}
+    changed = [x for x in manifest.vector_inputs if not changes.keys().isdisjoint(x.vectors)]
+    size = sum(layout.size for layout in layouts) + sum(each.n for each in changed)
+    arena = np.zeros(size, np.float32)
     factors: dict[str, Array] = {}
     at = 0
     for layout in layouts:
@@ -44,18 +49,30 @@ def factor_feeds(name: str, bundle: Bundle, manifest: BaseManifest) -> dict[str,
                 balance(own, beside)
         factors[layout.branch.u], factors[layout.branch.v] = u, v
         at += layout.size
+    for each in changed:
+        whole = factors[each.name] = arena[at : at + each.n].reshape(1, each.n)
+        for index, start in zip(each.vectors, each.starts, strict=True):
+            if index in changes:
+                own = changes[index].decode()
+                whole[0, start : start + own.size] = own
+        at += each.n
     if manifest.factors == "fp16":
         factors = _split(factors_to_fp16(name, arena), factors)
     return {key: factor[None] for key, factor in factors.items()}
 
 
 def empty_feeds(manifest: BaseManifest) -> dict[str, Array]:
-    """Gives the factors of no delta, of rank 0, as inputs of every branch by name."""
+    """Gives the factors of no delta, of rank 0, as inputs of every branch by name.
+
+    Vectors' changes are zeros.
+    """
     kind = {"fp32": np.float32, "fp16": np.float16}[manifest.factors]
     feeds: dict[str, Array] = {}
     for branch in manifest.branches:
         feeds[branch.u] = np.zeros((1, 0, branch.n), kind)
         feeds[branch.v] = np.zeros((1, branch.d, 0), kind)
+    for each in manifest.vector_inputs:
+        feeds[each.name] = np.zeros((1, 1, each.n), kind)
     return feeds
 
 

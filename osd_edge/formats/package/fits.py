@@ -18,7 +18,7 @@ def check_fits(bundle: Bundle, manifest: BaseManifest) -> None:
         BundleError: `bundle.base` for another base; `bundle.site-mismatch` for a site table of
             other shapes; `bundle.site-branch` for a layer that this package's graph cannot
             change; `bundle.head-base` for a head that the base's outputs do not fit;
-            `bundle.vector-base` for changed biases or norms.
+            `bundle.vector-base` for changed biases or norms that the package has no inputs for.
         TaskError: `task.needs` for text settings of a task that writes text.
         InputError: `input.type` for other than a bundle and a manifest.
 
@@ -62,12 +62,7 @@ def check_fits(bundle: Bundle, manifest: BaseManifest) -> None:
                 f"task {bundle.task!r} changes {site.name}, for which this base package has no "
                 "branch: export the base with that site",
             )
-    if bundle.vectors:
-        raise BundleError(
-            Code.BUNDLE_VECTOR_BASE,
-            f"task {bundle.task!r} changes biases or norms, for which this base package has no "
-            "inputs: export the task without them",
-        )
+    _check_vectors(bundle, manifest)
     if bundle.head.pooling == "pooler" and manifest.pooler_output is None:
         raise BundleError(Code.BUNDLE_HEAD_BASE, "the head needs a pooler, which this base lacks")
     if bundle.head.pooling == "logits" and manifest.generation is None:
@@ -88,3 +83,21 @@ def check_fits(bundle: Bundle, manifest: BaseManifest) -> None:
             f"task {bundle.task!r} writes text and has text settings, which say nothing of "
             "conversations and are not applied: export it without them",
         )
+
+
+def _check_vectors(bundle: Bundle, manifest: BaseManifest) -> None:
+    if bundle.vectors and not manifest.vectors:
+        raise BundleError(
+            Code.BUNDLE_VECTOR_BASE,
+            f"task {bundle.task!r} changes biases or norms, for which this base package has no "
+            "inputs: export the base with --vectors, or the task without",
+        )
+    for each in bundle.vectors:
+        known = each.vector < len(manifest.vectors)
+        if not known or each.codes.size != manifest.vectors[each.vector].n:
+            found = f"{manifest.vectors[each.vector].n} numbers" if known else "no such vector"
+            raise BundleError(
+                Code.BUNDLE_VECTOR_BASE,
+                f"task {bundle.task!r} has {each.codes.size} numbers for vector {each.vector}, the "
+                f"base has {found}: export the base and the task with one release",
+            )

@@ -11,6 +11,7 @@ from typing import Any
 
 from osd_edge.formats.package.generation import Generation
 from osd_edge.formats.package.sites import Branch, Site, branches_of
+from osd_edge.formats.package.vectors import Vector, VectorInput, vector_inputs
 
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
@@ -21,6 +22,7 @@ WEIGHTS = "model.onnx.data"
 TOKENIZER = "tokenizer.json"
 FORMAT_VERSION = 1
 GENERATION_VERSION = 2  # of a package of a decoder, which earlier releases do not read
+VECTORS_VERSION = 3  # of a package that takes changes of vectors, likewise
 PADDINGS = ("any", "right")  # where a row may have padding
 TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 PIXELS = "pixel_values"  # the one input of a base that takes pictures
@@ -89,6 +91,8 @@ class BaseManifest:
         mixed_rows: Whether the rows of one pass may be of several tasks.
         padding: Where a row of tokens may have padding: `any`, or `right`, behind its tokens alone.
         generation: The facts of a base that writes text, None for one that does not.
+        vectors: The base's biases and norms' weights, in the order that bundles count them; empty
+            where this package takes no changes of them.
 
     >>> from pathlib import Path
     >>> from osd_edge import read_manifest
@@ -115,6 +119,7 @@ class BaseManifest:
     mixed_rows: bool = True
     padding: str = "any"
     generation: Generation | None = None
+    vectors: tuple[Vector, ...] = ()
 
     @property
     def branches(self) -> tuple[Branch, ...]:
@@ -122,8 +127,15 @@ class BaseManifest:
         return branches_of(self.sites)
 
     @property
+    def vector_inputs(self) -> tuple[VectorInput, ...]:
+        """The graph inputs that change vectors, each with the vectors that it serves."""
+        return vector_inputs(self.vectors)
+
+    @property
     def version(self) -> int:
         """The lowest version of the format that describes the package."""
+        if self.vectors:
+            return VECTORS_VERSION
         packed = any(len(branch.sites) > 1 for branch in self.branches)
         newer = packed or self.generation is not None or self.padding != PADDINGS[0]
         return GENERATION_VERSION if newer else FORMAT_VERSION
@@ -133,4 +145,6 @@ class BaseManifest:
         fields = {"format": self.version} | asdict(self)
         if self.version == FORMAT_VERSION:
             del fields["padding"], fields["generation"]
+        if not self.vectors:
+            del fields["vectors"]
         return json.dumps(fields, indent=1) + "\n"

@@ -15,6 +15,7 @@ from osd_edge.data.progress import Progress, silent
 from osd_edge.data.staging import bring_back
 from osd_edge.errors import BaseError, Code
 from osd_edge.formats.container import parse_json
+from osd_edge.formats.limits import MAX_DIMENSION
 from osd_edge.formats.package.chat_template import chat_of
 from osd_edge.formats.package.generation import ALL_LOGITS, Generation
 from osd_edge.formats.package.graph_check import check_graph_file
@@ -29,6 +30,7 @@ from osd_edge.formats.package.manifest import (
     PLAIN_MODEL,
     TOKEN_INPUTS,
     TOKENIZER,
+    VECTORS_VERSION,
     WEIGHTS,
     BaseManifest,
     ImageSettings,
@@ -37,8 +39,10 @@ from osd_edge.formats.package.manifest import (
 from osd_edge.formats.package.open_folder import OpenFolder, open_folder
 from osd_edge.formats.package.refusals import damaged, not_a_package, wrong_size
 from osd_edge.formats.package.sites import Site
+from osd_edge.formats.package.vectors import Vector
 
 _MAX_MANIFEST_BYTES = 1 << 24
+_VERSIONS = (FORMAT_VERSION, GENERATION_VERSION, VECTORS_VERSION)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # never a path
 # Larger than any model's, so that a manifest alone cannot ask for endless memory.
@@ -113,12 +117,11 @@ def parse_manifest(text: str, path: str = MANIFEST) -> BaseManifest:
     except (ValueError, RecursionError) as error:
         raise BaseError(Code.BASE_MANIFEST, f"{path} is not JSON") from error
     version = fields.get("format") if isinstance(fields, dict) else None
-    if type(version) is not int or version not in (FORMAT_VERSION, GENERATION_VERSION):
+    if type(version) is not int or version not in _VERSIONS:
         raise BaseError(
             Code.BASE_VERSION,
-            f"{path} has format {str(version)[:20]!r}, this release reads {FORMAT_VERSION} and "
-            f"{GENERATION_VERSION}: "
-            "update osd-edge, or export the base again",
+            f"{path} has format {str(version)[:20]!r}, this release reads {_VERSIONS[0]} to "
+            f"{_VERSIONS[-1]}: update osd-edge, or export the base again",
         )
     try:
         return _checked(fields)
@@ -155,12 +158,14 @@ def _checked(fields: dict[str, Any]) -> BaseManifest:
         mixed_rows=_of(bool, fields.get("mixed_rows", True)),
         padding=_of(str, fields.get("padding", PADDINGS[0])),
         generation=None if fields.get("generation") is None else _generation(fields["generation"]),
+        vectors=tuple(_vector(vector) for vector in _of(list, fields.get("vectors", []))),
     )
     if manifest.version > fields["format"]:
-        raise ValueError("a format that has no decoders")
+        raise ValueError("a format that has no decoders, or no vectors")
     generation = manifest.generation
     names = [*manifest.inputs]
     names += [name for branch in manifest.branches for name in (branch.u, branch.v)]
+    names += [each.name for each in manifest.vector_inputs]
     names += [] if generation is None else [*generation.past, ALL_LOGITS]
     if len(set(names)) != len(names):
         raise ValueError("two graph inputs have one name")
@@ -175,6 +180,8 @@ def _checked(fields: dict[str, Any]) -> BaseManifest:
         raise ValueError("image")
     if generation is not None and manifest.inputs != TOKEN_INPUTS[:2]:
         raise ValueError("generation")
+    if len(manifest.vectors) > MAX_DIMENSION:
+        raise ValueError("vectors")
     if not all(_FILE_NAME.fullmatch(name) for name in files):
         raise ValueError("files")
     return manifest
@@ -191,6 +198,12 @@ def _site(fields: dict[str, Any]) -> Site:
         None if u is None else _of(str, u),
         None if v is None else _of(str, v),
     )
+
+
+def _vector(fields: object) -> Vector:
+    given = _of(dict, fields)
+    n = _count(given["n"], MAX_DIMENSION)
+    return Vector(_of(str, given["name"]), n, _of(str, given["input"]))
 
 
 def _generation(fields: object) -> Generation:
