@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from osd_edge.data.examples import Example, check_labels, check_pairs, read_examples
+from osd_edge.data.examples import Example, check_pairs, read_examples, with_known_labels
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import Code, DataError, ModelError
 from osd_edge.exporters.kinds import KINDS
@@ -61,7 +61,7 @@ def read_calibration(
         raise DataError(Code.DATA_EMPTY, "the calibration set holds no examples")
     check_pairs({"the calibration set": examples})
     if labels and any(example.label is not None for example in examples):
-        check_labels(path, examples, labels)
+        return with_known_labels(path, examples, labels)
     return examples
 
 

@@ -151,7 +151,7 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Accuracy of a task bundle on labelled examples."""
-    from osd_edge.data.examples import check_labels, read_examples
+    from osd_edge.data.examples import read_examples, with_known_labels
     from osd_edge.runtime import EdgeSession
     from osd_edge.runtime import evaluate as evaluate_task
     from osd_edge.runtime.kinds import KINDS
@@ -163,8 +163,7 @@ def evaluate(
         raise InputError(
             Code.INPUT_DATA, f"expected labelled examples in a .tsv file, found {data}"
         )
-    examples = read_examples(data)
-    check_labels(data, examples, session.labels(name))
+    examples = with_known_labels(data, read_examples(data), session.labels(name))
     result = evaluate_task(session, name, examples, max_length=max_length, progress=bar)
     if as_json:
         print_json(asdict(result))

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,10 @@ def field_of(kind: Callable[..., object], name: str, values: tuple[Any, ...], co
     return case(where, values, codes, lambda _, value: kind(**{name: value}))
 
 
+def _example_with(name: str, _: object, value: Any) -> osd_edge.Example:
+    return osd_edge.Example("a", **{name: value})
+
+
 def of_session(
     method: str, parameter: str, values: tuple[Any, ...], codes: str, **more: Any
 ) -> Case:
@@ -243,6 +248,15 @@ CASES = (
          lambda _, value: osd_edge.Example("a", completion=value)),
     case("Example:messages", (3, "x", b"x", [], ["x"], [{"role": 3, "content": "x"}]),
          "input.messages", lambda _, value: osd_edge.Example("a", messages=value)),
+    *(
+        case(f"Example:{name}", (3, "x", b"x", [3], {"x": 1}), "input.texts",
+             partial(_example_with, name))
+        for name in ("labels", "words", "tags", "answers")
+    ),
+    case("Example:parts", (3, "x", b"x", [3], ["ab"], [(0, 1)], [(0, 2, "x")], [(0, 1.0, "x")]),
+         "input.texts", lambda _, value: osd_edge.Example("a", parts=value)),
+    case("Example:line", ("3", 2.5, True, 0), "input.number",
+         lambda _, value: osd_edge.Example("a", line=value)),
     # osd_edge.exporters
     field_of(exporters.BaseOptions, "sites", (None, 3, b"x", [["x"]], {"x": 1}), "input.options"),
     field_of(exporters.BaseOptions, "task", (3, *NO_NAMES), "input.options"),
