@@ -59,6 +59,8 @@ def finished(made: Made, source: Source, options: TaskOptions) -> tuple[bytes, T
         base_weights=options.base_weights,
         kind=made.bundle.head.kind,
         left_out=source.left_out,
+        only_scored=bool(source.scoring),
+        shared_rows=source.shared_rows,
         **usual | dict(made.facts),
     )
     return data, report

@@ -76,7 +76,9 @@ METHODS: dict[str, MethodEntry] = {
         MethodEntry(
             "osd-rd",
             f"{_HERE}.osd_rd.method:OsdRd",
-            takes=frozenset(("keep", "keep_by", "refine", "base_weights", "sites", "seed")),
+            takes=frozenset(
+                ("keep", "keep_by", "trust_rows", "refine", "base_weights", "sites", "seed")
+            ),
             budget="16KiB",
             budget_written="64KiB",
             exports=True,

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from osd_edge.exporters.methods.gain import CurvePoint
+from osd_edge.exporters.scoring.familiar_rows import RowFamiliarity
 from osd_edge.exporters.scoring.score import Score
 
 
@@ -43,6 +44,10 @@ class TaskReport:
         base_weights: the weights of the package that was tuned for and scored with.
         adapter_size: bytes of the adapters' weights, where the task came as adapters.
         kind: the kind of task.
+        only_scored: whether the rows that scored came of `score_on`, and are no calibration rows.
+        shared_rows: rows of those that are calibration rows all the same.
+        familiarity: how well the fine-tuned model seems to know the rows that score: None where
+            that is not told, as without labels.
         left_out: the relative size ‖W_tuned − W_base‖ / ‖W_base‖ of each change that a bundle has
             no place for: embeddings, norms, biases, and where text is generated the layer that
             gives logits. By name, with `*` for the number of a layer.
@@ -84,6 +89,9 @@ class TaskReport:
     adapter_size: int | None = None
     kind: str = ""
     left_out: Mapping[str, float] = field(default_factory=dict)
+    only_scored: bool = False
+    shared_rows: int = 0
+    familiarity: RowFamiliarity | None = None
 
     @property
     def needs_no_delta(self) -> bool:

@@ -27,6 +27,7 @@ from osd_edge.exporters.models.left_out import left_out
 from osd_edge.exporters.models.sites import choose_sites
 from osd_edge.exporters.scoring.calibrated_task import read_calibration
 from osd_edge.exporters.scoring.completions import check_rows
+from osd_edge.exporters.scoring.held_back import asked, check_scoring
 from osd_edge.exporters.scoring.task_model import TaskModel
 from osd_edge.exporters.scoring.written_completions import with_completions
 from osd_edge.formats.bundle.model import Bundle, StoredHead, StoredSite
@@ -39,10 +40,11 @@ MAX_RANK = 64  # columns of a site in `factors`
 class Source:
     """A base, a model fine-tuned from it and its calibration rows; what several exports share.
 
-    `options` are those it was opened with. `layers` are the sites that may carry a delta, in the
-    base's order. What is finished of a large model, or of a task that writes, may be kept in the
-    folder `work`, where there is one; `executor` (threads or processes) may do several layers at
-    once, to the same bytes.
+    `options` are those it was opened with. Of the rows, `examples` are the calibration set and
+    `scoring` those that only score. `layers` are the sites that may carry a delta, in the base's
+    order. What is finished of a large model, or of a task that writes, may be kept in the folder
+    `work`, where there is one; `executor` (threads or processes) may do several layers at once, to
+    the same bytes.
     """
 
     def __init__(
@@ -69,14 +71,19 @@ class Source:
         backbone, head = self.models.backbone, self.models.head
         self.large = is_large(backbone)
         self.examples: tuple[Example, ...] = ()
+        self.scoring: tuple[Example, ...] = ()
+        # Only a classifier of one label has labels that a row of a file could hold.
+        labels = self.models.labels if KINDS[head.kind].labelled else ()
         if options.calibration is not None:
-            # Only a classifier of one label has labels that a row of a file could hold.
-            labels = self.models.labels if KINDS[head.kind].labelled else ()
             self.examples = read_calibration(options.calibration, labels)
+        if options.score_on is not None:
+            self.scoring = read_calibration(options.score_on, labels, "the set to score on")
+            check_scoring(self.examples, self.scoring)
         if self.writes:
-            self.examples = self._with_completions(self.examples)
-            if self.examples:
-                check_rows(self.models, self.examples)  # before a split gives them other numbers
+            self.examples = self._with_completions(self.examples, options.calibration)
+            self.scoring = self._with_completions(self.scoring, options.score_on)
+            for examples in filter(None, (self.examples, self.scoring)):
+                check_rows(self.models, examples)  # before a split gives them other numbers
         elif options.complete is not None:
             raise InputError(
                 Code.INPUT_OPTIONS,
@@ -134,19 +141,25 @@ class Source:
         """The relative size of each change that bundles have no place for."""
         return left_out(self.models.backbone, self.models.tuned, self.models.head)
 
-    def _with_completions(self, examples: tuple[Example, ...]) -> tuple[Example, ...]:
-        """The examples of a task that writes, each with what is to be written.
+    @cached_property
+    def shared_rows(self) -> int:
+        """The number of rows that only score and are calibration rows too."""
+        tuning = {asked(example) for example in self.examples}
+        return sum(asked(example) in tuning for example in self.scoring)
+
+    def _with_completions(self, examples: tuple[Example, ...], given: Any) -> tuple[Example, ...]:
+        """The examples of a task that writes, each with what is to be written, as `given`.
 
         A line of a .txt is all to be written, unless the fine-tuned model completes it.
         """
         options = self.options
         if options.complete is not None and examples:
-            self.examples = examples  # which the model is made for
+            self.examples = self.examples or examples  # which the model is made for
             assert self.model is not None
             return with_completions(
                 self.models, self.model, examples, options.complete, self.progress
             )
-        plain = isinstance(options.calibration, Path) and options.calibration.suffix == ".txt"
+        plain = isinstance(given, Path) and given.suffix.lower() == ".txt"
         return tuple(Example("", completion=e.text) for e in examples) if plain else examples
 
     def delta(self, site: str) -> torch.Tensor:

@@ -8,7 +8,9 @@ from typing import Any
 from osd_edge.data.arguments import as_path, as_whole, described, expect
 from osd_edge.errors import Code, InputError
 
-Part = tuple[int, int, str]  # of a text: its first character, that after its last, and a label
+LabelledPart = tuple[
+    int, int, str
+]  # of a text: its first character, that after its last, and a label
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Example:
     labels: Sequence[str] | None = None
     words: Sequence[str] | None = None
     tags: Sequence[str] | None = None
-    parts: Sequence[Part] | None = None
+    parts: Sequence[LabelledPart] | None = None
     answers: Sequence[str] | None = None
     line: int | None = field(default=None, compare=False, repr=False)
 
@@ -133,7 +135,7 @@ def _texts(given: object, name: str) -> tuple[str, ...]:
     return listed
 
 
-def _parts(given: object, text: str) -> tuple[Part, ...]:
+def _parts(given: object, text: str) -> tuple[LabelledPart, ...]:
     """Parts of `text` with a label each; raises InputError `input.texts`."""
     found = []
     listed = _listed(given)

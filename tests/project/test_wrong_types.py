@@ -29,7 +29,7 @@ PACKAGES = (osd_edge, exporters, runtime, device_tests)
 # Made by the library and given to its users, who do not make them.
 RESULTS = {
     *("BaseManifest", "Bundle", "ImageSettings", "Site", "TextSettings", "Progress", "Code"),
-    *("CurvePoint", "Score", "TaskReport", "Answer", "Evaluation", "MixedOutput", "Output"),
+    *("CurvePoint", "RowFamiliarity", "Score", "TaskReport", "Answer", "Evaluation", "MixedOutput", "Output"),
     *("Span", "Tag", "Change", "Comparison", "Device", "Report", "Table"),
     *("Conversation", "GeneratedText", "Piece"),
     *("Probe", "ProbeCase", "TaskText", "VectorDelta", "Generation"),
@@ -282,6 +282,8 @@ CASES = (
     task_option("method", (None, *NO_NAMES), "input.method"),
     task_option("budget", NO_BUDGETS, "budget.malformed"),
     task_option("keep", (*NO_NUMBERS[1:], 0, 1.5, math.nan), "budget.malformed"),
+    task_option("score_on", (3, 2.5, b"x", ["x"], [["x"]], {"x": 1}), "input.options"),
+    task_option("trust_rows", (*NO_FLAGS, None), "input.options"),
     task_option("keep_by", (None, *NO_NAMES), "input.options"),
     task_option("refine", NO_NAMES, "input.refine"),
     task_option("values", NO_NAMES, "input.values", method="osd"),
