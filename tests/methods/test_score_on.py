@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -135,7 +136,7 @@ def test_keep_refuses_rows_that_the_model_knows_unless_it_is_insisted_on(
 ) -> None:
     """The model is right in all, and far from sure: as if it had been trained on them."""
     out = tmp_path / "x.osd.safetensors"
-    wanted = {"keep": 0.2, "refine": "none"}
+    wanted: dict[str, Any] = {"keep": 0.2, "refine": "none"}
     exporter = TaskExporter(*models, calibration=rows)
     with pytest.raises(DataError, match="--score-on FILE, or insist with --trust-rows") as refused:
         exporter.export(out, **wanted)

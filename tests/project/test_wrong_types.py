@@ -29,7 +29,16 @@ PACKAGES = (osd_edge, exporters, runtime, device_tests)
 # Made by the library and given to its users, who do not make them.
 RESULTS = {
     *("BaseManifest", "Bundle", "ImageSettings", "Site", "TextSettings", "Progress", "Code"),
-    *("CurvePoint", "RowFamiliarity", "Score", "TaskReport", "Answer", "Evaluation", "MixedOutput", "Output"),
+    *(
+        "CurvePoint",
+        "RowFamiliarity",
+        "Score",
+        "TaskReport",
+        "Answer",
+        "Evaluation",
+        "MixedOutput",
+        "Output",
+    ),
     *("Span", "Tag", "Change", "Comparison", "Device", "Report", "Table"),
     *("Conversation", "GeneratedText", "Piece"),
     *("Probe", "ProbeCase", "TaskText", "VectorDelta", "Generation"),
