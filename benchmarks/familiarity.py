@@ -1,6 +1,8 @@
-"""How well fine-tuned models know rows they were trained on, and new ones: figures of docs/rows.md.
+"""Shows whether rows that fine-tuned models were trained on are told from new ones.
 
-    python -m benchmarks.familiarity --base path/to/minilm --checkpoints DIR --data DIR [--rows 1000]
+The figures of docs/rows.md:
+
+    python -m benchmarks.familiarity --base path/to/minilm --checkpoints DIR --data DIR
 
 `training.json` beside a checkpoint has how many of the first rows of train.tsv it was trained on.
 """

@@ -24,8 +24,8 @@ def recalls(
     different ones; of partners as near as the right one half stand before it.
     """
     chosen = list({name: row for row, name in reversed(list(enumerate(names)))}.values())
-    place = {names[row]: i for i, row in enumerate(chosen)}
-    own = np.array([place[name] for name in names])
+    column = {names[row]: i for i, row in enumerate(chosen)}
+    own = np.array([column[name] for name in names])
     among, asked = _unit(partners[chosen]), _unit(texts)
     ranks = []
     for start in range(0, len(asked), _ROWS):
