@@ -10,7 +10,7 @@ import torch
 
 from osd_edge.data.examples import Example
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import Code, InputError
+from osd_edge.errors import Code, DataError, InputError
 from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.methods.factorize import (
     Factors,
@@ -26,7 +26,7 @@ from osd_edge.exporters.models.large import is_large
 from osd_edge.exporters.models.left_out import left_out
 from osd_edge.exporters.models.sites import choose_sites
 from osd_edge.exporters.scoring.calibrated_task import read_calibration
-from osd_edge.exporters.scoring.completions import check_rows
+from osd_edge.exporters.scoring.completions import CALIBRATION, check_rows
 from osd_edge.exporters.scoring.held_back import asked, check_scoring
 from osd_edge.exporters.scoring.task_model import TaskModel
 from osd_edge.exporters.scoring.written_completions import with_completions
@@ -34,6 +34,7 @@ from osd_edge.formats.bundle.model import Bundle, StoredHead, StoredSite
 
 T = TypeVar("T")
 
+_SCORING = "set to score on"  # in messages
 MAX_RANK = 64  # columns of a site in `factors`
 
 
@@ -77,27 +78,21 @@ class Source:
         if options.calibration is not None:
             self.examples = read_calibration(options.calibration, labels)
         if options.score_on is not None:
-            self.scoring = read_calibration(options.score_on, labels, "the set to score on")
+            self.scoring = read_calibration(options.score_on, labels, f"the {_SCORING}")
             check_scoring(self.examples, self.scoring)
-        if self.writes:
-            self.examples = self._with_completions(self.examples, options.calibration)
-            self.scoring = self._with_completions(self.scoring, options.score_on)
-            for examples in filter(None, (self.examples, self.scoring)):
-                check_rows(self.models, examples)  # before a split gives them other numbers
-        elif options.complete is not None:
-            raise InputError(
-                Code.INPUT_OPTIONS,
-                f"--complete is for tasks that generate text, and this one is {head.kind}",
-            )
+        if not self.writes:
+            self._check_writes_nothing()
         chosen = choose_sites(backbone, options.sites)
         pooler = backbone.family.pooler
         if pooler is not None and head.pooling != "pooler":
             chosen -= {pooler.path}  # nothing reads it
         self.layers = changed_layers(backbone, self.models.tuned, chosen)
         self._shared: dict[Hashable, Any] = {}
-        keeps = self.large or (
-            self.writes and self.examples
-        )  # whose refinement takes a good part of an hour
+        if self.writes:
+            self.examples = self._with_completions(self.examples, options.calibration)
+            self.scoring = self._with_completions(self.scoring, options.score_on, _SCORING)
+        # A refinement of a task that writes takes a good part of an hour, whatever its size.
+        keeps = self.large or (self.writes and bool(self.examples))
         self.work = WorkFolder(work) if work is not None and keeps else None
 
     @property
@@ -147,20 +142,46 @@ class Source:
         tuning = {asked(example) for example in self.examples}
         return sum(asked(example) in tuning for example in self.scoring)
 
-    def _with_completions(self, examples: tuple[Example, ...], given: Any) -> tuple[Example, ...]:
+    def _with_completions(
+        self, examples: tuple[Example, ...], given: Any, name: str = CALIBRATION
+    ) -> tuple[Example, ...]:
         """The examples of a task that writes, each with what is to be written, as `given`.
 
         A line of a .txt is all to be written, unless the fine-tuned model completes it.
         """
+        if not examples:
+            return ()
+        completed = self._completed(examples, given)
+        check_rows(self.models, completed, name)  # before a split gives them other numbers
+        return completed
+
+    def _completed(self, examples: tuple[Example, ...], given: Any) -> tuple[Example, ...]:
         options = self.options
-        if options.complete is not None and examples:
-            self.examples = self.examples or examples  # which the model is made for
-            assert self.model is not None
+        if options.complete is not None:
+            assert self.model is not None, "there are examples"
             return with_completions(
                 self.models, self.model, examples, options.complete, self.progress
             )
         plain = isinstance(given, Path) and given.suffix.lower() == ".txt"
         return tuple(Example("", completion=e.text) for e in examples) if plain else examples
+
+    def _check_writes_nothing(self) -> None:
+        """Refuses what is for tasks that generate text alone, where this one does not."""
+        kind = self.models.head.kind
+        if self.options.complete is not None:
+            raise InputError(
+                Code.INPUT_OPTIONS,
+                f"--complete is for tasks that generate text, and this one is {kind}",
+            )
+        sets = {CALIBRATION: self.examples, _SCORING: self.scoring}
+        for name, examples in sets.items():
+            for number, example in enumerate(examples, 1):
+                if example.completion is not None or example.messages is not None:
+                    raise DataError(
+                        Code.DATA_KIND,
+                        f"row {number} of the {name} says what is to be written, and this task is "
+                        f"{kind}: give a .tsv or a .txt",
+                    )
 
     def delta(self, site: str) -> torch.Tensor:
         """ΔW `[n, d]` of one of `layers`."""

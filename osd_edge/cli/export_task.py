@@ -165,11 +165,11 @@ def _familiarity(report: "TaskReport") -> list[str]:
         )
     found = report.familiarity
     if found is not None and found.seen:
-        advice = "" if report.only_scored else ": give new ones with --score-on FILE"
+        advice = "" if report.only_scored else "; give some with --score-on FILE"
         lines.append(
             "  the fine-tuned model seems to have been trained on these examples "
             f"({percent(found.sure)} % sure of its answers, {percent(found.right)} % right; on new "
-            f"ones models are surer than right): shares on new ones differ{advice}"
+            f"ones models are surer than right), so that shares on new ones differ{advice}"
         )
     return lines
 

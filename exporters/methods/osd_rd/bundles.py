@@ -85,7 +85,7 @@ class RateDistortionBundles:
         check_keep_rows(self.floor.rows, len(self._source.scoring) or None)
         gain = self.floor.gain(quick=False, measure=measure)
         assert gain is not None, "rows are held back of that many"
-        if not gain.is_there:
+        if not gain.can_be_kept:
             raise self._no_gain(gain)
         if not wanted.trust_rows:
             check_new(self.floor.familiarity)
