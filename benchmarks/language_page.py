@@ -103,12 +103,12 @@ def _task(outcome: Outcome) -> list[str]:
 
 def _left(outcome: Outcome) -> list[str]:
     """The methods that were not measured, with the budgets where others of them were."""
-    measured = {point.method for point in outcome.points}
+    there = {point.method for point in outcome.points}
     budgets: dict[str, list[str]] = {}
     for method, budget in outcome.left:
         budgets.setdefault(method, []).append(budget or "its own size")
     return [
-        f"{method} at {', '.join(sizes)}" if method in measured else method
+        f"{method} at {', '.join(sizes)}" if method in there else method
         for method, sizes in budgets.items()
     ]
 
