@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from osd_edge.exporters.methods.head_options import HeadOptions
     from osd_edge.exporters.methods.options import TaskOptions
     from osd_edge.exporters.methods.report import TaskReport
+    from osd_edge.exporters.scoring.familiar_rows import RowFamiliarity
     from osd_edge.exporters.scoring.score import Score
     from osd_edge.exporters.task import TaskExporter, export_task
 
@@ -31,6 +32,7 @@ __all__ = [
     "Budget",
     "CurvePoint",
     "HeadOptions",
+    "RowFamiliarity",
     "Score",
     "TaskExporter",
     "TaskOptions",
@@ -46,6 +48,7 @@ if not TYPE_CHECKING:  # else type checkers would take any name for one of this 
         "Budget": "methods.budget",
         "CurvePoint": "methods.gain",
         "HeadOptions": "methods.head_options",
+        "RowFamiliarity": "scoring.familiar_rows",
         "Score": "scoring.score",
         "TaskExporter": "task",
         "TaskOptions": "methods.options",

@@ -221,14 +221,20 @@ def _as_keywords(options: TaskOptions) -> dict[str, Any]:
 
 
 def _check_calibration(out: Path, options: TaskOptions) -> None:
-    """Refuse a calibration file that cannot be read, is the output, or has too few rows."""
-    if not isinstance(options.calibration, Path):
-        return
-    examples = examples_in(options.calibration)
-    if out.exists() and out.samefile(options.calibration):
-        raise OutputError(Code.OUTPUT_EXISTS, f"{out} is the calibration set: name another file")
-    if options.keep is not None:
-        check_keep_rows(len(examples))
+    """Refuse files of rows that cannot be read, are the output, or have too few rows."""
+    counts = []
+    for name, rows in (
+        ("calibration set", options.calibration),
+        ("set to score on", options.score_on),
+    ):
+        if isinstance(rows, Path):
+            counts.append(len(examples_in(rows)))
+            if out.exists() and out.samefile(rows):
+                raise OutputError(Code.OUTPUT_EXISTS, f"{out} is the {name}: name another file")
+        else:
+            counts.append(len(rows or ()))
+    if options.keep is not None and options.calibration is not None:
+        check_keep_rows(counts[0], None if options.score_on is None else counts[1])
 
 
 def _check_replaces_no_model(out: Path, models: Sequence[str | Path | None]) -> None:

@@ -1,7 +1,9 @@
-"""Measures the accuracy of a loaded task on labelled examples."""
+"""Scores a loaded task on examples with their right answers, as the field scores its kind."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from osd_edge.data.arguments import expect, expect_callable
 from osd_edge.data.examples import Example, check_pairs, expect_examples
@@ -11,16 +13,21 @@ from osd_edge.runtime.kinds import KINDS
 from osd_edge.runtime.session import EdgeSession
 
 _BATCH = 32
+_EXAMPLES = Path("examples")  # in messages, where no file is known
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The share of examples that a task answers right.
+    """The scores of a task on examples.
 
     Attributes:
         task: the task.
-        accuracy: the share of examples that it answers right, 0 to 1.
+        accuracy: the share of examples that it answers right, 0 to 1; None for a kind that is
+            scored otherwise.
         examples: how many examples there were.
+        scores: the scores of its kind by name: `accuracy`; `f1`, `precision` and `recall` of
+            entities or labels; `exact_match`; `pearson` and `spearman`, -1 to 1, None where the
+            examples are all alike; `recall@1`, `recall@10` and `mean_reciprocal_rank`.
 
     Example:
         >>> round(Evaluation("mr", accuracy=0.75, examples=24).accuracy * 24)
@@ -28,8 +35,26 @@ class Evaluation:
     """
 
     task: str
-    accuracy: float
+    accuracy: float | None
     examples: int
+    scores: Mapping[str, float | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Name the accuracy among the scores."""
+        if not self.scores:
+            object.__setattr__(self, "scores", {"accuracy": self.accuracy})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Gives the evaluation as plain data.
+
+        Returns:
+            The task, its scores by name, and how many examples there were.
+
+        Example:
+            >>> Evaluation("mr", accuracy=0.75, examples=24).as_dict()
+            {'task': 'mr', 'accuracy': 0.75, 'examples': 24}
+        """
+        return {"task": self.task, **self.scores, "examples": self.examples}
 
 
 def evaluate(
@@ -40,56 +65,53 @@ def evaluate(
     max_length: int | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
-    """Measures how many labelled examples a task answers right; the active task stays as it is.
+    """Scores a task on examples with right answers; the active task stays as it is.
+
+    A tagger's score is the F1 of its entities as seqeval counts it, a regression's the correlation
+    with the right numbers, that of a task that finds answers SQuAD's exact match and F1, and an
+    embedding's the correlation of cosines, or where pairs have no label how often a text finds its
+    pair. docs/rows.md has the form of the examples of each kind.
 
     Args:
         session: a session in which the task is loaded.
-        task: a loaded task of one label.
-        examples: labelled examples, one or more; all of them pairs of texts, or none.
+        task: a loaded task, of any kind but one that generates text.
+        examples: examples with right answers, one or more; all of them pairs of texts, or none.
         max_length: the most tokens of a text or pair, where they are fewer than the task and the
             base take.
         progress: shows how far it is: wraps the batches, and takes a few words.
 
     Returns:
-        The share that is right.
+        The scores.
 
     Raises:
-        DataError: `data.empty` without examples, `data.unlabelled` where an example has no label,
+        DataError: `data.empty` without examples, `data.unlabelled` where an example has no right
+            answer of the task's kind, `data.label` where it has one that the task cannot give,
             `data.pairs` for pairs of texts beside single ones.
         InputError: `input.type` for a session, examples or a progress that are none,
             `input.max-length`.
-        TaskError: `task.kind` for a task whose right answer is not one label, `task.unknown`.
+        TaskError: `task.kind` for a task that generates text, `task.unknown`.
 
     Example:
         >>> from osd_edge import Example
         >>> session = EdgeSession("minilm")
         >>> session.load("mr.osd.safetensors")
         'mr'
-        >>> evaluate(session, "mr", [Example("a dull film", "negative")])
-        Evaluation(task='mr', accuracy=..., examples=1)
+        >>> evaluate(session, "mr", [Example("a dull film", "negative")]).as_dict()
+        {'task': 'mr', 'accuracy': ..., 'examples': 1}
     """
     kind = KINDS[expect(session, EdgeSession, "session").kind(task)]
-    examples = tuple(expect_examples(examples))
+    given = tuple(expect_examples(examples))
     expect_callable(progress, "progress")
-    kind.check_labelled(task)
-    if not examples:
-        raise DataError(Code.DATA_EMPTY, "accuracy needs examples: found none")
-    if any(example.label is None for example in examples):
-        raise DataError(Code.DATA_UNLABELLED, "accuracy needs labelled examples: a .tsv file")
-    check_pairs({"the test set": examples})
+    kind.check_scored(task)
+    if not given:
+        raise DataError(Code.DATA_EMPTY, "a score needs examples: found none")
+    check_pairs({"the test set": given})
+    given = kind.with_right_answers(_EXAMPLES, session.labels(task), given)
     # Texts of like length share a batch, so that little is padding.
-    order = sorted(examples, key=lambda e: len(e.text) + len(e.text_pair or ""))
+    order = sorted(given, key=lambda e: len(e.text) + len(e.text_pair or ""))
     batches = [order[i : i + _BATCH] for i in range(0, len(order), _BATCH)]
-    right = 0
+    judged: list[Any] = []
     for batch in progress(batches, f"Evaluating {task}"):
-        pairs = None
-        if batch[0].text_pair is not None:
-            pairs = [example.text_pair or "" for example in batch]
-        answers = session.ask(
-            [example.text for example in batch], pairs, task=task, max_length=max_length
-        )
-        right += sum(
-            kind.is_right(answer, example.label or "")
-            for answer, example in zip(answers, batch, strict=True)
-        )
-    return Evaluation(task, right / len(examples), len(examples))
+        judged += session._judged(task, batch, max_length)
+    scores = kind.total(judged)
+    return Evaluation(task, scores.get("accuracy"), len(given), scores)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osd_edge.data.arguments import as_path, as_whole, expect
+from osd_edge.data.example import Example
 from osd_edge.errors import Code, InputError, TaskError
 from osd_edge.formats.heads import Floats
 from osd_edge.formats.package.chat import SYSTEM, messages_of
@@ -564,6 +565,14 @@ class EdgeSession(ArraySession):
         if task is not ACTIVE:
             raise InputError(Code.INPUT_TASKS, "give task or tasks, not both")
         return parts.token_inputs(texts, pairs, parts.mixed.rows(tasks), max_length)
+
+    def _judged(
+        self, task: str, examples: Sequence[Example], max_length: int | None
+    ) -> Sequence[Any]:
+        """Holds the answers of a task to `examples` against the right ones."""
+        parts = self._parts
+        decoded = parts.needed(task)
+        return KINDS[decoded.head.kind].judged(self._asked(parts, decoded), examples, max_length)
 
     def _asked(self, parts: Parts, decoded: DecodedTask) -> AskedTask:
         run = partial(parts.logits, decoded=decoded)

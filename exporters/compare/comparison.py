@@ -6,10 +6,11 @@ the two models and the calibration rows; test rows are used for the accuracies a
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from osd_edge.data.arguments import as_number, as_path, expect, expect_callable
-from osd_edge.data.examples import Example, check_labels, check_pairs
+from osd_edge.data.examples import Example, check_pairs, with_known_labels
 from osd_edge.data.files import real_path
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import Code, DataError, InputError, ModelError
@@ -85,7 +86,7 @@ def compare(
     models = open_fine_tuned(
         job.base, job.tuned, progress, adapters=options.adapters, labels=options.labels
     )
-    _check_rows(job, models)
+    job = _checked(job, models)
     check_fine_tuned(models.backbone, models.tuned, models.likeness)
     check_differs(models)
     if job.suited_only:
@@ -118,8 +119,11 @@ def compare(
     )
 
 
-def _check_rows(job: MethodComparison, models: FineTuned) -> None:
-    """Refuse rows without the right answers that the kind of task has, and other kinds."""
+def _checked(job: MethodComparison, models: FineTuned) -> MethodComparison:
+    """The job with labels by the model's names.
+
+    Refuses rows without the right answers that the kind of task has, and other kinds.
+    """
     kind = KINDS[models.head.kind]
     if kind.format.writes:
         if job.probe is not None or job.probe_train:
@@ -137,15 +141,26 @@ def _check_rows(job: MethodComparison, models: FineTuned) -> None:
                         '{"prompt", "completion"}, or {"messages"} that end with the answer',
                     )
             check_rows(models, examples, name)
-        return
+        return job
     if not kind.labelled:
         raise ModelError(
             Code.MODEL_HEAD,
             f"{models.tuned.folder}: classifiers of one label and tasks that generate text are "
             f"compared, not {kind.name}",
         )
-    for name, examples in {"test set": job.test, "probe's training set": job.probe_train}.items():
-        check_labels(Path(name), examples, models.labels)
+
+    def named(what: str, examples: Sequence[Example]) -> tuple[Example, ...]:
+        return with_known_labels(Path(what), examples, models.labels)
+
+    calibration = job.calibration
+    if all(example.label is not None for example in calibration):
+        calibration = named("calibration set", calibration)
+    return replace(
+        job,
+        calibration=calibration,
+        test=named("test set", job.test),
+        probe_train=named("probe's training set", job.probe_train),
+    )
 
 
 def _is_completed(example: Example) -> bool:

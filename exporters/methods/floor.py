@@ -14,17 +14,26 @@ from osd_edge.exporters.methods.gain import Gain
 from osd_edge.exporters.methods.options import RIGHT
 from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.scoring.bfloat16 import lowered, training_dtype
-from osd_edge.exporters.scoring.calibrated_task import CalibratedTask, batches_of, calibrated
+from osd_edge.exporters.scoring.calibrated_task import (
+    CalibratedTask,
+    batches_of,
+    calibrated,
+    evenly_spaced,
+)
+from osd_edge.exporters.scoring.calibration import Calibration
+from osd_edge.exporters.scoring.familiar_rows import MOST_ROWS, RowFamiliarity, familiarity
 from osd_edge.exporters.scoring.held_back import split
 from osd_edge.exporters.scoring.score import Score
-from osd_edge.exporters.scoring.weight_sets import BASE
+from osd_edge.exporters.scoring.weight_sets import BASE, TUNED
 from osd_edge.formats.bundle.model import StoredHead
 
 _ROWS = 4096  # more take longer than refining scales does, for a point or two
 
 
 class Floor:
-    """The calibration rows of a source, split by a seed, with the head over the frozen base.
+    """The rows of a source that tune and that score, with the head over the frozen base.
+
+    Calibration rows are split by a seed, unless there are others that only score.
 
     The rows `tuning` may be learned from; rows that score tune nothing. A `quick` head learns from
     as many rows as a floor to compare with needs; a head that is shipped, or decides a size, takes
@@ -34,7 +43,10 @@ class Floor:
     def __init__(self, source: Source, seed: int) -> None:
         """Split the rows; heads and scores wait until they are asked for."""
         self._source, self._seed = source, seed
-        self.tuning, self._held = split(source.examples, seed)
+        if source.scoring:
+            self.tuning, self._held = source.examples, source.scoring
+        else:
+            self.tuning, self._held = split(source.examples, seed)
         self._heads: dict[int, StoredHead] = {}  # by the number of rows
         self._scores: dict[bool, Score] = {}  # by whether they are quick ones
 
@@ -62,6 +74,26 @@ class Floor:
             whole=not source.left_out,
             vectors=source.options.vectors,
         )
+
+    @cached_property
+    def familiarity(self) -> RowFamiliarity | None:
+        """The fine-tuned model's familiarity with the rows that score; None where it is not told.
+
+        Rows that tune are of the same file, unless others only score, and tell more of it; of a
+        large model they would take long.
+        """
+        source, found = self._source, self.calibrated
+        if found is None:
+            return None
+        sets = [found.calibration]
+        more = MOST_ROWS - len(self._held)
+        if not source.scoring and not source.large and found.calibration.one_label and more > 0:
+            rows = evenly_spaced(self.tuning, more)
+            assert source.model is not None
+            with source.model.at(TUNED) as module:
+                batches = batches_of(source.models, rows)
+                sets.append(Calibration(batches, module, source.progress))
+        return familiarity(sets)
 
     def head(self, *, quick: bool) -> StoredHead | None:
         """The head over the frozen base, fitted on the rows that tune.

@@ -63,6 +63,7 @@ def integer_result(made: Scored, options: TaskOptions, floor: Floor, *, quick: b
         "keep": options.keep,
         "keep_by": options.keep_by,
         "held_back": calibrated.calibration.examples if calibrated else 0,
+        "familiarity": floor.familiarity,
         "frozen_head": floor.score(quick=quick),
         "share": gain.share(score) if useful and gain and score else None,
         "share_error": gain.error(score) if useful and gain and score else None,

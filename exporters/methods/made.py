@@ -67,6 +67,8 @@ def finished(made: Made, source: Source, options: TaskOptions) -> tuple[bytes, T
         text={} if made.bundle.text is None else made.bundle.text.described(),
         longer_texts=source.models.texts.longer,
         prompts=source.models.texts.prompts,
+        only_scored=bool(source.scoring),
+        shared_rows=source.shared_rows,
         **usual | dict(made.facts),
     )
     return data, report

@@ -43,6 +43,9 @@ class TaskOptions:
         kind: the kind of task; unless given, as the model's configuration says.
         calibration: a file of texts or a folder of pictures, by its path, or the examples. `osd`
             needs labels. For a task that generates text: prompts with completions, or messages.
+        score_on: rows that only score, a file or examples as for `calibration`, of which then all
+            rows tune: a test set, or others that the fine-tuned model was not trained on. Unless
+            given, some calibration rows are held back.
         complete: the most tokens that the fine-tuned model writes where a prompt has no completion;
             without it such prompts are refused.
         method: a method of the registry that makes task bundles.
@@ -53,6 +56,8 @@ class TaskOptions:
             held-back rows.
         keep_by: what that gain is counted in: `right` answers (rows that are written exactly), or
             `nats`, which tell more from few rows of a task that writes.
+        trust_rows: whether `keep` decides by rows that the fine-tuned model seems to have been
+            trained on, which it refuses otherwise.
         refine: what is trained to follow the fine-tuned model: `none`, `scales` or `codes`.
         values: the type of a delta's values, for the paper's methods: fp32, fp16 or int8.
         head: how the head is stored, for the paper's methods.
@@ -132,6 +137,16 @@ class TaskOptions:
             "prompts with completions, or of messages; .txt.",
         ),
     )
+    score_on: str | Path | Sequence[Example] | None = field(
+        default=None,
+        metadata=flag(
+            "--score-on",
+            type=Path,
+            metavar="FILE",
+            help="Rows that only score, as --calibration has them, which then all tune: rows that "
+            "the fine-tuned model was not trained on. Default: calibration rows are held back.",
+        ),
+    )
     complete: int | None = field(
         default=None,
         metadata=flag(
@@ -180,6 +195,15 @@ class TaskOptions:
             shown=True,
             help="What the gain is counted in: right answers, or nats of loss (a token's, where "
             "text is generated).",
+        ),
+    )
+    trust_rows: bool = field(
+        default=False,
+        metadata=flag(
+            "--trust-rows",
+            switch=True,
+            help="Let --keep decide by rows that the fine-tuned model seems to have been trained "
+            "on.",
         ),
     )
     refine: str | None = field(
@@ -248,7 +272,8 @@ class TaskOptions:
             "tuned": None if self.tuned is None else as_model(self.tuned, "tuned"),
             "adapters": _adapters(self.adapters),
             "labels": None if self.labels is None else several_texts("labels", self.labels),
-            "calibration": _calibration(self.calibration),
+            "calibration": _rows("calibration", self.calibration),
+            "score_on": _rows("score_on", self.score_on),
             "sites": several_texts("sites", self.sites),
         }
         for name, value in frozen.items():
@@ -280,6 +305,16 @@ class TaskOptions:
             raise expected_one_of(Code.INPUT_REFINE, REFINE_NAMES, self.refine)
         if self.keep is not None:
             _check_keep(self.keep)
+        if not isinstance(self.trust_rows, bool):
+            raise InputError(
+                Code.INPUT_OPTIONS,
+                f"trust_rows: expected True or False, found {described(self.trust_rows)}",
+            )
+        if self.score_on is not None and self.calibration is None:
+            raise InputError(
+                Code.INPUT_OPTIONS,
+                "--score-on has rows to score beside those that tune: give --calibration too",
+            )
         if self.keep_by not in MEASURES:
             raise expected_one_of(Code.INPUT_OPTIONS, MEASURES, self.keep_by)
         if self.keep is not None and self.budget is not None:
@@ -358,6 +393,7 @@ OPENED = (
     "any_base",
     "kind",
     "calibration",
+    "score_on",
     "complete",
     "sites",
     "vectors",
@@ -395,18 +431,18 @@ def check_names(given: Mapping[str, Any], names: Sequence[str]) -> None:
             )
 
 
-def _calibration(given: Any) -> Path | tuple[Example, ...] | None:
-    """A calibration set as a path, or as its examples."""
+def _rows(name: str, given: Any) -> Path | tuple[Example, ...] | None:
+    """A set of rows as a path, or as its examples."""
     if given is None:
         return None
     if isinstance(given, str | os.PathLike):
-        return as_path(given, "calibration")
-    examples = several("calibration", given)
+        return as_path(given, name)
+    examples = several(name, given)
     for example in examples:
         if not isinstance(example, Example):
             raise InputError(
                 Code.INPUT_OPTIONS,
-                f"calibration: expected a path or examples, found {described(example)} among them",
+                f"{name}: expected a path or examples, found {described(example)} among them",
             )
     return examples
 

@@ -77,7 +77,16 @@ METHODS: dict[str, MethodEntry] = {
             "osd-rd",
             f"{_HERE}.osd_rd.method:OsdRd",
             takes=frozenset(
-                ("keep", "keep_by", "refine", "base_weights", "sites", "vectors", "seed")
+                (
+                    "keep",
+                    "keep_by",
+                    "trust_rows",
+                    "refine",
+                    "base_weights",
+                    "sites",
+                    "vectors",
+                    "seed",
+                )
             ),
             budget="16KiB",
             budget_written="64KiB",

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from osd_edge.exporters.methods.gain import CurvePoint
+from osd_edge.exporters.scoring.familiar_rows import RowFamiliarity
 from osd_edge.exporters.scoring.score import Score, is_less
 
 
@@ -48,6 +49,10 @@ class TaskReport:
         likeness: the cosines of the model's weights with the base's, by what they are of.
         foreign: whether they are no fine-tuned version of the base's, which was insisted on.
         adapter_bases: what adapters name as their base, where it is no name of this one.
+        only_scored: whether the rows that scored came of `score_on`, and are no calibration rows.
+        shared_rows: rows of those that are calibration rows all the same.
+        familiarity: how well the fine-tuned model seems to know the rows that score: None where
+            that is not told, as without labels.
         left_out: the relative size ‖W_tuned − W_base‖ / ‖W_base‖ of each change that a bundle has
             no place for: embeddings, norms, biases, and where text is generated the layer that
             gives logits. By name, with `*` for the number of a layer.
@@ -113,6 +118,9 @@ class TaskReport:
     vectors: int | None = None
     vectors_size: int = 0
     with_vectors: Score | None = None
+    only_scored: bool = False
+    shared_rows: int = 0
+    familiarity: RowFamiliarity | None = None
 
     @property
     def needs_no_delta(self) -> bool:

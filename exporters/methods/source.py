@@ -28,23 +28,26 @@ from osd_edge.exporters.models.likeness import check_fine_tuned
 from osd_edge.exporters.models.sites import choose_sites
 from osd_edge.exporters.models.vectors import base_vectors
 from osd_edge.exporters.scoring.calibrated_task import read_calibration
-from osd_edge.exporters.scoring.completions import check_rows
+from osd_edge.exporters.scoring.completions import CALIBRATION, check_rows
+from osd_edge.exporters.scoring.held_back import asked, check_scoring
 from osd_edge.exporters.scoring.task_model import TaskModel
 from osd_edge.exporters.scoring.written_completions import with_completions
 from osd_edge.formats.bundle.model import Bundle, StoredHead, StoredSite
 
 T = TypeVar("T")
 
+_SCORING = "set to score on"  # in messages
 MAX_RANK = 64  # columns of a site in `factors`
 
 
 class Source:
     """A base, a model fine-tuned from it and its calibration rows; what several exports share.
 
-    `options` are those it was opened with. `layers` are the sites that may carry a delta, in the
-    base's order. What is finished of a large model, or of a task that writes, may be kept in the
-    folder `work`, where there is one; `executor` (threads or processes) may do several layers at
-    once, to the same bytes.
+    `options` are those it was opened with. Of the rows, `examples` are the calibration set and
+    `scoring` those that only score. `layers` are the sites that may carry a delta, in the base's
+    order. What is finished of a large model, or of a task that writes, may be kept in the folder
+    `work`, where there is one; `executor` (threads or processes) may do several layers at once, to
+    the same bytes.
     """
 
     def __init__(
@@ -73,10 +76,14 @@ class Source:
             check_fine_tuned(backbone, self.models.tuned, self.models.likeness)
         self.large = is_large(backbone)
         self.examples: tuple[Example, ...] = ()
+        self.scoring: tuple[Example, ...] = ()
+        # Only a classifier of one label has labels that a row of a file could hold.
+        labels = self.models.labels if KINDS[head.kind].labelled else ()
         if options.calibration is not None:
-            # Only a classifier of one label has labels that a row of a file could hold.
-            labels = self.models.labels if KINDS[head.kind].labelled else ()
             self.examples = read_calibration(options.calibration, labels)
+        if options.score_on is not None:
+            self.scoring = read_calibration(options.score_on, labels, f"the {_SCORING}")
+            check_scoring(self.examples, self.scoring)
         if not self.models.writes:
             self._check_writes_nothing()
         chosen = choose_sites(backbone, options.sites)
@@ -85,9 +92,9 @@ class Source:
             chosen -= {pooler.path}  # nothing reads it
         self.layers = changed_layers(backbone, self.models.tuned, chosen)
         self._shared: dict[Hashable, Any] = {}
-        if self.models.writes and self.examples:
-            self.examples = self._with_completions(self.examples)
-            check_rows(self.models, self.examples)  # before a split gives them other numbers
+        if self.models.writes:
+            self.examples = self._with_completions(self.examples, options.calibration)
+            self.scoring = self._with_completions(self.scoring, options.score_on, _SCORING)
         # A refinement of a task that writes takes a good part of an hour, whatever its size.
         keeps = self.large or (self.models.writes and bool(self.examples))
         self.work = WorkFolder(work) if work is not None and keeps else None
@@ -146,18 +153,33 @@ class Source:
             return None
         return beside_delta(self.left_out, (self.delta(layer.name) for layer in self.layers))
 
-    def _with_completions(self, examples: tuple[Example, ...]) -> tuple[Example, ...]:
-        """The examples of a task that writes, each with what is to be written.
+    @cached_property
+    def shared_rows(self) -> int:
+        """The number of rows that only score and are calibration rows too."""
+        tuning = {asked(example) for example in self.examples}
+        return sum(asked(example) in tuning for example in self.scoring)
+
+    def _with_completions(
+        self, examples: tuple[Example, ...], given: Any, name: str = CALIBRATION
+    ) -> tuple[Example, ...]:
+        """The examples of a task that writes, each with what is to be written, as `given`.
 
         A line of a .txt is all to be written, unless the fine-tuned model completes it.
         """
+        if not examples:
+            return ()
+        completed = self._completed(examples, given)
+        check_rows(self.models, completed, name)  # before a split gives them other numbers
+        return completed
+
+    def _completed(self, examples: tuple[Example, ...], given: Any) -> tuple[Example, ...]:
         options = self.options
         if options.complete is not None:
             assert self.model is not None, "there are examples"
             return with_completions(
                 self.models, self.model, examples, options.complete, self.progress
             )
-        plain = isinstance(options.calibration, Path) and options.calibration.suffix == ".txt"
+        plain = isinstance(given, Path) and given.suffix.lower() == ".txt"
         return tuple(Example("", completion=e.text) for e in examples) if plain else examples
 
     def _check_writes_nothing(self) -> None:
@@ -168,13 +190,15 @@ class Source:
                 Code.INPUT_OPTIONS,
                 f"--complete is for tasks that generate text, and this one is {kind}",
             )
-        for number, example in enumerate(self.examples, 1):
-            if example.completion is not None or example.messages is not None:
-                raise DataError(
-                    Code.DATA_KIND,
-                    f"row {number} of the calibration set says what is to be written, and this "
-                    f"task is {kind}: give a .tsv or a .txt",
-                )
+        sets = {CALIBRATION: self.examples, _SCORING: self.scoring}
+        for name, examples in sets.items():
+            for number, example in enumerate(examples, 1):
+                if example.completion is not None or example.messages is not None:
+                    raise DataError(
+                        Code.DATA_KIND,
+                        f"row {number} of the {name} says what is to be written, and this task is "
+                        f"{kind}: give a .tsv or a .txt",
+                    )
 
     def delta(self, site: str) -> torch.Tensor:
         """ΔW `[n, d]` of one of `layers`."""

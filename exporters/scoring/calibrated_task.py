@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from osd_edge.data.examples import Example, check_labels, check_pairs, read_examples
+from osd_edge.data.examples import Example, check_pairs, read_examples, with_known_labels
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import Code, DataError, ModelError
 from osd_edge.exporters.kinds import KINDS
@@ -67,9 +67,11 @@ class CalibratedTask:
 
 
 def read_calibration(
-    source: str | Path | Sequence[Example], labels: Sequence[str]
+    source: str | Path | Sequence[Example],
+    labels: Sequence[str],
+    name: str = "the calibration set",
 ) -> tuple[Example, ...]:
-    """The examples of a calibration file or folder, or those given.
+    """The examples of a calibration file or folder, or those given; `name` is for refusals.
 
     Labels are checked where `labels` are.
     """
@@ -77,12 +79,12 @@ def read_calibration(
         path = Path(source)
         examples = examples_in(path)
     else:
-        path, examples = Path("calibration set"), tuple(source)
+        path, examples = Path(name.removeprefix("the ")), tuple(source)
     if not examples:
-        raise DataError(Code.DATA_EMPTY, "the calibration set holds no examples")
-    check_pairs({"the calibration set": examples})
+        raise DataError(Code.DATA_EMPTY, f"{name} holds no examples")
+    check_pairs({name: examples})
     if labels and any(example.label is not None for example in examples):
-        check_labels(path, examples, labels)
+        return with_known_labels(path, examples, labels)
     return examples
 
 

@@ -38,6 +38,16 @@ class Calibration:
         """Says whether scores are against labels."""
         return self.batches[0].labels is not None
 
+    @property
+    def one_label(self) -> bool:
+        """Says whether the right answer to a row is one label."""
+        return KINDS[self._kind].labelled
+
+    @property
+    def reference(self) -> Sequence[Any]:
+        """The fine-tuned model's logits, batch by batch."""
+        return self._reference
+
     def reference_score(self) -> Score:
         """The fine-tuned model's own score."""
         return self.score_logits(self._reference)

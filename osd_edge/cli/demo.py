@@ -258,7 +258,7 @@ def _own_tasks(
     base: Path, tuned: Sequence[str], calibrations: Sequence[Path], tests: Sequence[Path]
 ) -> "list[MethodComparison]":
     from osd_edge.cli.compare import plain_name
-    from osd_edge.data.examples import check_labels, check_pairs, read_examples
+    from osd_edge.data.examples import check_pairs, read_examples, with_known_labels
     from osd_edge.exporters.compare.comparison import MethodComparison
     from osd_edge.exporters.models.checkpoint import Checkpoint, find_model
     from osd_edge.exporters.models.head_plan import classification_labels
@@ -278,9 +278,7 @@ def _own_tasks(
         labels = classification_labels(Checkpoint(folder))
         parts = []
         for path in (calibration, test):
-            examples = read_examples(path)
-            check_labels(path, examples, labels)
-            parts.append(examples)
+            parts.append(with_known_labels(path, read_examples(path), labels))
         seen, unseen = parts
         check_pairs({str(calibration): seen, str(test): unseen})
         tasks.append(MethodComparison(base, folder, seen, unseen, task=task_name(name)))

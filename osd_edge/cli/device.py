@@ -1,7 +1,6 @@
 """`osd-edge run` and `osd-edge evaluate`: ask tasks on a device, and score them."""
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,8 @@ from osd_edge.cli.prompts import (
 from osd_edge.errors import Code, InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from osd_edge.runtime.graph import Memory
 
 max_length_option = click.option(
@@ -135,7 +136,8 @@ def _check_options(others: tuple[str, ...]) -> None:
     type=click.Path(path_type=Path),
     required=True,
     metavar="FILE",
-    help="Labelled examples: .tsv with the header label<TAB>text.",
+    help="Examples with right answers: a table (.tsv, .csv) with the columns label and text, "
+    ".jsonl or .conll; docs/rows.md has the form for each kind of task.",
 )
 @max_length_option
 @threads_option
@@ -150,25 +152,43 @@ def evaluate(
     memory: "Memory",
     as_json: bool,
 ) -> None:
-    """Accuracy of a task bundle on labelled examples."""
-    from osd_edge.data.examples import check_labels, read_examples
+    """Score a task bundle on examples, as its kind of task is scored.
+
+    Accuracy of labels; F1 of tags, or of several labels; correlation of numbers; exact match and
+    F1 of answers; of an embedding correlation, or recall.
+    """
+    from osd_edge.data.examples import read_examples
     from osd_edge.runtime import EdgeSession
     from osd_edge.runtime import evaluate as evaluate_task
     from osd_edge.runtime.kinds import KINDS
 
+    if data.suffix.lower() == ".txt":
+        raise InputError(
+            Code.INPUT_DATA,
+            f"expected examples with right answers in a .tsv, .csv, .jsonl or .conll, found {data}",
+        )
     session = EdgeSession(base, threads=threads, memory=memory)
     name = session.load(bundle)
-    KINDS[session.kind(name)].check_labelled(name)
-    if data.suffix != ".tsv":
-        raise InputError(
-            Code.INPUT_DATA, f"expected labelled examples in a .tsv file, found {data}"
-        )
-    examples = read_examples(data)
-    check_labels(data, examples, session.labels(name))
+    kind = KINDS[session.kind(name)]
+    kind.check_scored(name)
+    examples = kind.with_right_answers(data, session.labels(name), read_examples(data))
     result = evaluate_task(session, name, examples, max_length=max_length, progress=bar)
     if as_json:
-        print_json(asdict(result))
-    else:
+        print_json(result.as_dict())
+    elif result.accuracy is not None:
         click.echo(
             f"{result.task}: {percent(result.accuracy)} % of {result.examples} examples right"
         )
+    else:
+        click.echo(f"{result.task}: {_named_scores(result.scores)}, of {result.examples} examples")
+
+
+def _named_scores(scores: "Mapping[str, float | None]") -> str:
+    """Scores for people: shares in percent, correlations from -1 to 1."""
+    shown = []
+    for name, score in scores.items():
+        text = "–" if score is None else f"{percent(score)} %"
+        if name in ("pearson", "spearman") and score is not None:
+            text = f"{score:.3f}"
+        shown.append(f"{name.replace('_', ' ')} {text}")
+    return ", ".join(shown)

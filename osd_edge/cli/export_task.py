@@ -110,8 +110,8 @@ def _describe(report: "TaskReport") -> str:
             f"  the paper's count μ: {report.paper_bits} bits ({report.paper_bits / 8:.0f} bytes)"
             + (f" of {report.paper_bits_allowed} allowed" if report.paper_bits_allowed else "")
         )
-    lines += _texts(report) + _curve(report) + _scores(report) + _left_out(report)
-    lines += _vectors(report)
+    lines += _texts(report) + _curve(report) + _scores(report) + _familiarity(report)
+    lines += _left_out(report) + _vectors(report)
     if METHODS[report.method].delta and report.needs_no_delta:
         lines.append(
             "  a head on the frozen base is as good within the noise of these rows: "
@@ -168,7 +168,11 @@ def _scores(report: "TaskReport") -> list[str]:
         elif report.calibration_examples:
             why = f"{report.calibration_examples} calibration rows are too few to hold any back"
         return [f"  not measured: {why}"]
-    rows = f"{report.held_back} held-back" if report.held_back else str(report.calibration_examples)
+    rows = f"{report.calibration_examples} calibration examples"
+    if report.only_scored:
+        rows = f"{report.held_back} examples that only score"
+    elif report.held_back:
+        rows = f"{report.held_back} held-back calibration examples"
     writes = KINDS[report.kind].writes
     if writes:
         shown, floor = "rows written exactly, nats a token, same next token", "base alone"
@@ -181,7 +185,7 @@ def _scores(report: "TaskReport") -> list[str]:
         if report.vectors is not None:
             left = "(with biases and LayerNorms; embedding deltas left out)"
     lines = [
-        f"  on {rows} calibration examples ({shown}):",
+        f"  on {rows} ({shown}):",
         f"    fine-tuned       {_score(report.fine_tuned)}",
         f"    linear layers    {_score(report.linear_only)}   {left}",
         f"    this bundle      {_score(report.compressed)}",
@@ -196,6 +200,25 @@ def _scores(report: "TaskReport") -> list[str]:
         counted = ", in nats" if report.keep_by == NATS else ", in rows" if writes else ""
         over = "the base alone" if writes else "the frozen head"
         lines.append(f"  keeps {percent(report.share)}{error} % of the gain over {over}{counted}")
+    return lines
+
+
+def _familiarity(report: "TaskReport") -> list[str]:
+    """Says where rows that score do not tell how a bundle does on new ones."""
+    lines = []
+    if report.shared_rows:
+        lines.append(
+            f"  {report.shared_rows} of the {report.held_back} examples that only score are "
+            "calibration examples too"
+        )
+    found = report.familiarity
+    if found is not None and found.seen:
+        advice = "" if report.only_scored else "; give some with --score-on FILE"
+        lines.append(
+            "  the fine-tuned model seems to have been trained on these examples "
+            f"({percent(found.sure)} % sure of its answers, {percent(found.right)} % right; on new "
+            f"ones models are surer than right), so that shares on new ones differ{advice}"
+        )
     return lines
 
 

@@ -286,6 +286,10 @@ class Code(StrEnum):
         "a row of a task that generates text, without what is to be written",
     )
     DATA_FEW_ROWS = "data.few-rows", "`--keep` with fewer than 200 calibration rows"
+    DATA_SEEN = (
+        "data.seen",
+        "`--keep` would decide by rows that the fine-tuned model seems to have been trained on",
+    )
     DATA_NO_GAIN = (
         "data.no-gain",
         "`--keep` for a task where a frozen head, or the base alone, is as good",

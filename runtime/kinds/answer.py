@@ -1,14 +1,18 @@
 """The kind `spans`: answers that stand in a context, between a likely start and a likely end."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from osd_edge.data.example import Example
 from osd_edge.formats.heads import Floats
 from osd_edge.runtime.kinds.base import AskedTask, Entry, Kind, Request
+from osd_edge.runtime.measures.answer_texts import exact_and_f1
+from osd_edge.runtime.measures.right_answers import lacking
 from osd_edge.runtime.text import as_texts
 from osd_edge.runtime.windows import Run, Windows
 
@@ -60,6 +64,33 @@ class Spans(Kind):
             | {"start": span.start, "end": span.end}
             for span in answer
         ]
+
+    def with_right_answers(
+        self, path: Path, labels: Sequence[str], examples: Sequence[Example]
+    ) -> tuple[Example, ...]:
+        """Examples of a question, a context and answers, any of which is right."""
+        for number, example in enumerate(examples, 1):
+            if example.text_pair is None or example.answers is None:
+                what = '{"question": …, "context": …, "answers": […]}'
+                raise lacking(path, number, example, what)
+        return tuple(examples)
+
+    def judged(
+        self, task: AskedTask, examples: Sequence[Example], max_length: int | None
+    ) -> Sequence[Any]:
+        """Exact match and F1 of each answer."""
+        windows = Windows(task.encoder, max_length)
+        found = []
+        for example in examples:
+            spans = find_spans(example.text, example.text_pair or "", windows, task.logits)
+            given = spans[0].text if spans else ""
+            found.append(exact_and_f1(given, example.answers or ()))
+        return found
+
+    def total(self, judged: Sequence[Any]) -> dict[str, float | None]:
+        """Exact match and F1 on average, as SQuAD counts them."""
+        exact, f1 = (sum(side) / len(judged) for side in zip(*judged, strict=True))
+        return {"exact_match": exact, "f1": f1}
 
 
 def find_spans(

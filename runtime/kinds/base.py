@@ -5,11 +5,14 @@ which knows its name.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from osd_edge.data.arguments import described
+from osd_edge.data.example import Example
+from osd_edge.data.labels import with_known_labels
 from osd_edge.errors import Code, InputError, TaskError
 from osd_edge.runtime.text import TextEncoder, Texts
 from osd_edge.runtime.windows import Run
@@ -94,12 +97,35 @@ class Kind(ABC):
                 f"pairs: expected no second texts, since task {task!r} is {self.name}",
             )
 
-    def check_labelled(self, task: str) -> None:
-        """Refuses a task of a kind whose right answer is not one label: TaskError `task.kind`."""
-        if not self.labelled:
-            raise TaskError(
-                Code.TASK_KIND, f"accuracy is for tasks of one label; {task!r} is {self.name}"
-            )
+    def check_scored(self, task: str) -> None:
+        """Refuses a task of a kind that has no score: TaskError `task.kind`."""
+        if type(self).judged is Kind.judged and not self.labelled:
+            raise TaskError(Code.TASK_KIND, f"{task!r} is {self.name}, which has no score")
+
+    def with_right_answers(
+        self, path: Path, labels: Sequence[str], examples: Sequence[Example]
+    ) -> tuple[Example, ...]:
+        """Examples of `path` with the right answers as `judged` needs them, of a task of `labels`.
+
+        Raises DataError, which names the row that has none.
+        """
+        return with_known_labels(path, examples, labels)
+
+    def judged(
+        self, task: AskedTask, examples: Sequence[Example], max_length: int | None
+    ) -> Sequence[Any]:
+        """Asks about `examples` and holds each answer against the right one; one item a row."""
+        pairs = None
+        if examples[0].text_pair is not None:
+            pairs = [example.text_pair or "" for example in examples]
+        request = Request([example.text for example in examples], pairs, max_length=max_length)
+        self.check_request(task.name, request)
+        answers = self.answers(task, request)
+        return [self.is_right(a, e.label or "") for a, e in zip(answers, examples, strict=True)]
+
+    def total(self, judged: Sequence[Any]) -> dict[str, float | None]:
+        """The scores of all rows that were judged; None for one that they do not have."""
+        return {"accuracy": sum(judged) / len(judged)}
 
     def is_right(self, answer: Any, label: str) -> bool:
         """Says whether an answer is the one that an example's `label` asks for."""

@@ -1,11 +1,21 @@
 """Kinds with a score for each label: `labels`, `multi-label` and `regression`."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from osd_edge.data.arguments import as_number
+from osd_edge.data.example import Example
 from osd_edge.formats.heads import Floats, sigmoid, softmax
 from osd_edge.runtime.kinds.base import AskedTask, Entry, Kind, Request
+from osd_edge.runtime.measures.correlation import correlations
+from osd_edge.runtime.measures.entities import f1_of_sets
+from osd_edge.runtime.measures.right_answers import numbers, several_labels
+
+_EXAMPLES = Path("examples")  # which were checked before: no refusal names them
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,16 @@ class Classifier(Kind):
             result.append(Answer(labels[best], float(row[best]), scores))
         return result
 
+    def asked(
+        self, task: AskedTask, examples: Sequence[Example], max_length: int | None
+    ) -> list[Answer]:
+        """Asks about all examples, whatever their right answers are."""
+        pairs = None
+        if examples[0].text_pair is not None:
+            pairs = [example.text_pair or "" for example in examples]
+        request = Request([example.text for example in examples], pairs, max_length=max_length)
+        return self.answers(task, request)
+
     def answers(self, task: AskedTask, request: Request) -> list[Answer]:
         """Asks about all texts, or pairs of texts, in one batch."""
         inputs = task.encoder(request.texts, request.pairs, max_length=request.max_length)
@@ -98,8 +118,59 @@ class MultiLabel(Classifier):
         """The chance that each label applies."""
         return sigmoid(logits)
 
+    def with_right_answers(
+        self, path: Path, labels: Sequence[str], examples: Sequence[Example]
+    ) -> tuple[Example, ...]:
+        """Examples with any number of labels, all of them the task's."""
+        named = several_labels(path, examples, labels)
+        return tuple(
+            replace(example, label=None, labels=sorted(own))
+            for example, own in zip(examples, named, strict=True)
+        )
+
+    def judged(
+        self, task: AskedTask, examples: Sequence[Example], max_length: int | None
+    ) -> Sequence[Any]:
+        """The labels that apply and those that were chosen."""
+        answers = self.asked(task, examples, max_length)
+        return [
+            (frozenset(example.labels or ()), frozenset(answer.chosen()))
+            for example, answer in zip(examples, answers, strict=True)
+        ]
+
+    def total(self, judged: Sequence[Any]) -> dict[str, float | None]:
+        """F1 over all labels of all rows, and the share of rows with all labels right."""
+        exact = sum(right == chosen for right, chosen in judged) / len(judged)
+        return {**f1_of_sets(judged), "exact_match": exact}
+
 
 class Regression(Classifier):
     """Numbers, which are the logits themselves."""
 
     name = "regression"
+
+    def with_right_answers(
+        self, path: Path, labels: Sequence[str], examples: Sequence[Example]
+    ) -> tuple[Example, ...]:
+        """Examples with as many numbers as the task gives."""
+        numbers(path, examples, len(labels))
+        return tuple(examples)
+
+    def judged(
+        self, task: AskedTask, examples: Sequence[Example], max_length: int | None
+    ) -> Sequence[Any]:
+        """The right numbers and those that were given."""
+        right = numbers(_EXAMPLES, examples, len(task.labels))
+        answers = self.asked(task, examples, max_length)
+        return [(own, [*a.scores.values()]) for own, a in zip(right, answers, strict=True)]
+
+    def total(self, judged: Sequence[Any]) -> dict[str, float | None]:
+        """The correlation with the right numbers; of several, on average."""
+        right, given = (np.array(side) for side in zip(*judged, strict=True))
+        found = [correlations(given[:, i], right[:, i]) for i in range(right.shape[1])]
+        result: dict[str, float | None] = {}
+        for name in found[0]:
+            own = [one[name] for one in found]
+            known = [x for x in own if x is not None]
+            result[name] = sum(known) / len(known) if len(known) == len(own) else None
+        return result

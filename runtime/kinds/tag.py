@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from osd_edge.data.example import Example
 from osd_edge.formats.heads import Floats, softmax
 from osd_edge.runtime.kinds.base import AskedTask, Entry, Kind, Request
+from osd_edge.runtime.measures.entities import entities_of, f1_of_sets
+from osd_edge.runtime.measures.right_answers import with_known_tags
 from osd_edge.runtime.text import as_texts
 from osd_edge.runtime.windows import Run, Windows
 
@@ -65,6 +69,32 @@ class TokenLabels(Kind):
         """An entry for each tag, whose own text is its part."""
         return [asdict(tag) | {"part": tag.text, "text": text} for tag in answer]
 
+    def with_right_answers(
+        self, path: Path, labels: Sequence[str], examples: Sequence[Example]
+    ) -> tuple[Example, ...]:
+        """Examples with a tag for each word, or with parts that have a label."""
+        return with_known_tags(path, examples, labels, [_split(label)[1] for label in labels])
+
+    def judged(
+        self, task: AskedTask, examples: Sequence[Example], max_length: int | None
+    ) -> Sequence[Any]:
+        """The entities of each text, and those that were found; a word's first token is its tag."""
+        windows = Windows(task.encoder, max_length)
+        found: list[Any] = []
+        for example in examples:
+            if example.words is not None:
+                tags = find_word_labels(example.words, windows, task.logits, task.labels)
+                found.append((entities_of(example.tags or ()), entities_of(tags)))
+            else:
+                tagged = find_tags(example.text, windows, task.logits, task.labels, words=True)
+                right = {(label, start, end) for start, end, label in example.parts or ()}
+                found.append((right, {(tag.label, tag.start, tag.end) for tag in tagged}))
+        return found
+
+    def total(self, judged: Sequence[Any]) -> dict[str, float | None]:
+        """F1 over all entities, as seqeval counts it."""
+        return {**f1_of_sets(judged)}
+
 
 def find_tags(
     text: str, windows: Windows, run: Run, labels: Sequence[str], *, words: bool = False
@@ -94,6 +124,22 @@ def find_tags(
         for label, scores, start, end in merged
         if label != OUTSIDE
     ]
+
+
+def find_word_labels(
+    words: Sequence[str], windows: Windows, run: Run, labels: Sequence[str]
+) -> list[str]:
+    """The label of each word, which is that of its first token; O for one without any."""
+    tokens = _tokens(windows.logits(windows.of_text(" ".join(words)), run))
+    found, start, nth = [], 0, 0
+    for word in words:
+        end = start + len(word)
+        while nth < len(tokens) and tokens[nth].end <= start:
+            nth += 1
+        within = nth < len(tokens) and tokens[nth].start < end
+        found.append(labels[int(tokens[nth].scores.argmax())] if within else OUTSIDE)
+        start = end + 1
+    return found
 
 
 def _tokens(windows: Iterator[tuple[Any, Floats]]) -> list[_Token]:

@@ -33,7 +33,7 @@ def test_a_base_that_another_run_is_exporting(models: Path, capsys: Capture) -> 
         ("x.tsv", b"", "data.empty", ()),
         ("x.tsv", b"label\ttext\n", "data.empty", ()),
         ("x.txt", b"\n\n", "data.empty", ()),
-        ("x.tsv", b"text\tlabel\na\tred\n", "data.header", ("line 1",)),
+        ("x.tsv", b"text\tcolour\na\tred\n", "data.header", ("line 1", "colour")),
         ("x.tsv", b"label\ttext\nred\ta cat\nred a dog\n", "data.row", ("line 3",)),
         ("x.tsv", b"label\ttext\nred\ta\tb\n", "data.row", ("line 2",)),
         ("x.tsv", b"label\ttext\nred\t\n", "data.row", ("line 2",)),
@@ -41,7 +41,8 @@ def test_a_base_that_another_run_is_exporting(models: Path, capsys: Capture) -> 
         ("x.tsv", b"label\ttext\nred\tcaf\xe9\n", "data.encoding", ("line 2", "UTF-8")),
         ("x.tsv", b"label\ttext\nred\ta\rb\n", "data.row", ("line 2", "carriage")),
         ("x.txt", b"a\0b\n", "data.row", ("line 1", "null")),
-        ("x.csv", b"label,text\n", "data.kind", (".tsv",)),
+        ("x.csv", b"label,text\n", "data.empty", ()),
+        ("x.json", b"[]", "data.kind", (".tsv", "jq")),
         ("x.txt", b"a cat\n", "data.labels-needed", ("osd-rd",)),
     ],
 )

@@ -42,7 +42,18 @@ def test_each_form_of_a_row_is_read(tmp_path: Path) -> None:
         "text",
         [],
         {},
-        {"text": "a"},
+        {"text": 3},
+        {"text": " "},
+        {"text": "a", "emotion": "joy"},
+        {"text": "a", "sentence": "b"},
+        {"text": "a", "label": True},
+        {"text": "a", "labels": "joy"},
+        {"text": "a", "entities": [[0, 1, "PER"]]},
+        {"text": "a", "entities": [{"start": 0, "end": 2, "label": "PER"}]},
+        {"question": "a", "context": "b", "answers": 3},
+        {"tokens": ["a", "b"], "tags": ["O"]},
+        {"tokens": ["a"]},
+        {"tokens": [""], "tags": ["O"]},
         {"prompt": 3},
         {"prompt": ""},
         {"prompt": "a", "completion": 3},
@@ -58,6 +69,39 @@ def test_other_rows_are_refused_by_their_line(tmp_path: Path, row: Any) -> None:
     with pytest.raises(DataError) as refused:
         read_examples(path)
     assert refused.value.code == "data.row" and "line 2" in str(refused.value)
+
+
+def test_each_form_of_a_text_with_its_answer_is_read(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        {"Sentence": "a dull film", "Label": "negative", "split": "train"},
+        {"text": "a dull film", "label": 0},
+        {"text": "a dull film", "id": 7},
+        {"sentence1": "a cat", "sentence2": "a dog", "score": 2.5},
+        {"text": "a dull film", "labels": ["sad", "angry"]},
+        {"question": "who?", "context": "Ada", "answers": {"text": ["Ada"], "answer_start": [0]}},
+        {"tokens": ["Ada", "lives"], "ner_tags": ["B-PER", "O"]},
+        {"text": "Ada lives", "entities": [{"start": 0, "end": 3, "label": "PER"}]},
+        {"anchor": "a cat", "positive": "a kitten"},
+    )
+    assert read_examples(path) == (
+        Example("a dull film", "negative"),
+        Example("a dull film", "0"),
+        Example("a dull film"),
+        Example("a cat", "2.5", "a dog"),
+        Example("a dull film", labels=("sad", "angry")),
+        Example("who?", text_pair="Ada", answers=("Ada",)),
+        Example("Ada lives", words=("Ada", "lives"), tags=("B-PER", "O")),
+        Example("Ada lives", parts=((0, 3, "PER"),)),
+        Example("a cat", text_pair="a kitten"),
+    )
+
+
+def test_a_file_that_is_one_list_is_told_how_to_become_lines(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('[{"text": "a"}, {"text": "b"}]\n')
+    with pytest.raises(DataError, match="jq -c"):
+        read_examples(path)
 
 
 def test_a_row_that_is_no_json_is_refused(tmp_path: Path) -> None:

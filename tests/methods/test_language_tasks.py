@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from osd_edge import Example
-from osd_edge.errors import OsdEdgeError
+from osd_edge.errors import DataError, OsdEdgeError
 from osd_edge.exporters import TaskExporter, export_task
 from osd_edge.exporters.models.fine_tuned import open_fine_tuned
 from osd_edge.exporters.scoring import written_completions
@@ -201,6 +201,30 @@ def test_a_share_in_nats_is_kept_in_the_smallest_file(
     assert report.size == min(point.size for point in kept)
     assert all(point.loss is not None for point in report.curve)
     assert any(point.share < 0.6 for point in report.curve)
+
+
+def test_rows_that_only_score_are_completed_too(
+    writer: Writer, tuned: Path, tmp_path: Path
+) -> None:
+    """The fine-tuned model writes their completions, so that it gets all of them right."""
+    scoring = [Example(f"{text} again") for text in PROMPTS[:3]]
+    report = export_task(
+        *(writer.model, tuned, tmp_path / "t.osd.safetensors"),
+        calibration=prompts(tmp_path),
+        score_on=scoring,
+        complete=MOST,
+        refine="none",
+    )
+    assert report.only_scored and report.held_back == 3
+    assert report.fine_tuned is not None and report.fine_tuned.accuracy == 1
+    with pytest.raises(DataError, match="row 1 of the set to score on") as refused:
+        export_task(
+            *(writer.model, tuned, tmp_path / "t.osd.safetensors"),
+            calibration=[Example("a cat", completion="sat")],
+            score_on=[Example("a dog")],
+            refine="none",
+        )
+    assert refused.value.code == "data.completion"
 
 
 def test_lines_of_a_text_file_are_all_to_be_written(

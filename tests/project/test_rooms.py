@@ -64,7 +64,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("osd_edge.exporters.demo.writing",),
     ),
     "osd_edge.runtime": (
-        ("osd_edge.runtime",),
+        ("osd_edge.runtime", "osd_edge.runtime.measures"),
         ("osd_edge.runtime.kinds",),
         ("osd_edge.runtime.generation",),
         ("osd_edge.runtime.session",),

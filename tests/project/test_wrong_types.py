@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,16 @@ PACKAGES = (osd_edge, exporters, runtime, device_tests)
 # Made by the library and given to its users, who do not make them.
 RESULTS = {
     *("BaseManifest", "Bundle", "ImageSettings", "Site", "TextSettings", "Progress", "Code"),
-    *("CurvePoint", "Score", "TaskReport", "Answer", "Evaluation", "MixedOutput", "Output"),
+    *(
+        "CurvePoint",
+        "RowFamiliarity",
+        "Score",
+        "TaskReport",
+        "Answer",
+        "Evaluation",
+        "MixedOutput",
+        "Output",
+    ),
     *("Span", "Tag", "Change", "Comparison", "Device", "Report", "Table"),
     *("Conversation", "GeneratedText", "Piece"),
     *("Probe", "ProbeCase", "TaskText", "Vector", "VectorDelta", "Generation"),
@@ -149,6 +159,10 @@ def field_of(kind: Callable[..., object], name: str, values: tuple[Any, ...], co
     return case(where, values, codes, lambda _, value: kind(**{name: value}))
 
 
+def _example_with(name: str, _: object, value: Any) -> osd_edge.Example:
+    return osd_edge.Example("a", **{name: value})
+
+
 def of_session(
     method: str, parameter: str, values: tuple[Any, ...], codes: str, **more: Any
 ) -> Case:
@@ -243,6 +257,15 @@ CASES = (
          lambda _, value: osd_edge.Example("a", completion=value)),
     case("Example:messages", (3, "x", b"x", [], ["x"], [{"role": 3, "content": "x"}]),
          "input.messages", lambda _, value: osd_edge.Example("a", messages=value)),
+    *(
+        case(f"Example:{name}", (3, "x", b"x", [3], {"x": 1}), "input.texts",
+             partial(_example_with, name))
+        for name in ("labels", "words", "tags", "answers")
+    ),
+    case("Example:parts", (3, "x", b"x", [3], ["ab"], [(0, 1)], [(0, 2, "x")], [(0, 1.0, "x")]),
+         "input.texts", lambda _, value: osd_edge.Example("a", parts=value)),
+    case("Example:line", ("3", 2.5, True, 0), "input.number",
+         lambda _, value: osd_edge.Example("a", line=value)),
     # osd_edge.exporters
     field_of(exporters.BaseOptions, "sites", (None, 3, b"x", [["x"]], {"x": 1}), "input.options"),
     field_of(exporters.BaseOptions, "task", (3, *NO_NAMES), "input.options"),
@@ -270,6 +293,8 @@ CASES = (
     task_option("budget", NO_BUDGETS, "budget.malformed"),
     task_option("keep", (*NO_NUMBERS[1:], 0, 1.5, math.nan), "budget.malformed"),
     task_option("any_base", NO_FLAGS, "input.options"),
+    task_option("score_on", (3, 2.5, b"x", ["x"], [["x"]], {"x": 1}), "input.options"),
+    task_option("trust_rows", (*NO_FLAGS, None), "input.options"),
     task_option("keep_by", (None, *NO_NAMES), "input.options"),
     task_option("refine", NO_NAMES, "input.refine"),
     task_option("values", NO_NAMES, "input.values", method="osd"),

@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from transformers import (
     AutoModel,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     AutoTokenizer,
     pipeline,
 )
 
 from benchmarks.span_finder import SpanFinder
 from osd_edge.data.examples import Example
-from osd_edge.errors import InputError, TaskError
+from osd_edge.errors import DataError, InputError, TaskError
 from osd_edge.exporters import HeadOptions, export_base, export_task
 from osd_edge.runtime import EdgeSession, evaluate
 from tests.support import tiny
@@ -210,13 +212,6 @@ def test_ask_needs_a_task_and_a_question(session: EdgeSession) -> None:
     assert caught.value.code == "input.question"
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "embedding"])
-def test_tasks_without_one_right_label_are_not_scored(session: EdgeSession, kind: str) -> None:
-    with pytest.raises(TaskError, match=f"'{kind}' is {kind}") as caught:
-        evaluate(session, kind, [Example("a cat", "red")])
-    assert caught.value.code == "task.kind"
-
-
 def test_a_task_of_another_kind_is_refused(session: EdgeSession) -> None:
     for ask in (
         lambda: session.classify(["a cat"], task="spans"),
@@ -319,3 +314,151 @@ def test_rows_of_every_kind_in_one_batch(session: EdgeSession) -> None:
     with pytest.raises(TaskError, match="is of the kind spans") as refusal:
         session.classify(texts[:2], tasks=["labels", "spans"])
     assert refusal.value.code == "task.kind"
+
+
+def words_of(count: int, seed: int) -> list[list[str]]:
+    return [text.split() for text in tiny.sentences(count, seed=seed)]
+
+
+def tags_by_transformers(folder: Path, words: list[str]) -> list[str]:
+    """The label of each word's first token."""
+    model = AutoModelForTokenClassification.from_pretrained(folder / "token-labels").eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder / "token-labels")
+    tokens = tokenizer(words, is_split_into_words=True, return_tensors="pt")
+    with torch.inference_mode():
+        best = model(**tokens).logits[0].argmax(-1).tolist()
+    first: dict[int, str] = {}
+    for word, label in zip(tokens.word_ids(), best, strict=True):
+        if word is not None:
+            first.setdefault(word, model.config.id2label[label])
+    return [first[number] for number in range(len(words))]
+
+
+def test_a_tagger_is_scored_by_its_entities(
+    folder: Path, session: EdgeSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = words_of(12, seed=21)
+    tags = [tags_by_transformers(folder, words) for words in rows]
+    examples = [Example(" ".join(w), words=w, tags=t) for w, t in zip(rows, tags, strict=True)]
+    assert evaluate(session, "token-labels", examples).scores == {
+        "f1": 1.0,
+        "precision": 1.0,
+        "recall": 1.0,
+    }
+    missing = [Example(" ".join(w), words=w, tags=["O"] * len(w)) for w in rows[6:]]
+    scores = evaluate(session, "token-labels", [*examples[:6], *missing]).scores
+    assert scores["recall"] == 1.0 and 0 < (scores["precision"] or 0) < 1
+
+    data = tmp_path / "test.CONLL"
+    lines = [
+        "".join(f"{w}\t{t}\n" for w, t in zip(*row, strict=True))
+        for row in zip(rows, tags, strict=True)
+    ]
+    data.write_text("\n".join(lines), "utf-8")
+    command = ("evaluate", "--base", folder / "package", "--data", data)
+    bundle = ("--bundle", folder / "token-labels.osd.safetensors")
+    shown = json.loads(run_cli(capsys, *command, *bundle, "--json").out)
+    assert shown["f1"] == 1.0 and shown["examples"] == 12 and "accuracy" not in shown
+    assert "f1 100.0 %" in run_cli(capsys, *command, *bundle).out
+
+
+def test_a_tagger_is_scored_by_parts_of_texts(folder: Path, session: EdgeSession) -> None:
+    texts = tiny.sentences(6, seed=4, longest=30)
+    found = reference(folder, "token-classification", "token-labels")(
+        texts, aggregation_strategy="first"
+    )
+    examples = [
+        Example(text, parts=[(e["start"], e["end"], e["entity_group"]) for e in entities])
+        for text, entities in zip(texts, found, strict=True)
+    ]
+    assert evaluate(session, "token-labels", examples).scores["f1"] == 1.0
+
+
+def test_a_regression_is_scored_by_correlation(folder: Path, session: EdgeSession) -> None:
+    texts = tiny.sentences(40, seed=22)
+    asked = reference(folder, "text-classification", "regression")
+    given = [row["score"] for row in asked(texts)]
+    right = [round(number, 1) + 0.2 * (i % 3) for i, number in enumerate(given)]
+    rows = [Example(text, repr(number)) for text, number in zip(texts, right, strict=True)]
+    scores = evaluate(session, "regression", rows).scores
+    assert scores["pearson"] == pytest.approx(stats.pearsonr(given, right).statistic, abs=1e-3)
+    assert scores["spearman"] == pytest.approx(stats.spearmanr(given, right).statistic, abs=0.02)
+    alike = evaluate(session, "regression", [Example(text, "1") for text in texts])
+    assert alike.as_dict()["pearson"] is None and alike.accuracy is None
+
+
+def test_several_labels_are_scored_by_f1(folder: Path, session: EdgeSession) -> None:
+    texts = tiny.sentences(12, seed=23)
+    asked = reference(folder, "text-classification", "multi-label")(texts, top_k=None)
+    chosen = [[e["label"] for e in row if e["score"] >= 0.5] for row in asked]
+    assert len({len(labels) for labels in chosen}) > 1
+    rows = [Example(text, labels=labels) for text, labels in zip(texts, chosen, strict=True)]
+    scores = evaluate(session, "multi-label", rows).scores
+    assert scores["f1"] == scores["exact_match"] == 1.0
+    joined = [Example(t, ", ".join(c)) for t, c in zip(texts, chosen, strict=True) if c]
+    assert evaluate(session, "multi-label", joined).scores["f1"] == 1.0
+    numbers = [
+        Example(t, labels=[str(tiny.LABELS.index(label)) for label in c])
+        for t, c in zip(texts, chosen, strict=True)
+    ]
+    assert evaluate(session, "multi-label", numbers).scores["f1"] == 1.0
+
+
+def test_answers_are_scored_by_exact_match_and_f1(folder: Path, session: EdgeSession) -> None:
+    contexts = [text for text in tiny.sentences(8, seed=24) if len(text.split()) > 3]
+    finder = SpanFinder(folder / "spans")
+    right = [finder(QUESTION, context)[0]["text"] for context in contexts]
+    rows = [
+        Example(QUESTION, text_pair=context, answers=["nothing", answer])
+        for context, answer in zip(contexts, right, strict=True)
+    ]
+    assert evaluate(session, "spans", rows).scores == {"exact_match": 1.0, "f1": 1.0}
+    wrong = [Example(QUESTION, text_pair=contexts[0], answers=["nothing"])]
+    assert evaluate(session, "spans", wrong).scores == {"exact_match": 0.0, "f1": 0.0}
+
+
+def test_an_embedding_is_scored_by_its_pairs(session: EdgeSession) -> None:
+    texts = sorted(set(tiny.sentences(40, seed=25)))
+    partners = [f"{text} {texts[i - 1].split()[0]}" for i, text in enumerate(texts)]
+    vectors, others = (session.embed(x, task="embedding") for x in (texts, partners))
+    alike = (vectors * others).sum(1)  # of length 1
+    labels = [round(float(x), 2) for x in alike]
+    rows = [Example(t, str(x), p) for t, x, p in zip(texts, labels, partners, strict=True)]
+    scores = evaluate(session, "embedding", rows).scores
+    assert scores["spearman"] == pytest.approx(stats.spearmanr(alike, labels).statistic, abs=0.02)
+    unlabelled = [Example(t, text_pair=p) for t, p in zip(texts, partners, strict=True)]
+    scores = evaluate(session, "embedding", unlabelled).scores
+    nearest = (vectors @ others.T).argmax(1)
+    assert scores["recall@1"] == pytest.approx((nearest == np.arange(len(texts))).mean())
+    itself = [Example(text, text_pair=text) for text in texts]
+    assert evaluate(session, "embedding", itself).scores["mean_reciprocal_rank"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "code"),
+    [
+        ("labels", Example("a cat"), "data.unlabelled"),
+        ("labels", Example("a cat", "purple"), "data.label"),
+        ("multi-label", Example("a cat"), "data.unlabelled"),
+        ("multi-label", Example("a cat", "red, purple"), "data.label"),
+        ("regression", Example("a cat"), "data.unlabelled"),
+        ("regression", Example("a cat", "warm"), "data.label"),
+        ("regression", Example("a cat", "nan"), "data.label"),
+        ("regression", Example("a cat", labels=["1", "2"]), "data.label"),
+        ("token-labels", Example("a cat", "red"), "data.unlabelled"),
+        ("token-labels", Example("a cat", parts=[(2, 5, "PERSON")]), "data.label"),
+        ("token-labels", Example("a", words=["a"], tags=["B-PERSON"]), "data.label"),
+        ("token-labels", Example("a  b", words=["a", "b"], tags=["O", "O"]), "data.row"),
+        ("spans", Example("who?", text_pair="a cat"), "data.unlabelled"),
+        ("spans", Example("a cat", "red"), "data.unlabelled"),
+        ("embedding", Example("a cat"), "data.unlabelled"),
+        ("embedding", Example("a cat", "alike", "a dog"), "data.label"),
+        ("embedding", Example("a cat", text_pair="a dog"), "data.empty"),
+    ],
+)
+def test_rows_without_the_right_answer_of_a_kind_are_refused(
+    session: EdgeSession, kind: str, row: Example, code: str
+) -> None:
+    with pytest.raises(DataError) as refused:
+        evaluate(session, kind, [row])
+    assert refused.value.code == code

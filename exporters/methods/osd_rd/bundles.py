@@ -21,6 +21,7 @@ from osd_edge.exporters.methods.osd_rd.compress import LatentsChange, RateDistor
 from osd_edge.exporters.methods.osd_rd.keep import smallest_that_keeps
 from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.methods.stored.integers import Integers
+from osd_edge.exporters.scoring.familiar_rows import check_new
 from osd_edge.exporters.scoring.held_back import check_keep_rows
 from osd_edge.exporters.scoring.score import Score
 from osd_edge.formats.bundle.model import Bundle
@@ -32,12 +33,16 @@ _WIDEST = Score(0.0, 0.9999)  # takes a score's place in the file until it is me
 
 @dataclass(frozen=True)
 class Wanted:
-    """A task's name, and how its bundle is to be refined; `change` as `RateDistortion.compress`."""
+    """A task's name, and how its bundle is to be refined; `change` as `RateDistortion.compress`.
+
+    With `trust_rows` rows that the fine-tuned model seems to know may decide what is kept.
+    """
 
     task: str
     refine: str
     progress: Progress = silent
     change: LatentsChange | None = None
+    trust_rows: bool = False
 
 
 class RateDistortionBundles:
@@ -74,14 +79,16 @@ class RateDistortionBundles:
 
         `measure` is what the gain is counted in.
 
-        Raises DataError `data.few-rows`, `data.no-gain`; BudgetError `budget.keep`.
+        Raises DataError `data.few-rows`, `data.no-gain`, `data.seen`; BudgetError `budget.keep`.
         """
         self._check(wanted)
-        check_keep_rows(self.floor.rows)
+        check_keep_rows(self.floor.rows, len(self._source.scoring) or None)
         gain = self.floor.gain(quick=False, measure=measure)
         assert gain is not None, "rows are held back of that many"
         if not gain.can_be_kept:
             raise self._no_gain(gain)
+        if not wanted.trust_rows:
+            check_new(self.floor.familiarity)
 
         def attempt(size: int) -> tuple[Scored, CurvePoint] | None:
             made = self._attempt(wanted, size, None)

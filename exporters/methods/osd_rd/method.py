@@ -27,7 +27,7 @@ class OsdRd(Method):
         """Compress within the budget, or to the share of the gain that `keep` asks for."""
         bundles = source.shared(RateDistortionBundles, options.seed)
         refine = options.refine or ("scales" if source.examples else "none")
-        wanted = Wanted(task, refine, progress)
+        wanted = Wanted(task, refine, progress, trust_rows=options.trust_rows)
         if options.keep is not None:
             made = bundles.keeping(wanted, options.keep, options.keep_by)
         else:

@@ -30,6 +30,7 @@ from osd_edge.exporters.methods.paper.shared import PaperSource
 from osd_edge.exporters.methods.paper.sparsify import magnitude_scores
 from osd_edge.exporters.methods.source import Source
 from osd_edge.exporters.methods.stored.head import stored_head
+from osd_edge.exporters.scoring.familiar_rows import familiarity
 from osd_edge.exporters.scoring.score import Score
 from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.bundle.plain import PlainSite
@@ -83,9 +84,10 @@ class PaperMethod(Method):
             scores=self.element_scores(export, factors),
         )
         sites, extra = self.keep(export, problem)
-        score = export.score(sites, progress)
+        scored = paper.scored
+        score = None if scored is None else scored.score(sites, export.bundle.head, progress)
         bundle = self._complete(export, sites, extra, score)
-        return Made(bundle, paper.calibrated, score, _facts(export, bundle, extra))
+        return Made(bundle, scored, score, _facts(export, bundle, extra))
 
     def check_source(self, paper: PaperSource) -> None:
         """Refuse a task that the method cannot compress: ModelError, DataError."""
@@ -119,7 +121,7 @@ class PaperMethod(Method):
         self, export: Export, sites: Sequence[PlainSite], extra: int | None, score: Score | None
     ) -> Bundle:
         """The bundle with its sites, and what people will want to know of it."""
-        bundle, calibrated = export.bundle, export.paper.calibrated
+        bundle, calibrated = export.bundle, export.paper.scored
         method = dict(bundle.method) | {"paper_bits": self.bits(sites, bundle.values)}
         if extra is not None and self.has_extra:
             method["c"] = extra
@@ -229,10 +231,14 @@ def labels_needed() -> DataError:
 
 def _facts(export: Export, bundle: Bundle, extra: int | None) -> dict[str, Any]:
     paper, budget = export.paper, export.options.limit
-    allowed = None
+    scored, held_back, allowed = paper.scored, 0, None
+    if scored is not None and paper.source.scoring:
+        held_back = scored.calibration.examples
     if budget.rank is not None:
         allowed = sum(layer_bits(budget.rank, layer.n, layer.d) for layer in paper.source.layers)
     return {
+        "familiarity": None if scored is None else familiarity([scored.calibration]),
+        "held_back": held_back,
         "calibration_examples": paper.calibrated.calibration.examples if paper.calibrated else 0,
         "extra_rank": extra,
         "paper_bits": bundle.method["paper_bits"],

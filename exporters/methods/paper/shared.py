@@ -32,13 +32,30 @@ class PaperSource:
 
     @cached_property
     def calibrated(self) -> CalibratedTask | None:
-        """The task's model with the rows that score it; None without calibration rows."""
+        """The task's model with the calibration rows; None without any."""
         source = self.source
         if source.model is None:
             return None
         return calibrated(
             source.models,
             self.examples,
+            source.progress,
+            source.model,
+            whole=not source.left_out,
+        )
+
+    @cached_property
+    def scored(self) -> CalibratedTask | None:
+        """The task's model with the rows of the report: the calibration rows unless others score.
+
+        A c is chosen on calibration rows in any case.
+        """
+        source = self.source
+        if source.model is None or not source.scoring:
+            return self.calibrated
+        return calibrated(
+            source.models,
+            source.scoring,
             source.progress,
             source.model,
             whole=not source.left_out,

@@ -47,6 +47,17 @@ class StoredHead:
     layers: tuple[StoredLayer, ...]
     normalize: bool = False
 
+    def described(self) -> str:
+        """Describes the head in a line, for example `pooler → linear [6, 384] → labels`."""
+        parts = [self.pooling]
+        for layer in self.layers:
+            n, d = layer.shape
+            rank = f" of rank {layer.rank}" if layer.rank else ""
+            parts.append(f"linear [{n}, {d}]{rank}")
+            if layer.activation:
+                parts.append(layer.activation)
+        return " → ".join([*parts, self.kind])
+
     def decode(self) -> Head:
         """Decodes all layers to float32."""
         layers = tuple(layer.decode() for layer in self.layers)
@@ -107,6 +118,37 @@ class Bundle:
     text: TaskText | None = None
     probe: Probe | None = None
     vectors: tuple[VectorDelta, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Gives the bundle's facts as plain data, without its numbers.
+
+        Returns:
+            What `osd-edge inspect --json` shows, but for counts and sizes in bytes.
+
+        Example:
+            >>> from osd_edge import read_bundle_file
+            >>> read_bundle_file("colours.osd.safetensors").as_dict()["head"]
+            'pooler → linear [3, 32] → labels'
+        """
+        sites = [{"site": s.site, "n": s.n, "d": s.d, "rank": s.k} for s in self.sites]
+        return {
+            "task": self.task,
+            "task_version": self.task_version,
+            "sequence": self.sequence,
+            "signed_by": self.signature[:16] or None,
+            "tool": self.tool,
+            "base": self.base,
+            "labels": list(self.labels),
+            "head": self.head.described(),
+            "method": dict(self.method),
+            "scores": dict(self.scores),
+            "text": None if self.text is None else self.text.described(),
+            "probe": None if self.probe is None else self.probe.described(),
+            "vectors": [{"vector": each.vector, "n": each.codes.size} for each in self.vectors],
+            "values": self.values,
+            "site_count": self.site_count,
+            "sites": sites,
+        }
 
     def decoded(self) -> "Bundle":
         """Gives this bundle with all that is coded as integers, decoded in one go."""

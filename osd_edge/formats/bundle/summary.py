@@ -10,7 +10,6 @@ from osd_edge.formats.bundle.coded import CodedSite
 from osd_edge.formats.bundle.integers import IntegerSite
 from osd_edge.formats.bundle.model import (
     Bundle,
-    StoredHead,
     StoredLayer,
     StoredSite,
 )
@@ -32,27 +31,15 @@ def summarize(bundle: Bundle, file_bytes: int) -> dict[str, Any]:
     parts["vectors"] = _coded_bytes([each.codes[None] for each in bundle.vectors])
     parts = {part: round(size) for part, size in parts.items()}
     delta = sum(site["bytes"] for site in sites)
-    return {
-        "task": bundle.task,
-        "task_version": bundle.task_version,
-        "sequence": bundle.sequence,
-        "signed_by": bundle.signature[:16] or None,
-        "tool": bundle.tool,
-        "base": bundle.base,
-        "labels": list(bundle.labels),
-        "head": _describe_head(bundle.head),
-        "method": dict(bundle.method),
-        "scores": dict(bundle.scores),
-        "text": None if bundle.text is None else bundle.text.described(),
-        "probe": None if bundle.probe is None else bundle.probe.described(),
-        "vectors": [{"vector": each.vector, "n": each.codes.size} for each in bundle.vectors],
-        "values": bundle.values,
+    counted = {
         "nonzeros": nonzeros,
         "bits_per_nonzero": 8 * delta / nonzeros if nonzeros else 0.0,
         "bytes": {"file": file_bytes} | parts | {"rest": file_bytes - sum(parts.values())},
         "site_count": bundle.site_count,
         "sites": [site | {"bytes": round(site["bytes"])} for site in sites],
     }
+    facts = bundle.as_dict()
+    return {name: facts[name] for name in facts if name not in counted} | counted
 
 
 def _site(s: StoredSite, values: str) -> dict[str, Any]:
@@ -94,15 +81,3 @@ def _layer_bytes(layer: StoredLayer) -> float:
     matrix = integers.weight or integers.u
     assert matrix is not None
     return _coded_bytes(integers.matrices) + matrix.scale.size
-
-
-def _describe_head(head: StoredHead) -> str:
-    """Describes a head in a line, for example `pooler → linear [6, 384] → labels`."""
-    parts = [head.pooling]
-    for layer in head.layers:
-        n, d = layer.shape
-        rank = f" of rank {layer.rank}" if layer.rank else ""
-        parts.append(f"linear [{n}, {d}]{rank}")
-        if layer.activation:
-            parts.append(layer.activation)
-    return " → ".join([*parts, head.kind])

@@ -140,11 +140,24 @@ class BaseManifest:
         newer = packed or self.generation is not None or self.padding != PADDINGS[0]
         return GENERATION_VERSION if newer else FORMAT_VERSION
 
-    def to_json(self) -> str:
-        """Gives the text of `manifest.json`."""
+    def as_dict(self) -> dict[str, Any]:
+        """Gives the manifest as plain data.
+
+        Returns:
+            The fields by name, as `manifest.json` has them.
+
+        Example:
+            >>> from osd_edge import read_manifest
+            >>> read_manifest("base").as_dict()["family"]
+            'bert'
+        """
         fields = {"format": self.version} | asdict(self)
         if self.version == FORMAT_VERSION:
             del fields["padding"], fields["generation"]
         if not self.vectors:
             del fields["vectors"]
-        return json.dumps(fields, indent=1) + "\n"
+        return fields
+
+    def to_json(self) -> str:
+        """Gives the text of `manifest.json`."""
+        return json.dumps(self.as_dict(), indent=1) + "\n"

@@ -1,0 +1,1 @@
+"""Measures of answers against right ones, as the field counts them: plain functions of numpy."""
