@@ -310,7 +310,9 @@ class TaskOptions:
             'mr'
         """
         stem = as_path(out, "out").name.removesuffix(".safetensors").removesuffix(".osd")
-        return task_name(stem if self.name is None else self.name)
+        if self.name is not None:
+            return task_name(self.name)
+        return task_name(stem, ", the name of the file: give another with --name")
 
 
 # What some methods take and others do not. A seed is passed to all; the command line refuses it.

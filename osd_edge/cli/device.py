@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from osd_edge.cli.bars import bar
+from osd_edge.cli.bundles import bundle_option, bundles_option, load_bundles
 from osd_edge.cli.options import (
     base_option,
-    bundles_option,
     example,
     json_option,
     memory_option,
     threads_option,
 )
-from osd_edge.cli.output import bar, percent, print_json, table
+from osd_edge.cli.output import percent, print_json, table
 from osd_edge.cli.prompts import (
     Prompts,
     write_for_people,
@@ -26,6 +27,7 @@ from osd_edge.cli.prompts import (
 from osd_edge.errors import Code, InputError
 
 if TYPE_CHECKING:
+    from osd_edge.formats.named_bundle import NamedBundle
     from osd_edge.runtime.graph import Memory
 
 max_length_option = click.option(
@@ -56,7 +58,7 @@ max_length_option = click.option(
 @json_option
 def run(
     base: Path,
-    bundles: tuple[Path, ...],
+    bundles: "tuple[NamedBundle, ...]",
     names: tuple[str, ...],
     texts: tuple[str, ...],
     prompts: tuple[str, ...],
@@ -77,8 +79,7 @@ def run(
     _check_asked(texts, prompts, bundles)
     _check_options(("question", "max_length") if prompts else ("chat", "system", *words))
     session = EdgeSession(base, threads=threads, memory=memory)
-    for path in bundles:
-        session.load(path)
+    load_bundles(session, bundles)
     asked = names or session.tasks
     if prompts:
         write = write_for_programs if as_json else write_for_people
@@ -100,7 +101,7 @@ def run(
 
 
 def _check_asked(
-    texts: tuple[str, ...], prompts: tuple[str, ...], bundles: tuple[Path, ...]
+    texts: tuple[str, ...], prompts: tuple[str, ...], bundles: "tuple[NamedBundle, ...]"
 ) -> None:
     """Refuses (`input.options`) other than texts or prompts, or texts without a task."""
     if bool(texts) == bool(prompts):
@@ -127,9 +128,7 @@ def _check_options(others: tuple[str, ...]) -> None:
     epilog=example("osd-edge evaluate --base minilm --bundle mr.osd.safetensors --data test.tsv")
 )
 @base_option
-@click.option(
-    "--bundle", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Task bundle."
-)
+@bundle_option
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -143,7 +142,7 @@ def _check_options(others: tuple[str, ...]) -> None:
 @json_option
 def evaluate(
     base: Path,
-    bundle: Path,
+    bundle: "NamedBundle",
     data: Path,
     max_length: int | None,
     threads: int,
@@ -157,7 +156,7 @@ def evaluate(
     from osd_edge.runtime.kinds import KINDS
 
     session = EdgeSession(base, threads=threads, memory=memory)
-    name = session.load(bundle)
+    name = session.load(bundle.path, bundle.name)
     KINDS[session.kind(name)].check_labelled(name)
     if data.suffix != ".tsv":
         raise InputError(
