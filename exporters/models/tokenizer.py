@@ -11,6 +11,7 @@ from osd_edge.errors import Code, DataError, ModelError, shown
 from osd_edge.exporters.models.checkpoint import Checkpoint, first_line
 from osd_edge.exporters.models.families import family_of
 from osd_edge.exporters.models.library_version import TRANSFORMERS
+from osd_edge.exporters.models.padding import pad_within_vocabulary
 from osd_edge.formats.package.manifest import TOKENIZER
 
 _CONFIG = "tokenizer_config.json"
@@ -58,6 +59,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
             Code.MODEL_TOKENIZER,
             f"the tokenizer in {checkpoint.folder} has no padding token: set pad_token and save it",
         )
+    pad_within_vocabulary(tokenizer, checkpoint.config)
     return tokenizer
 
 
