@@ -30,7 +30,8 @@ from osd_edge.exporters.models.peft_adapter import ADAPTER_WEIGHTS, CONFIG
 from osd_edge.exporters.scoring.weight_sets import BASE, LINEAR_ONLY, TUNED, Dense
 
 # One method's own numbers may be such that no decomposition, or no number, comes of them.
-ARITHMETIC = (ArithmeticError, ValueError, torch.linalg.LinAlgError)
+# numpy's own of linear algebra is a ValueError; torch's its type hints do not have.
+ARITHMETIC = (ArithmeticError, ValueError, vars(torch.linalg)["LinAlgError"])
 
 
 class Work:
