@@ -138,7 +138,11 @@ class TaskExporter:
             options = replace(options, budget=options.entry.budget_written)
         if options.entry.delta and not source.layers:
             check_differs(source.models.backbone, source.models.tuned)
-            raise ModelError(Code.MODEL_SAME, "the chosen layers are the base's own: no delta")
+            raise ModelError(
+                Code.MODEL_SAME,
+                "the chosen layers are the base's own: no delta. "
+                "Choose others with --sites, or take --method head",
+            )
         made = method.make(source, task, options, progress)
         tuned = source.models.tuned
         adapted = tuned.adapter_bytes if isinstance(tuned, AdaptedCheckpoint) else None

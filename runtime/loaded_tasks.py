@@ -160,7 +160,9 @@ class LoadedTasks:
         if name not in self._files:
             loaded = shown(", ".join(self._files), 200) or "none"
             raise TaskError(
-                Code.TASK_UNKNOWN, f"no task {shown(repr(name))} is loaded (loaded: {loaded})"
+                Code.TASK_UNKNOWN,
+                f"no task {shown(repr(name))} is loaded (loaded: {loaded}): load it, or "
+                "name one of them",
             )
         return self._files[name]
 

@@ -24,13 +24,19 @@ def files_for(plan: Plan) -> Iterator[tuple[Path, PurePosixPath]]:
     if plan.base is not None:
         base = Path(plan.base)
         if not base.is_dir():
-            raise BaseError(Code.BASE_MISSING, f"{base} is no folder: expected a base package")
+            raise BaseError(
+                Code.BASE_MISSING,
+                f"{base} is no folder: expected a base package, made by 'osd-edge export base'",
+            )
         for path in sorted(base.iterdir()):
             if path.is_file():
                 yield path, PurePosixPath("base", path.name)
     for number, path in enumerate(named_bundle(given).path for given in plan.bundles):
         if not path.is_file():
-            raise BundleError(Code.BUNDLE_MISSING, f"{path} is no file: expected a task bundle")
+            raise BundleError(
+                Code.BUNDLE_MISSING,
+                f"{path} is no file: expected a task bundle, made by 'osd-edge export task'",
+            )
         yield path, PurePosixPath("bundles", str(number), path.name)
 
 

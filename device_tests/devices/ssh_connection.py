@@ -129,9 +129,13 @@ class SshConnection:
                 "later there, or name it with python=PROGRAM",
             )
         if code == 255:
-            return DeviceError(Code.DEVICE_LOST, f"the connection to {host} broke ({self._last()})")
+            return DeviceError(
+                Code.DEVICE_LOST, f"the connection to {host} broke ({self._last()}): try again"
+            )
         return DeviceError(
-            Code.DEVICE_PYTHON, f"{shown(self._target.python)} failed on {host} ({self._last()})"
+            Code.DEVICE_PYTHON,
+            f"{shown(self._target.python)} failed on {host} ({self._last()}): log in by "
+            "hand and start it",
         )
 
     def _check_patience(self) -> None:

@@ -333,7 +333,7 @@ OPENED = (
 
 def not_taken(method: str, option: str) -> InputError:
     """The refusal of an option that means nothing to a method."""
-    return InputError(Code.INPUT_OPTIONS, f"--method {method} does not take {option}")
+    return InputError(Code.INPUT_OPTIONS, f"--method {method} does not take {option}: leave it out")
 
 
 def check_seed(seed: int) -> None:
@@ -348,7 +348,8 @@ def check_within(size: int, options: TaskOptions) -> None:
     if size > options.limit.size:
         raise BudgetError(
             Code.BUDGET_TOO_SMALL,
-            f"{options.method} makes a bundle of {size} bytes: a budget of {options.limit} is less",
+            f"{options.method} makes a bundle of {size} bytes: a budget of {options.limit} is "
+            "less, give at least that",
         )
 
 

@@ -58,7 +58,10 @@ def read_calibration(
     else:
         path, examples = Path("calibration set"), tuple(source)
     if not examples:
-        raise DataError(Code.DATA_EMPTY, "the calibration set holds no examples")
+        raise DataError(
+            Code.DATA_EMPTY,
+            "the calibration set holds no examples: give rows, or leave --calibration out",
+        )
     check_pairs({"the calibration set": examples})
     if labels and any(example.label is not None for example in examples):
         check_labels(path, examples, labels)

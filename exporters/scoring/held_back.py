@@ -18,7 +18,7 @@ def check_keep_rows(count: int) -> None:
         raise DataError(
             Code.DATA_FEW_ROWS,
             f"--keep needs at least {KEEP_ROWS} calibration rows to tell a share of quality, "
-            f"found {count}",
+            f"found {count}: give more, or --budget in its place",
         )
 
 

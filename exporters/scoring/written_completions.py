@@ -34,7 +34,11 @@ def with_completions(
         prompt, completion = encoder.parts(example, i + 1)
         if completion is None:
             if not prompt:
-                raise DataError(Code.DATA_ROW, f"row {i + 1} of the calibration set has no prompt")
+                raise DataError(
+                    Code.DATA_ROW,
+                    f"row {i + 1} of the calibration set has no prompt: give one, or "
+                    "leave the row out",
+                )
             # A token for the answer has to have room, too.
             prompts[i] = encoder.fitting([*prompt, encoder.stop], i + 1)[:-1]
     order = sorted(prompts, key=lambda i: len(prompts[i]))

@@ -121,7 +121,9 @@ def _check_options(others: tuple[str, ...]) -> None:
     if given:
         options = ", ".join(f"--{one.replace('_', '-')}" for one in given)
         other = "--prompt" if "chat" in others else "--text"
-        raise InputError(Code.INPUT_OPTIONS, f"{options}: for {other} alone")
+        raise InputError(
+            Code.INPUT_OPTIONS, f"{options}: for {other} alone, which is not given: leave it out"
+        )
 
 
 @click.command(
