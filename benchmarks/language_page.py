@@ -97,9 +97,20 @@ def _task(outcome: Outcome) -> list[str]:
     ]
     lines += [_row(outcome, point) for point in outcome.points]
     if outcome.left:
-        named = (" at ".join(part for part in setting if part) for setting in outcome.left)
-        lines += ["", f"Not measured yet: {', '.join(named)}."]
+        lines += ["", f"Not measured: {'; '.join(_left(outcome))}."]
     return [*lines, ""]
+
+
+def _left(outcome: Outcome) -> list[str]:
+    """The methods that were not measured, with the budgets where others of them were."""
+    measured = {point.method for point in outcome.points}
+    budgets: dict[str, list[str]] = {}
+    for method, budget in outcome.left:
+        budgets.setdefault(method, []).append(budget or "its own size")
+    return [
+        f"{method} at {', '.join(sizes)}" if method in measured else method
+        for method, sizes in budgets.items()
+    ]
 
 
 def _row(outcome: Outcome, point: Point) -> str:

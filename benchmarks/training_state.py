@@ -14,6 +14,7 @@ from osd_edge.data.progress import Progress, silent
 from osd_edge.exporters.demo.writing.lora import Lora
 from osd_edge.exporters.demo.writing.tasks import Written
 from osd_edge.exporters.demo.writing.train import LoraTrainer, LoraTraining
+from osd_edge.exporters.models.fingerprint import fingerprint
 
 KEPT_EVERY = 25  # steps: some half a minute of a small model's
 _PARTS = ("exp_avg", "exp_avg_sq")  # of Adam
@@ -33,7 +34,8 @@ class KeptTrainer(LoraTrainer):
         progress: Progress = silent,
     ) -> list[float]:
         """Trains as `train` does; what is made is kept in `file` until the training is done."""
-        text = json.dumps([[row.prompt, row.completion] for row in rows]) + repr(training)
+        base = fingerprint(self._checkpoint, self._checkpoint.names())
+        text = json.dumps([[row.prompt, row.completion] for row in rows]) + repr(training) + base
         self._state = TrainingState(file, hashlib.sha256(text.encode()).hexdigest())
         losses = self.train(rows, out, training, progress)
         self._state.forget()
@@ -50,7 +52,7 @@ class KeptTrainer(LoraTrainer):
 
 
 class TrainingState:
-    """The state of a training in one file; `key` tells it from trainings of other rows."""
+    """The state of a training in one file; `key` tells it from those of other rows or bases."""
 
     def __init__(self, file: Path, key: str) -> None:
         """Take the file, which need not be there."""

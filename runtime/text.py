@@ -51,6 +51,8 @@ class TextEncoder:
                     Code.INPUT_TEXTS, f"{len(batch)} texts, but {len(seconds)} second texts"
                 )
             batch = list(zip(batch, seconds, strict=True))
+        if max_length is not None:
+            self._check_room(length, 1 if pairs is None else 2)
         return self.padded(self.encodings(batch, length))
 
     @property
@@ -64,6 +66,16 @@ class TextEncoder:
         if max_length is None:
             return limit
         return as_whole(max_length, "max_length", 1, limit, Code.INPUT_MAX_LENGTH)
+
+    def _check_room(self, length: int, texts: int) -> None:
+        """Refuses (`input.max-length`) a length that what is added to so many texts goes beyond."""
+        added = int(self._tokenizer.num_special_tokens_to_add(texts == 2))
+        if length < added:
+            raise InputError(
+                Code.INPUT_MAX_LENGTH,
+                f"max_length: expected {added} or more, since so many tokens are added to "
+                f"{'a text' if texts == 1 else 'two texts'}, found {length}",
+            )
 
     def encodings(
         self, batch: Sequence[Any], length: int | None = None, **truncation: Any

@@ -25,6 +25,7 @@ from osd_edge.exporters.methods.registry import check_compared
 from osd_edge.exporters.models.compatibility import check_differs
 from osd_edge.exporters.models.fine_tuned import FineTuned, open_fine_tuned
 from osd_edge.exporters.option_fields import several
+from osd_edge.exporters.scoring.completions import CALIBRATION, check_rows
 from osd_edge.exporters.scoring.fine_tuned_accuracy import fp32_bytes
 from osd_edge.formats.limits import task_name
 
@@ -125,14 +126,15 @@ def _check_rows(job: MethodComparison, models: FineTuned) -> None:
                 "a frozen probe is the floor of classifiers; that of a task that generates text is "
                 "the base alone",
             )
-        for name, examples in {"calibration": job.calibration, "test": job.test}.items():
+        for name, examples in {CALIBRATION: job.calibration, "test set": job.test}.items():
             for number, example in enumerate(examples, 1):
                 if not _is_completed(example):
                     raise DataError(
                         Code.DATA_COMPLETION,
-                        f"row {number} of the {name} set has no completion: expected "
+                        f"row {number} of the {name} has no completion: expected "
                         '{"prompt", "completion"}, or {"messages"} that end with the answer',
                     )
+            check_rows(models, examples, name)
         return
     if not kind.labelled:
         raise ModelError(

@@ -7,7 +7,7 @@ from osd_edge.formats.package.manifest import MODEL
 
 GENAI_CONFIG = "genai_config.json"
 # Tokens of a prompt and its answer, unless an app says otherwise: genai makes room for their keys
-# and values at once (docs/phones.md has the bytes).
+# and values at once (docs/adapters.md has the bytes).
 USUAL_LENGTH = 2048
 INPUTS = ("input_ids", "attention_mask")  # which it knows under these names
 

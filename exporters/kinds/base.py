@@ -67,15 +67,22 @@ class Kind(ABC):
 
     def agreement(self, given: Logits, reference: Logits, masks: Masks) -> tuple[float, float]:
         """Mean divergence, and the share of answers, 0 to 1, that are the reference's own."""
-        total, right, weight, count = 0.0, 0.0, 0, 0
+        total, weight = self.summed_loss(given, reference, masks)
+        right, count = 0.0, 0
         for ours, theirs, mask in zip(given, reference, masks, strict=True):
-            size = self.size(ours, mask)
-            total += float(self.loss(ours, theirs, mask)) * size
-            weight += size
             same = self.same(ours, theirs, mask)
             right += float(same.sum())
             count += same.numel()
         return max(total / weight, 0.0), min(right / count, 1.0)
+
+    def summed_loss(self, given: Logits, reference: Logits, masks: Masks) -> tuple[float, int]:
+        """The divergence of all answers together, batch by batch, and their number."""
+        total, count = 0.0, 0
+        for ours, theirs, mask in zip(given, reference, masks, strict=True):
+            size = self.size(ours, mask)
+            total += float(self.loss(ours, theirs, mask)) * size
+            count += size
+        return total, count
 
     def size(self, logits: torch.Tensor, mask: torch.Tensor | None) -> int:
         """The number of answers that the loss of a batch is the mean of."""
@@ -95,7 +102,7 @@ class Kind(ABC):
         """The loss of a `labelled` kind, summed over rows whose right answers are `labels`."""
         return functional.cross_entropy(logits, labels, reduction="sum")
 
-    def judged(self, logits: torch.Tensor, labels: torch.Tensor) -> "Judged":
+    def judged(self, logits: torch.Tensor, labels: torch.Tensor) -> Judged:
         """The logits of a batch of a `labelled` kind, against its right answers."""
         right = int(torch.eq(self.answers(logits, None), labels).sum())
         return Judged(float(self.label_loss(logits, labels)), len(labels), right)

@@ -6,7 +6,6 @@ import torch
 
 from osd_edge.exporters.kinds.base import Judged, Kind
 from osd_edge.exporters.kinds.deferred_logits import (
-    DeferredLogits,
     drawn,
     likeliest,
     losses_and_likeliest,
@@ -57,7 +56,7 @@ class Generate(Kind):
         return surprise(logits, drawn(logits, generator))
 
     def label_loss(self, logits: Any, labels: torch.Tensor) -> torch.Tensor:
-        """The surprise of the completions' tokens, summed; `labels` as `right` has them."""
+        """The surprise of the completions' tokens, summed; `labels` as `judged` has them."""
         return surprise(logits, labels[labels != NOT_COUNTED])
 
     def judged(self, logits: Any, labels: torch.Tensor) -> Judged:
@@ -78,6 +77,3 @@ class Generate(Kind):
     def squared_error(self, given: Any, reference: Any) -> torch.Tensor:
         """The mean squared error of the logits of all tokens that might come next."""
         return mean_squared_error(given, reference)
-
-
-__all__ = ["NOT_COUNTED", "DeferredLogits", "Generate"]

@@ -30,6 +30,14 @@ class Regression(Kind):
 
     def agreement(self, given: Logits, reference: Logits, masks: Masks) -> tuple[float, float]:
         """The loss over all rows, and the share of the reference's variance that is explained."""
-        loss = float(self.loss(torch.cat(list(given)), torch.cat(list(reference)), None))
+        loss = self._loss_of_all(given, reference)
         outputs = given[0].shape[-1]
         return loss, min(max(0.0, 1 - loss / outputs), 1.0)
+
+    def summed_loss(self, given: Logits, reference: Logits, masks: Masks) -> tuple[float, int]:
+        """Over the variance of all rows: that of a batch may be next to nothing."""
+        rows = sum(map(len, given))
+        return rows * self._loss_of_all(given, reference), rows
+
+    def _loss_of_all(self, given: Logits, reference: Logits) -> float:
+        return float(self.loss(torch.cat(list(given)), torch.cat(list(reference)), None))

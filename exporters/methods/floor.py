@@ -63,10 +63,13 @@ class Floor:
         )
 
     def head(self, *, quick: bool) -> StoredHead | None:
-        """The head over the frozen base, fitted on the rows that tune; None without any."""
+        """The head over the frozen base, fitted on the rows that tune.
+
+        None without rows, and of a task that writes.
+        """
         model = self._source.model
         if model is None or KINDS[model.plan.kind].format.writes:
-            return None  # the base writes as it is
+            return None
         rows: Sequence[Example] = self.tuning
         if quick and len(rows) > _ROWS:
             rows = tuple(random.Random(self._seed).sample(rows, _ROWS))
@@ -79,15 +82,16 @@ class Floor:
         return self._heads[len(rows)]
 
     def score(self, *, quick: bool) -> Score | None:
-        """The score of that head on held-back rows; None without rows or a head."""
+        """The score of that head, or of the base alone, on held-back rows; None without rows."""
         head, model = self.head(quick=quick), self._source.model
         if self.calibrated is None or model is None:
             return None
         if quick not in self._scores:
             with model.at(BASE) as module:
                 alone = module if head is None else HeadOverBase(module, head.decode())
+                what = "Base alone" if head is None else "Frozen head"
                 self._scores[quick] = self.calibrated.calibration.score(
-                    alone, "Base alone on calibration set"
+                    alone, f"{what} on calibration set"
                 )
         return self._scores[quick]
 

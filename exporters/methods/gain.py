@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from osd_edge.exporters.methods.options import RIGHT
 from osd_edge.exporters.scoring.score import Score
 
+_LEAST_NATS = 1e-3  # of a gain
+
 
 @dataclass(frozen=True)
 class CurvePoint:
@@ -46,9 +48,13 @@ class Gain:
 
     @property
     def is_there(self) -> bool:
-        """Says whether the gain is at least that of one row, or of a thousandth of a nat."""
-        least = 1 / self.rows if self.measure == RIGHT else 1e-3
-        return self._of(self.ceiling) - self._of(self.floor) >= least
+        """Says whether there is any: one right answer more, or a thousandth of a nat."""
+        return self._whole > 0 if self.measure == RIGHT else self._whole >= _LEAST_NATS
+
+    @property
+    def can_be_kept(self) -> bool:
+        """Says whether it is enough to keep a share of: in right answers, one row's of `rows`."""
+        return self.is_there and (self.measure != RIGHT or self._whole >= 1 / self.rows)
 
     def share(self, score: Score) -> float:
         """The share of the gain that this score keeps; below 0 where it is under the floor."""

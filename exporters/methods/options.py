@@ -51,7 +51,7 @@ class TaskOptions:
             head (of a task that writes, over the base alone) that the smallest file must keep on
             held-back rows.
         keep_by: what that gain is counted in: `right` answers (rows that are written exactly), or
-            `nats`, of which 200 rows tell more of a task that writes.
+            `nats`, which tell more from few rows of a task that writes.
         refine: what is trained to follow the fine-tuned model: `none`, `scales` or `codes`.
         values: the type of a delta's values, for the paper's methods: fp32, fp16 or int8.
         head: how the head is stored, for the paper's methods.
@@ -243,6 +243,11 @@ class TaskOptions:
             raise expected_one_of(Code.INPUT_KIND, KINDS, self.kind)
         if self.complete is not None:
             as_whole(self.complete, "complete", 1)
+            if self.calibration is None:
+                raise InputError(
+                    Code.INPUT_OPTIONS,
+                    "--complete needs --calibration, whose prompts the fine-tuned model completes",
+                )
         if self.values is not None and self.values not in tuple(VALUE_BITS):
             raise expected_one_of(Code.INPUT_VALUES, VALUE_BITS, self.values)
         if self.extra_rank is not None:

@@ -10,7 +10,7 @@ import torch
 
 from osd_edge.data.examples import Example
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import Code, InputError
+from osd_edge.errors import Code, DataError, InputError
 from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.methods.factorize import (
     Factors,
@@ -73,24 +73,19 @@ class Source:
             # Only a classifier of one label has labels that a row of a file could hold.
             labels = self.models.labels if KINDS[head.kind].labelled else ()
             self.examples = read_calibration(options.calibration, labels)
-        if self.writes:
-            self.examples = self._with_completions(self.examples)
-            if self.examples:
-                check_rows(self.models, self.examples)  # before a split gives them other numbers
-        elif options.complete is not None:
-            raise InputError(
-                Code.INPUT_OPTIONS,
-                f"--complete is for tasks that generate text, and this one is {head.kind}",
-            )
+        if not self.writes:
+            self._check_writes_nothing()
         chosen = choose_sites(backbone, options.sites)
         pooler = backbone.family.pooler
         if pooler is not None and head.pooling != "pooler":
             chosen -= {pooler.path}  # nothing reads it
         self.layers = changed_layers(backbone, self.models.tuned, chosen)
         self._shared: dict[Hashable, Any] = {}
-        keeps = self.large or (
-            self.writes and self.examples
-        )  # whose refinement takes a good part of an hour
+        if self.writes and self.examples:
+            self.examples = self._with_completions(self.examples)
+            check_rows(self.models, self.examples)  # before a split gives them other numbers
+        # A refinement of a task that writes takes a good part of an hour, whatever its size.
+        keeps = self.large or (self.writes and bool(self.examples))
         self.work = WorkFolder(work) if work is not None and keeps else None
 
     @property
@@ -140,14 +135,29 @@ class Source:
         A line of a .txt is all to be written, unless the fine-tuned model completes it.
         """
         options = self.options
-        if options.complete is not None and examples:
-            self.examples = examples  # which the model is made for
-            assert self.model is not None
+        if options.complete is not None:
+            assert self.model is not None, "there are examples"
             return with_completions(
                 self.models, self.model, examples, options.complete, self.progress
             )
         plain = isinstance(options.calibration, Path) and options.calibration.suffix == ".txt"
         return tuple(Example("", completion=e.text) for e in examples) if plain else examples
+
+    def _check_writes_nothing(self) -> None:
+        """Refuses what is for tasks that generate text alone, where this one does not."""
+        kind = self.models.head.kind
+        if self.options.complete is not None:
+            raise InputError(
+                Code.INPUT_OPTIONS,
+                f"--complete is for tasks that generate text, and this one is {kind}",
+            )
+        for number, example in enumerate(self.examples, 1):
+            if example.completion is not None or example.messages is not None:
+                raise DataError(
+                    Code.DATA_KIND,
+                    f"row {number} of the calibration set says what is to be written, and this "
+                    f"task is {kind}: give a .tsv or a .txt",
+                )
 
     def delta(self, site: str) -> torch.Tensor:
         """ΔW `[n, d]` of one of `layers`."""

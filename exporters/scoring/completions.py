@@ -19,6 +19,7 @@ from osd_edge.exporters.models.tokenizer import max_tokens, tokenizer_for
 from osd_edge.exporters.scoring.batches import Batch
 from osd_edge.formats.package.chat import ROLES, Message
 
+CALIBRATION = "calibration set"
 MOST_TOKENS = 2048  # of a row; attention grows with its square
 _BATCH_TOKENS = 4096  # of a batch with its padding
 _ASSISTANT = "assistant"
@@ -42,8 +43,12 @@ class WrittenExample(Example):
 class RowEncoder:
     """Turns examples into rows, by the tokenizer, template and stop tokens of a task."""
 
-    def __init__(self, models: FineTuned) -> None:
-        """Read them. Raises ModelError, DataError `data.tokenizer`."""
+    def __init__(self, models: FineTuned, of: str = CALIBRATION) -> None:
+        """Read them; refusals call the set of rows `of`.
+
+        Raises ModelError, DataError `data.tokenizer`.
+        """
+        self._of = of
         base = models.backbone.checkpoint
         self.tokenizer = tokenizer_for(models.tuned, base)
         self._vocabulary = models.language_head.vocabulary
@@ -66,14 +71,15 @@ class RowEncoder:
         """
         prompt, completion = self.parts(example, number)
         if completion is None:
-            raise DataError(
+            raise self.refusal(
+                number,
+                'has no completion: give one (in a .jsonl, {"prompt", "completion"}), or '
+                "--complete TOKENS for the model to write it",
                 Code.DATA_COMPLETION,
-                f"row {number} of the calibration set has no completion: give one (in a .jsonl, "
-                '{"prompt", "completion"}), or --complete TOKENS for the model to write it',
             )
         tokens = self.fitting([*prompt, *completion], number)
         if len(tokens) < 2:
-            raise DataError(Code.DATA_ROW, f"row {number} of the calibration set is empty")
+            raise self.refusal(number, "is empty")
         return PromptRow(tokens, max(len(prompt), 1))
 
     def fitting(self, tokens: list[int], number: int) -> list[int]:
@@ -82,16 +88,16 @@ class RowEncoder:
         A tokenizer may have more tokens than its model.
         """
         if max(tokens, default=0) >= self._vocabulary:
-            raise DataError(
-                Code.DATA_ROW,
-                f"row {number} of the calibration set has token {max(tokens)}, and the model has "
-                f"{self._vocabulary}: shorten the tokenizer or leave the row out",
+            raise self.refusal(
+                number,
+                f"has token {max(tokens)}, and the model has {self._vocabulary}: shorten the "
+                "tokenizer or leave the row out",
             )
         if len(tokens) > self.most:
-            raise DataError(
-                Code.DATA_ROW,
-                f"row {number} of the calibration set is {len(tokens)} tokens long, and at most "
-                f"{self.most} are used: shorten it or leave it out",
+            raise self.refusal(
+                number,
+                f"is {len(tokens)} tokens long, and at most {self.most} are used: shorten it or "
+                "leave it out",
             )
         return tokens
 
@@ -105,6 +111,10 @@ class RowEncoder:
             prompt, answer = self._conversation(example, number)
         return prompt, list(example.tokens) if isinstance(example, WrittenExample) else answer
 
+    def refusal(self, number: int, why: str, code: Code = Code.DATA_ROW) -> DataError:
+        """The refusal of the row of this `number`."""
+        return DataError(code, f"row {number} of the {self._of} {why}")
+
     def _ended(self, answer: list[int]) -> list[int]:
         """An answer with a stop token, which many texts bring along."""
         return answer if answer and answer[-1] in self.stops else [*answer, self.stop]
@@ -113,23 +123,20 @@ class RowEncoder:
         """All messages but the last are the prompt, if that one is the model's answer."""
         assert example.messages is not None
         if self._chat is None:
-            raise DataError(
-                Code.DATA_ROW,
-                f"row {number} of the calibration set has messages, and the model has no chat "
-                'template: give {"prompt", "completion"}',
+            raise self.refusal(
+                number,
+                'has messages, and the model has no chat template: give {"prompt", "completion"}',
             )
         messages = [Message(m["role"], m["content"]) for m in example.messages]
         answered = messages[-1].role == _ASSISTANT
         asked = messages[:-1] if answered else messages
+        if not asked:
+            raise self.refusal(number, "has an answer alone: there is nothing to answer")
         self._check_content(asked, number)
-        prompt = self._chat.text(asked) if asked else None
+        prompt = self._chat.text(asked)
         if prompt is None:
-            why = self._chat.why_not(asked) if asked else "there is nothing to answer"
-            raise DataError(
-                Code.DATA_ROW,
-                f"row {number} of the calibration set: the chat template refuses its messages: "
-                f"{shown(why, 80)}",
-            )
+            why = shown(self._chat.why_not(asked), 80)
+            raise self.refusal(number, f"has messages that the chat template refuses: {why}")
         ids = self._chat.tokens_of(prompt)
         if not answered:
             return ids, None
@@ -147,17 +154,15 @@ class RowEncoder:
         """
         other = next((m.role for m in messages if m.role not in ROLES), None)
         if other is not None:
-            raise DataError(
-                Code.DATA_ROW,
-                f"row {number} of the calibration set has a message by {shown(other, 40)!r}: "
-                f"expected {', '.join(ROLES)}",
+            raise self.refusal(
+                number, f"has a message by {shown(other, 40)!r}: expected {', '.join(ROLES)}"
             )
         found = next((s for s in self._special for m in messages if s in m.content), None)
         if found is not None:
-            raise DataError(
-                Code.DATA_ROW,
-                f"row {number} of the calibration set has {shown(found)} in a message, which on a "
-                "device is no token but text: leave it out, or give prompts and completions",
+            raise self.refusal(
+                number,
+                f"has {shown(found)} in a message, which on a device is no token but text: leave "
+                "it out, or give prompts and completions",
             )
 
     def _encode(self, text: str, *, special: bool = False) -> list[int]:
@@ -168,9 +173,9 @@ class RowEncoder:
         return ids
 
 
-def check_rows(models: FineTuned, examples: Sequence[Example]) -> None:
+def check_rows(models: FineTuned, examples: Sequence[Example], of: str = CALIBRATION) -> None:
     """Refuses, as `RowEncoder.row` does, a row that is none, by its number among all."""
-    encoder = RowEncoder(models)
+    encoder = RowEncoder(models, of)
     for number, example in enumerate(examples, 1):
         encoder.row(example, number)
 
@@ -183,14 +188,23 @@ def completion_batches(models: FineTuned, examples: Sequence[Example], size: int
     """
     encoder = RowEncoder(models)
     rows = [encoder.row(example, i) for i, example in enumerate(examples, 1)]
-    order = sorted(range(len(rows)), key=lambda i: (len(rows[i].tokens), i))
+    chosen = of_like_length([len(row.tokens) for row in rows], size, _BATCH_TOKENS)
+    return [_batch([rows[i] for i in numbers], numbers, encoder.pad) for numbers in chosen]
+
+
+def of_like_length(lengths: Sequence[int], size: int, tokens: int) -> list[list[int]]:
+    """The numbers of rows of these `lengths`, the shortest first, as batches.
+
+    A batch has up to `size` rows, and up to `tokens` tokens with its padding, if not one row alone.
+    """
+    order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
     batches = []
     while order:
-        fitting = size
-        while fitting > 1 and fitting * len(rows[order[:fitting][-1]].tokens) > _BATCH_TOKENS:
+        fitting = min(size, len(order))
+        while fitting > 1 and fitting * lengths[order[fitting - 1]] > tokens:
             fitting -= 1
-        chosen, order = order[:fitting], order[fitting:]
-        batches.append(_batch([rows[i] for i in chosen], chosen, encoder.pad))
+        batches.append(order[:fitting])
+        order = order[fitting:]
     return batches
 
 

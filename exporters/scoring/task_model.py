@@ -192,6 +192,8 @@ class TaskModel:
         own = logits_weight(self._tuned, self._backbone.family) if tuned else head.weight
         if own is None or own == head.table:
             weight = self.parameter(head.table).data
+            if tuned and not (self.weights == "fp32" and self._tuned.is_base_own(head.table)):
+                weight = weight.clone()  # logits are kept, and the table becomes the base's again
         elif tuned or self.weights == "fp32":
             weight = checkpoint.values(own)
         else:

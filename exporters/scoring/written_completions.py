@@ -8,13 +8,13 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 
 from osd_edge.data.examples import Example
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import Code, DataError
 from osd_edge.exporters.models.fine_tuned import FineTuned
-from osd_edge.exporters.scoring.completions import RowEncoder, WrittenExample
+from osd_edge.exporters.scoring.completions import RowEncoder, WrittenExample, of_like_length
 from osd_edge.exporters.scoring.task_model import TaskModel
 from osd_edge.exporters.scoring.weight_sets import TUNED
 
 _BATCH = 32
+_BATCH_TOKENS = 16384  # of a batch with its answers, whose keys and values are all in memory
 
 
 def with_completions(
@@ -34,16 +34,14 @@ def with_completions(
         prompt, completion = encoder.parts(example, i + 1)
         if completion is None:
             if not prompt:
-                raise DataError(
-                    Code.DATA_ROW,
-                    f"row {i + 1} of the calibration set has no prompt: give one, or "
-                    "leave the row out",
-                )
+                raise encoder.refusal(i + 1, "has no prompt: give one, or leave the row out")
             # A token for the answer has to have room, too.
             prompts[i] = encoder.fitting([*prompt, encoder.stop], i + 1)[:-1]
     order = sorted(prompts, key=lambda i: len(prompts[i]))
     short = [i for i in order if len(prompts[i]) + most <= encoder.most]
-    batches = [short[start : start + _BATCH] for start in range(0, len(short), _BATCH)]
+    lengths = [len(prompts[i]) + most for i in short]
+    chosen = of_like_length(lengths, _BATCH, _BATCH_TOKENS)
+    batches = [[short[number] for number in numbers] for numbers in chosen]
     # A row that fills the context has less room than others, and so none beside it.
     batches += [[i] for i in order[len(short) :]]
     written: dict[int, Example] = {}

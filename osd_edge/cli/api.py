@@ -10,7 +10,6 @@ import click
 
 from osd_edge.cli.bundles import bundles_option, load_bundles
 from osd_edge.cli.options import (
-    THREADS,
     FiniteRange,
     base_option,
     example,
@@ -18,6 +17,7 @@ from osd_edge.cli.options import (
     json_option,
     memory_option,
     port_option,
+    threads_option,
 )
 
 if TYPE_CHECKING:
@@ -113,9 +113,7 @@ def _key(_: click.Context, __: click.Parameter, value: str | None) -> str | None
     metavar="SECONDS",
     help="The most time from a request to the end of its answer.",
 )
-@click.option(
-    "--threads", type=THREADS, default=0, metavar="N", help="Threads of a run. Default: all cores."
-)
+@threads_option
 @memory_option
 @json_option
 def api(
@@ -172,19 +170,22 @@ def api(
 
 
 def how_to_ask(session: "EdgeSession", server: "ApiServer", *, with_key: bool) -> str:
-    """The command by which a shell asks the first model."""
-    names = server.models.names
-    facts = session.manifest.generation
-    model = names[-1] if facts is not None and names else next(iter(names), "NAME")
-    kind = "" if not names else server.models.entry(model)["kind"]
-    body: dict[str, Any] = {"model": model}
-    if kind == "generate":
-        asks = "completions" if facts is None or facts.chat is None else "chat/completions"
-        said: dict[str, Any] = {"messages": [{"role": "user", "content": "Hello"}]}
-        body |= said if asks.startswith("chat") else {"prompt": "Hello"}
-    else:
-        asks = "embeddings" if kind == "embedding" else "ask"
-        body |= {"input": "Hello"} | ({"question": "Who?"} if kind == "spans" else {})
+    """The command by which a shell asks the last model, which is a task where there are any."""
+    from osd_edge.runtime.kinds import KINDS, Embedding, Generate
+
+    names, facts = server.models.names, session.manifest.generation
+    kind = KINDS[server.models.entry(names[-1])["kind"]] if names else None
+    asks = "ask"
+    asked: dict[str, Any] = {"input": "Hello"}
+    if isinstance(kind, Generate):
+        asks, asked = "completions", {"prompt": "Hello"}
+        if facts is not None and facts.chat is not None:
+            asks, asked = "chat/completions", {"messages": [{"role": "user", "content": "Hello"}]}
+    elif isinstance(kind, Embedding):
+        asks = "embeddings"
+    elif kind is not None and kind.takes_question:
+        asked["question"] = "Who?"
+    body = {"model": names[-1] if names else "NAME"} | asked
     key = '-H "Authorization: Bearer $OSD_EDGE_API_KEY" ' if with_key else ""
     return (
         f"curl {server.address}/{asks} {key}-H 'Content-Type: application/json' "

@@ -79,10 +79,9 @@ def _base(talk: Talk, _: str) -> Reply:
 
 
 def _swapped(talk: Talk, name: str | None) -> Reply:
-    before = talk.task
     talk.swap(name)
     line = f"{'the base alone' if name is None else name} answers now"
-    if talk.context_used and name != before:
+    if talk.context_used and talk.runs_again:
         line += f": {talk.context_used} tokens of the conversation are run again with the next line"
     return Reply((line,), {"task": name})
 

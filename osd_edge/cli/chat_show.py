@@ -8,7 +8,8 @@ import click
 
 from osd_edge.cli.chat_commands import Reply, run_command, said
 from osd_edge.cli.chat_lines import interrupts
-from osd_edge.cli.prompts import answer_fields, error_fields, for_terminal, refusal_line
+from osd_edge.cli.output import refusal_line
+from osd_edge.cli.prompts import answer_fields, error_fields, for_terminal
 from osd_edge.cli.talk import CANCELLED, Talk
 from osd_edge.errors import OsdEdgeError, shown
 
@@ -107,9 +108,10 @@ class ForPrograms(Shown):
         if text is None:
             self._line({"command": line.partition(" ")[0], "error": error_fields(error)})
             return
-        none: dict[str, Any] = {"text": "", "ended": "refused", "tokens": [], "prompt_tokens": 0}
-        none |= {"seconds_to_first": 0.0, "seconds": 0.0, "forgotten": 0}
-        self._line({"task": self.talk.task, "prompt": text, **none, "error": error_fields(error)})
+        from osd_edge.runtime import GeneratedText
+
+        none = GeneratedText("", (), "refused", 0, 0.0, 0.0, self.talk.task, error)
+        self._line(answer_fields(text, none) | {"forgotten": 0})
 
     def _answer(self, text: str) -> None:
         with interrupts(typed=self.typed) as cancel:

@@ -229,9 +229,7 @@ def describe(outcome: "Outcome") -> str:
         reasons.append(f"{outcome.shared_rows} calibration rows are in the test set too")
     if outcome.floor is not None and outcome.gain(1.0) is None:
         over = "base" if outcome.writes else "probe"
-        reasons.append(
-            f"full fine-tuning gains less than 2 points over the {over}: no shares of it"
-        )
+        reasons.append(f"fine-tuning gains less than 2 points over the {over}: no shares of it")
     if outcome.left:
         reasons.append(_left(outcome))
     return "\n".join([*lines, "", *reasons] if reasons else lines)

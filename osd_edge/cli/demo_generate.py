@@ -1,6 +1,7 @@
 """`osd-edge demo --generate`: one session answers one sentence in three ways."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -158,10 +159,11 @@ def _finish(
         return
     _answer_in_three_ways(session, done, test[at].sentence, at)
     click.echo(f"\n{report}\n")
-    bundles = " ".join(f"--bundle {one.bundle}" for one in done)
     click.echo(f"picture  {out / 'answers.png'}")
     click.echo(f"figures  {out / 'results.json'}, {out / 'results.txt'}")
-    click.echo(f"talk     osd-edge chat --base {out / 'base'} {bundles} --form {_quoted(FORM)}")
+    words = ["osd-edge", "chat", "--base", str(out / "base")]
+    words += [word for one in done for word in ("--bundle", str(one.bundle))]
+    click.echo(f"talk     {shlex.join(words)} --form {_quoted(FORM)}")
 
 
 def _shown_row(done: Sequence[WrittenTask]) -> int:

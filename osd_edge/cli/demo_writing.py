@@ -6,6 +6,7 @@ Each part that is finished is kept in the folder, and taken up by the next run.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from osd_edge.runtime import EdgeSession
 
 BASE, LORA, BUNDLE = "base", "LoRA", "bundle"  # who answers
+_PARTS: tuple[str, ...] = ("train", "calibration", "test")  # of a task's rows
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,14 @@ class WritingDemo:
                 write_file(out / "data" / name / f"{part}.jsonl", json_lines(rows))
         self.package = out / "base"
 
+    @cached_property
+    def _fingerprint(self) -> str:
+        """The fingerprint of the base, which is read once for it."""
+        backbone = backbone_of(Checkpoint(self._model))
+        return fingerprint(backbone.checkpoint, list(backbone.parameters), bar)
+
     def base(self) -> None:
         """Makes the base package, which all tasks share."""
-        backbone = backbone_of(Checkpoint(self._model))
-        self._fingerprint = fingerprint(backbone.checkpoint, list(backbone.parameters), bar)
 
         def make() -> dict[str, Any]:
             there = self.package.exists()
@@ -218,9 +224,6 @@ class WritingDemo:
 
     def _lora_file(self, task: WritingTask) -> Path:
         return self._out / "lora" / task.name / ADAPTER_WEIGHTS
-
-
-_PARTS: tuple[str, ...] = ("train", "calibration", "test")
 
 
 def _digest(rows: Sequence[Written]) -> str:

@@ -10,7 +10,8 @@ import click
 from osd_edge import __version__
 from osd_edge.cli.bars import leave_bars
 from osd_edge.cli.options import COMPLETION_VARIABLE, example
-from osd_edge.errors import Code, OsdEdgeError, shown
+from osd_edge.cli.output import refusal_line
+from osd_edge.errors import Code, OsdEdgeError
 from osd_edge.signals import Ended, ending_in_order
 
 # Where each command is: a module of this folder, and its name there.
@@ -78,7 +79,7 @@ def main() -> None:
         raise
     except OsdEdgeError as error:
         leave_bars()
-        click.echo(f"osd-edge: {shown(str(error), 600)} [{error.code}]", err=True)
+        click.echo(refusal_line(error), err=True)
         sys.exit(1)
     except ModuleNotFoundError as error:
         extra = {"gguf": "demo", "h11": "api", "segno": "serve", "tokenizers": "text"}

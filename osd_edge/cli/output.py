@@ -1,17 +1,22 @@
-"""Prints for all commands alike: JSON and tables."""
+"""Prints for all commands alike: JSON, tables and refusals."""
 
 import json
 from collections.abc import Sequence
 
 import click
 
-from osd_edge.errors import shown
+from osd_edge.errors import OsdEdgeError, shown
 
 
 def print_json(value: object) -> None:
     """Prints `value` as indented JSON; null stands for NaN and infinity, which JSON has not."""
     finite = json.loads(json.dumps(value), parse_constant=lambda _: None)
     click.echo(json.dumps(finite, indent=2, ensure_ascii=True))
+
+
+def refusal_line(error: OsdEdgeError) -> str:
+    """The line of a refusal that people are shown."""
+    return f"osd-edge: {shown(str(error), 600)} [{error.code}]"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -28,7 +28,8 @@ def plot_outcomes(outcomes: "Sequence[Outcome]", path: Path) -> None:
         for i, name in enumerate(methods)
     }
     for panel, outcome in zip(panels, outcomes, strict=True):
-        panel.axhline(100 * outcome.fine_tuned, color="black", lw=1, label="full fine-tuning")
+        best = "fine-tuned" if outcome.writes else "full fine-tuning"
+        panel.axhline(100 * outcome.fine_tuned, color="black", lw=1, label=best)
         if outcome.floor is not None:
             floor = "base alone" if outcome.writes else "frozen probe"
             panel.axhline(100 * outcome.floor, color="grey", lw=1, ls="--", label=floor)

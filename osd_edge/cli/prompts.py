@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from osd_edge.cli.options import SEED, FiniteRange, OptionDecorator
+from osd_edge.cli.output import refusal_line
 from osd_edge.errors import OsdEdgeError, shown
 
 if TYPE_CHECKING:
@@ -128,11 +129,6 @@ def answer_fields(prompt: str, answer: "GeneratedText") -> dict[str, Any]:
 def error_fields(error: OsdEdgeError) -> dict[str, str]:
     """The fields of a refusal that programs are given."""
     return {"code": str(error.code), "message": str(error)}
-
-
-def refusal_line(error: OsdEdgeError) -> str:
-    """The line of a refusal that people are shown."""
-    return f"osd-edge: {shown(str(error), 600)} [{error.code}]"
 
 
 def for_terminal(text: str) -> str:

@@ -94,6 +94,12 @@ class Talk:
         return 0 if self.conversation is None else len(self.conversation.tokens)
 
     @property
+    def runs_again(self) -> bool:
+        """Says whether the keys are of another task than the one that answers now."""
+        conversation = self.conversation
+        return conversation is not None and self.task != conversation.task
+
+    @property
     def key_bytes(self) -> int:
         """The bytes of the keys that are kept from turn to turn."""
         return self.facts.bytes_of_a_token * self.context_used
@@ -118,7 +124,7 @@ class Talk:
         """Says a line, and gives the pieces of the answer as they come."""
         began = time.perf_counter()
         tokens, first, last, ended = 0, 0.0, 0.0, None
-        before = self._turns()
+        before, self.forgotten = self._turns(), 0
         if self.style.form is not None:
             prompts = [self._prompt(line)]
             pieces = self.session.generate(prompts, stream=True, cancel=cancel, **self._words)
@@ -135,7 +141,7 @@ class Talk:
 
     def whole(self, line: str, cancel: "Cancel") -> "GeneratedText":
         """Says a line, and gives the answer when it is at its end."""
-        before = self._turns()
+        before, self.forgotten = self._turns(), 0
         answer: GeneratedText
         if self.style.form is not None:
             (answer,) = self.session.generate([self._prompt(line)], cancel=cancel, **self._words)

@@ -251,7 +251,11 @@ class Code(StrEnum):
     # Files of examples
     DATA_MISSING = "data.missing", "a file of examples is not there, is no file or cannot be read"
     DATA_ENCODING = "data.encoding", "a file of examples is not UTF-8"
-    DATA_KIND = "data.kind", "a file of examples is neither `.tsv` nor `.txt`"
+    DATA_KIND = (
+        "data.kind",
+        "a file of examples is neither `.tsv`, `.txt` nor `.jsonl`, or has completions or messages "
+        "for a task that generates no text",
+    )
     DATA_EMPTY = "data.empty", "it holds no examples"
     DATA_HEADER = "data.header", "its first line is no header"
     DATA_ROW = "data.row", "a row of it is malformed"
@@ -275,7 +279,7 @@ class Code(StrEnum):
     )
     DATA_COMPLETION = (
         "data.completion",
-        "a calibration row of a task that generates text, without what is to be written",
+        "a row of a task that generates text, without what is to be written",
     )
     DATA_FEW_ROWS = "data.few-rows", "`--keep` with fewer than 200 calibration rows"
     DATA_NO_GAIN = (

@@ -97,12 +97,11 @@ class Api:
 
     def _check_access(self, exchange: Exchange) -> None:
         """Raises ApiError `api.host`, `api.key`."""
-        host = exchange.header("host")
-        if not self._access.names.has(host, exchange.arrived_at):
+        if not self._access.names.has(exchange.host, exchange.arrived_at):
             raise ApiError(
                 Code.API_HOST,
-                f"{shown(host)!r} is no name of this server: ask it by its address, or start it "
-                "with --name",
+                f"{shown(exchange.host)!r} is no name of this server: ask it by its address, or "
+                "start it with --name",
             )
         origin = exchange.header("origin")
         if origin in self._access.origins:
@@ -110,7 +109,8 @@ class Api:
         key = self._access.key
         if key is not None:
             scheme, _, given = exchange.header("authorization").partition(" ")
-            same = hmac.compare_digest(given.strip(" \t").encode("latin-1"), key.encode())
+            wanted = key.encode(errors="surrogateescape")  # the bytes of a variable, as they are
+            same = hmac.compare_digest(given.strip(" \t").encode("latin-1"), wanted)
             if scheme.lower() != "bearer" or not same:
                 exchange.headers.append(("WWW-Authenticate", "Bearer"))
                 raise ApiError(

@@ -19,7 +19,7 @@ from osd_edge.runtime.api.fields import BodyFields, field_refused
 from osd_edge.runtime.api.limits import ApiLimits
 from osd_edge.runtime.api.models import Models
 from osd_edge.runtime.generation.scheduler import stopped
-from osd_edge.runtime.kinds import KINDS, Embedding, Generate, Spans, expect_kind
+from osd_edge.runtime.kinds import KINDS, Embedding, Generate, expect_kind
 from osd_edge.runtime.session import EdgeSession
 
 T = TypeVar("T")
@@ -71,13 +71,13 @@ class Asking:
         """
         fields = BodyFields(body)
         model, task = self._task(fields)
-        kind = self._session.kind(task)
-        if isinstance(KINDS[kind], Generate):
+        kind = KINDS[self._session.kind(task)]
+        if isinstance(kind, Generate):
             raise TaskError(
                 Code.TASK_KIND, f"{task!r} writes text: ask /v1/chat/completions, /v1/completions"
             )
         texts = fields.texts("input", self._limits.texts)
-        heard = ("question", "max_length") if isinstance(KINDS[kind], Spans) else ("max_length",)
+        heard = ("question", "max_length") if kind.takes_question else ("max_length",)
         given: _Given = {name: fields.take(name) for name in heard}
         pairs = fields.take("pairs")
         if pairs is not None:
@@ -87,7 +87,9 @@ class Asking:
         fields.end()
         entries = await self._run(lambda end: self._entries(task, texts, pairs, given, end))
         data = [{"object": "answer", "index": i, "entries": own} for i, own in enumerate(entries)]
-        await exchange.answer(200, {"object": "list", "data": data, "model": model, "kind": kind})
+        await exchange.answer(
+            200, {"object": "list", "data": data, "model": model, "kind": kind.name}
+        )
 
     def stop(self) -> None:
         """Refuses what is being asked, after the part that is asked now, with `api.stopped`."""

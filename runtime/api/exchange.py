@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ Receive = Callable[[], Awaitable[Sent]]
 Send = Callable[[Sent], Awaitable[None]]
 Header = tuple[str, str]
 
+# A target with the server's name in it, which stands for the header then (RFC 9112, 3.2.2).
+_ABSOLUTE = re.compile(r"https?://([^/]*)(/.*)?", re.IGNORECASE | re.DOTALL)
 _JSON = ("Content-Type", "application/json")
 _ENDS = ("\x85", "\u2028", "\u2029")  # at which some clients end the line of an event
 _EVENTS = (
@@ -32,6 +35,7 @@ class Exchange:
     Attributes:
         method: Its method, such as `POST`.
         path: The address, without what stands behind a `?`.
+        host: The name of the server that is asked, with its port.
         begun: Whether an answer has begun.
         headers: More headers of the answer, which it is given before.
     """
@@ -46,6 +50,10 @@ class Exchange:
         self.headers: list[Header] = []
         self._scope, self._receive, self._send = scope, receive, send
         self._limits = limits
+        self.host = self.header("host")
+        absolute = _ABSOLUTE.fullmatch(self.path)
+        if absolute is not None:
+            self.host, self.path = absolute[1], absolute[2] or "/"
 
     @property
     def arrived_at(self) -> str:

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from osd_edge.data.arguments import described
-from osd_edge.errors import OsdEdgeError
 from osd_edge.runtime.api.exchange import Exchange
 from osd_edge.runtime.api.fields import BodyFields, field_refused
 from osd_edge.runtime.api.limits import ApiLimits
 from osd_edge.runtime.api.models import Models
-from osd_edge.runtime.api.statuses import error_object
 from osd_edge.runtime.api.written_text import AskedText, TextWriter
 from osd_edge.runtime.generation.answer_row import AnswerRow
 from osd_edge.runtime.generation.answer_settings import AnswerSettings
@@ -50,11 +48,10 @@ _IGNORED = (
 
 @dataclass(frozen=True)
 class _Request:
-    """A request for text: what is asked, how many answers to a prompt, and how they are sent."""
+    """A request for text: what is asked, and how the answers are sent."""
 
     model: str
     asked: AskedText
-    choices: int
     stream: bool
     usage: bool  # in a stream
 
@@ -113,10 +110,9 @@ class Route(ABC):
         fields.end()
         if len(prompts) * choices > self._writer.most_rows:
             most = self._writer.most_rows
-            raise field_refused("n", f"expected {most} answers at most to all prompts together")
-        # Numbered in this order, so that a row's draws are those that it has alone.
-        rows = [prompt for prompt in prompts for _ in range(choices)]
-        return _Request(model, AskedText(task, rows, settings), choices, stream, usage)
+            many = "n" if choices > 1 else "prompt"
+            raise field_refused(many, f"expected {most} answers at most to all prompts together")
+        return _Request(model, AskedText(task, prompts, choices, settings), stream, usage)
 
     async def _streamed(
         self, exchange: Exchange, request: _Request, rows: Sequence[AnswerRow]
@@ -126,25 +122,18 @@ class Route(ABC):
             head["usage"] = None
         begun: set[int] = set()
         async with contextlib.aclosing(self._writer.pieces(rows)) as pieces:
-            try:
-                async for row, piece in pieces:
-                    if not exchange.begun:  # a refusal before has a status of its own
-                        await exchange.begin_events()
-                    first = row.number not in begun
-                    if piece.text or (first and piece.ended):
-                        begun.add(row.number)
-                        form = self.piece(piece.text, first=first)
-                        await exchange.event(head | {"choices": [form | _numbered(row, None)]})
-                    if piece.ended is not None:
-                        form = self.piece("", first=False)
-                        last = form | _numbered(row, _FINISHED[piece.ended])
-                        await exchange.event(head | {"choices": [last]})
-            except OsdEdgeError as error:
-                if not exchange.begun:
-                    raise
-                await exchange.event(error_object(error))
-                await exchange.end_events(whole=False)
-                return
+            async for row, piece in pieces:
+                if not exchange.begun:  # a refusal before has a status of its own
+                    await exchange.begin_events()
+                first = row.number not in begun
+                if piece.text or (first and piece.ended):
+                    begun.add(row.number)
+                    form = self.piece(piece.text, first=first)
+                    await exchange.event(head | {"choices": [form | _numbered(row, None)]})
+                if piece.ended is not None:
+                    form = self.piece("", first=False)
+                    last = form | _numbered(row, _FINISHED[piece.ended])
+                    await exchange.event(head | {"choices": [last]})
         if request.usage:
             await exchange.event(head | {"choices": [], "usage": _usage(request, rows)})
         await exchange.end_events()
@@ -217,7 +206,7 @@ def _numbered(row: AnswerRow, finished: str | None) -> dict[str, Any]:
 def _usage(request: _Request, rows: Iterable[AnswerRow]) -> dict[str, int]:
     """Counts tokens, those of a prompt once however many answers it has."""
     rows = list(rows)
-    read = sum(len(row.prompt) for row in rows[:: request.choices])
+    read = sum(len(row.prompt) for row in rows[:: request.asked.choices])
     written = sum(len(row.answer) for row in rows)
     return {
         "prompt_tokens": read,

@@ -16,10 +16,11 @@ from osd_edge.runtime.parts import Parts
 
 @dataclass(frozen=True)
 class AskedText:
-    """Prompts to be answered by a task, None for the base alone, and how; a row for each."""
+    """Prompts to be answered by a task, None for the base alone: how often each, and how."""
 
     task: str | None
     prompts: Sequence[Any]
+    choices: int
     settings: AnswerSettings
 
 
@@ -36,7 +37,7 @@ class TextWriter:
         return self._scheduler.limits.waiting
 
     async def rows(self, asked: AskedText) -> list[AnswerRow]:
-        """Makes a row of each prompt, in a thread: a long text takes its time.
+        """Makes a row for each answer, in a thread: a long text takes its time.
 
         Raises what `EdgeSession.generate` refuses a prompt with, for the first that is refused.
         """
@@ -72,11 +73,16 @@ class TextWriter:
             self._scheduler.cancel(rows)
 
     def _rows(self, asked: AskedText) -> list[AnswerRow]:
-        tokenizer = tokenizer_of(self._parts, asked.settings)
-        rows = prepared(self._parts, asked.prompts, asked.task, None)
-        for row in rows:
-            if row.error is not None:
-                raise row.error
-            check_context(len(row.prompt), self._scheduler.context)
-            row.start(asked.settings, self._scheduler.context, tokenizer)
+        tokenizer, context = tokenizer_of(self._parts, asked.settings), self._scheduler.context
+        rows: list[AnswerRow] = []
+        for first in prepared(self._parts, asked.prompts, asked.task, None):
+            if first.error is not None:
+                raise first.error
+            check_context(len(first.prompt), context)
+            for _ in range(asked.choices):
+                # Numbered in this order, so that a row's draws are those that it has alone.
+                row = AnswerRow(len(rows), first.name)
+                row.task, row.prompt = first.task, first.prompt
+                row.start(asked.settings, context, tokenizer)
+                rows.append(row)
         return rows

@@ -83,10 +83,15 @@ class Kind(ABC):
                 Code.INPUT_QUESTION, f"expected a question, found {described(request.question)}"
             )
         if self.takes_question and request.question is None:
-            raise InputError(Code.INPUT_QUESTION, f"task {task!r} finds answers: give --question")
+            raise InputError(
+                Code.INPUT_QUESTION,
+                f"question: task {task!r} looks in each text for the answer to one: give it "
+                "(--question)",
+            )
         if request.pairs is not None and not self.takes_pairs:
             raise InputError(
-                Code.INPUT_TEXTS, f"task {task!r} is {self.name}: expected no second texts"
+                Code.INPUT_TEXTS,
+                f"pairs: expected no second texts, since task {task!r} is {self.name}",
             )
 
     def check_labelled(self, task: str) -> None:

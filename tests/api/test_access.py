@@ -34,6 +34,19 @@ def test_the_server_s_own_names_are_answered(writing: EdgeSession) -> None:
     assert refused.value.code == "input.address"
 
 
+def test_a_target_may_be_a_whole_address(server: ApiServer) -> None:
+    """Such as proxies are given. The name in it is the one that counts, then."""
+    own = f"127.0.0.1:{port_of(server)}"
+    elsewhere = {"Host": "evil.example"}
+    assert ask(server, f"http://{own}/v1/models", headers=elsewhere)[0] == 200
+    assert ask(server, f"HTTP://{own}/v1/models/task0?x=y")[2]["id"] == "task0"
+    assert ask(server, f"http://{own}/v1/completions", BODY)[0] == 200
+    assert refusal(ask(server, f"http://{own}")) == (404, "api.route")
+    for other in ("evil.example", f"user@{own}", f"evil.example%2f@{own}", ""):
+        answer = ask(server, f"http://{other}/v1/models", headers={"Host": own})
+        assert refusal(answer) == (421, "api.host")
+
+
 def test_a_key_is_asked_for_everywhere(writing: EdgeSession) -> None:
     with running(writing, ApiSettings(key="s3cret")) as server:
         for path, body in (("/v1/models", None), ("/v1/completions", BODY), ("/nowhere", None)):
@@ -47,14 +60,16 @@ def test_a_key_is_asked_for_everywhere(writing: EdgeSession) -> None:
             assert client.completions.create(**BODY).choices
 
 
-def test_a_key_may_end_as_a_space_does_in_another_alphabet(writing: EdgeSession) -> None:
-    """Its last byte in UTF-8 is one that Latin-1 has for a space."""
+@pytest.mark.parametrize("key", ["abcà", "abc\udcff"], ids=["space", "bytes"])
+def test_a_key_may_have_any_bytes(writing: EdgeSession, key: str) -> None:
+    """The last byte of one in UTF-8 is a space in Latin-1; the other's is none of UTF-8 at all."""
     with (
-        running(writing, ApiSettings(key="abcà")) as server,
+        running(writing, ApiSettings(key=key)) as server,
         socket.create_connection(("127.0.0.1", port_of(server))) as connection,
     ):
         head = f"GET /v1/models HTTP/1.1\r\nHost: 127.0.0.1:{port_of(server)}\r\n"
-        connection.sendall(f"{head}Authorization: Bearer abcà\r\n\r\n".encode())
+        shown = f"{head}Authorization: Bearer {key}\r\n\r\n"
+        connection.sendall(shown.encode(errors="surrogateescape"))
         assert connection.recv(64).startswith(b"HTTP/1.1 200")
 
 

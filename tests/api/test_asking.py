@@ -1,6 +1,7 @@
 """Tasks that write no text: vectors as OpenAI's client has them, and answers of all other kinds."""
 
 import base64
+import shlex
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 from openai import APIStatusError, OpenAI
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
+from osd_edge.cli.api import how_to_ask
 from osd_edge.exporters import export_base, export_task
 from osd_edge.runtime import EdgeSession
 from osd_edge.runtime.api.asking import Asking
@@ -123,6 +125,9 @@ def test_pairs_of_texts_are_taken(server: ApiServer, encoder: EdgeSession) -> No
         ("ask", {"model": "first", "pairs": ["x", "y"]}, (400, "api.field")),
         ("ask", {"model": "embedding", "pairs": ["x"]}, (400, "input.texts")),
         ("ask", {"model": "first", "max_length": 0}, (400, "input.max-length")),
+        ("ask", {"model": "first", "max_length": 1}, (400, "input.max-length")),
+        ("ask", {"model": "first", "pairs": ["x"], "max_length": 2}, (400, "input.max-length")),
+        ("ask", {"model": "embedding", "max_length": 1}, (400, "input.max-length")),
         ("ask", {"model": "first", "stream": True}, (400, "api.field")),
         ("completions", {"prompt": "x"}, (404, "api.route")),
     ],
@@ -132,6 +137,32 @@ def test_refusals(
 ) -> None:
     body = {"model": "embedding", "input": "a dog"} | fields
     assert refusal(ask(server, f"/v1/{path}", body)) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"model": "spans"}, "question"),
+        ({"model": "embedding", "pairs": ["x"]}, "pairs"),
+        ({"model": "first", "max_length": 1}, "max_length"),
+        ({"model": "first", "max_length": 10**6}, "max_length"),
+        ({"model": "none-such"}, "model"),
+    ],
+)
+def test_a_refusal_names_the_field_that_is_meant(
+    server: ApiServer, fields: dict[str, Any], param: str
+) -> None:
+    _, _, value = ask(server, "/v1/ask", {"input": "a dog"} | fields)
+    assert value["error"]["param"] == param
+
+
+def test_the_command_that_is_shown_asks_the_last_model(
+    server: ApiServer, encoder: EdgeSession
+) -> None:
+    words = shlex.split(how_to_ask(encoder, server, with_key=False))
+    assert words[:2] == ["curl", f"{server.address}/embeddings"] and words[-2] == "-d"
+    status, _, value = ask(server, "/v1/embeddings", words[-1].encode())
+    assert (status, value["model"]) == (200, encoder.tasks[-1])
 
 
 def test_a_task_that_writes_text_is_asked_elsewhere(writing: EdgeSession) -> None:

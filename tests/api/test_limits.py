@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 import threading
 import time
 from typing import Any
@@ -185,9 +186,13 @@ def _is_turned_away(server: ApiServer) -> bool:
 def test_prompts_that_wait_are_bounded(writing: EdgeSession, slow_steps: None) -> None:
     settings = ApiSettings(batch=BatchLimits(rows=1, waiting=4))
     with running(writing, settings) as server:
-        for many in ({"prompt": ["a"] * 5}, {"prompt": ["a", "b"], "n": 3}):
+        for param, many in (
+            ("prompt", {"prompt": ["a"] * 5}),
+            ("n", {"prompt": ["a", "b"], "n": 3}),
+        ):
             answer = ask(server, "/v1/completions", BODY | many)
             assert refusal(answer) == (400, "api.field")  # which no waiting would help
+            assert answer[2]["error"]["param"] == param
         scheduler = server.scheduler
         assert scheduler is not None
         with connect(server) as connection:
@@ -294,6 +299,16 @@ def test_the_end_of_the_server_ends_answers_in_order(
         assert eventually(lambda: scheduler.steps > 3)
     asking.join(60)
     assert found == [(503, "api.stopped")]
+
+
+def test_what_the_server_lacks_is_no_fault_of_the_request(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    assert refusal(ask(server, "/v1/completions", BODY)) == (500, "input.tokenizers")
+    ids = BODY | {"prompt": [3, 4]}  # which need none
+    status, _, value = ask(server, "/v1/completions", ids)
+    assert (status, value["usage"]["completion_tokens"]) == (200, 2)
 
 
 def test_a_mistake_is_an_answer_and_a_line(

@@ -10,6 +10,7 @@ from openai import APIStatusError, AsyncOpenAI, OpenAI
 
 from osd_edge.runtime import EdgeSession
 from osd_edge.runtime.api.server import ApiServer
+from osd_edge.runtime.generation.prompts import PromptEncoder
 from osd_edge.runtime.generation.running_batch import Pieces, RunningBatch
 from osd_edge.runtime.generation.scheduler import Scheduler
 from tests.api.serving import PATIENCE, ask, refusal
@@ -112,6 +113,20 @@ def test_the_words_of_sampling_are_the_session_s(client: OpenAI, writing: EdgeSe
     assert len({choice.text for choice in several.choices}) == 4
     assert several.usage is not None
     assert several.usage.prompt_tokens == rows[0].prompt_tokens + rows[2].prompt_tokens
+
+
+def test_a_prompt_of_several_answers_is_tokenized_once(
+    client: OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens, tokenized = PromptEncoder.tokens, []
+
+    def counted(self: PromptEncoder, prompt: object) -> list[int]:
+        tokenized.append(prompt)
+        return tokens(self, prompt)
+
+    monkeypatch.setattr(PromptEncoder, "tokens", counted)
+    found = client.completions.create(model="task1", prompt=["the cat", "on"], n=3, max_tokens=2)
+    assert len(found.choices) == 6 and tokenized == ["the cat", "on"]
 
 
 def test_a_stop_text_ends_an_answer(client: OpenAI, writing: EdgeSession) -> None:

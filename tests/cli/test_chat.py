@@ -73,6 +73,25 @@ def test_a_swap_in_a_conversation_makes_its_keys_anew(tiny_llama: Writer, chat: 
     assert "task1 answers now: " in done.err and "are run again with the next line" in done.err
 
 
+def test_a_swap_there_and_back_makes_no_keys_anew(tiny_llama: Writer, chat: Chat) -> None:
+    done = chat("the cat\n/task task1\n/task task0\non\n", *_bundles(tiny_llama))
+    there, back = (line for line in done.err.splitlines() if "answers now" in line)
+    assert there.startswith("task1") and "are run again" in there
+    assert back == "task0 answers now"
+
+
+def test_turns_that_were_forgotten_are_told_once(tiny_llama: Writer) -> None:
+    """An answer that is cancelled at once forgets nothing."""
+    talk = Talk(EdgeSession(tiny_llama.package), Style(context=60), {"max_tokens": MOST})
+    while not talk.forgotten:
+        list(talk.stream("the cat sat on the mat", None))
+    assert [piece.ended for piece in talk.stream("on", lambda: True)] == ["cancelled"]
+    assert talk.forgotten == 0
+    while not talk.forgotten:
+        talk.whole("the cat sat on the mat", None)
+    assert talk.whole("on", lambda: True).ended == "cancelled" and talk.forgotten == 0
+
+
 def test_the_task_that_answers_first_may_be_named(tiny_llama: Writer, chat: Chat) -> None:
     session = EdgeSession(tiny_llama.package)
     session.load(tiny_llama.bundles[1])

@@ -39,7 +39,7 @@ OUTCOME = Outcome(
         "linear_only": ScoreWithError(0.6, 0.2, 0.01, 1.0),
         "zero_delta": ScoreWithError(0.1, 1.2, 0.03, 0.5),
     },
-    left=(("bitdelta", None), ("osd", "1MiB")),
+    left=(("bitdelta", None), ("osd", "32KiB"), ("osd", "1MiB"), ("lora", "r=2")),
 )
 
 
@@ -56,7 +56,7 @@ def test_the_tables() -> None:
     )
     assert row in text
     assert "| truncsvd | 64KiB | – | – | – | – | – | – |  | too small [budget.too-small] |" in text
-    assert "Not measured yet: bitdelta, osd at 1MiB." in text
+    assert "Not measured: bitdelta; osd; lora at r=2." in text
     smallest = text.split("| gain % | ours")[1]
     assert "| 70.0 | osd-rd-none 64KiB | 65,000 | lora r=1 | 600,000 | 9.2 × |" in smallest
     assert (
@@ -69,7 +69,7 @@ def test_the_tables() -> None:
 
 def test_a_comparison_of_nothing_yet_has_a_chapter() -> None:
     text = chapter([replace(OUTCOME, points=(), left=(("lora", "r=1"),))], "picture.png")
-    assert "Not measured yet: lora at r=1." in text and "| gain % | ours" not in text
+    assert "Not measured: lora." in text and "| gain % | ours" not in text
 
 
 def test_no_gain_is_no_share() -> None:
@@ -97,7 +97,7 @@ def test_the_page_of_outcome_files(tmp_path: Path) -> None:
     for _ in range(2):
         done = CliRunner().invoke(main, ["--outcome", str(outcome), "--report", str(report)])
         assert done.exit_code == 0, done.output
-        assert "2 points missing" in done.output
+        assert "4 points missing" in done.output
     text = report.read_text()
     assert text.count("## Tasks that generate text") == 1 and text.startswith("# Results\n\nOf")
     assert (tmp_path / "results-text.png").read_bytes().startswith(b"\x89PNG")

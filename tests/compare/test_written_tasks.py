@@ -214,6 +214,7 @@ def test_completions_are_told_apart(task: LoraTask, tmp_path: Path) -> None:
         ({"probe_train": (Example("a", "b"),)}, "input.options", "the base alone"),
         ({"test": (Example("the cat"),)}, "data.completion", "row 1 of the test set"),
         ({"calibration": (Example("the cat"),)}, "data.completion", "of the calibration set"),
+        ({"test": (Example("a", completion="the cat " * 99),)}, "data.row", "1 of the test set is"),
         ({"adapters": ()}, "input.options", "one of the two"),
     ],
 )

@@ -1,6 +1,7 @@
 """`osd-edge demo --generate` from end to end, over a small model of random weights."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def played(made: Path, tiny_llama: Writer, tmp_path: Path, capsys: Capture) -> P
 def test_one_session_answers_one_sentence_in_three_ways(
     tiny_llama: Writer, tmp_path: Path, capsys: Capture
 ) -> None:
-    out = tmp_path / "out"
+    out = tmp_path / "an out"
     done = _demo(capsys, tiny_llama, out)
     assert done.code == 0, done.err
     assert "minutes on two cores" in done.err and "package index" not in done.err
@@ -73,7 +74,11 @@ def test_one_session_answers_one_sentence_in_three_ways(
         assert results["answers"][task["task"]] == answer.text
     assert (out / "answers.png").read_bytes().startswith(b"\x89PNG")
     assert (out / "results.txt").read_text().strip() in done.out
-    assert "osd-edge chat --base" in done.out
+    talk = next(line for line in done.out.splitlines() if "osd-edge chat" in line)
+    words = shlex.split(talk)[1:]
+    assert words[:4] == ["osd-edge", "chat", "--base", str(out / "base")]
+    bundles = [words[i + 1] for i, word in enumerate(words) if word == "--bundle"]
+    assert all(Path(bundle).is_file() for bundle in bundles) and len(bundles) == 3
     assert all(swap["warm_ms"] < swap["cold_ms"] for swap in results["swaps"])
 
 

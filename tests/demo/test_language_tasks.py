@@ -77,7 +77,7 @@ def test_a_training_that_was_broken_off_goes_on_to_the_same_weights(
         assert whole.read_bytes() == parts.read_bytes()
 
 
-def test_what_is_kept_of_other_rows_is_no_start(
+def test_what_is_kept_of_other_rows_or_of_another_base_is_no_start(
     tiny_llama: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training_state, "KEPT_EVERY", 4)
@@ -87,3 +87,6 @@ def test_what_is_kept_of_other_rows_is_no_start(
     trainer.train_kept(ROWS, tmp_path / "first", training, kept)
     alone = LoraTrainer(tiny_llama.model).train(ROWS[:1], tmp_path / "alone", training)
     assert trainer.train_kept(ROWS[:1], tmp_path / "second", training, kept) == alone
+    other = tiny_llama.model.with_name("task0")
+    anew = LoraTrainer(other).train(ROWS[:1], tmp_path / "anew", training)
+    assert KeptTrainer(other).train_kept(ROWS[:1], tmp_path / "third", training, kept) == anew

@@ -91,7 +91,7 @@ def test_a_second_turn_goes_on_from_the_keys_of_the_first(
     generator.append_tokens(first)
     said = list(tokens_of(generator, 3))
     assert generator.token_count() == len(first) + len(said)  # no stop token among them
-    # Of an answer that was cut short genai keeps no keys of the last token (docs/phones.md).
+    # Of an answer that was cut short genai keeps no keys of the last token (docs/adapters.md).
     generator.rewind_to(len(first))
     generator.append_tokens([*said, *second])
     (answer,) = session.generate([[*first, *said, *second]], max_tokens=COUNT)

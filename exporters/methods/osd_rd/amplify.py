@@ -37,7 +37,7 @@ def best_amplification(
 
     `kind` is that of the task. The student's scales are changed on the way.
     """
-    expected = _logits(teacher, batches)
+    expected, masks = _logits(teacher, batches), [batch.mask for batch in batches]
     start = {name: layer.log_scale.clone() for name, layer in student.sites.items()}
     losses: list[float] = []
     for i in progress(range(_MOST + 1), "Amplifying"):
@@ -45,20 +45,13 @@ def best_amplification(
             continue  # the bar runs to its end
         for name, layer in student.sites.items():
             layer.log_scale.copy_(start[name] + math.log(_factor(i)))
-        losses.append(_divergence(kind, student.module, batches, expected))
+        given = _logits(student.module, batches)
+        losses.append(kind.summed_loss(given, expected, masks)[0])
     return _factor(losses.index(min(losses)))
 
 
 def _factor(step: int) -> float:
     return float(2 ** (step / _STEPS_AN_OCTAVE))
-
-
-def _divergence(kind: Kind, model: Any, batches: Sequence[Batch], expected: list[Any]) -> float:
-    """The sum of the divergences of all answers from the teacher's."""
-    total = 0.0
-    for batch, given, reference in zip(batches, _logits(model, batches), expected, strict=True):
-        total += float(kind.loss(given, reference, batch.mask)) * kind.size(given, batch.mask)
-    return total
 
 
 def _logits(model: Any, batches: Sequence[Batch]) -> list[Any]:

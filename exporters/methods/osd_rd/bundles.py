@@ -80,7 +80,7 @@ class RateDistortionBundles:
         check_keep_rows(self.floor.rows)
         gain = self.floor.gain(quick=False, measure=measure)
         assert gain is not None, "rows are held back of that many"
-        if not gain.is_there:
+        if not gain.can_be_kept:
             raise self._no_gain(gain)
 
         def attempt(size: int) -> tuple[Scored, CurvePoint] | None:

@@ -28,9 +28,9 @@ class LatentLinear(torch.nn.Module):
     """A linear layer with weight `frozen` + what its latent stands for; bias as given.
 
     Products with weight and factors are taken in the type of `frozen`, which may be a streamed
-    layer: its weight is then read when it is used. Column scales are kept
-    as the logarithm of their magnitude, so that a step of training changes them by a share.
-    Latents that are not `quantized` are used as real numbers.
+    layer: its weight is then read when it is used. Column scales are kept as the logarithm of their
+    magnitude, so that a step of training changes them by a share. Latents that are not `quantized`
+    are used as real numbers.
     """
 
     def __init__(

@@ -99,7 +99,7 @@ def _columns_of_product(
     x, x_inverse = _rooted(left, times(left, g))
     y, y_inverse = _rooted(right, times(right, a))
     p, s, qt = torch.linalg.svd(x.T @ y, full_matrices=False)
-    k = int((s > s[0] * 1e-6).sum())
+    k = min(MAX_COLUMNS, int((s > s[0] * 1e-6).sum()))
     p, s, q = p[:, :k], s[:k], qt[:k].T
     u = (x_inverse @ p * s.sqrt()).T.float() @ left
     v = (y_inverse @ q * s.sqrt()).T.float() @ right

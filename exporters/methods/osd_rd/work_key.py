@@ -17,12 +17,8 @@ from osd_edge.exporters.models.fingerprint import fingerprint
 from osd_edge.exporters.scoring.bfloat16 import training_dtype
 from osd_edge.exporters.scoring.completions import WrittenExample
 
-_DESCRIBE = (
-    "*.json",
-    "*.txt",
-    "*.model",
-    "*.jinja",
-)  # what says how a model computes and reads texts
+# Files that say how a model computes and reads texts.
+_DESCRIBE = ("*.json", "*.txt", "*.model", "*.jinja")
 
 
 def work_key(

@@ -219,11 +219,11 @@ class Osd(MagTruncSvd):
 
 
 def labels_needed() -> DataError:
-    """The refusal of osd without labels."""
+    """The refusal of osd without labels or completions."""
     return DataError(
         Code.DATA_LABELS_NEEDED,
-        "osd ranks by gradients of the loss and needs a labelled calibration set "
-        "(--calibration FILE.tsv); osd-rd needs no labels",
+        "osd ranks by gradients of the loss and needs right answers in its calibration set "
+        "(--calibration: a .tsv with labels, or a .jsonl with completions); osd-rd needs no labels",
     )
 
 

@@ -47,8 +47,8 @@ class PaperSource:
     @property
     def labelled(self) -> bool:
         """Says whether there are calibration rows, and each has a right answer."""
-        calibrated = self.calibrated
-        return calibrated is not None and calibrated.calibration.labelled
+        answered = self.source.writes or all(e.label is not None for e in self.examples)
+        return bool(self.examples) and answered
 
     def spectra(self, progress: Progress) -> Mapping[str, Spectrum]:
         """The singular values of each site's delta."""
