@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 import click
 
-from osd_edge.cli.output import bar
+from osd_edge.cli.bars import bar
 from osd_edge.data.examples import Example, read_examples
 
 # Settings by the module that they are in.

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from benchmarks.at_size_models import MODELS, make_models
-from osd_edge.cli.output import bar
+from osd_edge.cli.bars import bar
 from osd_edge.data.files import make_folder, write_file
 from osd_edge.device_tests import Plan, Report, measure, read_report
 from osd_edge.device_tests.gauges.memory import available_bytes

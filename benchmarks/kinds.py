@@ -21,7 +21,8 @@ from transformers import pipeline
 from benchmarks.kinds_data import Asked, Tagged, asked, tagged
 from benchmarks.kinds_models import train_finder, train_tagger
 from benchmarks.span_finder import SpanFinder
-from osd_edge.cli.output import bar, percent, table
+from osd_edge.cli.bars import bar
+from osd_edge.cli.output import percent, table
 from osd_edge.data.examples import Example
 from osd_edge.exporters import TaskExporter, export_base
 from osd_edge.exporters.demo.finetune import Training, finetune

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from benchmarks.training_state import KeptTrainer
-from osd_edge.cli.output import bar
+from osd_edge.cli.bars import bar
 from osd_edge.data.files import make_folder, write_file
 from osd_edge.exporters.demo.writing.tasks import WRITING_TASKS, json_lines
 from osd_edge.exporters.demo.writing.train import LoraTraining

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.measurements_page import page
-from osd_edge.cli.output import bar
+from osd_edge.cli.bars import bar
 from osd_edge.data.files import make_folder, write_file
 from osd_edge.device_tests import Plan, Report, measure, read_report, to_html
 from osd_edge.errors import OsdEdgeError

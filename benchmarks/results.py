@@ -20,8 +20,8 @@ from benchmarks.device_check import DeviceCheck, check_device
 from benchmarks.language_page import chapter_in, with_chapter
 from benchmarks.results_data import Results
 from benchmarks.results_page import page
+from osd_edge.cli.bars import bar
 from osd_edge.cli.compare import as_csv
-from osd_edge.cli.output import bar
 from osd_edge.cli.plot import plot_outcomes
 from osd_edge.data.examples import read_examples
 from osd_edge.data.files import write_file

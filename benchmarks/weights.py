@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from osd_edge.cli.output import bar
+from osd_edge.cli.bars import bar
 from osd_edge.data.examples import Example, read_examples
 from osd_edge.data.files import write_file
 from osd_edge.exporters import export_base, export_task

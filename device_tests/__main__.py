@@ -20,6 +20,7 @@ from osd_edge.device_tests.measure import measure
 from osd_edge.device_tests.plan import OPTIONS, SCENARIOS, Plan, plan_of
 from osd_edge.device_tests.report.schema import Report, Scenario, middle
 from osd_edge.errors import OsdEdgeError, shown
+from osd_edge.formats.named_bundle import named_bundle
 from osd_edge.signals import ending_in_order
 
 T = TypeVar("T")
@@ -35,7 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         plan = _plan(options)
         if options.json is not None:
-            check_outputs({"--json": options.json}, [plan.base, *plan.bundles])
+            bundles = [named_bundle(given).path for given in plan.bundles]
+            check_outputs({"--json": options.json}, [plan.base, *bundles])
             check_file_writable(options.json)
     except OsdEdgeError as error:
         print(f"osd-edge: {shown(str(error), 600)} [{error.code}]", file=sys.stderr)

@@ -138,7 +138,11 @@ class TaskExporter:
             options = replace(options, budget=options.entry.budget_written)
         if options.entry.delta and not source.layers and not source.vectors:
             check_differs(source.models)
-            raise ModelError(Code.MODEL_SAME, "the chosen layers are the base's own: no delta")
+            raise ModelError(
+                Code.MODEL_SAME,
+                "the chosen layers are the base's own: no delta. "
+                "Choose others with --sites, or take --method head",
+            )
         made = method.make(source, task, options, progress)
         data, report = finished(made, source, options)
         write_file(out, data)

@@ -57,7 +57,11 @@ def normalised(manifest: BaseManifest, images: ArrayLike) -> dict[str, Floats]:
     """
     settings = manifest.image
     if settings is None:
-        raise BaseError(Code.BASE_IMAGE, "this base package does not say how pictures are prepared")
+        raise BaseError(
+            Code.BASE_IMAGE,
+            "this base package does not say how pictures are prepared: export it from "
+            "a model with a preprocessor_config.json",
+        )
     array = as_array(images, "pictures")
     expected = (settings.height, settings.width, settings.channels)
     if array.ndim != 4 or array.shape[1:] != expected or array.dtype != np.uint8:

@@ -47,7 +47,8 @@ class KeptTokenizer:
         if self._settings is None:
             raise BaseError(
                 Code.BASE_TEXT,
-                f"{self._file.parent} was exported from a model without a tokenizer",
+                f"{self._file.parent} was exported from a model without a tokenizer: "
+                "export it from one that has, or give token ids",
             )
         with self.lock:
             if self._tokenizer is None:
@@ -59,7 +60,8 @@ class KeptTokenizer:
                         raise
                     reason = shown(str(error), 200)
                     raise BaseError(
-                        Code.BASE_TEXT, f"cannot read {self._file}: {reason}"
+                        Code.BASE_TEXT,
+                        f"cannot read {self._file}: {reason}; copy the base package again",
                     ) from error
                 self._data = b""
         return self._tokenizer, self._settings

@@ -19,6 +19,7 @@ from osd_edge.formats.bundle.reader import (
     stored_labels,
 )
 from osd_edge.formats.limits import task_name
+from osd_edge.formats.named_bundle import of_one_name
 from osd_edge.formats.package.fits import check_fits
 from osd_edge.formats.package.manifest import BaseManifest
 from osd_edge.runtime.decoded_tasks import DecodedTasks
@@ -47,6 +48,7 @@ class LoadedTasks:
         self._manifest = manifest
         self._lock = threading.Lock()
         self._files: dict[str, bytes] = {}
+        self._paths: dict[str, Path] = {}  # where they were, for messages
         self._decoded = DecodedTasks(cache_bytes)
         self._fresh: tuple[str, Bundle] | None = None  # read just now, likely to be used next
         self._active: DecodedTask | None = None
@@ -86,8 +88,12 @@ class LoadedTasks:
         name = bundle.task if name is None else task_name(name)
         with self._lock:
             if name in self._files:
-                raise TaskError(Code.TASK_TAKEN, f"a task {name!r} is loaded: unload it first")
-            self._files[name] = data
+                raise TaskError(
+                    Code.TASK_TAKEN,
+                    f"{of_one_name(name, self._paths[name], path)}: load one by another name "
+                    "(load(path, name)), or unload the other first",
+                )
+            self._files[name], self._paths[name] = data, path
             self._fresh = (name, bundle)
         return name
 
@@ -98,7 +104,7 @@ class LoadedTasks:
             self._decoded.forget(name)
             if self._fresh is not None and self._fresh[0] == name:
                 self._forget_fresh()
-            del self._files[name]
+            del self._files[name], self._paths[name]
             if self._active is not None and self._active.name == name:
                 self._active = None
 
@@ -154,7 +160,9 @@ class LoadedTasks:
         if name not in self._files:
             loaded = shown(", ".join(self._files), 200) or "none"
             raise TaskError(
-                Code.TASK_UNKNOWN, f"no task {shown(repr(name))} is loaded (loaded: {loaded})"
+                Code.TASK_UNKNOWN,
+                f"no task {shown(repr(name))} is loaded (loaded: {loaded}): load it, or "
+                "name one of them",
             )
         return self._files[name]
 

@@ -4,6 +4,7 @@ All of them are of one package, whatever happens to its folder meanwhile and aft
 """
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from osd_edge.runtime.kept_tokenizer import KeptTokenizer, kept_tokenizer
 from osd_edge.runtime.raised_by import raised_by
 from osd_edge.runtime.weights_watch import WeightsWatch
 
+# How its kernels say that a token has no row in the table of embeddings.
+_BEYOND = re.compile(r"ind(?:ex|ices)\b.* out of (?:data bounds|range)")
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -159,4 +162,9 @@ def _refusals() -> Iterator[None]:
         if not raised_by("onnxruntime", error):
             raise
         reason = shown(str(error), 200)
+        if _BEYOND.search(str(error)):
+            reason = (
+                f"a token id beyond those that the base knows ({reason}): expected lower ones. A "
+                "tokenizer may have tokens that the model was not given: leave them out of texts"
+            )
         raise InputError(Code.INPUT_RUN, f"onnxruntime refused the inputs: {reason}") from error

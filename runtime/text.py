@@ -140,11 +140,10 @@ class TextEncoder:
         types = np.zeros_like(ids)
         for row, encoding in enumerate(encodings):
             count = len(encoding.ids)
-            ids[row, :count], types[row, :count], mask[row, :count] = (
-                encoding.ids,
-                encoding.type_ids,
-                1,
-            )
+            ids[row, :count], types[row, :count] = encoding.ids, encoding.type_ids
+            # An empty text has no token where none is added: one of padding then stands for it,
+            # or its answer would be another in every batch.
+            mask[row, : max(count, 1)] = 1
         made = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
         return {name: made[name] for name in self._names}
 

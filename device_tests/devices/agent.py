@@ -25,6 +25,7 @@ from typing import Any, BinaryIO, Dict, List, Optional
 
 MARK = "osd-edge-agent "
 _POLL_SECONDS = 0.25
+_ALIVE_SECONDS = 10.0
 _PACKAGES = ("numpy", "onnxruntime", "osd-edge")
 _lock = threading.Lock()
 
@@ -63,6 +64,24 @@ def serve(parent: Optional[str]) -> None:
 
     Files go to a folder in `parent`, None for the home folder: /tmp is memory on some devices.
     """
+    ended = threading.Event()
+
+    def tell_alive() -> None:
+        # Long work makes no sound of its own, and a machine that hangs makes none either.
+        with contextlib.suppress(OSError):
+            while not ended.wait(_ALIVE_SECONDS):
+                say(alive=True)
+
+    alive = threading.Thread(target=tell_alive, daemon=True)
+    alive.start()
+    try:
+        _serve(parent)
+    finally:
+        ended.set()
+        alive.join(_POLL_SECONDS)
+
+
+def _serve(parent: Optional[str]) -> None:
     parent = os.path.expanduser("~" if parent is None else parent)
     source = sys.stdin.buffer
     try:

@@ -12,7 +12,8 @@ from osd_edge.errors import Code, DeviceError, refusal_of, shown
 
 LONGEST_LINE = 64 << 20  # a report, whole, is the longest that it says; most are below 1 MiB
 _MARK = MARK.encode()
-_TYPES = {"hello": dict, "unpacked": str, "line": str, "report": str, "exit": int, "error": dict}
+_TYPES = {"hello": dict, "unpacked": str, "line": str, "report": str, "exit": int}
+_TYPES |= {"error": dict, "alive": bool}
 _PACKAGES = ("numpy", "onnxruntime", "osd-edge")
 _MOST_BYTES = 10**18
 _EXITS = 1 << 32

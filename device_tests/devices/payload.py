@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from osd_edge.device_tests.plan import Plan, check_plan
 from osd_edge.device_tests.report.schema import Report
 from osd_edge.errors import BaseError, BundleError, Code, DeviceError, refusal_of
+from osd_edge.formats.named_bundle import named_bundle
 
 REPORT = "report.json"
 
@@ -23,20 +24,29 @@ def files_for(plan: Plan) -> Iterator[tuple[Path, PurePosixPath]]:
     if plan.base is not None:
         base = Path(plan.base)
         if not base.is_dir():
-            raise BaseError(Code.BASE_MISSING, f"{base} is no folder: expected a base package")
+            raise BaseError(
+                Code.BASE_MISSING,
+                f"{base} is no folder: expected a base package, made by 'osd-edge export base'",
+            )
         for path in sorted(base.iterdir()):
             if path.is_file():
                 yield path, PurePosixPath("base", path.name)
-    for number, path in enumerate(map(Path, plan.bundles)):
+    for number, path in enumerate(named_bundle(given).path for given in plan.bundles):
         if not path.is_file():
-            raise BundleError(Code.BUNDLE_MISSING, f"{path} is no file: expected a task bundle")
+            raise BundleError(
+                Code.BUNDLE_MISSING,
+                f"{path} is no file: expected a task bundle, made by 'osd-edge export task'",
+            )
         yield path, PurePosixPath("bundles", str(number), path.name)
 
 
 def module_arguments(plan: Plan, folder: str, out: str) -> list[str]:
     """Makes the words after `python3` on a device: it reads below `folder`, writes below `out`."""
     base = None if plan.base is None else f"{folder}/base"
-    bundles = [f"{folder}/bundles/{i}/{Path(path).name}" for i, path in enumerate(plan.bundles)]
+    bundles = []
+    for number, bundle in enumerate(map(named_bundle, plan.bundles)):
+        named = "" if bundle.name is None else f"{bundle.name}="
+        bundles.append(f"{named}{folder}/bundles/{number}/{bundle.path.name}")
     words = ["-m", "osd_edge.device_tests", "--json", f"{out}/{REPORT}"]
     return words + plan.arguments(base, bundles, scratch=out)
 

@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +13,14 @@ from typing import Any
 
 from osd_edge.device_tests.devices import agent
 from osd_edge.device_tests.devices.answers import Facts, read_answers, read_facts
+from osd_edge.device_tests.devices.patience import Patience
 from osd_edge.device_tests.devices.ssh_target import SshTarget
 from osd_edge.errors import Code, DeviceError, shown
 
 _PIECE = 1 << 20
 _HELLO_SECONDS = 60.0
+_SILENT_SECONDS = 120.0  # the agent says every few seconds that it is there
+_NEWS_SECONDS = 4 * 3600.0  # of the run itself, whose longest scenario takes minutes
 _END_SECONDS = 10.0
 _ERROR_BYTES = 4096  # of a line that ssh or the device says went wrong
 _START = "import sys;b=sys.stdin.buffer;exec(b.read(int(b.readline())))"
@@ -45,6 +49,7 @@ class SshConnection:
     def __init__(self, target: SshTarget, process: "subprocess.Popen[bytes]") -> None:
         self._target = target
         self._process = process
+        self._patience = Patience(process)
         self._errors: list[str] = []
         self._reader = threading.Thread(target=self._read_errors, daemon=True)
         self._reader.start()
@@ -63,44 +68,53 @@ class SshConnection:
             while piece := file.read(_PIECE):
                 self._write(piece)
 
-    def answers(self) -> Iterator[dict[str, Any]]:
-        """Reads what the agent says until it ends. Raises DeviceError where it says it failed."""
+    def answers(self, first_seconds: float | None = None) -> Iterator[dict[str, Any]]:
+        """Reads what the agent says until it ends, the first within `first_seconds` if given.
+
+        Raises DeviceError where it says that it failed, and `device.lost` where it falls silent.
+        """
         assert self._process.stdout is not None
-        return read_answers(self._process.stdout, self._target.host)
+        answers = read_answers(self._process.stdout, self._target.host)
+        news = time.monotonic()
+        seconds = first_seconds
+        while True:
+            with self._patience.waiting(_SILENT_SECONDS if seconds is None else seconds):
+                answer = next(answers, None)
+            seconds = None
+            if answer is None:
+                self._check_patience()
+                return
+            if "alive" not in answer:
+                news = time.monotonic()
+                yield answer
+            elif time.monotonic() - news > _NEWS_SECONDS:
+                self._patience.end(_NEWS_SECONDS)
+                self._check_patience()
 
     def hello(self) -> Facts:
         """Reads the agent's first facts, within `_HELLO_SECONDS`. Raises DeviceError."""
-        late = threading.Event()
-
-        def give_up() -> None:
-            late.set()
-            self._process.kill()
-
-        timer = threading.Timer(_HELLO_SECONDS, give_up)
-        timer.start()
         try:
-            hello = self.answer("hello")
+            hello = self.answer("hello", _HELLO_SECONDS)
         except DeviceError:
-            if not late.is_set():
+            if self._patience.over is None:
                 raise
             raise DeviceError(
                 Code.DEVICE_UNREACHABLE,
                 f"{shown(self._target.host)} gave no answer in {_HELLO_SECONDS:g} s: "
                 "does it run Python when you log in by hand?",
             ) from None
-        finally:
-            timer.cancel()
         return read_facts(hello, self._target.host)
 
-    def answer(self, name: str) -> Any:
+    def answer(self, name: str, seconds: float | None = None) -> Any:
         """Reads the next answer, which must be `name`. Raises DeviceError without a device."""
-        for answer in self.answers():
+        for answer in self.answers(seconds):
             if name in answer:
                 return answer[name]
         raise self.lost()
 
     def lost(self) -> DeviceError:
         """Explains why there is no connection, or none any longer."""
+        self._check_patience()
         code = self._end()
         self._reader.join(5)
         host = shown(self._target.host)
@@ -115,10 +129,24 @@ class SshConnection:
                 "later there, or name it with python=PROGRAM",
             )
         if code == 255:
-            return DeviceError(Code.DEVICE_LOST, f"the connection to {host} broke ({self._last()})")
+            return DeviceError(
+                Code.DEVICE_LOST, f"the connection to {host} broke ({self._last()}): try again"
+            )
         return DeviceError(
-            Code.DEVICE_PYTHON, f"{shown(self._target.python)} failed on {host} ({self._last()})"
+            Code.DEVICE_PYTHON,
+            f"{shown(self._target.python)} failed on {host} ({self._last()}): log in by "
+            "hand and start it",
         )
+
+    def _check_patience(self) -> None:
+        """Refuses (`device.lost`) a device that fell silent, and was given up for it."""
+        seconds = self._patience.over
+        if seconds is not None:
+            raise DeviceError(
+                Code.DEVICE_LOST,
+                f"{shown(self._target.host)} fell silent: expected to hear of it, found nothing "
+                f"for {seconds:g} s; is it on, awake and on this network? Log in by hand to see",
+            )
 
     def _end(self) -> int:
         """Waits for the exit code; a program that says no more and stays is ended."""
@@ -134,8 +162,9 @@ class SshConnection:
     def _write(self, data: bytes) -> None:
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(data)
-            self._process.stdin.flush()
+            with self._patience.waiting(_SILENT_SECONDS):  # a device may stop reading, too
+                self._process.stdin.write(data)
+                self._process.stdin.flush()
         except BrokenPipeError as error:
             for _ in self.answers():  # what the agent had to say before it ended
                 pass

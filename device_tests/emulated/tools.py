@@ -52,6 +52,8 @@ def check(command: Sequence[str], *, environment: Mapping[str, str] | None = Non
         words = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()
         program = " ".join([Path(command[0]).name, *command[1:3]])
         if any("No space left" in line for line in words):
-            raise DeviceError(Code.DEVICE_SPACE, f"no space left here while running {program}")
+            raise DeviceError(
+                Code.DEVICE_SPACE, f"no space left here while running {program}: make room"
+            )
         raise DeviceError(Code.DEVICE_BUILD, f"{program} failed: {shown(words[-1], 300)}")
     return done.stdout

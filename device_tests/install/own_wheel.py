@@ -79,7 +79,8 @@ def _pack(installed: Distribution, folder: Path) -> Path:
             wheel.writestr(str(file), data)
         if not record:
             raise DeviceError(
-                Code.DEVICE_BUILD, "the installed osd-edge has no record of its files"
+                Code.DEVICE_BUILD,
+                "the installed osd-edge has no record of its files: install it again with pip",
             )
         wheel.writestr(f"{info}/RECORD", "".join([*record, f"{info}/RECORD,,\n"]))
     return path

@@ -40,7 +40,9 @@ def install_for(
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if "ERROR" in line] or ["no message"]
         if "No space left" in done.stderr:
-            raise DeviceError(Code.DEVICE_SPACE, f"no space left here to write wheels to {folder}")
+            raise DeviceError(
+                Code.DEVICE_SPACE, f"no space left here to write wheels to {folder}: make room"
+            )
         if "connection" in done.stderr.lower():
             raise DeviceError(
                 Code.DEVICE_WHEELS,

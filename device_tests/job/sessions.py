@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from osd_edge.device_tests.job.inputs import graph_inputs
 from osd_edge.device_tests.job.sheet import Job
 from osd_edge.formats.bundle.reader import read_bundle_file
+from osd_edge.formats.named_bundle import named_bundle
 from osd_edge.formats.package.manifest import MODEL, PLAIN_MODEL, BaseManifest
 from osd_edge.runtime import EdgeSession, MixedOutput, Output
 from osd_edge.runtime.compact_rows import empty_past
@@ -84,10 +85,11 @@ def plain_run(
 
 
 def named_bundles(bundles: tuple[str, ...]) -> list[tuple[str, Path]]:
-    """Gives each bundle a name: its task's, and `NAME-2` for a second of that name."""
+    """Gives each bundle its name, given or its task's, and `NAME-2` for a second of that name."""
     named: dict[str, Path] = {}
-    for path in map(Path, bundles):
-        task = name = read_bundle_file(path).task
+    for given in map(named_bundle, bundles):
+        path = given.path
+        task = name = given.name or read_bundle_file(path).task
         number = 1
         while name in named:
             number += 1

@@ -25,7 +25,8 @@ class Plan:
 
     Args:
         base: Folder of a base package; None measures the small model inside this package.
-        bundles: Files of task bundles for that base, none without a base.
+        bundles: Files of task bundles for that base, none without a base; `NAME=FILE` calls a
+            task by another name than its own.
         tokens: Tokens of each input; inputs are made up, `[batch, tokens]`.
         batch: Rows of each input.
         threads: Threads of a session; 0 takes all cores.
@@ -64,11 +65,11 @@ class Plan:
     bundles: Sequence[str | Path] = field(
         default=(),
         metadata=option(
-            "A task bundle; may be repeated.",
+            "A task bundle, and a name in the place of its task's own; may be repeated.",
             "path",
             role="subject",
             flag="--bundle",
-            metavar="FILE",
+            metavar="[NAME=]FILE",
             repeated=True,
         ),
     )

@@ -44,14 +44,20 @@ def read_report(path: str | Path) -> Report:
         data = read_bounded(path, _MAX_REPORT_BYTES)
     except OSError as error:
         raise ReportError(
-            Code.REPORT_MISSING, f"cannot read {name}: {error.strerror or error}"
+            Code.REPORT_MISSING,
+            f"cannot read {name}: {error.strerror or error}; give what bench --json wrote",
         ) from error
     if data is None:
-        raise ReportError(Code.REPORT_JSON, f"{name} is not the report of a measurement: too long")
+        raise ReportError(
+            Code.REPORT_JSON,
+            f"{name} is not the report of a measurement: too long. Give what bench --json wrote",
+        )
     try:
         text = data.decode()
     except ValueError as error:
-        raise ReportError(Code.REPORT_JSON, f"{name} is not UTF-8") from error
+        raise ReportError(
+            Code.REPORT_JSON, f"{name} is not UTF-8: give what bench --json wrote"
+        ) from error
     return parse_report(text, name)
 
 
@@ -78,7 +84,9 @@ def parse_report(text: str, source: str = "the report") -> Report:
     try:
         value = json.loads(expect(text, str, "text"), parse_int=bounded_int)
     except (ValueError, RecursionError) as error:
-        raise ReportError(Code.REPORT_JSON, f"{source} is not JSON: expected a report") from error
+        raise ReportError(
+            Code.REPORT_JSON, f"{source} is not JSON: expected a report, as bench --json writes it"
+        ) from error
     report: Report = printable_lines(check_report(value, source))
     return report
 
@@ -111,7 +119,8 @@ def check_report(value: object, source: str = "the report") -> Report:
     if schema != SCHEMA:
         found = shown(repr(schema)) if isinstance(schema, str) else type(schema).__name__
         raise ReportError(
-            Code.REPORT_SCHEMA, f"{source}: expected schema {SCHEMA!r}, found {found}"
+            Code.REPORT_SCHEMA,
+            f"{source}: expected schema {SCHEMA!r}, found {found}: measure again",
         )
     report: Any = value
     try:

@@ -49,10 +49,16 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 def _end_of(returncode: int, stderr: str) -> DeviceError:
     if returncode == -signal.SIGKILL:
-        return DeviceError(Code.DEVICE_KILLED, "the process was killed: perhaps out of memory")
+        return DeviceError(
+            Code.DEVICE_KILLED,
+            "the process was killed, perhaps out of memory: try fewer --tasks, or a base of int8",
+        )
     if returncode < 0:
         return DeviceError(Code.DEVICE_SIGNAL, f"the process was ended by signal {-returncode}")
     last = (stderr.strip().splitlines() or ["no message"])[-1]
     if last.startswith("MemoryError"):
-        return DeviceError(Code.DEVICE_MEMORY, "the process ran out of memory")
+        return DeviceError(
+            Code.DEVICE_MEMORY,
+            "the process ran out of memory: try fewer --tasks, or a base of int8",
+        )
     return DeviceError(Code.DEVICE_PROCESS, f"the process failed: {shown(last, 200)}")

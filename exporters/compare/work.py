@@ -6,11 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from osd_edge.data.digest import file_digest
 from osd_edge.data.examples import Example
 from osd_edge.data.files import make_folder, write_file
 from osd_edge.data.progress import Progress
-from osd_edge.errors import BudgetError, DataError, ModelError
+from osd_edge.errors import BudgetError, DataError, ModelError, shown
 from osd_edge.exporters.compare.job import MethodComparison, setting_name
 from osd_edge.exporters.compare.kept_results import KeptResults, examples_digest, result_name
 from osd_edge.exporters.compare.outcome import Point
@@ -25,6 +27,10 @@ from osd_edge.exporters.models.checkpoint import find_model
 from osd_edge.exporters.models.fine_tuned import FineTuned
 from osd_edge.exporters.models.fingerprint import fingerprint
 from osd_edge.exporters.scoring.weight_sets import BASE, LINEAR_ONLY, TUNED, Dense
+
+# One method's own numbers may be such that no decomposition, or no number, comes of them.
+# numpy's own of linear algebra is a ValueError; torch's its type hints do not have.
+ARITHMETIC = (ArithmeticError, ValueError, vars(torch.linalg)["LinAlgError"])
 
 
 class Work:
@@ -75,9 +81,14 @@ class Work:
         return Point(**value | {"budget": budget, "files": tuple(value["files"])})
 
     def point(self, method: str, budget: str | None) -> Point:
-        """The point of one setting, computed now and kept."""
+        """The point of one setting, computed now; it is kept unless the arithmetic fails."""
         name, inputs = self._named(method, budget)
-        point = self._result(find_peer(method), budget, Path("files") / result_name(name, inputs))
+        folder = Path("files") / result_name(name, inputs)
+        self._open()  # what fails here fails for every method
+        try:
+            point = self._result(find_peer(method), budget, folder)
+        except ARITHMETIC as error:  # not kept: the same command tries it again
+            return Point(method, budget, refused=_failed(error))
         self._kept.put(name, inputs, asdict(point))
         return point
 
@@ -185,6 +196,14 @@ def _tuned_digest(job: MethodComparison, models: FineTuned) -> Any:
         [weight, *(file_digest(Path(folder) / name) for name in (ADAPTER_WEIGHTS, CONFIG))]
         for folder, weight in job.adapters
     ]
+
+
+def _failed(error: Exception) -> str:
+    """Says in a row of the table that a method's arithmetic failed."""
+    return (
+        f"its arithmetic failed ({type(error).__name__}: {shown(str(error), 160)}); the other "
+        "rows stand, and the same command tries it again"
+    )
 
 
 def _plain(budget: str) -> str:

@@ -24,6 +24,8 @@ def minilm_folder() -> Path:
     digest = file_digest(folder / "model.safetensors")
     if digest != _SHA256:
         raise ModelError(
-            Code.MODEL_DIGEST, f"{folder} does not hold all-MiniLM-L6-v2: sha256 {digest[:12]}…"
+            Code.MODEL_DIGEST,
+            f"{folder} does not hold all-MiniLM-L6-v2: sha256 {digest[:12]}…; install "
+            "it again, or name models of your own with --base and --tuned",
         )
     return folder

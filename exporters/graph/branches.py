@@ -15,7 +15,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import Code, ModelError
+from osd_edge.exporters.graph.unproved import unproved
 from osd_edge.exporters.models.backbone import Backbone, LinearLayer
 from osd_edge.formats.package.sites import Site
 
@@ -58,11 +58,11 @@ def find_layers(
         if node.op_type in ("MatMul", "Gemm") and node.input[1] in weights:
             name = _layer_name(node.name, names)
             if name is None:
-                raise ModelError(Code.MODEL_GRAPH, f"node {node.name} belongs to no linear layer")
+                raise unproved(f"node {node.name} belongs to no linear layer")
             nodes[name].append(node)
     for layer in progress(backbone.layers, "Proving layers"):
         if not nodes[layer.name]:
-            raise ModelError(Code.MODEL_GRAPH, f"the exported graph has no node for {layer.name}")
+            raise unproved(f"the exported graph has no node for {layer.name}")
         expected = backbone.checkpoint.float32(f"{layer.name}.weight").numpy()
         proved = set()
         for node in nodes[layer.name]:
@@ -71,9 +71,7 @@ def find_layers(
                 continue
             value = numpy_helper.to_array(weights[held[0]], str(folder))
             if not np.array_equal(value.T if held[1] else value, expected.T):
-                raise ModelError(
-                    Code.MODEL_GRAPH, f"node {node.name} does not hold the weights of {layer.name}"
-                )
+                raise unproved(f"node {node.name} does not hold the weights of {layer.name}")
             proved.add(held)
     return {name: tuple(_uses_of(name, found)) for name, found in nodes.items()}
 

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from osd_edge.errors import Code, ModelError
 from osd_edge.exporters.graph.external_data import append_weight
 from osd_edge.exporters.graph.folding import drop_unused, fold_constants, names_read
+from osd_edge.exporters.graph.unproved import unproved
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.families import Family
 from osd_edge.exporters.models.module_names import checkpoint_name
@@ -88,9 +88,7 @@ def _value(backbone: Backbone, buffers: Mapping[str, torch.Tensor], name: str) -
         value: NDArray[Any] = backbone.checkpoint.float32(name).numpy()
         return value
     if name not in buffers:
-        raise ModelError(
-            Code.MODEL_GRAPH, f"the exported graph takes {name}, which is no parameter"
-        )
+        raise unproved(f"the exported graph takes {name}, which is no parameter")
     return buffers[name].numpy()
 
 

@@ -11,7 +11,6 @@ import onnx
 from onnx import helper
 
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import Code, ModelError
 from osd_edge.exporters.graph.branches import find_layers
 from osd_edge.exporters.graph.embedding_table import EmbeddingTable
 from osd_edge.exporters.graph.external_data import move_weights
@@ -22,6 +21,7 @@ from osd_edge.exporters.graph.onnx_graph import traced_graph
 from osd_edge.exporters.graph.plain_graph import PlainGraph, Product
 from osd_edge.exporters.graph.tracers import Tracer
 from osd_edge.exporters.graph.tracers.example import HIDDEN_OUTPUT
+from osd_edge.exporters.graph.unproved import unproved
 from osd_edge.exporters.graph.weights import store_weights
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.checkpoint import Checkpoint
@@ -64,9 +64,7 @@ def _without_words(graph: onnx.GraphProto, table: str) -> tuple[str, str]:
     found = [i for i, node in enumerate(graph.node) if table in node.input]
     node = graph.node[found[0]] if len(found) == 1 else onnx.NodeProto()
     if node.op_type != "Gather" or node.input[0] != table:
-        raise ModelError(
-            Code.MODEL_GRAPH, f"the exported graph uses {table} for more than tokens' embeddings"
-        )
+        raise unproved(f"the exported graph uses {table} for more than tokens' embeddings")
     ids, result = node.input[1], node.output[0]
     del graph.node[found[0]]
     drop_unused(graph)

@@ -379,7 +379,9 @@ class TaskOptions:
             'mr'
         """
         stem = as_path(out, "out").name.removesuffix(".safetensors").removesuffix(".osd")
-        return task_name(stem if self.name is None else self.name)
+        if self.name is not None:
+            return task_name(self.name)
+        return task_name(stem, ", the name of the file: give another with --name")
 
 
 # What some methods take and others do not. A seed is passed to all; the command line refuses it.
@@ -403,7 +405,7 @@ OPENED = (
 
 def not_taken(method: str, option: str) -> InputError:
     """The refusal of an option that means nothing to a method."""
-    return InputError(Code.INPUT_OPTIONS, f"--method {method} does not take {option}")
+    return InputError(Code.INPUT_OPTIONS, f"--method {method} does not take {option}: leave it out")
 
 
 def check_seed(seed: int) -> None:
@@ -418,7 +420,8 @@ def check_within(size: int, options: TaskOptions) -> None:
     if size > options.limit.size:
         raise BudgetError(
             Code.BUDGET_TOO_SMALL,
-            f"{options.method} makes a bundle of {size} bytes: a budget of {options.limit} is less",
+            f"{options.method} makes a bundle of {size} bytes: a budget of {options.limit} is "
+            "less, give at least that",
         )
 
 

@@ -31,7 +31,9 @@ class WorkFolder:
             others = any(p.name != _LOCK for p in path.iterdir()) if path.exists() else False
             if others and not (path / _MARK).is_file():
                 raise OutputError(
-                    Code.OUTPUT_EXISTS, f"{path} is there, and not of a broken-off export"
+                    Code.OUTPUT_EXISTS,
+                    f"{path} is there, and not of a broken-off export: delete it, or "
+                    "name another output",
                 )
             while True:
                 make_folder(path)

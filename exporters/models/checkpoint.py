@@ -23,6 +23,7 @@ from osd_edge.exporters.models.families import (
     load_family,
     unknown_family,
 )
+from osd_edge.exporters.models.folders_below import given_instead
 from osd_edge.exporters.models.low_rank import LowRank
 from osd_edge.exporters.models.neutral_settings import make_neutral
 from osd_edge.exporters.models.other_settings import take_other_settings
@@ -220,7 +221,9 @@ def _read_config(folder: Path) -> PretrainedConfig:
         fields = json.loads((folder / _CONFIG).read_text("utf-8"))
     except FileNotFoundError as error:
         found = next((what for name, what in _OTHERS.items() if (folder / name).is_file()), None)
-        what = f"is {found}" if found else "holds no Hugging Face model: there is no config.json"
+        below = given_instead(folder, _CONFIG)
+        none = f"holds no Hugging Face model: there is no config.json{below}"
+        what = f"is {found}" if found else none
         raise ModelError(Code.MODEL_CONFIG, f"{folder} {what}") from error
     except (OSError, ValueError, RecursionError) as error:
         raise _unreadable_config(folder, error) from error

@@ -33,7 +33,7 @@ def check_architecture(backbone: Backbone, tuned: Checkpoint) -> None:
         raise ModelError(
             Code.MODEL_ARCHITECTURE,
             f"{tuned.folder} is a {tuned.config.model_type} model, the base is "
-            f"{base.config.model_type}",
+            f"{base.config.model_type}: give the base that it was fine-tuned from",
         )
 
 

@@ -154,6 +154,13 @@ def read_adapter(folder: Path) -> PeftAdapter:
     where it is not a difference from the base's weights.
     """
     config = _config(folder)
+    if "peft_type" not in config:
+        raise ModelError(
+            Code.MODEL_ADAPTER_METHOD,
+            f"{folder / CONFIG} has no peft_type: expected an adapter of the library peft, found "
+            "another one's, such as those of AdapterHub. Give --tuned a model that it is merged "
+            "into, or train a LoRA with peft",
+        )
     method = str(config.get("peft_type"))
     if method != "LORA":
         raise ModelError(

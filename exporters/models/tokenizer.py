@@ -11,6 +11,7 @@ from osd_edge.errors import Code, DataError, ModelError, shown
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.families import family_of
 from osd_edge.exporters.models.library_version import TRANSFORMERS
+from osd_edge.exporters.models.padding import pad_within_vocabulary
 from osd_edge.exporters.models.tokenizer_files import (
     TOKENIZER_CONFIG,
     check_sentencepiece,
@@ -58,6 +59,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
             Code.MODEL_TOKENIZER,
             f"the tokenizer in {checkpoint.folder} has no padding token: set pad_token and save it",
         )
+    pad_within_vocabulary(tokenizer, checkpoint.config)
     return tokenizer
 
 

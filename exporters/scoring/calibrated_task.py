@@ -81,7 +81,7 @@ def read_calibration(
     else:
         path, examples = Path(name.removeprefix("the ")), tuple(source)
     if not examples:
-        raise DataError(Code.DATA_EMPTY, f"{name} holds no examples")
+        raise DataError(Code.DATA_EMPTY, f"{name} holds no examples: give rows, or leave it out")
     check_pairs({name: examples})
     if labels and any(example.label is not None for example in examples):
         return with_known_labels(path, examples, labels)

@@ -46,7 +46,9 @@ def frozen_probe_accuracy(
     labels = np.array([example.label for example in train])
     names, counts = np.unique(labels, return_counts=True)
     if counts.min() < _FOLDS or len(names) < 2:
-        raise DataError(Code.DATA_PROBE, f"the probe needs {_FOLDS} examples of each label")
+        raise DataError(
+            Code.DATA_PROBE, f"the probe needs {_FOLDS} examples of each label: give more rows"
+        )
     features = _features(base, [*train, *test], progress)
     seen, unseen = features[: len(train)], features[len(train) :]
     with warnings.catch_warnings():

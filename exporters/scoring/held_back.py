@@ -23,7 +23,8 @@ def check_keep_rows(calibration: int, only_scoring: int | None = None) -> None:
     if found < least:
         raise DataError(
             Code.DATA_FEW_ROWS,
-            f"--keep needs at least {least} {what} to tell a share of quality, found {found}",
+            f"--keep needs at least {least} {what} to tell a share of quality, found {found}: give "
+            "more, or --budget in its place",
         )
 
 

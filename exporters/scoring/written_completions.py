@@ -34,7 +34,7 @@ def with_completions(
         prompt, completion = encoder.parts(example, i + 1)
         if completion is None:
             if not prompt:
-                raise encoder.refusal(i + 1, "has no prompt")
+                raise encoder.refusal(i + 1, "has no prompt: give one, or leave the row out")
             # A token for the answer has to have room, too.
             prompts[i] = encoder.fitting([*prompt, encoder.stop], i + 1)[:-1]
     order = sorted(prompts, key=lambda i: len(prompts[i]))

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from osd_edge.cli.bundles import bundles_option, load_bundles
 from osd_edge.cli.options import (
     FiniteRange,
     base_option,
-    bundles_option,
     example,
     host_option,
     json_option,
@@ -21,6 +21,7 @@ from osd_edge.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from osd_edge.formats.named_bundle import NamedBundle
     from osd_edge.runtime import EdgeSession
     from osd_edge.runtime.api.server import ApiServer
     from osd_edge.runtime.graph import Memory
@@ -117,7 +118,7 @@ def _key(_: click.Context, __: click.Parameter, value: str | None) -> str | None
 @json_option
 def api(
     base: Path,
-    bundles: tuple[Path, ...],
+    bundles: "tuple[NamedBundle, ...]",
     base_name: str | None,
     host: str,
     port: int,
@@ -150,8 +151,7 @@ def api(
         batch=BatchLimits(max_batch, max_queue, parse_size(cache)),
     )
     with EdgeSession(base, threads=threads, memory=memory) as session:
-        for path in bundles:
-            session.load(path)
+        load_bundles(session, bundles)
         with ApiServer(session, settings) as server:
             if as_json:
                 line = {"address": server.address, "models": server.models.names}

@@ -10,8 +10,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from osd_edge.cli.bars import bar
 from osd_edge.cli.options import FiniteRange, example
-from osd_edge.cli.output import bar, table
+from osd_edge.cli.output import table
 from osd_edge.device_tests import (
     Change,
     Comparison,
@@ -22,6 +23,7 @@ from osd_edge.device_tests import (
     read_report,
 )
 from osd_edge.device_tests.plan import OPTIONS, Option, plan_of
+from osd_edge.formats.named_bundle import named_bundle
 from osd_edge.signals import Ended
 
 _STDOUT = Path("-")
@@ -114,7 +116,8 @@ def bench(
         raise click.UsageError("only --json writes to standard output")
     if json_file != _STDOUT:
         outputs["--json"] = json_file
-    check_outputs(outputs, [settings["base"], *settings["bundles"], from_file, compare_file])
+    bundles = [named_bundle(given).path for given in settings["bundles"]]
+    check_outputs(outputs, [settings["base"], *bundles, from_file, compare_file])
     for path in outputs.values():
         if path is not None:
             check_file_writable(path)

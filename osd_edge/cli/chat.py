@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from osd_edge.cli.bundles import bundles_option, load_bundles
 from osd_edge.cli.options import (
     base_option,
-    bundles_option,
     example,
     json_option,
     memory_option,
@@ -18,6 +18,7 @@ from osd_edge.cli.prompts import writing_options
 from osd_edge.errors import Code, InputError, OsdEdgeError
 
 if TYPE_CHECKING:
+    from osd_edge.formats.named_bundle import NamedBundle
     from osd_edge.runtime.graph import Memory
 
 
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 @json_option
 def chat(
     base: Path,
-    bundles: tuple[Path, ...],
+    bundles: "tuple[NamedBundle, ...]",
     task: str | None,
     system: str | None,
     single: bool,
@@ -82,8 +83,7 @@ def chat(
             Code.INPUT_OPTIONS, "--system, --single and --context: not with --raw or --form"
         )
     with EdgeSession(base, threads=threads, memory=memory) as session:
-        for path in bundles:
-            name = session.load(path)
+        for name in load_bundles(session, bundles):
             expect_kind(name, session.kind(name), Generate)
         first = task if task is not None else next(iter(session.tasks), None)
         if first is not None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from osd_edge.cli.bars import bar
 from osd_edge.cli.options import MODEL, SEED, FiniteRange, example, json_option, weighted
-from osd_edge.cli.output import bar, percent, print_json, table
+from osd_edge.cli.output import percent, print_json, table
 from osd_edge.errors import OsdEdgeError
 from osd_edge.signals import Ended
 

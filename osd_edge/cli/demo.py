@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from osd_edge.cli.bars import bar
 from osd_edge.cli.compare import share
 from osd_edge.cli.options import MODEL, SEED, example, json_option
-from osd_edge.cli.output import bar, percent, print_json, table
+from osd_edge.cli.output import percent, print_json, table
 from osd_edge.data.sizes import format_size
 from osd_edge.errors import Code, InputError, OutputError
 from osd_edge.exporters.methods.budget import VALUE_BITS, parse_budget
@@ -142,8 +143,7 @@ def demo(
     export_base(folder, package, overwrite=overwrite, progress=bar)
     session = EdgeSession(package, cache_bytes=_CACHE_BYTES)
     results = []
-    for task in tasks:
-        click.echo(f"Task {task.task!r}: {len(settings)} bundles", err=True)
+    for task in bar(tasks, f"Tasks, {len(settings)} bundles each"):
         results.append(_compared(task, bundles, scratch))
     costs = _swap_and_latency(session, results, bundles, tasks[0].test[0].text)
     document = {

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from osd_edge.cli.bars import bar
 from osd_edge.cli.demo_writing import BASE, BUNDLE, LORA, WritingDemo, WritingScale, WrittenTask
-from osd_edge.cli.output import bar, percent, print_json, table
+from osd_edge.cli.output import percent, print_json, table
 from osd_edge.cli.prompts import for_terminal
 from osd_edge.data.files import locked_output, make_folder, write_file
 from osd_edge.data.sizes import format_size

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from osd_edge.cli.output import bar
+from osd_edge.cli.bars import bar
 from osd_edge.data.digest import file_digest
 from osd_edge.data.files import make_folder, write_file
 from osd_edge.exporters import export_base, export_task

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from osd_edge.cli.bars import bar
+from osd_edge.cli.bundles import bundle_option, bundles_option, load_bundles
 from osd_edge.cli.options import (
     base_option,
-    bundles_option,
     example,
     json_option,
     memory_option,
     threads_option,
 )
-from osd_edge.cli.output import bar, percent, print_json, table
+from osd_edge.cli.output import percent, print_json, table
 from osd_edge.cli.prompts import (
     Prompts,
     write_for_people,
@@ -27,6 +28,7 @@ from osd_edge.errors import Code, InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from osd_edge.formats.named_bundle import NamedBundle
     from osd_edge.runtime.graph import Memory
 
 max_length_option = click.option(
@@ -57,7 +59,7 @@ max_length_option = click.option(
 @json_option
 def run(
     base: Path,
-    bundles: tuple[Path, ...],
+    bundles: "tuple[NamedBundle, ...]",
     names: tuple[str, ...],
     texts: tuple[str, ...],
     prompts: tuple[str, ...],
@@ -78,8 +80,7 @@ def run(
     _check_asked(texts, prompts, bundles)
     _check_options(("question", "max_length") if prompts else ("chat", "system", *words))
     session = EdgeSession(base, threads=threads, memory=memory)
-    for path in bundles:
-        session.load(path)
+    load_bundles(session, bundles)
     asked = names or session.tasks
     if prompts:
         write = write_for_programs if as_json else write_for_people
@@ -101,7 +102,7 @@ def run(
 
 
 def _check_asked(
-    texts: tuple[str, ...], prompts: tuple[str, ...], bundles: tuple[Path, ...]
+    texts: tuple[str, ...], prompts: tuple[str, ...], bundles: "tuple[NamedBundle, ...]"
 ) -> None:
     """Refuses (`input.options`) other than texts or prompts, or texts without a task."""
     if bool(texts) == bool(prompts):
@@ -121,16 +122,16 @@ def _check_options(others: tuple[str, ...]) -> None:
     if given:
         options = ", ".join(f"--{one.replace('_', '-')}" for one in given)
         other = "--prompt" if "chat" in others else "--text"
-        raise InputError(Code.INPUT_OPTIONS, f"{options}: for {other} alone")
+        raise InputError(
+            Code.INPUT_OPTIONS, f"{options}: for {other} alone, which is not given: leave it out"
+        )
 
 
 @click.command(
     epilog=example("osd-edge evaluate --base minilm --bundle mr.osd.safetensors --data test.tsv")
 )
 @base_option
-@click.option(
-    "--bundle", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Task bundle."
-)
+@bundle_option
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -145,7 +146,7 @@ def _check_options(others: tuple[str, ...]) -> None:
 @json_option
 def evaluate(
     base: Path,
-    bundle: Path,
+    bundle: "NamedBundle",
     data: Path,
     max_length: int | None,
     threads: int,
@@ -168,7 +169,7 @@ def evaluate(
             f"expected examples with right answers in a .tsv, .csv, .jsonl or .conll, found {data}",
         )
     session = EdgeSession(base, threads=threads, memory=memory)
-    name = session.load(bundle)
+    name = session.load(bundle.path, bundle.name)
     kind = KINDS[session.kind(name)]
     kind.check_scored(name)
     examples = kind.with_right_answers(data, session.labels(name), read_examples(data))

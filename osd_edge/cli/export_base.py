@@ -5,9 +5,10 @@ from typing import Any
 
 import click
 
+from osd_edge.cli.bars import bar
 from osd_edge.cli.fields import options_of, values_of
 from osd_edge.cli.options import MODEL, example, json_option
-from osd_edge.cli.output import bar, print_json
+from osd_edge.cli.output import print_json
 from osd_edge.data.sizes import format_size
 from osd_edge.exporters.base_options import BaseOptions
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from osd_edge.cli.bars import bar
 from osd_edge.cli.fields import options_of, values_of
 from osd_edge.cli.options import example, json_option, weighted
-from osd_edge.cli.output import bar, percent, print_json
+from osd_edge.cli.output import percent, print_json
 from osd_edge.cli.text_settings import text_settings
 from osd_edge.data.sizes import format_size
 from osd_edge.errors import shown

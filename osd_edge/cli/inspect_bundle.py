@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,16 +12,35 @@ from osd_edge.cli.text_settings import text_settings
 from osd_edge.data.sizes import format_size
 from osd_edge.errors import shown
 
+if TYPE_CHECKING:
+    from osd_edge.formats.bundle.model import Bundle
 
-@click.command(epilog=example("osd-edge inspect mr.osd.safetensors"))
+_HEADER = ("site", "n", "d", "rank", "density U", "density V", "bytes")
+
+
+@click.command(
+    epilog=example(
+        "osd-edge inspect mr.osd.safetensors", "osd-edge inspect mr.osd.safetensors --base minilm"
+    )
+)
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--base",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Base package, which names the sites; without it they have numbers alone.",
+)
 @json_option
-def inspect(file: Path, as_json: bool) -> None:
+def inspect(file: Path, base: Path | None, as_json: bool) -> None:
     """Show what is in the task bundle FILE: sites, ranks, densities, bytes by part, scores."""
     from osd_edge.formats.bundle.reader import read_bundle_file
     from osd_edge.formats.bundle.summary import summarize
 
-    summary = summarize(read_bundle_file(file), file.stat().st_size)
+    bundle = read_bundle_file(file)
+    summary = summarize(bundle, file.stat().st_size)
+    names = None if base is None else _site_names(bundle, base)
+    for site in summary["sites"]:
+        site["name"] = None if names is None else names[site["site"]]
     if as_json:
         print_json(summary)
         return
@@ -49,20 +68,34 @@ def inspect(file: Path, as_json: bool) -> None:
     )
     click.echo(f"bytes   {_pairs(summary['bytes'])}")
     click.echo()
-    header = ("site", "n", "d", "rank", "density U", "density V", "bytes")
-    rows = [
-        (
-            str(site["site"]),
-            str(site["n"]),
-            str(site["d"]),
-            str(site["rank"]),
-            f"{site['density_u']:.3f}",
-            f"{site['density_v']:.3f}",
-            str(site["bytes"]),
-        )
-        for site in summary["sites"]
-    ]
-    click.echo(table(header, rows))
+    click.echo(table(_HEADER, [*map(_site_row, summary["sites"]), *_head_rows(summary)]))
+
+
+def _site_names(bundle: "Bundle", base: Path) -> list[str]:
+    """The names of a base package's sites. Raises BundleError where the bundle is for another."""
+    from osd_edge.formats.package.fits import check_fits
+    from osd_edge.formats.package.manifest_reader import read_manifest
+
+    manifest = read_manifest(base)
+    check_fits(bundle, manifest)
+    return [site.name for site in manifest.sites]
+
+
+def _site_row(site: dict[str, Any]) -> tuple[str, ...]:
+    number, name = site["site"], site["name"]
+    return (
+        str(number) if name is None else f"{number:<4} {shown(name)}",
+        *(str(site[key]) for key in ("n", "d", "rank")),
+        *(f"{site[key]:.3f}" for key in ("density_u", "density_v")),
+        str(site["bytes"]),
+    )
+
+
+def _head_rows(summary: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """A row for each layer of the head, of rank `full` where it has no factors."""
+    for number, layer in enumerate(summary["head_layers"]):
+        n, d, size = (str(layer[key]) for key in ("n", "d", "bytes"))
+        yield f"head.{number}", n, d, str(layer["rank"] or "full"), "", "", size
 
 
 def _optional(summary: dict[str, Any]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from importlib import import_module
 import click
 
 from osd_edge import __version__
+from osd_edge.cli.bars import leave_bars
 from osd_edge.cli.options import COMPLETION_VARIABLE, example
 from osd_edge.cli.output import refusal_line
 from osd_edge.errors import Code, OsdEdgeError
@@ -73,9 +74,11 @@ def main() -> None:
             cli.main(standalone_mode=True, complete_var=COMPLETION_VARIABLE)
     except Ended as ended:
         with contextlib.suppress(OSError):  # nobody may be listening any more
+            leave_bars()
             click.echo(f"osd-edge: ended by {ended.signal.name}", err=True)
         raise
     except OsdEdgeError as error:
+        leave_bars()
         click.echo(refusal_line(error), err=True)
         sys.exit(1)
     except ModuleNotFoundError as error:
@@ -84,6 +87,7 @@ def main() -> None:
         name = (error.name or "").split(".")[0]
         if name in ("", "osd_edge"):
             raise
+        leave_bars()
         click.echo(
             f"osd-edge: this command needs {name}: install osd-edge with its extra "
             f"[{extra.get(name, 'export')}], as README says [{Code.INPUT_MISSING_PACKAGE}]",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from osd_edge.data.files import kind_at
@@ -63,6 +64,17 @@ def weighted(adapter: str) -> tuple[str, float]:
         return adapter, 1.0  # a colon of the path's own
 
 
+def given_options(*names: str) -> list[str]:
+    """Lists those of the running command's options `names` that the command line has, as typed."""
+    context = click.get_current_context()
+    return [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name in names
+        and context.get_parameter_source(parameter.name) is not ParameterSource.DEFAULT
+    ]
+
+
 json_option: OptionDecorator = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON for programs."
 )
@@ -86,19 +98,6 @@ memory_option: OptionDecorator = click.option(
 threads_option: OptionDecorator = click.option(
     "--threads", type=THREADS, default=0, metavar="N", help="Threads of a run. Default: all cores."
 )
-
-
-def bundles_option(help_: str = "", *, required: bool = False) -> OptionDecorator:
-    """Makes the option of several task bundles; `help_` is what to add to its help."""
-    return click.option(
-        "--bundle",
-        "bundles",
-        type=click.Path(path_type=Path),
-        multiple=True,
-        required=required,
-        metavar="FILE",
-        help=f"A task bundle; may be repeated. {help_}".rstrip(),
-    )
 
 
 def port_option(default: int) -> OptionDecorator:

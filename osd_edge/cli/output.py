@@ -1,21 +1,11 @@
-"""Prints for all commands alike: JSON, tables, refusals, and bars on standard error."""
+"""Prints for all commands alike: JSON, tables and refusals."""
 
 import json
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import click
 
 from osd_edge.errors import OsdEdgeError, shown
-
-T = TypeVar("T")
-
-
-def bar(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
-    """Draws a progress bar on standard error; where that is no terminal, the label alone."""
-    with click.progressbar(items, label=label, length=total, file=sys.stderr) as shown:
-        yield from shown
 
 
 def print_json(value: object) -> None:

@@ -1,22 +1,24 @@
 """`osd-edge serve`: the phone page with a base and its tasks, for a browser near by."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
 
-from osd_edge.cli.options import (
-    base_option,
-    bundles_option,
-    example,
-    host_option,
-    port_option,
-)
+from osd_edge.cli.bundles import bundles_option
+from osd_edge.cli.options import base_option, example, given_options, host_option, port_option
 from osd_edge.data.sizes import format_size
+
+if TYPE_CHECKING:
+    from osd_edge.formats.named_bundle import NamedBundle
 
 
 @click.command(
-    epilog=example("osd-edge serve --base minilm --bundle mr.osd.safetensors --host 0.0.0.0")
+    epilog=example(
+        "osd-edge serve --base minilm --bundle mr.osd.safetensors --host 0.0.0.0",
+        "osd-edge serve --base minilm --bundle mr.osd.safetensors --export site",
+    )
 )
 @base_option
 @bundles_option(required=True)
@@ -43,25 +45,46 @@ from osd_edge.data.sizes import format_size
     metavar="DIR",
     help="The built page, where it is not the installed one.",
 )
+@click.option(
+    "--export",
+    "site",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Serve nothing: write all of it into a new folder, for any web server of files.",
+)
 def serve(
     base: Path,
-    bundles: tuple[Path, ...],
+    bundles: "tuple[NamedBundle, ...]",
     host: str,
     port: int,
     names: tuple[str, ...],
     cert: Path | None,
     key: Path | None,
     page: Path | None,
+    site: Path | None,
 ) -> None:
     """Serve a page that runs BASE and its tasks in a phone's browser, offline after a visit."""
     from osd_edge.serve.catalogue import served_files
     from osd_edge.serve.page import page_folder
     from osd_edge.serve.server import Endpoint, PageServer
+    from osd_edge.serve.site import write_site
 
     if (cert is None) != (key is None):
         raise click.UsageError("--cert and --key go together")
+    if site is not None and (vain := given_options("host", "port", "names", "cert", "key")):
+        raise click.UsageError(f"--export serves nothing: leave out {', '.join(vain)}")
     certificate = None if cert is None or key is None else (cert, key)
     entries = served_files(page_folder(page), base, bundles)
+    if site is not None:
+        write_site(entries, site)
+        size = sum(entry.size for path, entry in entries.items() if path != "/")
+        click.echo(f"{site}: page, base and {len(bundles)} tasks, {format_size(size)}")
+        click.echo(
+            "Any web server of files serves it, over https to phones; docs/phones.md has the "
+            "headers that it should send.",
+            err=True,
+        )
+        return
     with PageServer(entries, Endpoint(host, port, certificate, names)) as server:
         address = server.address
         count = len(bundles)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
+from osd_edge.cli.bars import bar
 from osd_edge.cli.options import base_option, example, json_option
-from osd_edge.cli.output import bar, print_json
+from osd_edge.cli.output import print_json
 
 
 @click.command(epilog=example("osd-edge verify mr.osd.safetensors --base minilm"))

@@ -224,7 +224,7 @@ def output_error(path: Path, error: OSError) -> OutputError:
     let_pass(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return OutputError(
-            Code.OUTPUT_DISK_FULL, f"no space left to write {path}; nothing was kept"
+            Code.OUTPUT_DISK_FULL, f"no space left to write {path}: make room; nothing was kept"
         )
     reason = error.strerror or str(error)
     return OutputError(Code.OUTPUT_UNWRITABLE, f"cannot write {path}: {reason}; nothing was kept")

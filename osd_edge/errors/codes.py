@@ -453,7 +453,10 @@ class Code(StrEnum):
     )
     DEVICE_SPACE = "device.space", "not enough space on the device, or on this machine"
     DEVICE_FOLDER = "device.folder", "the folder on the device cannot be used"
-    DEVICE_LOST = "device.lost", "the connection broke before the measurement began"
+    DEVICE_LOST = (
+        "device.lost",
+        "the connection broke, or the device fell silent, before the measurement began",
+    )
     DEVICE_BROKEN_OFF = (
         "device.broken-off",
         "the run ended half-way, or other than its report says; results so far are kept",

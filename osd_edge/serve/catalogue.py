@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from osd_edge import __version__
-from osd_edge.data.arguments import as_path, as_paths
+from osd_edge.data.arguments import as_path
 from osd_edge.errors import Code, InputError
 from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.bundle.reader import read_bundle, read_bundle_bytes, refusals_of
+from osd_edge.formats.named_bundle import RENAME, NamedBundle, of_one_name
 from osd_edge.formats.package.fits import check_fits
 from osd_edge.formats.package.manifest import MANIFEST, TOKENIZER, WEIGHTS, BaseManifest
 from osd_edge.formats.package.manifest import MODEL as GRAPH
@@ -26,7 +27,7 @@ CATALOGUE_VERSION = 1
 
 
 def served_files(
-    page: str | Path, base: str | Path, bundles: Sequence[str | Path]
+    page: str | Path, base: str | Path, bundles: Sequence[str | Path | NamedBundle]
 ) -> dict[str, ServedFile]:
     """Lists every address: of the built page in folder `page`, `base`, `bundles`, the catalogue.
 
@@ -40,16 +41,17 @@ def served_files(
     entries = page_files(page)
     base_fields = _add_base(entries, base, manifest)
     tasks: dict[str, dict[str, Any]] = {}
-    for path in as_paths(bundles, "bundles"):
-        data = read_bundle_bytes(path)
-        with refusals_of(path):
+    paths: dict[str, Path] = {}
+    for given in map(_as_bundle, bundles):
+        data = read_bundle_bytes(given.path)
+        with refusals_of(given.path):
             bundle = read_bundle(data)
         check_fits(bundle, manifest)
-        if bundle.task in tasks:
-            raise InputError(
-                Code.INPUT_TASK_NAME, f"{path}: a task {bundle.task!r} is among the bundles already"
-            )
-        tasks[bundle.task] = _add_task(entries, bundle, data)
+        name = given.name or bundle.task
+        if name in tasks:
+            both = of_one_name(name, paths[name], given.path)
+            raise InputError(Code.INPUT_TASK_NAME, f"{both}: {RENAME}")
+        tasks[name], paths[name] = _add_task(entries, name, bundle, data), given.path
     catalogue = {
         "format": CATALOGUE_VERSION,
         "tool": f"osd-edge {__version__}",
@@ -79,13 +81,19 @@ def _add_base(entries: dict[str, ServedFile], base: Path, manifest: BaseManifest
     }
 
 
-def _add_task(entries: dict[str, ServedFile], bundle: Bundle, data: bytes) -> dict[str, Any]:
-    """Adds `bundle`, whose file is `data`, and gives its part of the catalogue."""
+def _as_bundle(given: str | Path | NamedBundle) -> NamedBundle:
+    return given if isinstance(given, NamedBundle) else NamedBundle(as_path(given, "bundles"))
+
+
+def _add_task(
+    entries: dict[str, ServedFile], name: str, bundle: Bundle, data: bytes
+) -> dict[str, Any]:
+    """Adds `bundle`, whose file is `data`, under `name`, and gives its part of the catalogue."""
     entry = served_file(data, fixed=True)
-    url = f"tasks/{entry.tag[:16]}/{bundle.task}.osd.safetensors"
+    url = f"tasks/{entry.tag[:16]}/{name}.osd.safetensors"
     entries[f"/{url}"] = entry
     return {
-        "task": bundle.task,
+        "task": name,
         "kind": bundle.head.kind,
         "labels": list(bundle.labels),
         "base": bundle.base,

@@ -56,7 +56,9 @@ def page_files(page: Path) -> dict[str, ServedFile]:
                 raise _leads_out(path)
             entries[f"/{path.relative_to(page).as_posix()}"] = entry
     except OSError as error:
-        raise InputError(Code.INPUT_PAGE, f"cannot read the page: {error}") from error
+        raise InputError(
+            Code.INPUT_PAGE, f"cannot read the page: {error}; build it again with '{BUILD_COMMAND}'"
+        ) from error
     entries["/"] = entries["/index.html"]
     return entries
 

@@ -127,5 +127,7 @@ class PageServer(socketserver.ThreadingTCPServer):
 
 def _cannot_serve(endpoint: Endpoint, error: Exception) -> InputError:
     return InputError(
-        Code.INPUT_ADDRESS, f"cannot serve at {endpoint.host} port {endpoint.port}: {error}"
+        Code.INPUT_ADDRESS,
+        f"cannot serve at {endpoint.host} port {endpoint.port}: {error}; give another "
+        "--host, --port or certificate",
     )

@@ -168,5 +168,6 @@ def _bound(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=128)
     except (OSError, OverflowError, TypeError, UnicodeError) as error:
         raise InputError(
-            Code.INPUT_ADDRESS, f"cannot serve at {host} port {port}: {error}"
+            Code.INPUT_ADDRESS,
+            f"cannot serve at {host} port {port}: {error}; give another --host or --port",
         ) from error

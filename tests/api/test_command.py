@@ -66,6 +66,16 @@ def test_it_says_where_it_is_and_how_it_is_asked(given: list[str | Path]) -> Non
         assert (process.returncode, out, err) == (0, "stopped\n", "")
 
 
+def test_a_model_has_the_name_that_its_bundle_was_given(
+    given: list[str | Path], tiny_llama: Writer
+) -> None:
+    with started(*given, "--bundle", f"again={tiny_llama.bundles[0]}", "--json") as process:
+        assert json.loads(line_of(process))["models"] == ["tiny", "task0", "task1", "again"]
+    with started(*given, "--bundle", tiny_llama.bundles[0]) as process:
+        _, err = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 1 and err.endswith("--bundle NAME=FILE [task.taken]\n")
+
+
 def test_programs_get_a_line_and_the_key_is_of_the_environment(given: list[str | Path]) -> None:
     with started(*given, "--json", OSD_EDGE_API_KEY="s3cret") as process:
         line = json.loads(line_of(process))

@@ -16,8 +16,10 @@ from osd_edge.exporters.methods.options import TaskOptions
 from osd_edge.exporters.methods.registry import exported
 from osd_edge.formats.bundle.plain import VALUE_TYPES
 from osd_edge.formats.bundle.reader import read_bundle_file
+from osd_edge.formats.package.manifest_reader import read_manifest
 from tests.support import tiny
 from tests.support.command_line import run_cli
+from tests.support.packages import SMALL
 
 Capture = pytest.CaptureFixture[str]
 
@@ -73,6 +75,27 @@ def test_inspect_names_what_a_bundle_need_not_have(case: str, line: str, capsys:
     )
     assert line in shown
     assert not any(other.startswith(line[:8]) for other in without)
+
+
+def test_inspect_names_sites_where_it_is_given_their_base(
+    tiny_base: Path, tiny_bundles: tuple[Path, Path], capsys: Capture
+) -> None:
+    names = [site.name for site in read_manifest(tiny_base).sites]
+    bundle = tiny_bundles[0]
+    told = json.loads(run_cli(capsys, "inspect", bundle, "--base", tiny_base, "--json").out)
+    assert [site["name"] for site in told["sites"]] == [names[s["site"]] for s in told["sites"]]
+    parts = told["bytes"]
+    stored = parts["values"] + parts["positions"] + parts["scales"]
+    assert sum(site["bytes"] for site in told["sites"]) == stored
+    assert sum(layer["bytes"] for layer in told["head_layers"]) == parts["head"]
+    (layer,) = told["head_layers"]
+    assert (layer["n"], layer["rank"]) == (len(tiny.LABELS), 0)
+    table = run_cli(capsys, "inspect", bundle, "--base", tiny_base).out
+    assert all(name in table for name in names) and "head.0" in table
+    alone = json.loads(run_cli(capsys, "inspect", bundle, "--json").out)
+    assert [site["name"] for site in alone["sites"]] == [None] * len(names)
+    other = run_cli(capsys, "inspect", bundle, "--base", SMALL)
+    assert other.code == 1 and "[bundle.base]" in other.err
 
 
 def test_people_get_tables(

@@ -5,7 +5,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from transformers import AutoModelForTokenClassification
 
 from osd_edge.cli.compare import describe
@@ -32,6 +34,41 @@ def arguments(models: Path, out: Path, *more: object) -> list[object]:
         *("--calibration", models / "examples.tsv", "--test", models / "examples.tsv"),
         *("-o", out, *more),
     ]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        np.linalg.LinAlgError("SVD did not converge"),
+        vars(torch.linalg)["LinAlgError"]("the algorithm failed to converge"),
+        OverflowError("cannot convert float infinity to integer"),
+    ],
+)
+def test_a_method_whose_arithmetic_fails_says_so_in_its_row_and_the_others_go_on(
+    error: Exception,
+    tiny_models: Path,
+    tmp_path: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    chosen = ("--methods", "lora,axis-sign", "--budgets", "20KiB", "--probe", "0.25")
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr("osd_edge.exporters.compare.peers.axis_sign.AxisSign.compress", fail)
+        done = run_cli(capsys, *arguments(tiny_models, out, *chosen))
+    assert done.code == 0, done.err
+    assert f"axis-sign at its own: its arithmetic failed ({type(error).__name__}: " in done.out
+    rows = list(csv.DictReader((out / "comparison.csv").read_text().splitlines()))
+    assert [(row["method"], bool(row["bytes"])) for row in rows] == [
+        ("lora", True),
+        ("axis-sign", False),
+    ]
+    again = run_cli(capsys, *arguments(tiny_models, out, *chosen, "--json"))
+    points = json.loads(again.out)["points"]  # tried again, and this time it did not fail
+    assert [point["refused"] for point in points] == [None, None]
 
 
 def test_the_files_of_a_comparison(tiny_models: Path, tmp_path: Path, capsys: Capture) -> None:

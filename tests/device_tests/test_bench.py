@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ from osd_edge.data.progress import silent
 from osd_edge.device_tests import Plan, Report, check_report, measure, read_report
 from osd_edge.device_tests.__main__ import main
 from osd_edge.device_tests.devices import open_device
+from osd_edge.device_tests.devices.payload import files_for, module_arguments
 from osd_edge.device_tests.gauges.scratch import file_system
 from osd_edge.device_tests.job.sheet import Job
 from osd_edge.device_tests.plan import SCENARIOS, check_plan, processor_list, scenario_list
@@ -418,6 +419,17 @@ def test_a_package_without_the_plain_graph_is_compared_with_no_task(
 def test_two_bundles_of_one_task_name_stay_apart(plan: Plan) -> None:
     twice = job(replace(plan, bundles=(plan.bundles[0],) * 2), "preflight")
     assert [task["task"] for task in play(twice)["extra"]["tasks"]] == ["first", "first-2"]
+
+
+def test_a_bundle_is_measured_by_the_name_that_it_was_given(plan: Plan) -> None:
+    own, other = plan.bundles[0], Path(plan.bundles[1])
+    named = replace(plan, bundles=(own, f"reviews={other}"))
+    tasks = play(job(named, "preflight"))["extra"]["tasks"]
+    assert [(task["task"], task["file"]) for task in tasks][1] == ("reviews", other.name)
+    # And on another device, where the files have other paths.
+    words = module_arguments(named, "/there", "/out")
+    assert words[words.index("--bundle") + 3] == f"reviews=/there/bundles/1/{other.name}"
+    assert (other, PurePosixPath("bundles", "1", other.name)) in files_for(named)
 
 
 def test_memory_that_grows_with_swaps_is_found() -> None:

@@ -115,6 +115,58 @@ def test_a_device_that_never_says_hello_is_given_up(monkeypatch: pytest.MonkeyPa
         assert caught.value.code == "device.unreachable"
 
 
+ALIVE = f"print('{MARK}{{\"alive\": true}}', flush=True)"
+
+
+def test_a_device_that_falls_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh_connection, "_SILENT_SECONDS", 0.5)
+    for program in (f"import time; {ALIVE}; time.sleep(600)", "while True: print('welcome')"):
+        with (
+            connection_to(program) as connection,
+            pytest.raises(DeviceError, match=r"pi fell silent: .* for 0.5 s; is it on") as caught,
+        ):
+            connection.answer("unpacked")
+        assert caught.value.code == "device.lost"
+
+
+def test_a_device_that_reads_no_more_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(ssh_connection, "_SILENT_SECONDS", 0.5)
+    archive = tmp_path / "files.tar.gz"
+    archive.write_bytes(bytes(4 << 20))  # more than a pipe holds
+    with (
+        connection_to("import time; time.sleep(600)") as connection,
+        pytest.raises(DeviceError, match="fell silent") as caught,
+    ):
+        connection.send(archive)
+    assert caught.value.code == "device.lost"
+
+
+def test_long_work_is_not_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh_connection, "_SILENT_SECONDS", 2.0)
+    lines = "[(time.sleep(0.2), print(alive, flush=True)) for _ in range(15)]"  # 3 s in all
+    done = f'print(\'{MARK}{{"unpacked": "/there"}}\')'
+    alive = f"alive = '{MARK}{{\"alive\": true}}'"
+    with connection_to(f"import time; {alive}; {lines}; {done}") as connection:
+        assert connection.answer("unpacked") == "/there"
+
+
+def test_a_run_of_which_nothing_new_is_heard_is_given_up_and_keeps_its_results(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ssh_connection, "_NEWS_SECONDS", 0.5)
+    report: Any = made_up()
+    text = MARK + json.dumps({"report": json.dumps(report)})
+    program = f"import time; input(); print({text!r}, flush=True)\nwhile True:\n"
+    program += f"    time.sleep(0.1); {ALIVE}"
+    kept: list[Any] = []
+    with connection_to(program) as connection, pytest.raises(OsdEdgeError) as caught:
+        SshDevice(SshTarget("pi"))._measure(connection, Plan(), "/there", kept.append)
+    assert caught.value.code == "device.broken-off" and "fell silent" in str(caught.value)
+    assert kept == [report]
+
+
 def test_errors_without_end_take_no_memory() -> None:
     with connection_to("import sys; sys.stderr.write('x' * 10**7)") as connection:
         connection.lost()

@@ -187,6 +187,33 @@ def test_a_connection_that_breaks_ends_the_run_there_too(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_device_that_hangs_is_given_up_and_its_results_kept(
+    sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything of the connection is stopped there, as where a machine hangs."""
+    monkeypatch.setattr("osd_edge.device_tests.devices.ssh_connection._SILENT_SECONDS", 20.0)
+    kept: list[Report] = []
+    stopped: list[int] = []
+
+    def keep(report: Report) -> None:
+        kept.append(report)
+        if report["conformance"]["status"] != "not_run" and not stopped:
+            stopped.extend(descendants(sshd.process.pid))
+            for pid in stopped:
+                os.kill(pid, signal.SIGSTOP)
+
+    plan = Plan(scenarios=("soak",), tokens=8, soak_swaps=10**6)
+    try:
+        with pytest.raises(DeviceError, match="fell silent") as caught:
+            open_device(f"ssh:{sshd.spec(HERE, f'folder={tmp_path}')}").run(plan, silent, keep)
+    finally:
+        for pid in stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+    assert caught.value.code == "device.broken-off" and "are kept" in str(caught.value)
+    assert kept[-1]["conformance"]["status"] == "passed"
+
+
 # Refusals
 
 

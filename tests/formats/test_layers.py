@@ -7,7 +7,7 @@ from pathlib import Path
 import osd_edge.formats
 
 ROOT = Path(osd_edge.formats.__file__).parent
-FLOORS = ("coding", "container heads kinds limits", "bundle", "package")
+FLOORS = ("coding", "container heads kinds limits named_bundle", "bundle", "package")
 
 
 def imported(file: Path, modules: set[str]) -> set[str]:

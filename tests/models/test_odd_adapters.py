@@ -23,6 +23,14 @@ def test_an_adapters_labels_are_named_for_where_they_came_from(models: Path) -> 
         assert caught.value.code == "input.labels"
 
 
+def test_an_adapter_of_another_library_is_told_for_what_it_is(models: Path) -> None:
+    config = models / "adapter" / "adapter_config.json"
+    adapting(models)()
+    config.write_text('{"config": {"reduction_factor": 16}, "model_class": "BertAdapterModel"}')
+    code, message = refusal(adapting(models))
+    assert code == "model.adapter-method" and "no peft_type" in message and "peft" in message
+
+
 def adapter_tensors(models: Path, change: Callable[[Tensors], object]) -> tuple[str, str]:
     """How an adapter whose tensors are changed is refused; names are without PEFT's prefix."""
     path, prefix = models / "adapter" / "adapter_model.safetensors", "base_model.model."

@@ -23,6 +23,16 @@ def test_the_untouched_ones_are_taken(models: Path) -> None:
     assert adapting(models, labels=["a", "b", "c"])().labels == ("a", "b", "c")
 
 
+def test_a_folder_above_the_model_names_the_folders_in_it(models: Path) -> None:
+    """What training writes is a folder of checkpoints."""
+    (models / "runs").mkdir()
+    (models / "first").rename(models / "runs" / "checkpoint-500")
+    (models / "runs").rename(models / "first")
+    code, message = refusal(opening(models))
+    assert code == "model.config" and "there is no config.json" in message
+    assert message.endswith("give one of the folders in it that have one: checkpoint-500")
+
+
 # A model's own code
 
 

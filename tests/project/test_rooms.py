@@ -37,7 +37,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("osd_edge.errors", "osd_edge.on_demand", "osd_edge.signals"),
         ("osd_edge.data",),
         ("osd_edge.formats.coding",),
-        ("osd_edge.formats",),  # container, heads, kinds, limits
+        ("osd_edge.formats",),  # container, heads, kinds, limits, named bundles
         ("osd_edge.formats.bundle",),
         ("osd_edge.formats.package",),
         ("osd_edge.serve",),

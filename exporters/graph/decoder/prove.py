@@ -13,8 +13,9 @@ from onnx import helper, numpy_helper
 from onnx.external_data_helper import ExternalDataInfo
 
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import Code, ModelError
+from osd_edge.errors import ModelError
 from osd_edge.exporters.graph.plain_graph import PlainGraph
+from osd_edge.exporters.graph.unproved import unproved
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.rounding import as_stored
 
@@ -44,7 +45,7 @@ def prove_layers(
             left.remove(layer.name)
             start += layer.n
     if left:
-        raise ModelError(Code.MODEL_GRAPH, f"the graph has no product for {min(left)}")
+        raise unproved(f"the graph has no product for {min(left)}")
 
 
 def prove_table(
@@ -68,9 +69,7 @@ def _tensors(written: PlainGraph) -> dict[str, onnx.TensorProto]:
 
 
 def _differs(within: str, name: str) -> ModelError:
-    return ModelError(
-        Code.MODEL_GRAPH, f"{within} of the graph does not hold the weights of {name}"
-    )
+    return unproved(f"{within} of the graph does not hold the weights of {name}")
 
 
 class _StoredMatrix:

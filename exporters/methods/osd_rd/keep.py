@@ -47,6 +47,7 @@ def smallest_that_keeps(
         shares = ", ".join(f"{point.size} bytes keep {point.share:.0%}" for point in curve)
         raise BudgetError(
             Code.BUDGET_KEEP,
-            f"no file up to {_LARGEST} bytes keeps {keep:.0%} of the gain: {shares}",
+            f"no file up to {_LARGEST} bytes keeps {keep:.0%} of the gain: {shares}. "
+            "Ask for less with --keep, or give --budget",
         )
     return best, sorted(curve, key=lambda point: point.size)

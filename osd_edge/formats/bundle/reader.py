@@ -96,13 +96,20 @@ def read_bundle_bytes(path: Path) -> bytes:
     return data
 
 
+# What refusals say that already tell what to do.
+_ADVICE = ("copy it again", "update osd-edge", "not a task bundle", "needs more bytes")
+
+
 @contextmanager
 def refusals_of(path: Path) -> Iterator[None]:
     """Makes refusals of a bundle that are raised inside this context name the file `path`."""
     try:
         yield
     except BundleError as error:
-        raise BundleError(error.code, f"{path}: {error}") from error
+        words = str(error)
+        if not any(advice in words for advice in _ADVICE):
+            words += ": copy the file again, or export the task again"
+        raise BundleError(error.code, f"{path}: {words}") from error
 
 
 def stored_labels(data: bytes) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ def summarize(bundle: Bundle, file_bytes: int) -> dict[str, Any]:
         "bytes": {"file": file_bytes} | parts | {"rest": file_bytes - sum(parts.values())},
         "site_count": bundle.site_count,
         "sites": [site | {"bytes": round(site["bytes"])} for site in sites],
+        "head_layers": [_head_layer(layer) for layer in bundle.head.layers],
     }
     facts = bundle.as_dict()
     return {name: facts[name] for name in facts if name not in counted} | counted
@@ -81,3 +82,8 @@ def _layer_bytes(layer: StoredLayer) -> float:
     matrix = integers.weight or integers.u
     assert matrix is not None
     return _coded_bytes(integers.matrices) + matrix.scale.size
+
+
+def _head_layer(layer: StoredLayer) -> dict[str, Any]:
+    n, d = layer.shape
+    return {"n": n, "d": d, "rank": layer.rank, "bytes": round(_layer_bytes(layer))}

@@ -54,7 +54,7 @@ def check_fits(bundle: Bundle, manifest: BaseManifest) -> None:
             raise BundleError(
                 Code.BUNDLE_SITE_MISMATCH,
                 f"task {bundle.task!r} has [{delta.n}, {delta.d}] for {site.name}, "
-                f"the base has [{site.n}, {site.d}]",
+                f"the base has [{site.n}, {site.d}]: export both from one model",
             )
         if site.u is None:
             raise BundleError(
@@ -64,7 +64,11 @@ def check_fits(bundle: Bundle, manifest: BaseManifest) -> None:
             )
     _check_vectors(bundle, manifest)
     if bundle.head.pooling == "pooler" and manifest.pooler_output is None:
-        raise BundleError(Code.BUNDLE_HEAD_BASE, "the head needs a pooler, which this base lacks")
+        raise BundleError(
+            Code.BUNDLE_HEAD_BASE,
+            "the head needs a pooler, which this base lacks: export the base and the "
+            "task from one model",
+        )
     if bundle.head.pooling == "logits" and manifest.generation is None:
         raise BundleError(
             Code.BUNDLE_HEAD_BASE,
@@ -75,7 +79,7 @@ def check_fits(bundle: Bundle, manifest: BaseManifest) -> None:
         raise BundleError(
             Code.BUNDLE_HEAD_BASE,
             f"the head takes {bundle.head.layers[0].shape[1]} features, the base gives "
-            f"{manifest.hidden_size}",
+            f"{manifest.hidden_size}: export both from one model",
         )
     if bundle.text is not None and KINDS[bundle.head.kind].writes:
         raise TaskError(

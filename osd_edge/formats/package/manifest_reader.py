@@ -98,11 +98,16 @@ def manifest_of(folder: OpenFolder) -> BaseManifest:
     try:
         text = data.decode()
     except ValueError as error:
-        raise BaseError(Code.BASE_MANIFEST, f"{path} is not UTF-8") from error
+        raise BaseError(
+            Code.BASE_MANIFEST, f"{path} is not UTF-8: copy the base package again"
+        ) from error
     manifest = parse_manifest(text, str(path))
     needed = {MODEL, WEIGHTS} | (set() if manifest.text is None else {TOKENIZER})
     if not needed <= set(manifest.files):
-        raise BaseError(Code.BASE_MANIFEST, f"{path} does not list {', '.join(sorted(needed))}")
+        raise BaseError(
+            Code.BASE_MANIFEST,
+            f"{path} does not list {', '.join(sorted(needed))}: export the base again",
+        )
     for name, entry in manifest.files.items():
         found = folder.size(name)
         if found != entry["bytes"]:
@@ -115,7 +120,9 @@ def parse_manifest(text: str, path: str = MANIFEST) -> BaseManifest:
     try:
         fields = parse_json(text)
     except (ValueError, RecursionError) as error:
-        raise BaseError(Code.BASE_MANIFEST, f"{path} is not JSON") from error
+        raise BaseError(
+            Code.BASE_MANIFEST, f"{path} is not JSON: copy the base package again"
+        ) from error
     version = fields.get("format") if isinstance(fields, dict) else None
     if type(version) is not int or version not in _VERSIONS:
         raise BaseError(
@@ -291,7 +298,9 @@ def check_digests(folder: str | Path, manifest: BaseManifest, progress: Progress
     except BaseError as error:
         if error.code != Code.BASE_MISSING:
             raise
-        raise BaseError(Code.BASE_FILE, f"cannot read the files of {folder}") from error
+        raise BaseError(
+            Code.BASE_FILE, f"cannot read the files of {folder}: copy the base package again"
+        ) from error
 
 
 def _check_file(folder: OpenFolder, name: str, manifest: BaseManifest) -> None:
@@ -303,6 +312,8 @@ def _check_file(folder: OpenFolder, name: str, manifest: BaseManifest) -> None:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError) as error:  # ValueError: no name that a file can have
         let_pass(error)
-        raise BaseError(Code.BASE_FILE, f"cannot read {folder.path / name}") from error
+        raise BaseError(
+            Code.BASE_FILE, f"cannot read {folder.path / name}: copy the base package again"
+        ) from error
     if digest != manifest.files[name]["sha256"]:
         raise damaged(folder.path / name)

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { mkdirSync, readFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { after, before, beforeEach, test } from "node:test";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Browser, Locator } from "playwright-core";
 import { readBundle } from "../src/core.js";
@@ -262,6 +265,82 @@ test("a page that is older than its server says so, and a reload brings the new 
   await phone.answers(label("first", text));
   assert.deepEqual(phone.mistakes, []);
   await phone.close();
+});
+
+test("caches of earlier versions of the page are deleted, those of other pages stay", async () => {
+  const phone = await Phone.with(browser);
+  await phone.page.goto(`${proxy.address}icon.svg`); // of the server, without the page
+  const { href, pathname } = new URL(".", phone.page.url());
+  const older = [
+    `osd-edge-page ${href} 0123456789abcdef`,
+    `osd-edge files-0 ${pathname}`,
+    "osd-edge-page-0123456789abcdef",
+    "osd-edge-files-1",
+  ];
+  const others = ["notes", `osd-edge files-1 ${pathname}sub/`, `osd-edge-page ${href}sub/ 01`];
+  await phone.page.evaluate(
+    async ([names, address]) => {
+      for (const name of names) await (await caches.open(name)).put(address, new Response("old"));
+    },
+    [[...older, ...others], `${href}index.html`] as const,
+  );
+  await phone.visit(proxy.address);
+  await phone.getBase();
+  await phone.keptOffline();
+  const left = async (): Promise<string[]> => phone.page.evaluate(() => caches.keys());
+  await phone.page.waitForFunction(
+    async (names) => !(await caches.keys()).some((name) => names.includes(name)),
+    older,
+  );
+  for (const name of [...others, phone.cacheName()]) assert.ok((await left()).includes(name), name);
+  await proxy.stop();
+  await phone.page.reload(); // and the page that is kept is the new one
+  await phone.page.getByText("shared by all tasks").waitFor();
+  await phone.close();
+});
+
+test("the folder that serve --export writes: any web server of files shows the page", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "osd-edge-site-"));
+  const bundles = ["first", "second"].flatMap((task) => [
+    "--bundle",
+    `${FIXTURES}base-${task}.osd.safetensors`,
+  ]);
+  const written = spawnSync(
+    COMMAND,
+    ["serve", "--base", `${FIXTURES}base`, ...bundles, "--export", join(folder, "below", "site")],
+    { encoding: "utf8" },
+  );
+  assert.equal(written.status, 0, written.stderr);
+  const server = spawn(
+    process.env.PYTHON ?? "python3",
+    ["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", folder],
+    { stdio: ["ignore", "pipe", "ignore"] },
+  );
+  try {
+    const [line] = (await once(server.stdout, "data")) as [Buffer];
+    const port = /port (\d+)/.exec(String(line))![1];
+    const phone = await Phone.with(browser);
+    await phone.visit(`http://127.0.0.1:${port}/below/site/`);
+    await phone.getBase();
+    await phone.add("first", "second");
+    await phone.keptOffline();
+    await phone.type(text);
+    for (const task of ["first", "second"]) {
+      await phone.choose(task);
+      await phone.answers(label(task, text));
+    }
+    assert.deepEqual(phone.mistakes, []);
+    server.kill();
+    await once(server, "exit");
+    await phone.page.reload(); // offline, from what it kept
+    await phone.choose("second");
+    await phone.type(text);
+    await phone.answers(label("second", text));
+    await phone.close();
+  } finally {
+    server.kill();
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test("a server that takes connections and never answers holds nothing up", async () => {

@@ -1,10 +1,11 @@
 /** Where the files of a base package come from. */
 
+import type { Bytes } from "./bytes.js";
 import { baseError, reasonOf, shown } from "./errors.js";
 import { MANIFEST } from "./manifest.js";
 
 /** The bytes of a file of the package, by its name in the folder. */
-export type BaseFiles = (name: string) => Promise<Uint8Array>;
+export type BaseFiles = (name: string) => Promise<Bytes>;
 
 /** What is used of the web's `fetch`. */
 interface FetchResponse {
@@ -14,11 +15,11 @@ interface FetchResponse {
 }
 
 /** The bytes at `address`; throws Error where they cannot be had. */
-export async function fetchBytes(address: string | URL): Promise<Uint8Array> {
+export async function fetchBytes(address: string): Promise<ArrayBuffer> {
   const { fetch } = globalThis as unknown as { fetch(address: string): Promise<FetchResponse> };
-  const response = await fetch(String(address));
+  const response = await fetch(address);
   if (!response.ok) throw new Error(`the server answered ${response.status}`);
-  return new Uint8Array(await response.arrayBuffer());
+  return response.arrayBuffer();
 }
 
 /** Files below the address `base`, with or without a slash at its end. */

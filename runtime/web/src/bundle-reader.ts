@@ -7,6 +7,7 @@
  */
 
 import { type Bundle, matrices, type Part } from "./bundle.js";
+import { type Bytes, bytesOf } from "./bytes.js";
 import { codedPart } from "./coded-part.js";
 import { checkDigest, checkSignature, DIGEST, readHeader, readTensors } from "./container.js";
 import { bundleError, checkBundle, reasonOf, shown } from "./errors.js";
@@ -41,9 +42,8 @@ const FORMS: readonly (readonly [string, RegExp])[] = [
  *
  * Throws BundleError with the code that docs/bundle-format.md lists.
  */
-export function readBundle(file: Uint8Array): Bundle {
-  // Node's Buffer is a Uint8Array whose slices are views, where those of others are copies.
-  const data = new Uint8Array(file.buffer, file.byteOffset, file.length);
+export function readBundle(file: Bytes): Bundle {
+  const data = bytesOf(file);
   const { length } = data;
   checkBundle("header-length", length <= MAX_BUNDLE_BYTES, `${length} bytes`);
   const header = readHeader(data);

@@ -4,6 +4,7 @@ export { answer, type AnswerOptions, type Span } from "./answer.js";
 export { type BaseFiles, filesAt } from "./base-files.js";
 export type { Bundle, DecodedBundle, Factors, LayerFacts, SiteFacts } from "./bundle.js";
 export { readBundle } from "./bundle-reader.js";
+export type { Bytes } from "./bytes.js";
 export { type Answer, chosen, classify, classifyImages } from "./classify.js";
 export { embed } from "./embed.js";
 export { encode } from "./encode.js";

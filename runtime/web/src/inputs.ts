@@ -36,7 +36,7 @@ export function baseInputs(
   const [main] = manifest.inputs as [Input];
   const pixels = main === PIXELS;
   const given = inputs as Partial<Record<Input, ArrayLike<number | bigint>>>;
-  if (given[pixels ? main : "input_ids"] === undefined) {
+  if (!given[pixels ? main : "input_ids"]) {
     throw inputError("names", `expected ${manifest.inputs}`);
   }
   if (dims.length !== (pixels ? 4 : 2) || !dims.every((x) => Number.isInteger(x) && x > 0)) {
@@ -45,7 +45,7 @@ export function baseInputs(
   const tensors: Partial<Record<Input, Tensor>> = {};
   for (const name of manifest.inputs) {
     const values = given[name];
-    if (values !== undefined && values.length !== size) {
+    if (values && values.length !== size) {
       throw inputError(
         "shape",
         `${name}: expected [${dims}], found ${values.length} numbers`,
@@ -64,7 +64,7 @@ function tokenIds(
   size: number,
 ): BigInt64Array {
   const ids = new BigInt64Array(size).fill(name === "attention_mask" ? 1n : 0n);
-  for (let i = 0; values !== undefined && i < size; i++) {
+  for (let i = 0; values && i < size; i++) {
     const number = Number(values[i]);
     if (!Number.isInteger(number) || number < 0 || number >= 2 ** 31) {
       throw inputError("shape", `${name} holds ${shown(String(values[i]))}, no token id`);

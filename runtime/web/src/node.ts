@@ -3,6 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { type BaseFiles, filesAt } from "./base-files.js";
+import { type Bytes, isBytes } from "./bytes.js";
 import { baseError, bundleError, reasonOf, shown } from "./errors.js";
 import { onnxruntime } from "./node-ort.js";
 import { EdgeSession as CoreSession, type SessionOptions } from "./session.js";
@@ -23,7 +24,7 @@ export const EdgeSession = {
     const session = await CoreSession.open(await onnxruntime(), filesOf(base), options);
     const load = session.load.bind(session);
     return Object.assign(session, {
-      load: async (bundle: Uint8Array | string | URL, name?: string) =>
+      load: async (bundle: Bytes | string | URL, name?: string) =>
         load(await bundleOf(bundle), name),
     });
   },
@@ -32,8 +33,8 @@ export const EdgeSession = {
 export type EdgeSession = CoreSession;
 
 /** Bytes and what `fetch` takes as they are; of anything else the file's bytes. */
-async function bundleOf(bundle: Uint8Array | string | URL): Promise<Uint8Array | string | URL> {
-  if (bundle instanceof Uint8Array || /^(https?|data|blob):/.test(String(bundle))) return bundle;
+async function bundleOf(bundle: Bytes | string | URL): Promise<Bytes | string | URL> {
+  if (isBytes(bundle) || /^(https?|data|blob):/.test(String(bundle))) return bundle;
   try {
     return await readFile(pathOf(bundle));
   } catch (error) {

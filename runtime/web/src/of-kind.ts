@@ -1,6 +1,6 @@
 /** What `classify`, `tag`, `answer` and `embed` ask of a session: a task of their kind, an encoder. */
 
-import { baseError, taskError } from "./errors.js";
+import { BaseError, baseError, taskError } from "./errors.js";
 import type { Kind } from "./heads.js";
 import type { EdgeSession, RunOptions } from "./session.js";
 import type { DecodedTask } from "./task.js";
@@ -38,11 +38,13 @@ export function encoderOf(
   task: DecodedTask | null,
 ): TextEncoding {
   if (encoder === null) {
-    throw baseError(
-      "text",
-      manifest.text === null
-        ? "it was exported from a model without a tokenizer"
-        : "the session was opened without the option encoder",
+    if (manifest.text === null) {
+      throw baseError("text", "it was exported from a model without a tokenizer");
+    }
+    throw new BaseError(
+      "base.text",
+      "the session was opened without an encoder, which texts need: give `create` the option " +
+        "encoder, such as textEncoder of osd-edge/text, or give `run` token ids",
     );
   }
   const text = task?.text ?? null;

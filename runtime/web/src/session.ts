@@ -4,10 +4,12 @@ import type { InferenceSession, Tensor, TensorConstructor } from "onnxruntime-we
 import { type BaseFiles, fetchBytes } from "./base-files.js";
 import type { Bundle } from "./bundle.js";
 import { readBundle, TASK_NAME } from "./bundle-reader.js";
+import { type Bytes, bytesOf, isBytes } from "./bytes.js";
 import { baseError, bundleError, inputError, reasonOf, shown, taskError } from "./errors.js";
 import { requireInputs } from "./graph.js";
 import { applyHead, type Kind } from "./heads.js";
 import { baseInputs, type RunInputs } from "./inputs.js";
+import { isString } from "./json.js";
 import {
   type BaseManifest,
   checkFits,
@@ -91,7 +93,7 @@ export class EdgeSession {
     const read = async (name: string): Promise<Uint8Array> => {
       const expected = manifest.files.get(name)?.bytes;
       if (expected === undefined) throw baseError("manifest", `${MANIFEST} does not list ${name}`);
-      const bytes = await files(name);
+      const bytes = bytesOf(await files(name));
       if (bytes.length !== expected) {
         throw baseError("file", `${name} has ${bytes.length} bytes, expected ${expected}`);
       }
@@ -100,7 +102,7 @@ export class EdgeSession {
     const names = factorNames(manifest);
     const model = requireInputs(await read(MODEL), new Set(names));
     let encoder: TextEncoding | null = null;
-    if (options.encoder !== undefined && manifest.text !== null) {
+    if (options.encoder && manifest.text) {
       encoder = options.encoder(await readText(read, TOKENIZER), manifest);
     }
     const externalData = [{ path: WEIGHTS, data: await read(WEIGHTS) }];
@@ -143,12 +145,12 @@ export class EdgeSession {
    * `name` replaces the name in the bundle. Throws BundleError where it is damaged or made for
    * another base, TaskError `task.taken` where the name is in use.
    */
-  async load(bundle: Uint8Array | string | URL, name?: string): Promise<string> {
-    return this.loadBytes(bundle instanceof Uint8Array ? bundle : await fetchBundle(bundle), name);
+  async load(bundle: Bytes | string | URL, name?: string): Promise<string> {
+    return this.loadBytes(isBytes(bundle) ? bundle : await fetchBundle(bundle), name);
   }
 
   /** As `load`, at once. */
-  loadBytes(bytes: Uint8Array, name?: string): string {
+  loadBytes(bytes: Bytes, name?: string): string {
     const bundle = readBundle(bytes);
     checkFits(bundle, this.manifest);
     if (name !== undefined && !TASK_NAME.test(name)) {
@@ -156,7 +158,7 @@ export class EdgeSession {
     }
     const task = name ?? bundle.task;
     if (this.#bundles.has(task)) {
-      throw taskError("taken", `unload ${task} first`);
+      throw taskError("taken", `${task} is loaded: unload it, or give another name`);
     }
     this.#bundles.set(task, bundle);
     return task;
@@ -217,7 +219,7 @@ export class EdgeSession {
    */
   decoded(task?: RunOptions["task"]): DecodedTask | null {
     if (task === undefined) return this.#active;
-    return typeof task === "string" ? this.#decode(task) : task;
+    return isString(task) ? this.#decode(task) : task;
   }
 
   /** Give the memory back; the session is of no use afterwards. */
@@ -231,7 +233,7 @@ export class EdgeSession {
 
   #bundle(name: string): Bundle {
     const bundle = this.#bundles.get(name);
-    if (bundle === undefined) {
+    if (!bundle) {
       throw taskError("unknown", `no task ${shown(name)} among: ${this.tasks}`);
     }
     return bundle;
@@ -252,14 +254,15 @@ export class EdgeSession {
 }
 
 async function readText(files: BaseFiles, name: string): Promise<string> {
-  const text = decodeUtf8(await files(name));
+  const text = decodeUtf8(bytesOf(await files(name)));
   if (text === null) throw baseError("manifest", `${name} is not UTF-8`);
   return text;
 }
 
-function fetchBundle(address: string | URL): Promise<Uint8Array> {
-  return fetchBytes(address).catch((error: unknown) => {
-    throw bundleError("missing", `${shown(String(address))}: ${reasonOf(error)}`);
+function fetchBundle(address: string | URL): Promise<Bytes> {
+  const text = String(address);
+  return fetchBytes(text).catch((error: unknown) => {
+    throw bundleError("missing", `${shown(text)}: ${reasonOf(error)}`);
   });
 }
 

@@ -50,7 +50,9 @@ export function padded(rows: readonly TokenRow[], padId: number): TokenInputs {
   rows.forEach((row, i) => {
     ids.set(row.ids, i * tokens);
     types.set(row.types, i * tokens);
-    mask.fill(1, i * tokens, i * tokens + row.ids.length);
+    // An empty text has no token where none is added: one of padding then stands for it, or its
+    // answer would be another in every batch.
+    mask.fill(1, i * tokens, i * tokens + Math.max(row.ids.length, 1));
   });
   return {
     dims: [rows.length, tokens],

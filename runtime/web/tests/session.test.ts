@@ -4,10 +4,18 @@ import type { AddressInfo } from "node:net";
 import { relative } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import vm from "node:vm";
 import * as web from "onnxruntime-web";
-import { classify, EdgeSession as CoreSession, type Ort, type OsdEdgeError } from "../src/core.js";
+import {
+  classify,
+  EdgeSession as CoreSession,
+  type Ort,
+  type OsdEdgeError,
+  readBundle,
+} from "../src/core.js";
 import { EdgeSession } from "../src/node.js";
 import { onnxruntime } from "../src/node-ort.js";
+import { encoderOf } from "../src/of-kind.js";
 import { textEncoder } from "../src/text.js";
 import { expected, FIXTURES, fixture, TASKS } from "./fixtures.js";
 import { code } from "./refusal.js";
@@ -251,6 +259,51 @@ test("a base and a bundle come over HTTP too", async () => {
   assert.equal(await code(() => EdgeSession.create(`${address}/none`)), "base.missing");
   server.close();
   server.closeAllConnections();
+});
+
+test("an ArrayBuffer is data and no path, as any view of one, of another realm too", async () => {
+  const own = bundle("first");
+  const buffer = own.buffer.slice(own.byteOffset, own.byteOffset + own.byteLength) as ArrayBuffer;
+  const within = new Uint8Array(buffer.byteLength + 5);
+  within.set(own, 3);
+  const elsewhere = vm.runInNewContext(`new ArrayBuffer(${own.byteLength})`) as ArrayBuffer;
+  assert.ok(!(elsewhere instanceof ArrayBuffer));
+  new Uint8Array(elsewhere).set(own);
+  const session = await EdgeSession.create(BASE, { encoder: textEncoder });
+  const forms = { buffer, view: new DataView(within.buffer, 3, own.byteLength), elsewhere };
+  await session.load(own, "own");
+  const answers = [await classify(session, ["the cat"], { task: "own" })];
+  for (const [name, bytes] of Object.entries(forms)) {
+    assert.equal(await session.load(bytes, name), name);
+    assert.equal(readBundle(bytes).task, "first");
+    answers.push(await classify(session, ["the cat"], { task: name }));
+  }
+  for (const answer of answers) assert.deepEqual(answer, answers[0]);
+  assert.equal(await code(() => session.load(buffer.slice(0, 100))), "bundle.header-length");
+});
+
+test("a package whose files come as ArrayBuffers opens", async () => {
+  const ort = (await onnxruntime()) as Ort;
+  const files = async (name: string): Promise<ArrayBuffer> => {
+    const bytes = fixture(`base/${name}`);
+    return bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length) as ArrayBuffer;
+  };
+  const session = await CoreSession.open(ort, files, { encoder: textEncoder });
+  await session.load(bundle("first"));
+  const [mine] = await classify(session, ["the cat"], { task: "first" });
+  const other = await sessionWithTasks();
+  assert.deepEqual(mine, (await classify(other, ["the cat"], { task: "first" }))[0]);
+});
+
+test("a session without an encoder that is asked about texts says what to give", async () => {
+  const session = await EdgeSession.create(BASE);
+  session.activate(await session.load(bundle("first")));
+  assert.throws(
+    () => void encoderOf(session),
+    ({ code: found, message }: OsdEdgeError) =>
+      found === "base.text" && /option encoder.*osd-edge\/text/s.test(message) && !/copy/.test(message),
+  );
+  assert.equal(await code(() => classify(session, ["the cat"])), "base.text");
 });
 
 test("in Node a base and a bundle come from the disk, by path or file: address", async () => {

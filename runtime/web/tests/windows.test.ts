@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type BaseManifest, OsdEdgeError, type TextWindow } from "../src/core.js";
 import { textEncoder } from "../src/text.js";
+import { padded } from "../src/text-encoding.js";
 import { fixture } from "./fixtures.js";
 
 interface Expected {
@@ -54,6 +55,14 @@ for (const { name, tokenizer, cases } of made) {
     }
   });
 }
+
+test("a text without any token has one of padding, which counts", () => {
+  const row = { ids: [5, 6], types: [0, 0] };
+  const { dims, input_ids, attention_mask } = padded([row, { ids: [], types: [] }], 3);
+  assert.deepEqual(dims, [2, 2]);
+  assert.deepEqual([...(input_ids as Int32Array)], [5, 6, 3, 3]);
+  assert.deepEqual([...(attention_mask as Int32Array)], [1, 1, 1, 0]);
+});
 
 test("bytes: a byte order mark is part of its text, as in Python", () => {
   const { tokenizer } = made.find(({ name }) => name === "bytes")!;

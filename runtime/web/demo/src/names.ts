@@ -6,3 +6,6 @@ const FOLDER = new URL(".", self.location.href).pathname; // of the page and of 
 export function named(what: string): string {
   return `osd-edge ${what} ${FOLDER}`;
 }
+
+/** The cache that has the base and the tasks. */
+export const FILES_CACHE = named("files-1");

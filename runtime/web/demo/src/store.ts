@@ -7,10 +7,9 @@
  */
 
 import { OsdEdgeError } from "../../src/core.js";
-import { named } from "./names.js";
+import { FILES_CACHE } from "./names.js";
 
 export const PIECE_BYTES = 4 * 2 ** 20;
-const CACHE = named("files-1");
 
 export interface Store {
   /** Whether what is put here is still there after the page was closed. */
@@ -24,7 +23,7 @@ export interface Store {
 
 export async function openStore(): Promise<Store> {
   try {
-    return new CacheStore(await caches.open(CACHE));
+    return new CacheStore(await caches.open(FILES_CACHE));
   } catch {
     return new MemoryStore(); // there is none over plain http, nor where a site's data is blocked
   }

@@ -1,5 +1,7 @@
 /** The service worker: the page's own files from a cache, so that it opens without a network. */
 
+import { FILES_CACHE } from "./names.js";
+
 /** Name of this build, and its files; put in by the build. */
 declare const SHELL: { readonly version: string; readonly files: readonly string[] };
 
@@ -8,6 +10,7 @@ const { scope } = worker.registration; // the page's folder, at a server's root 
 const ADDRESSES = new Set(SHELL.files.map((file) => new URL(file, scope).href));
 const PREFIX = `osd-edge-page ${scope} `; // caches are of the server, and may hold other pages
 const CACHE = PREFIX + SHELL.version;
+const FIRST = "osd-edge-page-";
 
 worker.addEventListener("install", (event) => {
   const requests = [...ADDRESSES].map((address) => new Request(address, { cache: "reload" }));
@@ -16,13 +19,30 @@ worker.addEventListener("install", (event) => {
 
 worker.addEventListener("activate", (event) => {
   event.waitUntil(
-    caches
-      .keys()
-      .then((names) => names.filter((name) => name.startsWith(PREFIX) && name !== CACHE))
-      .then((old) => Promise.all(old.map((name) => caches.delete(name))))
+    deleteOlder()
+      .catch(() => {}) // they take room, and no more
       .then(() => worker.clients.claim()),
   );
 });
+
+/** Delete the caches of earlier versions of this page; those of other pages stay. */
+async function deleteOlder(): Promise<void> {
+  const isFiles = (name: string): boolean =>
+    name.startsWith("osd-edge files-") && name.endsWith(` ${new URL(scope).pathname}`);
+  for (const name of await caches.keys()) {
+    const own = name.startsWith(PREFIX) || isFiles(name) || (await isFirst(name));
+    if (own && name !== CACHE && name !== FILES_CACHE) await caches.delete(name);
+  }
+  const left = await caches.keys();
+  // The first versions, below whatever path, had their files in one.
+  if (!left.some((name) => name.startsWith(FIRST))) await caches.delete("osd-edge-files-1");
+}
+
+/** Whether a cache is that of one of the first versions, whose names did not tell of which page. */
+async function isFirst(name: string): Promise<boolean> {
+  if (!name.startsWith(FIRST)) return false;
+  return (await (await caches.open(name)).match(`${scope}index.html`)) !== undefined;
+}
 
 // A page that is older than its server asks for this; else a new page comes once all are closed.
 worker.addEventListener("message", () => void worker.skipWaiting());

@@ -1,0 +1,77 @@
+"""The bundles that a command is given: the option `--bundle`, and loading them into a session."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from osd_edge.cli.options import OptionDecorator
+from osd_edge.errors import Code, TaskError
+from osd_edge.formats.named_bundle import RENAME, NamedBundle, named_bundle, of_one_name
+
+if TYPE_CHECKING:
+    from osd_edge.runtime import EdgeSession
+
+
+class BundleParam(click.ParamType[NamedBundle]):
+    """`FILE` or `NAME=FILE`; a shell completes files."""
+
+    name = "bundle"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> NamedBundle:
+        """Gives the file and the name."""
+        return value if isinstance(value, NamedBundle) else named_bundle(value)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Leaves files to the shell, which knows them."""
+        return [CompletionItem(incomplete, type="file")]
+
+
+def bundles_option(help_: str = "", *, required: bool = False) -> OptionDecorator:
+    """Makes the option of several task bundles; `help_` is what to add to its help."""
+    words = "A task bundle, and a name in the place of its task's own; may be repeated."
+    return click.option(
+        "--bundle",
+        "bundles",
+        type=BundleParam(),
+        multiple=True,
+        required=required,
+        metavar="[NAME=]FILE",
+        help=f"{words} {help_}".rstrip(),
+    )
+
+
+bundle_option: OptionDecorator = click.option(
+    "--bundle",
+    type=BundleParam(),
+    required=True,
+    metavar="[NAME=]FILE",
+    help="Task bundle, and a name in the place of its task's own.",
+)
+
+
+def load_bundles(session: "EdgeSession", bundles: Iterable[NamedBundle]) -> list[str]:
+    """Loads the bundles in their order, and gives the names of their tasks.
+
+    Raises what `EdgeSession.load` raises; TaskError `task.taken` names both files.
+    """
+    from osd_edge.formats.bundle.reader import read_bundle_file
+
+    loaded: dict[str, Path] = {}
+    for bundle in bundles:
+        try:
+            name = session.load(bundle.path, bundle.name)
+        except TaskError as error:
+            if error.code != Code.TASK_TAKEN:
+                raise
+            name = bundle.name or read_bundle_file(bundle.path).task
+            both = of_one_name(name, loaded[name], bundle.path)
+            raise TaskError(Code.TASK_TAKEN, f"{both}: {RENAME}") from error
+        loaded[name] = bundle.path
+    return list(loaded)
