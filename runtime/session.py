@@ -211,8 +211,9 @@ class EdgeSession(ArraySession):
             >>> session.classify_images(grey)
             [Answer(label='...', ...)]
         """
-        pixels = normalised(self.manifest, images)
-        return _classify(self._parts, lambda _: pixels, task, tasks)
+        parts = self._parts
+        pixels = normalised(parts.base.manifest, images)
+        return _classify(parts, lambda _: pixels, task, tasks)
 
     def tag(
         self,

@@ -109,6 +109,10 @@ class AdaptedCheckpoint(Checkpoint):
         name = self._plain(name)
         return name in self._origins and not (name in self._saved or name in self._low_rank)
 
+    def is_whole(self, name: str) -> bool:
+        """Says whether an adapter has a copy of tensor `name` in the place of the base's."""
+        return self._plain(name) in self._saved
+
     def low_rank(self, name: str) -> LowRank | None:
         """The product of all the adapters' factors; None where one is more than a product."""
         name = self._plain(name)

@@ -25,9 +25,9 @@ _LAYERS, _ROWS = 24, 512  # that are compared: evenly spaced, so that a large mo
 class Likeness:
     """The cosines of a model's weights with those of the base, from -1 to 1.
 
-    `linear` is the median over linear layers, None of an adapter, whose linear layers are the
-    base's with a difference; `embedding` that of the table of tokens, or of patches.
-    Either is None where there is nothing to compare.
+    `linear` is the median over linear layers, `embedding` that of the table of tokens, or of
+    patches. Either is None where there is nothing to compare: an adapter's linear layers are the
+    base's with a difference, and so are its embeddings unless it has a copy of them.
     """
 
     linear: float | None
@@ -50,11 +50,12 @@ def likeness(backbone: Backbone, tuned: Checkpoint) -> Likeness:
     base = backbone.checkpoint
     layers = {f"{layer.name}.weight" for layer in backbone.layers}
     shared = [name for name in backbone.parameters if name in layers and name in tuned]
+    embedding = _embedding(backbone, layers)
     if isinstance(tuned, AdaptedCheckpoint):
         shared = []
+        embedding = embedding if embedding and tuned.is_whole(embedding) else None
     chosen = shared[:: -(-len(shared) // _LAYERS) or 1]
     found = [one for name in chosen for one in _cosine(base, tuned, name)]
-    embedding = _embedding(backbone, layers)
     table = [] if embedding is None else [*_cosine(base, tuned, embedding)]
     return Likeness(statistics.median(found) if found else None, table[0] if table else None)
 

@@ -230,10 +230,10 @@ def test_the_end_of_the_server_ends_what_is_asked(
 ) -> None:
     encode, parts, found = EdgeSession.encode, [], []
 
-    def slow(self: EdgeSession, texts: Any) -> Any:
+    def slow(self: EdgeSession, texts: Any, **settings: Any) -> Any:
         parts.append(len(texts))
         time.sleep(0.1)
-        return encode(self, texts)
+        return encode(self, texts, **settings)
 
     monkeypatch.setattr(EdgeSession, "encode", slow)
     body = {"model": "embedding", "input": ["a dog"] * 250}

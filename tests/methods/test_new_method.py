@@ -66,7 +66,9 @@ def test_it_is_exported_by_command_and_runs(
         *("--refine", "none", "-o", bundle),
     )
     assert refused.code == 1
-    assert "--method first-column does not take --refine [input.options]" in refused.err
+    assert (
+        "--method first-column does not take --refine: leave it out [input.options]" in refused.err
+    )
 
 
 def test_it_takes_part_in_comparisons(

@@ -227,6 +227,9 @@ def test_a_tokenizer_without_padding_is_taken_of_a_model_that_writes(
     tokenizer = chat_tokenizer("chatml")
     tokenizer.pad_token = None
     tokenizer.save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    (folder / "config.json").unlink()  # it is another model's file too
+    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": len(tokenizer)}))
     assert AutoTokenizer.from_pretrained(folder).pad_token_id is None
     assert load_tokenizer(Checkpoint(folder)).pad_token == "<|im_end|>"
 

@@ -134,11 +134,11 @@ def test_what_is_not_there_is_missing_whatever_its_name(
     assert code(tmp_path / "nothing") == code(tmp_path / "no.tsv") == "data.missing"
     assert code(tmp_path / ("x" * 300)) == code(tmp_path / ("x" * 300 + ".tsv")) == "data.missing"
     assert code(Path("a\0.tsv")) == code(Path("a\0")) == "data.missing"
-    (tmp_path / "a.csv").touch()
-    assert code(tmp_path / "a.csv") == "data.kind"
+    (tmp_path / "a.parquet").touch()
+    assert code(tmp_path / "a.parquet") == "data.kind"
 
     def closed(self: Path) -> Any:  # as for who is not root, in a folder of another's
         raise PermissionError(13, "Permission denied", str(self))
 
     monkeypatch.setattr(Path, "stat", closed)
-    assert code(tmp_path / "a.csv") == "data.missing"
+    assert code(tmp_path / "a.parquet") == "data.missing"

@@ -127,8 +127,9 @@ def make_tuned(
         label2id={label: i for i, label in enumerate(labels)},
         **settings,
     )
-    for name, parameter in model.named_parameters():
-        if not name.startswith(f"{model.base_model_prefix}."):
+    backbone = {id(parameter) for parameter in model.base_model.parameters()}
+    for parameter in model.parameters():
+        if id(parameter) not in backbone:
             with torch.no_grad():
                 parameter.normal_(0, 0.3)
     _shake(model, size)
