@@ -98,8 +98,7 @@ class _Settings:
                 f"{folder}: do_lower_case lowers texts before its tokenizer does not, which a "
                 "bundle cannot say: set it to false, and give texts in lower case",
             )
-        modalities = read.get("modality_config") or {}
-        if _CHAT in modalities:
+        if _CHAT in self._object("modality_config", read.get("modality_config") or {}):
             raise ModelError(
                 Code.MODEL_HEAD,
                 f"{folder}: texts go through its chat template (modality_config has {_CHAT!r}), "

@@ -137,6 +137,7 @@ def test_tags_and_written_text_have_no_prompt(copied: Path) -> None:
         (STAGE, {"max_seq_length": "12"}, "model.head", "max_seq_length is '12'"),
         (STAGE, {"do_lower_case": True}, "model.tokenizer", "lower case"),
         (STAGE, {"modality_config": {"message": {}}}, "model.head", "chat template"),
+        (STAGE, {"modality_config": 5}, "model.head", "modality_config"),
         (STAGE, {"tokenizer_args": {"do_basic_tokenize": False}}, "model.head", "remove it"),
         (STAGE, {"processing_kwargs": {"text": {"truncation": False}}}, "model.head", "remove it"),
         (STAGE, {"processing_kwargs": ["text"]}, "model.head", "remove it"),
