@@ -278,11 +278,12 @@ class TaskOptions:
         }
         for name, value in frozen.items():
             object.__setattr__(self, name, value)
-        if not isinstance(self.any_base, bool):
-            raise InputError(
-                Code.INPUT_OPTIONS,
-                f"any_base: expected True or False, found {described(self.any_base)}",
-            )
+        for name in ("any_base", "trust_rows", "vectors"):
+            given = getattr(self, name)
+            if not isinstance(given, bool):
+                raise InputError(
+                    Code.INPUT_OPTIONS, f"{name}: expected True or False, found {described(given)}"
+                )
         if not isinstance(self.head, HeadOptions | None):
             raise InputError(Code.INPUT_OPTIONS, f"head: expected HeadOptions, found {self.head!r}")
         if self.method not in exported():
@@ -305,11 +306,6 @@ class TaskOptions:
             raise expected_one_of(Code.INPUT_REFINE, REFINE_NAMES, self.refine)
         if self.keep is not None:
             _check_keep(self.keep)
-        if not isinstance(self.trust_rows, bool):
-            raise InputError(
-                Code.INPUT_OPTIONS,
-                f"trust_rows: expected True or False, found {described(self.trust_rows)}",
-            )
         if self.score_on is not None and self.calibration is None:
             raise InputError(
                 Code.INPUT_OPTIONS,
@@ -319,11 +315,6 @@ class TaskOptions:
             raise expected_one_of(Code.INPUT_OPTIONS, MEASURES, self.keep_by)
         if self.keep is not None and self.budget is not None:
             raise InputError(Code.INPUT_OPTIONS, "give --budget or --keep, not both")
-        if not isinstance(self.vectors, bool):
-            raise InputError(
-                Code.INPUT_OPTIONS,
-                f"vectors: expected True or False, found {described(self.vectors)}",
-            )
         check_weight_kind(self.base_weights)
         check_seed(self.seed)
         for one in fields(self):
