@@ -83,6 +83,8 @@ def _is_familys(task: Bundle, family: Family) -> bool:
     pooling, count = task.head.pooling, len(task.head.layers)
     if shape.pooling == "pooler" and pooling == "cls":  # the task's own pooler comes first
         return count == len(shape.layers) + 1
+    if shape.pooling == "last" and task.head.decode().layers[-1].bias is not None:
+        return False  # a decoder's own `score` has none
     named = shape.pooling.startswith("@")  # by the configuration, so that any may be right
     return count == len(shape.layers) and (named or pooling == shape.pooling)
 

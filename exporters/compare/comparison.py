@@ -23,8 +23,7 @@ from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.methods.budget import budget_text
 from osd_edge.exporters.methods.options import check_seed
 from osd_edge.exporters.methods.registry import check_compared
-from osd_edge.exporters.models.fine_tuned import FineTuned, open_fine_tuned
-from osd_edge.exporters.models.likeness import check_fine_tuned
+from osd_edge.exporters.models.fine_tuned import FineTuned, check_fine_tuned, open_fine_tuned
 from osd_edge.exporters.models.no_delta import check_differs
 from osd_edge.exporters.option_fields import several
 from osd_edge.exporters.scoring.completions import CALIBRATION, check_rows
@@ -87,7 +86,7 @@ def compare(
         job.base, job.tuned, progress, adapters=options.adapters, labels=options.labels
     )
     job = _checked(job, models)
-    check_fine_tuned(models.backbone, models.tuned, models.likeness)
+    check_fine_tuned(models)
     check_differs(models)
     if job.suited_only:
         settings = tuple(one for one in settings if why_unsuited(one[0], models) is None)
@@ -147,6 +146,13 @@ def _checked(job: MethodComparison, models: FineTuned) -> MethodComparison:
             Code.MODEL_HEAD,
             f"{models.tuned.folder}: classifiers of one label and tasks that generate text are "
             f"compared, not {kind.name}",
+        )
+
+    if models.tuned.own_head is not None:
+        raise ModelError(
+            Code.MODEL_HEAD,
+            f"{models.tuned.folder} has a head of its own, as SetFit's, which the methods compared "
+            "have no place for: export task makes a bundle of it, and evaluate scores that",
         )
 
     def named(what: str, examples: Sequence[Example]) -> tuple[Example, ...]:

@@ -49,6 +49,7 @@ class Work:
             "base": models.fingerprint,
             "tuned": _tuned_digest(job, models),
             "test": examples_digest(job.test),
+            "text": models.texts.text and models.texts.text.described(),
         }
 
     def references(self) -> dict[str, Any]:

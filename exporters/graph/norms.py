@@ -8,8 +8,8 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from osd_edge.errors import Code, ModelError
 from osd_edge.exporters.graph.tracers.example import example_inputs
+from osd_edge.exporters.graph.unproved import unproved
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.module_names import checkpoint_name
 from osd_edge.exporters.models.vectors import BaseVector
@@ -55,9 +55,7 @@ class Norms:
             expected[0] = expected[0] + np.float32(decoder.norm_offset)
         padded = [*expected, np.zeros_like(expected[0])][: len(held)]
         if len(held) < len(expected) or not all(map(np.array_equal, held, padded)):
-            raise ModelError(
-                Code.MODEL_GRAPH, f"the exported graph does not hold the weights of {name}"
-            )
+            raise unproved(f"the exported graph does not hold the weights of {name}")
         return expected
 
 

@@ -87,7 +87,8 @@ class Floor:
             return None
         sets = [found.calibration]
         more = MOST_ROWS - len(self._held)
-        if not source.scoring and not source.large and found.calibration.one_label and more > 0:
+        told = found.calibration.one_label and found.calibration.labelled
+        if told and not source.scoring and not source.large and more > 0:
             rows = evenly_spaced(self.tuning, more)
             assert source.model is not None
             with source.model.at(TUNED) as module:

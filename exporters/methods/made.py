@@ -36,6 +36,8 @@ def finished(made: Made, source: Source, options: TaskOptions) -> tuple[bytes, T
     head_size = len(write_bundle(replace(made.bundle, sites=(), vectors=())))
     plain = write_bundle(replace(made.bundle, vectors=())) if made.bundle.vectors else data
     calibrated = made.calibrated
+    # Over the unchanged base all is left out, and told as the method.
+    left_out = source.left_out if options.entry.delta else {}
     bounded = options.entry.budget is not None and options.keep is None
     usual: dict[str, Any] = {
         "extra_rank": None,
@@ -62,8 +64,8 @@ def finished(made: Made, source: Source, options: TaskOptions) -> tuple[bytes, T
         compressed=made.score,
         base_weights=options.base_weights,
         kind=made.bundle.head.kind,
-        left_out={name: change.relative for name, change in source.left_out.items()},
-        left_out_beside_delta=source.left_out_beside_delta,
+        left_out={name: change.relative for name, change in left_out.items()},
+        left_out_beside_delta=source.left_out_beside_delta if left_out else None,
         text={} if made.bundle.text is None else made.bundle.text.described(),
         longer_texts=source.models.texts.longer,
         prompts=source.models.texts.prompts,

@@ -20,11 +20,10 @@ from osd_edge.exporters.methods.factorize import (
 )
 from osd_edge.exporters.methods.options import TaskOptions
 from osd_edge.exporters.methods.work_folder import WorkFolder
-from osd_edge.exporters.models.fine_tuned import open_fine_tuned
+from osd_edge.exporters.models.fine_tuned import check_fine_tuned, open_fine_tuned
 from osd_edge.exporters.models.head_plan import head_values
 from osd_edge.exporters.models.large import is_large
 from osd_edge.exporters.models.left_out import WeightChange, beside_delta, left_out
-from osd_edge.exporters.models.likeness import check_fine_tuned
 from osd_edge.exporters.models.sites import choose_sites
 from osd_edge.exporters.models.vectors import base_vectors
 from osd_edge.exporters.scoring.calibrated_task import read_calibration
@@ -73,7 +72,7 @@ class Source:
         )
         backbone, head = self.models.backbone, self.models.head
         if not options.any_base:
-            check_fine_tuned(backbone, self.models.tuned, self.models.likeness)
+            check_fine_tuned(self.models, ", or insist (export task --any-base)")
         self.large = is_large(backbone)
         self.examples: tuple[Example, ...] = ()
         self.scoring: tuple[Example, ...] = ()
@@ -168,16 +167,18 @@ class Source:
         """
         if not examples:
             return ()
-        completed = self._completed(examples, given)
+        completed = self._completed(examples, given, name)
         check_rows(self.models, completed, name)  # before a split gives them other numbers
         return completed
 
-    def _completed(self, examples: tuple[Example, ...], given: Any) -> tuple[Example, ...]:
+    def _completed(
+        self, examples: tuple[Example, ...], given: Any, name: str
+    ) -> tuple[Example, ...]:
         options = self.options
         if options.complete is not None:
             assert self.model is not None, "there are examples"
             return with_completions(
-                self.models, self.model, examples, options.complete, self.progress
+                self.models, self.model, examples, options.complete, self.progress, name=name
             )
         plain = isinstance(given, Path) and given.suffix.lower() == ".txt"
         return tuple(Example("", completion=e.text) for e in examples) if plain else examples

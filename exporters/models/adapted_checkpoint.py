@@ -62,8 +62,10 @@ class AdaptedCheckpoint(Checkpoint):
         adapted = [adapter for adapter, _ in self._adapters]
         first = next((one for one in adapted if self._has_head(one, family)), adapted[0])
         self.folder = first.folder
-        # Of an embedding, which says how one vector is made of a text.
-        self.home = first.folder if is_sentence_folder(first.folder) else base.home
+        # Of an embedding, which says how one vector is made of a text. An adapter with a head was
+        # trained by other software, to which the base's prompt and its length say nothing.
+        own = is_sentence_folder(first.folder) or self._has_head(first, family)
+        self.home = first.folder if own else base.home
         heads = _head_tensors(family)
         self._origins |= self._heads_in_base(adapted, heads)
         self._saved: dict[str, list[tuple[torch.Tensor, float]]] = {}

@@ -23,7 +23,7 @@ def other_bases(base: Checkpoint, given: str | Path, named: Sequence[str]) -> tu
 
 def _names(base: Checkpoint) -> Iterator[str]:
     """Names of the base: its folder's, a hub cache's, and what its configuration calls it."""
-    yield base.folder.name
+    yield base.folder.resolve().name
     for folder in base.folder.resolve().parts:
         if folder.startswith("models--"):
             yield folder.replace("--", "/")

@@ -6,8 +6,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from osd_edge.errors import Code, ModelError, shown
-from osd_edge.exporters.models.unreadable import is_lfs_pointer, why_unreadable
+from osd_edge.errors import Code, ModelError
+from osd_edge.exporters.models.folders_below import given_instead
+from osd_edge.exporters.models.unreadable import why_unreadable
 
 CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PICKLE = "adapter_model.bin"
@@ -35,24 +36,11 @@ def adapter_tensors(folder: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def check_no_pointer(path: Path) -> None:
-    """Refuse (`model.adapter`) a file of Git LFS that names another one, which was not fetched."""
-    if is_lfs_pointer(path):
-        raise ModelError(
-            Code.MODEL_ADAPTER,
-            f"{path} is a Git-LFS pointer, not the file itself: run git lfs pull in that folder",
-        )
-
-
 def no_config(folder: Path) -> ModelError:
-    """The refusal of a folder without an adapter's configuration, with one that has it below."""
-    try:
-        below = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))
-    except (OSError, ValueError):
-        below = []
-    hint = f"; {shown(below[0], 80)} below it is one" if below else ""
+    """The refusal of a folder without an adapter's configuration, with those below that have it."""
     return ModelError(
-        Code.MODEL_ADAPTER, f"{folder} is no PEFT adapter: cannot read {CONFIG}{hint}"
+        Code.MODEL_ADAPTER,
+        f"{folder} is no PEFT adapter: cannot read {CONFIG}{given_instead(folder, CONFIG)}",
     )
 
 

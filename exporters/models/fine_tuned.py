@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from osd_edge.data.progress import Progress, silent
-from osd_edge.errors import Code, InputError
+from osd_edge.errors import Code, InputError, ModelError
 from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.kinds.embedding import Embedding
 from osd_edge.exporters.models.adapted_checkpoint import AdaptedCheckpoint
@@ -114,6 +114,24 @@ def open_fine_tuned(
 
 def _checkpoint(tuned: str | Path, kind: str | None) -> Checkpoint:
     """The fine-tuned checkpoint; of SetFit with its classifier, unless vectors alone are wanted."""
-    if kind != Embedding.name and is_setfit(find_model(str(tuned))):
-        return SetFitCheckpoint(tuned)
-    return Checkpoint(tuned)
+    folder = find_model(str(tuned))
+    if kind != Embedding.name and is_setfit(folder):
+        return SetFitCheckpoint(folder)
+    return Checkpoint(folder)
+
+
+def check_fine_tuned(models: FineTuned, otherwise: str = "") -> None:
+    """Refuse (`model.foreign`) a model that was not fine-tuned from the base.
+
+    `otherwise` is what may be done beside giving the base that it was made from.
+    """
+    found = models.likeness
+    if found.fine_tuned:
+        return
+    words = ", ".join(f"{cosine:.2f} for {name}" for name, cosine in found.figures.items())
+    raise ModelError(
+        Code.MODEL_FOREIGN,
+        f"{models.tuned.folder} was not fine-tuned from {models.backbone.checkpoint.folder}: the "
+        f"cosine of their weights is {words}, where training leaves 0.9 and more: give the base "
+        f"that it was made from{otherwise}",
+    )

@@ -49,6 +49,12 @@ def plan_head(backbone: Backbone, tuned: Checkpoint, kind: str | None = None) ->
     if chosen.head is None:
         pooling, normalize = embedding_settings(tuned.home)
         return HeadPlan(chosen.name, pooling, (), (), normalize)
+    if tuned.own_head is not None and chosen.name != kind_of(tuned):
+        raise ModelError(
+            Code.MODEL_HEAD,
+            f"{tuned.folder} has a classifier of its own, for {kind_of(tuned)}: leave --kind out, "
+            "or give --kind embedding for its vectors alone",
+        )
     described = tuned.own_head or backbone.family.heads.get(chosen.head)
     if described is None:
         raise ModelError(

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import torch
 
-from osd_edge.errors import Code, ModelError
 from osd_edge.exporters.models.adapted_checkpoint import AdaptedCheckpoint
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.checkpoint import Checkpoint
@@ -66,19 +65,6 @@ def _embedding(backbone: Backbone, layers: set[str]) -> str | None:
     shapes = {n: s for n, s in backbone.parameters.items() if len(s) > 1 and n not in layers}
     return max(
         shapes, key=lambda n: (shapes[n][0] == words, torch.Size(shapes[n]).numel()), default=None
-    )
-
-
-def check_fine_tuned(backbone: Backbone, tuned: Checkpoint, found: Likeness) -> None:
-    """Refuse (`model.foreign`) a model that was not fine-tuned from the base."""
-    if found.fine_tuned:
-        return
-    words = ", ".join(f"{cosine:.2f} for {name}" for name, cosine in found.figures.items())
-    raise ModelError(
-        Code.MODEL_FOREIGN,
-        f"{tuned.folder} was not fine-tuned from {backbone.checkpoint.folder}: the cosine of "
-        f"their weights is {words}, where training leaves 0.9 and more: give the base that it was "
-        "made from, or insist (export task --any-base)",
     )
 
 

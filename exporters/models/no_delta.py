@@ -22,11 +22,10 @@ def check_differs(models: FineTuned) -> None:
             tuned.float32(name), backbone.checkpoint.float32(name)
         ):
             return
-    trained = sorted(left_out(backbone, tuned, models.head))
     vectors = len(models.changed_vectors)
     if vectors:
         advice = f"it has {vectors} other biases and norms, and osd-rd with --vectors takes those"
-    elif trained:
+    elif trained := sorted(left_out(backbone, tuned, models.head)):
         more = f" and {len(trained) - _MOST_NAMED} more" if len(trained) > _MOST_NAMED else ""
         advice = (
             f"it was trained in {shown(', '.join(trained[:_MOST_NAMED]), 200)}{more}, which a "

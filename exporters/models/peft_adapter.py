@@ -20,7 +20,6 @@ from osd_edge.exporters.models.adapter_files import (
     ADAPTER_WEIGHTS,
     CONFIG,
     adapter_tensors,
-    check_no_pointer,
     no_config,
 )
 from osd_edge.exporters.models.adapter_keys import (
@@ -31,6 +30,7 @@ from osd_edge.exporters.models.adapter_keys import (
 )
 from osd_edge.exporters.models.low_rank import LowRank
 from osd_edge.exporters.models.moved_bases import check_start
+from osd_edge.exporters.models.unreadable import why_unreadable
 
 # Settings under which the adapter is something else than a difference from the base's weights.
 _OTHER = (
@@ -225,13 +225,14 @@ def _base_name(config: Mapping[str, Any]) -> str | None:
 
 def _config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
-    check_no_pointer(path)
     try:
         config = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise no_config(folder) from error
     except (ValueError, RecursionError) as error:
-        raise ModelError(Code.MODEL_ADAPTER, f"{path} is not JSON") from error
+        raise ModelError(
+            Code.MODEL_ADAPTER, f"{path} is not JSON: {why_unreadable(path, error)}"
+        ) from error
     if not isinstance(config, dict):
         raise ModelError(Code.MODEL_ADAPTER, f"{path} is malformed")
     return config

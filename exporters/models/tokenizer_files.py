@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from osd_edge.errors import Code, ModelError
-from osd_edge.exporters.models.unreadable import first_line, is_lfs_pointer
+from osd_edge.exporters.models.unreadable import LFS_POINTER, first_line, is_lfs_pointer
 from osd_edge.formats.package.manifest import TOKENIZER
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -51,7 +51,7 @@ def why_no_tokenizer(folder: Path, error: Exception) -> str:
     """The reason why the files in `folder` make no tokenizer, and what to do about it."""
     for path in _present(folder, (*_VOCABULARIES, *_OTHERS)):
         if is_lfs_pointer(path):
-            return f"{path.name} is a Git-LFS pointer, not the file itself: run git lfs pull"
+            return f"{path.name} is {LFS_POINTER}"
     missing = _missing_reader(folder)
     if missing is not None:
         return missing

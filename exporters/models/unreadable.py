@@ -6,6 +6,7 @@ from osd_edge.errors import shown
 
 # The first bytes of what git has in a file's place where git lfs did not fetch it.
 _POINTER = b"version https://git-lfs.github.com/spec/"
+LFS_POINTER = "a Git-LFS pointer, not the file itself: run git lfs pull in that folder"
 
 
 def is_lfs_pointer(path: Path) -> bool:
@@ -24,7 +25,7 @@ def why_unreadable(path: Path, error: Exception) -> str:
     except (OSError, ValueError) as own:
         return getattr(own, "strerror", None) or str(own)
     if is_lfs_pointer(path):
-        return "it is a Git-LFS pointer, not the file itself: run git lfs pull in that folder"
+        return f"it is {LFS_POINTER}"
     return first_line(error)
 
 

@@ -44,9 +44,10 @@ def split(
 
 
 def asked(example: Example) -> Hashable:
-    """A row without its answer, by which it is told from others."""
+    """A row without its answer, by which it is told from others; all of one that asks nothing."""
     messages = [dict(message) for message in (example.messages or ())[:-1]]
-    return example.text, example.text_pair, str(example.picture), repr(messages)
+    written = None if example.text else example.completion
+    return example.text, example.text_pair, str(example.picture), repr(messages), written
 
 
 def check_scoring(calibration: Sequence[Example], scoring: Sequence[Example]) -> None:

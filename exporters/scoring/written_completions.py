@@ -9,7 +9,12 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 from osd_edge.data.examples import Example
 from osd_edge.data.progress import Progress, silent
 from osd_edge.exporters.models.fine_tuned import FineTuned
-from osd_edge.exporters.scoring.completions import RowEncoder, WrittenExample, of_like_length
+from osd_edge.exporters.scoring.completions import (
+    CALIBRATION,
+    RowEncoder,
+    WrittenExample,
+    of_like_length,
+)
 from osd_edge.exporters.scoring.task_model import TaskModel
 from osd_edge.exporters.scoring.weight_sets import TUNED
 
@@ -23,12 +28,15 @@ def with_completions(
     examples: Sequence[Example],
     most: int,
     progress: Progress = silent,
+    *,
+    name: str = CALIBRATION,
 ) -> tuple[Example, ...]:
     """The examples, those without a completion with what the fine-tuned `model` writes.
 
-    It writes greedily, up to `most` tokens. Raises DataError `data.row`.
+    It writes greedily, up to `most` tokens; `name` is the rows' in refusals. Raises DataError
+    `data.row`.
     """
-    encoder = RowEncoder(models)
+    encoder = RowEncoder(models, name)
     prompts: dict[int, list[int]] = {}
     for i, example in enumerate(examples):
         prompt, completion = encoder.parts(example, i + 1)

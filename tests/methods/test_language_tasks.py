@@ -225,6 +225,25 @@ def test_rows_that_only_score_are_completed_too(
             refine="none",
         )
     assert refused.value.code == "data.completion"
+    with pytest.raises(DataError, match="row 1 of the set to score on"):
+        export_task(
+            *(writer.model, tuned, tmp_path / "t.osd.safetensors"),
+            calibration=prompts(tmp_path),
+            score_on=[Example("a cat " * 500)],
+            complete=MOST,
+            refine="none",
+        )
+
+
+def test_rows_without_a_prompt_are_told_apart_by_what_is_written(
+    writer: Writer, tuned: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "tune.txt").write_text("the cat sat\na dog ran\n" * 10)
+    (tmp_path / "score.txt").write_text("a dog ran\nthe bird flew\nthe cat ran\n")
+    source = TaskExporter(
+        writer.model, tuned, calibration=tmp_path / "tune.txt", score_on=tmp_path / "score.txt"
+    ).source
+    assert len(source.scoring) == 3 and source.shared_rows == 1
 
 
 def test_lines_of_a_text_file_are_all_to_be_written(

@@ -1,18 +1,28 @@
 """`export task --vectors`: changes of biases and norms, from checkpoints to a session."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+)
 
-from osd_edge import BundleError, InputError, ModelError, read_bundle_file
+from osd_edge import BudgetError, BundleError, InputError, ModelError, read_bundle_file
 from osd_edge.exporters import TaskExporter, export_base, export_task
+from osd_edge.exporters.kinds import KINDS
+from osd_edge.exporters.methods.osd_rd.vectors import vector_weights
+from osd_edge.exporters.models.fine_tuned import open_fine_tuned
+from osd_edge.exporters.scoring.batches import Batch
 from osd_edge.exporters.scoring.task_model import TaskModel
-from osd_edge.exporters.scoring.weight_sets import WithDelta
+from osd_edge.exporters.scoring.weight_sets import TUNED, WithDelta
 from osd_edge.runtime import EdgeSession
 from tests.support import decoders, tiny
 from tests.support.command_line import run_cli
@@ -184,3 +194,36 @@ def test_changed_norms_of_a_task_that_writes(tmp_path: Path) -> None:
     with torch.inference_mode():
         expected = model.eval().model(torch.tensor(tokens)).last_hidden_state.numpy()
     assert np.abs(hidden - expected).max() <= 2e-2 * np.abs(expected).max()
+
+
+def test_a_budget_of_columns_is_for_vectors_too(models: Path, tmp_path: Path) -> None:
+    out = tmp_path / "t.osd.safetensors"
+    report = export_task(models / "base", models / "both", out, vectors=True, budget="r=1")
+    pair = open_fine_tuned(models / "base", models / "both")
+    allowed = 4 * sum(layer.n + layer.d for layer in pair.backbone.layers)
+    assert report.vectors and 0.9 * allowed < report.delta_size <= allowed
+    with pytest.raises(BudgetError, match="none of this task's have changed") as refused:
+        export_task(models / "base", models / "bitfit", out, vectors=True, budget="r=1")
+    assert refused.value.code == "budget.too-small"
+
+
+def test_the_weight_of_a_vector_of_pictures_is_a_patchs_share(tmp_path: Path) -> None:
+    """Twice as many patches with the same gradients weigh half, as for the tokens of texts."""
+    base = tiny.make_base("vit", tmp_path / "base")
+    tuned = tiny.make_tuned(base, tmp_path / "tuned", task=AutoModelForImageClassification)
+    pair = open_fine_tuned(base, tuned)
+    model = TaskModel(pair.backbone, pair.tuned, pair.head)
+    name = next(iter(pair.changed_vectors))
+    with model.at(TUNED) as module:
+        config = module.config
+        pixels = torch.rand(2, config.num_channels, config.image_size, config.image_size)
+        parameter = model.parameter(name).requires_grad_(True)
+        logits = module(pixel_values=pixels).logits
+        probe = KINDS[pair.head.kind].probe(logits, None, torch.Generator().manual_seed(0))
+        gradient = torch.autograd.grad(probe, parameter)[0]
+        parameter.requires_grad_(False)
+    patches = 2 * (config.image_size // config.patch_size) ** 2
+    expected = math.sqrt(float(gradient.square().mean()) / patches)
+    batch = Batch({"pixel_values": pixels}, None, (0, 1))
+    found = vector_weights(model, [name], [batch], 0)[name]
+    assert found == pytest.approx(expected, rel=0.2)  # a class token is a token or is none

@@ -118,7 +118,7 @@ def test_a_pointer_in_the_place_of_a_file(models: Path, name: str) -> None:
 
 def test_a_folder_above_the_adapter(models: Path) -> None:
     code, message = refusal(adapting(models, [""]))
-    assert code == "model.adapter" and "adapter below it" in message
+    assert code == "model.adapter" and "folders in it that have one: adapter" in message
 
 
 # Starts that change the base

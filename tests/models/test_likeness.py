@@ -165,3 +165,14 @@ def test_the_name_of_a_hubs_cache_is_one_of_the_base(models: Path) -> None:
     adapters = [(models / "adapter", 1.0)]
     out = models / "out.osd.safetensors"
     assert not export_task(snapshot, None, out, adapters=adapters, **QUICK).adapter_bases
+
+
+def test_the_folder_that_a_command_is_in_has_its_name(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(models / "adapter")
+    write_adapter(models / "adapter", base_model_name_or_path="someone/base")
+    monkeypatch.chdir(models / "base")
+    adapters: list[tuple[str | Path, float]] = [(models / "adapter", 1.0)]
+    out = models / "out.osd.safetensors"
+    assert not export_task(".", None, out, adapters=adapters, **QUICK).adapter_bases

@@ -15,8 +15,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 
+from osd_edge.data.examples import Example
 from osd_edge.errors import ModelError
 from osd_edge.exporters import HeadOptions, export_base, export_task
+from osd_edge.exporters.compare.comparison import MethodComparison, compare, grid
 from osd_edge.exporters.models.fine_tuned import FineTuned, open_fine_tuned
 from osd_edge.exporters.models.pickled_records import PickleError, read_pickle
 from osd_edge.exporters.scoring.task_model import TaskModel
@@ -270,3 +272,20 @@ def test_a_mapping_by_what_takes_for_ever_to_hash(tmp_path: Path) -> None:
     path.write_bytes(b"\x80\x04}" + b")" + b"q\x00h\x00\x86" * 60 + b"Ns.")
     with pytest.raises(PickleError, match="a mapping by other things"):
         read_pickle(path)
+
+
+@pytest.mark.parametrize("kind", ["token-labels", "spans", "multi-label", "regression"])
+def test_its_classifier_is_of_no_other_kind(base: Path, tmp_path: Path, kind: str) -> None:
+    folder = make_setfit(base, tmp_path / "tuned", fitted([0, 1]), labels=["no", "yes"])
+    code, message = refusal(lambda: open_fine_tuned(base, folder, kind=kind))
+    assert code == "model.head" and "leave --kind out" in message
+    assert open_fine_tuned(base, folder, kind="labels").labels == ("no", "yes")
+    assert open_fine_tuned(base, folder, kind="embedding").labels == ()
+
+
+def test_a_comparison_has_no_place_for_it(base: Path, tmp_path: Path) -> None:
+    folder = make_setfit(base, tmp_path / "tuned", fitted([0, 1]), labels=["no", "yes"])
+    rows = [Example(text, label) for text, label in zip(TEXTS, ["no", "yes"] * 3, strict=True)]
+    job = MethodComparison(base, folder, rows, rows, grid(["lora"], ["20KiB"]), probe=0)
+    code, message = refusal(lambda: compare(job, tmp_path / "out"))
+    assert code == "model.head" and "export task" in message

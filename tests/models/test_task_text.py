@@ -253,3 +253,14 @@ def test_an_adapter_of_an_embedding_pools_as_its_base_does(copied: Path) -> None
     (adapter / "1_Pooling" / "config.json").write_text(json.dumps(pooling), "utf-8")
     edit(adapter / PROMPTS, prompts={"q": "query: "}, default_prompt_name="q")
     assert opened() == ("cls", True, TaskText(prompt="query: "))
+
+
+def test_a_classifiers_adapter_has_no_texts_of_an_embedding_base(copied: Path) -> None:
+    """It was trained by transformers, which reads nothing of sentence-transformers."""
+    base = copied / "base"
+    (base / "modules.json").write_bytes((copied / "embedding" / "modules.json").read_bytes())
+    edit(base / STAGE, max_seq_length=12)
+    edit(base / PROMPTS, prompts={"q": "query: "}, default_prompt_name="q")
+    adapter = write_adapter(copied / "lora")
+    models = open_fine_tuned(base, None, adapters=[(adapter, 1.0)])
+    assert models.head.kind == "labels" and models.texts.text is None

@@ -107,7 +107,7 @@ class RateDistortionBundles:
             whole = len(write_bundle(self._placeholder(wanted, integers)))
             if allowed is None:
                 return size is not None and whole <= size
-            head = self._placeholder(wanted, replace(integers, sites=()))  # and vectors
+            head = self._placeholder(wanted, replace(integers, sites=(), vectors=()))
             return whole - len(write_bundle(head)) <= allowed - _PADDING
 
         # A value other than zero takes a bit for its sign alone.
@@ -141,7 +141,12 @@ class RateDistortionBundles:
 
     def _too_small(self, wanted: Wanted, budget: Budget, allowed: int | None) -> BudgetError:
         """The refusal of a budget; `allowed` are the bytes of the linear layers alone."""
-        if allowed is not None:
+        if allowed == 0:
+            why = (
+                f"{budget} counts columns of linear layers, and none of this task's have changed: "
+                "give bytes of the whole file, such as 16KiB"
+            )
+        elif allowed is not None:
             why = (
                 f"{budget} leaves the linear layers {allowed} bytes, and a delta takes more: give "
                 "a larger r, or bytes of the whole file such as 16KiB"

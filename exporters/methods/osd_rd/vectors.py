@@ -43,9 +43,11 @@ def vector_weights(
     """
     generator = torch.Generator().manual_seed(seed)
     sums = dict.fromkeys(names, 0.0)
-    tokens = 0
+    tokens, shapes = 0, list[torch.Size]()
     kind = KINDS[model.plan.kind]
     with model.at(TUNED) as module:
+        embeddings = module.get_input_embeddings()  # of patches, where a batch is of pictures
+        hook = embeddings.register_forward_hook(lambda *call: shapes.append(call[-1].shape[:2]))
         parameters = [model.parameter(name) for name in names]
         for parameter in parameters:
             parameter.requires_grad_(True)
@@ -57,9 +59,10 @@ def vector_weights(
                 for name, gradient in zip(names, found, strict=True):
                     if gradient is not None:
                         sums[name] += float(gradient.double().square().mean())
-                shape = next(iter(batch.tokens.values())).shape[:2]
-                tokens += math.prod(shape) if batch.mask is None else int(batch.mask.sum())
+                seen = math.prod(shapes.pop())
+                tokens += seen if batch.mask is None else int(batch.mask.sum())
         finally:
+            hook.remove()
             module.requires_grad_(False)
     return {name: math.sqrt(total / max(tokens, 1)) for name, total in sums.items()}
 

@@ -43,6 +43,8 @@ def work_key(
         "base": models.fingerprint,
         "tuned": fingerprint(models.tuned, names, progress, "Fingerprint of the fine-tuned model"),
         "head": [models.head.kind, models.head.pooling, head],
+        "cut": models.texts.most,
+        "own": models.texts.text and models.texts.text.described(),
         "models": [[[p.name, file_digest(p)] for p in files] for files in described],
         "multiplies": str(training_dtype()),
         "sites": list(sites),

@@ -239,7 +239,7 @@ def _facts(export: Export, bundle: Bundle, extra: int | None) -> dict[str, Any]:
     return {
         "familiarity": None if scored is None else familiarity([scored.calibration]),
         "held_back": held_back,
-        "calibration_examples": paper.calibrated.calibration.examples if paper.calibrated else 0,
+        "calibration_examples": len(paper.examples),
         "extra_rank": extra,
         "paper_bits": bundle.method["paper_bits"],
         "paper_bits_allowed": allowed,

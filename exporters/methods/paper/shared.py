@@ -1,8 +1,9 @@
 """Rows that score, spectra and factors, shared by exports of one source by the paper's methods."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
+from osd_edge.data.examples import Example
 from osd_edge.data.progress import Progress
 from osd_edge.exporters.methods.factorize import (
     Factors,
@@ -33,16 +34,7 @@ class PaperSource:
     @cached_property
     def calibrated(self) -> CalibratedTask | None:
         """The task's model with the calibration rows; None without any."""
-        source = self.source
-        if source.model is None:
-            return None
-        return calibrated(
-            source.models,
-            self.examples,
-            source.progress,
-            source.model,
-            whole=not source.left_out,
-        )
+        return self._calibrated(self.examples)
 
     @cached_property
     def scored(self) -> CalibratedTask | None:
@@ -50,16 +42,15 @@ class PaperSource:
 
         A c is chosen on calibration rows in any case.
         """
+        scoring = self.source.scoring
+        return self._calibrated(scoring) if scoring else self.calibrated
+
+    def _calibrated(self, rows: Sequence[Example]) -> CalibratedTask | None:
         source = self.source
-        if source.model is None or not source.scoring:
-            return self.calibrated
-        return calibrated(
-            source.models,
-            source.scoring,
-            source.progress,
-            source.model,
-            whole=not source.left_out,
-        )
+        if source.model is None:
+            return None
+        whole = not source.left_out
+        return calibrated(source.models, rows, source.progress, source.model, whole=whole)
 
     @property
     def labelled(self) -> bool:
