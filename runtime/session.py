@@ -212,7 +212,7 @@ class EdgeSession(ArraySession):
             [Answer(label='...', ...)]
         """
         parts = self._parts
-        pixels = normalised(parts.base.manifest, images)
+        pixels = normalised(self.manifest, images)
         return _classify(parts, lambda _: pixels, task, tasks)
 
     def tag(

@@ -141,7 +141,7 @@ class RateDistortionBundles:
 
     def _too_small(self, wanted: Wanted, budget: Budget, allowed: int | None) -> BudgetError:
         """The refusal of a budget; `allowed` are the bytes of the linear layers alone."""
-        if allowed == 0:
+        if allowed is not None and not self._source.layers:
             why = (
                 f"{budget} counts columns of linear layers, and none of this task's have changed: "
                 "give bytes of the whole file, such as 16KiB"
