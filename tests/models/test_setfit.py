@@ -285,7 +285,7 @@ def test_its_classifier_is_of_no_other_kind(base: Path, tmp_path: Path, kind: st
 
 def test_a_comparison_has_no_place_for_it(base: Path, tmp_path: Path) -> None:
     folder = make_setfit(base, tmp_path / "tuned", fitted([0, 1]), labels=["no", "yes"])
-    rows = [Example(text, label) for text, label in zip(TEXTS, ["no", "yes"] * 3, strict=True)]
+    rows = tuple(Example(t, label) for t, label in zip(TEXTS, ["no", "yes"] * 3, strict=True))
     job = MethodComparison(base, folder, rows, rows, grid(["lora"], ["20KiB"]), probe=0)
     code, message = refusal(lambda: compare(job, tmp_path / "out"))
     assert code == "model.head" and "export task" in message
