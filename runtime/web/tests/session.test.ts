@@ -299,7 +299,7 @@ test("a session without an encoder that is asked about texts says what to give",
   const session = await EdgeSession.create(BASE);
   session.activate(await session.load(bundle("first")));
   assert.throws(
-    () => void encoderOf(session),
+    () => void encoderOf(session, null),
     ({ code: found, message }: OsdEdgeError) =>
       found === "base.text" && /option encoder.*osd-edge\/text/s.test(message) && !/copy/.test(message),
   );
