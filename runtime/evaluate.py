@@ -37,7 +37,7 @@ class Evaluation:
     task: str
     accuracy: float | None
     examples: int
-    scores: Mapping[str, float | None] = field(default_factory=dict)
+    scores: Mapping[str, float | None] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         """Name the accuracy among the scores."""

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from osd_edge.runtime.graph import Memory
 
 max_length_option = click.option(
-    "--max-length", type=click.IntRange(min=1), metavar="TOKENS", help="Default: the base's limit."
+    "--max-length",
+    type=click.IntRange(min=1),
+    metavar="TOKENS",
+    help="Fewer tokens than the task and the base take.",
 )
 
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from osd_edge.runtime import Evaluation
 from osd_edge.runtime.measures.answer_texts import exact_and_f1
 from osd_edge.runtime.measures.correlation import correlations
 from osd_edge.runtime.measures.entities import entities_of, f1_of_sets
@@ -97,3 +98,7 @@ def test_cosines_are_between_rows(seed: int) -> None:
     expected = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in zip(x, y, strict=True)]
     assert cosines(x, y) == pytest.approx(expected, abs=1e-6)
     assert cosines(x, 0 * x).tolist() == [0] * 5
+
+
+def test_an_evaluation_can_be_kept_in_a_set() -> None:
+    assert len({Evaluation("mr", 0.5, 2), Evaluation("mr", 0.5, 2)}) == 1
