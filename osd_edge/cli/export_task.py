@@ -147,7 +147,7 @@ def _texts(report: "TaskReport") -> list[str]:
     """Says how the task's texts become tokens, where the base alone would do it otherwise."""
     lines = []
     if report.text:
-        lines.append(f"  {text_settings(report.text)}")
+        lines.append(f"  texts: {text_settings(report.text)}")
     if report.longer_texts is not None:
         lines.append(
             "  a device cuts texts as the base's tokenizer says, sooner than this model's own "

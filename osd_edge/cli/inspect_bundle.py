@@ -105,7 +105,7 @@ def _optional(summary: dict[str, Any]) -> Iterator[str]:
     if summary["signed_by"] is not None:
         yield f"signed  by key {summary['signed_by']}; whether it holds was not checked"
     if summary["text"] is not None:
-        yield f"text    {text_settings(summary['text']).removeprefix('texts: ')}"
+        yield f"text    {text_settings(summary['text'])}"
     if summary["probe"] is not None:
         probe = summary["probe"]
         yield f"probe   cases {len(probe['cases'])}, tolerance {probe['tolerance']:g}"

@@ -10,7 +10,7 @@ def text_settings(text: Mapping[str, Any]) -> str:
     """The settings that a bundle's `osd.text` holds, in words.
 
     >>> text_settings({"max_length": 128, "prompt": "query: "})
-    "texts: at most 128 tokens, behind the prompt 'query: '"
+    "at most 128 tokens, behind the prompt 'query: '"
     """
     parts = []
     if "max_length" in text:
@@ -19,4 +19,4 @@ def text_settings(text: Mapping[str, Any]) -> str:
         parts.append(f"cut on the {text['truncation']}")
     if "prompt" in text:
         parts.append(f"behind the prompt {shown(repr(text['prompt']), 200)}")
-    return f"texts: {', '.join(parts)}"
+    return ", ".join(parts)

@@ -24,9 +24,10 @@ def roles_of(columns: Sequence[str]) -> tuple[dict[str, int], list[str]]:
     found: dict[str, int] = {}
     others = []
     plain = [column.strip().lower() for column in columns]
+    there = set(plain)
     for index, (column, name) in enumerate(zip(columns, plain, strict=True)):
         role = next((role for role, names in NAMES.items() if name in names), None)
-        if role is None or _BESIDE.get(name, name) not in plain:
+        if role is None or _BESIDE.get(name, name) not in there:
             if name not in _NUMBERING:
                 others.append(column)
         elif role in found:

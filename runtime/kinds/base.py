@@ -115,13 +115,19 @@ class Kind(ABC):
         self, task: AskedTask, examples: Sequence[Example], max_length: int | None
     ) -> Sequence[Any]:
         """Asks about `examples` and holds each answer against the right one; one item a row."""
+        answers = self.asked(task, examples, max_length)
+        return [self.is_right(a, e.label or "") for a, e in zip(answers, examples, strict=True)]
+
+    def asked(
+        self, task: AskedTask, examples: Sequence[Example], max_length: int | None
+    ) -> list[Any]:
+        """Asks about all examples, whatever their right answers are."""
         pairs = None
         if examples[0].text_pair is not None:
             pairs = [example.text_pair or "" for example in examples]
         request = Request([example.text for example in examples], pairs, max_length=max_length)
         self.check_request(task.name, request)
-        answers = self.answers(task, request)
-        return [self.is_right(a, e.label or "") for a, e in zip(answers, examples, strict=True)]
+        return self.answers(task, request)
 
     def total(self, judged: Sequence[Any]) -> dict[str, float | None]:
         """The scores of all rows that were judged; None for one that they do not have."""

@@ -78,16 +78,6 @@ class Classifier(Kind):
             result.append(Answer(labels[best], float(row[best]), scores))
         return result
 
-    def asked(
-        self, task: AskedTask, examples: Sequence[Example], max_length: int | None
-    ) -> list[Answer]:
-        """Asks about all examples, whatever their right answers are."""
-        pairs = None
-        if examples[0].text_pair is not None:
-            pairs = [example.text_pair or "" for example in examples]
-        request = Request([example.text for example in examples], pairs, max_length=max_length)
-        return self.answers(task, request)
-
     def answers(self, task: AskedTask, request: Request) -> list[Answer]:
         """Asks about all texts, or pairs of texts, in one batch."""
         inputs = task.encoder(request.texts, request.pairs, max_length=request.max_length)

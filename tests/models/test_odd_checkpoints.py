@@ -24,7 +24,7 @@ def test_the_untouched_ones_are_taken(models: Path) -> None:
 
 
 def test_a_folder_above_the_model_names_the_folders_in_it(models: Path) -> None:
-    """What training writes is a folder of checkpoints."""
+    """A training writes a folder of checkpoints."""
     (models / "runs").mkdir()
     (models / "first").rename(models / "runs" / "checkpoint-500")
     (models / "runs").rename(models / "first")

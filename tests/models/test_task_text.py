@@ -200,7 +200,7 @@ def test_other_stages_are_refused_by_name(copied: Path, stages: list[str]) -> No
 
 
 def test_a_transformer_in_a_folder_of_its_own_is_found(copied: Path) -> None:
-    """As the first releases wrote it, with the stage's settings and the tokenizer beside it."""
+    """The first releases wrote it so, with the stage's settings and the tokenizer beside it."""
     embedding = copied / "embedding"
     inner = embedding / "0_Transformer"
     inner.mkdir()

@@ -1,4 +1,4 @@
-"""Of several weight files in a folder, those that transformers reads; others are told by name."""
+"""The weight files that transformers reads of a folder are read; others are told by name."""
 
 import shutil
 from collections.abc import Callable

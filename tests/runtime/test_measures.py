@@ -34,7 +34,7 @@ def test_entities_are_those_of_seqeval(tags: str, entities: set[tuple[str, int, 
 
 
 def test_f1_is_over_all_rows() -> None:
-    """Of 4 right ones 2 are found, and 1 is found that is none."""
+    """The tagger finds 2 of 4 right entities, and 1 that is none."""
     rows = [({"a", "b"}, {"a"}), ({"c", "d"}, {"c", "e"}), (set(), set())]
     scores = f1_of_sets(rows)
     assert scores == pytest.approx({"precision": 2 / 3, "recall": 0.5, "f1": 4 / 7})

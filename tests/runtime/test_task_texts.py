@@ -166,7 +166,7 @@ def test_windows_are_of_the_task_s_length(session: EdgeSession, folder: Path) ->
 def test_windows_of_a_task_that_cuts_on_the_left_end_with_the_text(
     session: EdgeSession, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As transformers' tokenizers lay them for such a model."""
+    """They are laid as transformers' tokenizers lay them for such a model."""
     tokenizer = AutoTokenizer.from_pretrained(folder / "left")
     expected = tokenizer(
         TEXTS[0], truncation=True, max_length=16, stride=4, return_overflowing_tokens=True
@@ -212,7 +212,7 @@ def test_accuracy_is_of_texts_that_are_cut_as_the_task_says(session: EdgeSession
 def test_a_task_that_writes_is_refused_with_text_settings(
     tiny_llama: Writer, tmp_path: Path
 ) -> None:
-    """Which would say nothing of conversations."""
+    """Text settings say nothing of conversations."""
     bundle = read_bundle_file(tiny_llama.bundles[0])
     path = with_text(bundle, "answers", TaskText(prompt="Answer: "), tmp_path)
     with EdgeSession(tiny_llama.package) as session:
@@ -227,7 +227,7 @@ def test_a_task_that_writes_is_refused_with_text_settings(
 def test_of_very_long_pairs_little_is_tokenized(
     session: EdgeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of texts of 10 MB, in pieces, so that tokens of all of it are never in memory at once."""
+    """Texts of 10 MB are counted in pieces: tokens of all of one are never in memory at once."""
     text = TEXTS[0] + " "
     long = text * (10_000_000 // len(text))
     read: list[int] = []

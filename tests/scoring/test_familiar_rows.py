@@ -51,7 +51,7 @@ def test_a_few_rows_do_not_tell() -> None:
 
 
 def test_what_is_told_is_what_was_counted() -> None:
-    """Of two rows one is answered right, of which the model is sure by 0.9 and by 0.6."""
+    """The model is sure of two rows by 0.9 and by 0.6, and answers one of them right."""
     logits = torch.tensor([[0.9, 0.1], [0.4, 0.6]]).log()
     batch = Batch({"rows": torch.arange(2)}, torch.tensor([0, 0]), (0, 1))
     found = familiarity([Calibration([batch], Known(logits))])
