@@ -7,11 +7,11 @@ from typing import Any, Literal
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from osd_edge.data.raised_by import raised_by
 from osd_edge.errors import BaseError, Code, expected_one_of, shown
 from osd_edge.formats.package.generation import ALL_LOGITS, LOGITS
 from osd_edge.formats.package.manifest import MODEL, PIXELS, BaseManifest
 from osd_edge.runtime.lifetime import OPENING
-from osd_edge.runtime.raised_by import raised_by
 
 Array = NDArray[Any]
 Memory = Literal["default", "low"]

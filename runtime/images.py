@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from osd_edge.data.raised_by import raised_by
 from osd_edge.errors import BaseError, Code, InputError, shown
 from osd_edge.formats.heads import Floats
 from osd_edge.formats.package.manifest import PIXELS, BaseManifest
 from osd_edge.formats.package.pixels import pixel_values
-from osd_edge.runtime.raised_by import raised_by
 
 
 def as_array(value: object, name: str) -> NDArray[Any]:

@@ -6,11 +6,11 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from osd_edge.data.raised_by import raised_by
 from osd_edge.errors import BaseError, Code, InputError, shown
 from osd_edge.formats.package.manifest import TOKENIZER, BaseManifest, TextSettings
 from osd_edge.formats.package.open_folder import OpenFolder
 from osd_edge.formats.package.refusals import damaged
-from osd_edge.runtime.raised_by import raised_by
 
 
 class KeptTokenizer:

@@ -12,6 +12,7 @@ from typing import Any
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from osd_edge.data.raised_by import raised_by
 from osd_edge.errors import Code, InputError, shown
 from osd_edge.formats.heads import Floats
 from osd_edge.formats.package.graph_check import check_graph_file
@@ -22,7 +23,6 @@ from osd_edge.runtime.compact_rows import CompactRows, empty_past
 from osd_edge.runtime.graph import Memory, check_graph, check_results, open_graph
 from osd_edge.runtime.inputs import RunInputs, base_inputs
 from osd_edge.runtime.kept_tokenizer import KeptTokenizer, kept_tokenizer
-from osd_edge.runtime.raised_by import raised_by
 from osd_edge.runtime.weights_watch import WeightsWatch
 
 # How its kernels say that a token has no row in the table of embeddings.

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from osd_edge.data.arguments import as_whole, described
 from osd_edge.data.long_texts import CutSide, used_texts
+from osd_edge.data.raised_by import raised_by
 from osd_edge.errors import BaseError, Code, InputError, shown
 from osd_edge.formats.bundle.text import TaskText
 from osd_edge.formats.package.manifest import BaseManifest
 from osd_edge.runtime.inputs import as_list
 from osd_edge.runtime.kept_tokenizer import KeptTokenizer
-from osd_edge.runtime.raised_by import raised_by
 
 Texts = Sequence[str] | NDArray[np.str_]
 

@@ -18,7 +18,7 @@ from osd_edge.exporters.models.tensor_names import PARALLEL, without_wrappers
 LINEAR_PARTS = ("lora_A.weight", "lora_B.weight", "lora_B.bias", "lora_magnitude_vector")
 EMBEDDING_PARTS = ("lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector")
 LoraParts = dict[str, torch.Tensor]
-_PREFIX = "base_model.model."  # before all else in a name
+_PREFIXES = re.compile(rf"(?:base_model\.model\.|{re.escape(PARALLEL)})*")  # before all else
 # A part in each way of writing it: the module, the part, perhaps the adapter's name, what ends it.
 _FORMS = tuple(
     re.compile(rf"(?P<module>.+)\.(?P<part>{part})")
@@ -92,10 +92,7 @@ def is_embedding(parts: Mapping[str, torch.Tensor]) -> bool:
 
 def _unwrapped(key: str) -> str:
     """The name without the wrappers of the model, and without PEFT's prefix."""
-    name = without_wrappers(key)
-    while name.startswith((_PREFIX, PARALLEL)):
-        name = name.removeprefix(_PREFIX).removeprefix(PARALLEL)
-    return name
+    return _PREFIXES.sub("", without_wrappers(key), count=1)
 
 
 def _plain(name: str, adapters: Mapping[str, str]) -> str:

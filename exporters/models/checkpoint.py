@@ -132,7 +132,13 @@ class Checkpoint:
     def stored(self, name: str) -> torch.Tensor:
         """Tensor `name` as stored, in its own dtype."""
         path, key = self._find(name)
-        tensor: torch.Tensor = self._file(path).get_tensor(key)
+        try:
+            tensor: torch.Tensor = self._file(path).get_tensor(key)
+        except SafetensorError as error:  # such as a type that torch does not have
+            why = why_unreadable(path, error)
+            raise ModelError(
+                Code.MODEL_WEIGHTS, f"cannot read {shown(name)} in {shown(str(path), 200)}: {why}"
+            ) from error
         return tensor
 
     def __contains__(self, name: str) -> bool:

@@ -54,7 +54,8 @@ _MALFORMED = (
     re.error,
 )
 # What makes Python's way of matching, one possibility after another, take long together.
-_MOST_GROUPS, _MOST_REPEATS = 3, 3
+_MOST_GROUPS, _MOST_REPEATS, _MOST_LETTERS = 3, 3, 1000
+_LONGEST_NAME = 256  # of a module: with three repeats, time grows by its fourth power
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,13 @@ def read_adapter(folder: Path) -> PeftAdapter:
     low_rank, saved = sorted_parts(folder, adapter_tensors(folder))
     if not low_rank and not saved:
         raise ModelError(Code.MODEL_ADAPTER, f"{path} holds no tensors")
+    long = next((name for name in low_rank if len(name) > _LONGEST_NAME), None)
+    if long is not None:
+        raise ModelError(
+            Code.MODEL_ADAPTER,
+            f"{path} names a module by {len(long)} characters, {shown(long, 40)}; expected at most "
+            f"{_LONGEST_NAME}",
+        )
     try:
         task = config.get("task_type")
         if not isinstance(task, str | None):
@@ -247,7 +255,9 @@ def pattern_matches(pattern: str, module: str) -> bool:
     if (
         repeats > _MOST_REPEATS
         or pattern.count("(") > _MOST_GROUPS
-        or re.search(r"\)[*+?{]", pattern)
+        or len(pattern) > _MOST_LETTERS
+        # A repeated group, one that changes what is read (`(?x` hides a repeat), a group again.
+        or re.search(r"\)[*+?{]|\(\?(?!:)|\\[1-9]", pattern)
     ):
         raise ValueError(f"alpha_pattern has {shown(pattern, 40)!r}, which may take long to match")
     return re.match(rf"(.*\.)?({pattern})$", module) is not None

@@ -16,7 +16,10 @@ from typing import Any
 
 import numpy as np
 
-MOST_BYTES = 2**28  # of a file that is read
+MOST_BYTES = 2**26  # of a file that is read, and of the arrays made of it
+_MOST_STEPS = 2**20  # a classifier of a thousand labels takes some hundred thousand
+_MOST_DIMENSIONS = 8
+_KEYS = range(2**32)  # whole numbers that a mapping is by: larger ones can be made to collide
 _MARK = object()
 _WRAPPER = "joblib.numpy_pickle.NumpyArrayWrapper"
 _RECONSTRUCT = re.compile(r"numpy\.(core|_core)\.multiarray\._reconstruct")
@@ -35,6 +38,13 @@ _MADE: dict[str, Callable[[], Any]] = {
 _LITERALS = frozenset(
     {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE"}
     | {"BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"}
+)
+
+
+# What comes of instructions that do not fit together.
+_MALFORMED = (
+    *(ValueError, LookupError, TypeError, AttributeError, struct.error),
+    *(OverflowError, MemoryError, RecursionError),
 )
 
 
@@ -70,31 +80,52 @@ def read_pickle(path: Path) -> Any:
         data = file.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
         raise PickleError(f"it has more than {MOST_BYTES} bytes")
-    return _interpreted(io.BytesIO(data), 0)
+    return _interpreted(io.BytesIO(data), 0, _Bounds())
 
 
-def _interpreted(stream: io.BytesIO, depth: int) -> Any:
+def _interpreted(stream: io.BytesIO, depth: int, bounds: "_Bounds") -> Any:
     if depth > _NESTED:
         raise PickleError("pickles are nested too deep")
-    machine = _Machine(stream, depth)
+    machine = _Machine(stream, depth, bounds)
     try:
         for opcode, argument, _ in pickletools.genops(stream):
             if opcode.name == "STOP":
                 return machine.stack.pop()
+            bounds.step()
             machine.step(opcode.name, argument)
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, struct.error) as error:
+    except _MALFORMED as error:
         raise PickleError("it is no whole pickle") from error
     raise PickleError("it ends too early")
+
+
+class _Bounds:
+    """Counts what a pickle and those within it do: a short one may ask for endless memory."""
+
+    def __init__(self) -> None:
+        self._steps = self._bytes = 0
+
+    def step(self) -> None:
+        """Counts an instruction."""
+        self._steps += 1
+        if self._steps > _MOST_STEPS:
+            raise PickleError(f"it has more than {_MOST_STEPS} instructions")
+
+    def take(self, count: int) -> None:
+        """Counts bytes of an array or a text that is made, of bytes that may be shared."""
+        self._bytes += count
+        if self._bytes > MOST_BYTES:
+            raise PickleError("it has arrays larger than a file of it may be")
 
 
 class _Machine:
     """The stack and the memory of a pickle's program."""
 
-    def __init__(self, stream: io.BytesIO, depth: int) -> None:
+    def __init__(self, stream: io.BytesIO, depth: int, bounds: _Bounds) -> None:
         self.stack: list[Any] = []
         self._memory: dict[int, Any] = {}
-        self._remembered: dict[int, list[int]] = {}  # by the identity of a record, its numbers
-        self._stream, self._depth = stream, depth
+        # By the identity of a record, which is kept so that no other has it, the array it became.
+        self._arrays: dict[int, tuple[Record, Any]] = {}
+        self._stream, self._depth, self._bounds = stream, depth, bounds
 
     def step(self, name: str, argument: Any) -> None:
         """Follow one instruction; raises PickleError for one that is not known."""
@@ -108,11 +139,12 @@ class _Machine:
         elif name in ("PROTO", "FRAME"):
             pass
         elif name == "MEMOIZE":
-            self._remember(len(self._memory), stack[-1])
+            self._memory[len(self._memory)] = stack[-1]
         elif name in ("BINPUT", "LONG_BINPUT"):
-            self._remember(argument, stack[-1])
+            self._memory[argument] = stack[-1]
         elif name in ("BINGET", "LONG_BINGET"):
-            stack.append(self._memory[argument])
+            found = self._memory[argument]
+            stack.append(self._arrays.get(id(found), (found, found))[1])
         elif name in ("GLOBAL", "STACK_GLOBAL"):
             self._name(name, argument)
         elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
@@ -136,10 +168,11 @@ class _Machine:
 
     def _name(self, opcode: str, argument: Any) -> None:
         if opcode == "GLOBAL":
-            self.stack.append(Name(str(argument).replace(" ", ".")))
+            self.stack.append(Name(_text(argument).replace(" ", ".")))
             return
-        name, module = self.stack.pop(), self.stack.pop()
-        self.stack.append(Name(f"{module!s}.{name!s}"))
+        name, module = _text(self.stack.pop()), _text(self.stack.pop())
+        self._bounds.take(len(name) + len(module))
+        self.stack.append(Name(f"{module}.{name}"))
 
     def _marked(self) -> list[Any]:
         """Takes off the stack all that stands above the last mark, and the mark."""
@@ -153,7 +186,7 @@ class _Machine:
         for key, value in zip(flat[::2], flat[1::2], strict=True):
             if isinstance(target, Record):
                 target.items.append((key, value))
-            elif isinstance(key, str | int):
+            elif isinstance(key, str) or (isinstance(key, int) and key in _KEYS):
                 target[key] = value
             else:  # a key of tuples in tuples may take for ever to hash
                 raise PickleError("it has a mapping by other things than names and numbers")
@@ -163,15 +196,16 @@ class _Machine:
             raise PickleError("it calls what is no name")
         if _FROM_BUFFER.fullmatch(made_by.name):
             data, dtype, shape, order = arguments
-            return _array(bytes(data), _dtype(dtype), shape, order)
+            return self._array(data, _dtype(dtype), shape, order)
         if made_by.name == "_codecs.encode":  # how protocol 2 writes bytes
             text, encoding = arguments
             if encoding != "latin1":
                 raise PickleError("it has bytes of an unknown form")
-            return str(text).encode("latin1")
+            self._bounds.take(len(_text(text)))
+            return _text(text).encode("latin1")
         if _SCALAR.fullmatch(made_by.name):
             dtype, data = arguments
-            return _array(bytes(data), _dtype(dtype), (), "C")[()]
+            return self._array(data, _dtype(dtype), (), "C")[()]
         return Record(made_by.name, arguments)
 
     def _built(self, made: Any, state: Any) -> Any:
@@ -179,29 +213,46 @@ class _Machine:
             raise PickleError("it sets the state of what has none")
         made.state = state
         if _RECONSTRUCT.fullmatch(made.made_by):
-            built = _reconstructed(state)
+            built = self._reconstructed(state)
         elif made.made_by == _WRAPPER:
             built = self._following_array(made.fields)
         else:
             return made
-        for number in self._remembered.get(id(made), ()):  # the array is meant wherever it is
-            if self._memory[number] is made:
-                self._memory[number] = built
+        self._arrays[id(made)] = made, built
         return built
-
-    def _remember(self, number: int, value: Any) -> None:
-        self._memory[number] = value
-        if isinstance(value, Record):
-            self._remembered.setdefault(id(value), []).append(number)
 
     def _following_array(self, fields: dict[str, Any]) -> Any:
         """The array that joblib has put after the instruction that was just followed."""
         dtype, shape = _dtype(fields["dtype"]), fields["shape"]
         if dtype is None:  # of objects: a pickle in the pickle
-            return _interpreted(self._stream, self._depth + 1)
+            return _interpreted(self._stream, self._depth + 1, self._bounds)
         if fields.get("numpy_array_alignment_bytes") is not None:
             self._stream.read(self._stream.read(1)[0])
-        return _array(self._stream.read(_bytes_of(dtype, shape)), dtype, shape, fields["order"])
+        data = self._stream.read(_bytes_of(dtype, shape))
+        return self._array(data, dtype, shape, fields["order"])
+
+    def _reconstructed(self, state: Any) -> Any:
+        """The array of numpy's own state: its version, shape, type, order and bytes."""
+        _, shape, record, by_columns, data = state
+        dtype = _dtype(record)
+        if dtype is None:
+            return _items_of(data)
+        return self._array(data, dtype, shape, "F" if by_columns else "C")
+
+    def _array(self, data: Any, dtype: np.dtype[Any] | None, shape: Any, order: Any) -> Any:
+        if not isinstance(data, bytes | bytearray):
+            raise PickleError("it has an array of what are no bytes")
+        if dtype is None or len(data) != _bytes_of(dtype, shape) or order not in ("C", "F"):
+            raise PickleError("it has an array of another size than its bytes")
+        self._bounds.take(len(data))
+        return np.frombuffer(data, dtype).reshape(shape, order=order)
+
+
+def _text(value: Any) -> str:
+    """A text; what is none is never written out: a short pickle may hold endless tuples."""
+    if not isinstance(value, str):
+        raise PickleError("it has a name that is no text")
+    return value
 
 
 def _items_of(target: Any) -> list[Any]:
@@ -215,7 +266,7 @@ def _dtype(record: Any) -> np.dtype[Any] | None:
     """The type of an array's numbers or texts; None for objects."""
     if not isinstance(record, Record) or record.made_by != "numpy.dtype":
         raise PickleError("it has an array of no type")
-    code, order = str(record.arguments[0]), str(record.state[1])
+    code, order = _text(record.arguments[0]), _text(record.state[1])
     if code in ("O8", "O4", "O"):
         return None
     if not _NUMBERS.fullmatch(code) or order not in ("<", ">", "|", "="):
@@ -224,7 +275,11 @@ def _dtype(record: Any) -> np.dtype[Any] | None:
 
 
 def _bytes_of(dtype: np.dtype[Any], shape: Any) -> int:
-    if not isinstance(shape, tuple) or not all(isinstance(n, int) and n >= 0 for n in shape):
+    if (
+        not isinstance(shape, tuple)
+        or len(shape) > _MOST_DIMENSIONS
+        or not all(type(n) is int and 0 <= n <= MOST_BYTES for n in shape)
+    ):
         raise PickleError("it has an array of no shape")
     size = dtype.itemsize
     for length in shape:
@@ -232,18 +287,3 @@ def _bytes_of(dtype: np.dtype[Any], shape: Any) -> int:
     if size > MOST_BYTES:
         raise PickleError("it has an array larger than the file")
     return size
-
-
-def _array(data: bytes, dtype: np.dtype[Any] | None, shape: Any, order: Any) -> Any:
-    if dtype is None or len(data) != _bytes_of(dtype, shape) or order not in ("C", "F"):
-        raise PickleError("it has an array of another size than its bytes")
-    return np.frombuffer(data, dtype).reshape(shape, order=order)
-
-
-def _reconstructed(state: Any) -> Any:
-    """The array of numpy's own state: its version, shape, type, order and bytes."""
-    _, shape, record, by_columns, data = state
-    dtype = _dtype(record)
-    if dtype is None:
-        return list(data)
-    return _array(bytes(data), dtype, shape, "F" if by_columns else "C")

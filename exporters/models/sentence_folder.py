@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from osd_edge.errors import Code, ModelError, shown
+from osd_edge.exporters.models.folders_below import is_inside
 
 STAGES = "modules.json"
 SETTINGS = "config_sentence_transformers.json"
@@ -38,7 +39,7 @@ def stages(folder: Path) -> list[dict[str, Any]]:
         isinstance(stage, dict)
         and isinstance(stage.get("type"), str)
         and isinstance(stage.get("path"), str)
-        and _is_inside(stage["path"])
+        and is_inside(stage["path"])
         for stage in listed
     ):
         raise ModelError(Code.MODEL_HEAD, f"{path} is malformed")
@@ -85,8 +86,3 @@ def read_json(path: Path) -> Any:
         ) from error
     except (ValueError, RecursionError) as error:
         raise ModelError(Code.MODEL_HEAD, f"{path} is not JSON") from error
-
-
-def _is_inside(path: str) -> bool:
-    """Says whether a stage's path stays in the model's folder."""
-    return ".." not in path.split("/") and not Path(path).is_absolute() and "\\" not in path

@@ -18,11 +18,17 @@ from numpy.typing import NDArray
 from osd_edge.errors import Code, ModelError, shown
 from osd_edge.exporters.kinds.labels import Labels
 from osd_edge.exporters.kinds.multi_label import MultiLabel
-from osd_edge.exporters.models.pickled_records import PickleError, Record, read_pickle
+from osd_edge.exporters.models.pickled_records import (
+    MOST_BYTES,
+    PickleError,
+    Record,
+    read_pickle,
+)
 
 HEAD, SETTINGS = "model_head.pkl", "config_setfit.json"
 # What comes of records that are not what their names say.
 _MALFORMED = (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError)
+_ZIP = b"PK"  # how a zip file begins
 _SEVERAL = ("OneVsRestClassifier", "MultiOutputClassifier")
 _OTHERWISE = "--kind embedding exports its vectors without the classifier"
 
@@ -65,11 +71,15 @@ def read_setfit_head(folder: Path) -> SetFitHead:
         raise _refusal(
             folder, f"has a classifier of shapes {list(weight.shape)} and {list(bias.shape)}"
         )
+    with np.errstate(over="ignore"):
+        weight, bias = weight.astype(np.float32), bias.astype(np.float32)
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        raise _refusal(folder, "has a classifier with numbers that float32 does not hold")
     names, normalized = _settings(folder)
     return SetFitHead(
         kind,
-        torch.from_numpy(weight.astype(np.float32)),
-        torch.from_numpy(bias.astype(np.float32)),
+        torch.from_numpy(weight),
+        torch.from_numpy(bias),
         _named(folder, classes, names, len(bias)),
         normalized,
     )
@@ -137,6 +147,8 @@ def _several(fields: dict[str, Any]) -> Linear:
             raise PickleError("a label's chance is no sigmoid")
         weights.append(_numbers(one.fields, "coef_"))
         biases.append(_numbers(one.fields, "intercept_"))
+        if len(estimators) * weights[-1].nbytes > MOST_BYTES:  # one may stand there many times
+            raise PickleError("its classifiers are larger than a file of them may be")
     return MultiLabel.name, np.vstack(weights), np.hstack(biases), None
 
 
@@ -161,9 +173,14 @@ def _tensor(record: Any) -> Any:
     ):
         raise PickleError("a tensor in it is of an unknown form")
     try:
-        data = io.BytesIO(storage.arguments[0])
-        values = torch.load(data, map_location="cpu", weights_only=True)
-        tensor = torch.empty(0, dtype=values.dtype).set_(values, offset, size, stride)
+        data = storage.arguments[0]
+        if data.startswith(_ZIP):  # which may unpack to endless bytes, and a storage is never in
+            raise ValueError("a storage in a zip file")
+        values = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        whole = torch.empty(0, dtype=values.dtype).set_(values)
+        tensor = whole.as_strided(size, stride, offset)
+        if not tensor.is_contiguous():  # with a stride of 0 a few bytes are endless numbers
+            raise ValueError("a tensor whose numbers are not one after the other")
         return tensor.double().numpy()
     except Exception as error:  # whatever torch makes of other bytes
         raise PickleError("a tensor in it cannot be read") from error

@@ -21,14 +21,19 @@ def plain_names(stored: Collection[str]) -> dict[str, str]:
 def unwrapped(stored: Collection[str]) -> dict[str, str]:
     """The name of each of `stored` without those of wrappers; `module.` must begin all of them."""
     names = {key: without_wrappers(key) for key in stored}
-    while names and all(name.startswith(PARALLEL) for name in names.values()):
-        names = {key: name.removeprefix(PARALLEL) for key, name in names.items()}
-    return names
+    around = min(map(_depth, names.values()), default=0) * len(PARALLEL)
+    return {key: name[around:] for key, name in names.items()}
 
 
 def without_wrappers(name: str) -> str:
     """The name without the parts that modules around others have put there."""
     return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+
+
+def _depth(name: str) -> int:
+    """The number of times that `module.` stands before the name."""
+    parts = name.split(".")
+    return next((at for at, part in enumerate(parts) if f"{part}." != PARALLEL), len(parts) - 1)
 
 
 def _renamed(name: str) -> str:

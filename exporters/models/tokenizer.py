@@ -7,6 +7,7 @@ from typing import Any
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from osd_edge.data.raised_by import raised_by
 from osd_edge.errors import Code, DataError, ModelError, shown
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.families import family_of
@@ -38,7 +39,11 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
         return None
     try:
         tokenizer = _read(checkpoint.folder)
-    except Exception as error:  # malformed files end in whatever the libraries stumble over
+        if tokenizer.is_fast:
+            tokenizer("a text")  # what is damaged may be found no sooner
+    except BaseException as error:  # malformed files end in whatever the libraries stumble over
+        if not isinstance(error, Exception) and not raised_by("tokenizers", error):
+            raise  # the package's panics are no Exception
         why = why_no_tokenizer(checkpoint.folder, error)
         raise ModelError(
             Code.MODEL_TOKENIZER, f"cannot read the tokenizer in {checkpoint.folder}: {why}"
@@ -110,7 +115,7 @@ def max_tokens(checkpoint: Checkpoint, tokenizer: Any) -> int:
             f"the tokenizer in {checkpoint.folder} has model_max_length "
             f"{shown(repr(longest), 40)}: expected a whole number of 1 or more",
         )
-    return min(int(longest), positions(checkpoint))
+    return int(min(longest, positions(checkpoint)))
 
 
 def positions(checkpoint: Checkpoint) -> int:

@@ -47,7 +47,7 @@ def has_tokenizer(folder: Path) -> bool:
     )
 
 
-def why_no_tokenizer(folder: Path, error: Exception) -> str:
+def why_no_tokenizer(folder: Path, error: BaseException) -> str:
     """The reason why the files in `folder` make no tokenizer, and what to do about it."""
     for path in _present(folder, (*_VOCABULARIES, *_OTHERS)):
         if is_lfs_pointer(path):

@@ -29,7 +29,7 @@ def why_unreadable(path: Path, error: Exception) -> str:
     return first_line(error)
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of another library's exception, fit for a message."""
     lines = str(error).strip().splitlines()
     return shown(lines[0], 160) if lines else type(error).__name__

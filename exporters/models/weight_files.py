@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 from osd_edge.errors import Code, ModelError, shown
+from osd_edge.exporters.models.folders_below import is_inside
 from osd_edge.exporters.models.unreadable import why_unreadable
 
 _SINGLE = "model.safetensors"
@@ -74,4 +75,10 @@ def _parts(index: Path) -> list[Path]:
         raise ModelError(
             Code.MODEL_WEIGHTS, f"{index} is malformed: {why_unreadable(index, error)}"
         ) from error
+    outside = sorted(name for name in names if not is_inside(name))
+    if outside:
+        raise ModelError(
+            Code.MODEL_WEIGHTS,
+            f"{index} lists {shown(repr(outside[0]), 60)}, expected files in the model's folder",
+        )
     return [index.parent / name for name in sorted(names)]

@@ -8,6 +8,7 @@ import click
 
 from osd_edge.cli.bundles import bundles_option
 from osd_edge.cli.options import base_option, example, given_options, host_option, port_option
+from osd_edge.data.files import check_outputs
 from osd_edge.data.sizes import format_size
 
 if TYPE_CHECKING:
@@ -74,7 +75,9 @@ def serve(
     if site is not None and (vain := given_options("host", "port", "names", "cert", "key")):
         raise click.UsageError(f"--export serves nothing: leave out {', '.join(vain)}")
     certificate = None if cert is None or key is None else (cert, key)
-    entries = served_files(page_folder(page), base, bundles)
+    built = page_folder(page)
+    check_outputs({"--export": site}, (built, base, *(bundle.path for bundle in bundles)))
+    entries = served_files(built, base, bundles)
     if site is not None:
         write_site(entries, site)
         size = sum(entry.size for path, entry in entries.items() if path != "/")

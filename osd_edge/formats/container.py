@@ -33,7 +33,8 @@ _BLANK = "0" * 64
 def pack(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
     """Writes a safetensors file as bytes, with the digest filled in under `osd.sha256`.
 
-    Tensors with wide elements come first, so that every tensor is aligned.
+    Tensors with wide elements come first, so that every tensor is aligned. Raises BundleError
+    `bundle.header-length` for more metadata than a file may have.
     """
     # The digest comes first: a fingerprint of zeros must not be taken for it.
     rest = {key: value for key, value in metadata.items() if key != DIGEST_KEY}
@@ -52,6 +53,12 @@ def pack(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
         chunks.append(chunk)
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
+    if len(text) > MAX_HEADER_BYTES:
+        raise BundleError(
+            Code.BUNDLE_HEADER_LENGTH,
+            f"expected a header of at most {MAX_HEADER_BYTES} bytes, found {len(text)}: give "
+            "shorter labels, or fewer",
+        )
     blank = struct.pack("<Q", len(text)) + text + b"".join(chunks)
     return blank.replace(_BLANK.encode(), hashlib.sha256(blank).hexdigest().encode(), 1)
 

@@ -18,6 +18,15 @@ class NamedBundle:
     path: Path
     name: str | None = None
 
+    def __post_init__(self) -> None:
+        """Refuses (`input.task-name`) a name that is none of a task: files are named by it."""
+        if self.name is not None and not TASK_NAME.fullmatch(self.name):
+            raise InputError(
+                Code.INPUT_TASK_NAME,
+                f"{shown(str(self.path), _SHOWN)}: expected a task name of up to 64 letters, "
+                f"digits, '.', '_' or '-' for it, found {shown(repr(self.name))}",
+            )
+
 
 def named_bundle(given: str | Path) -> NamedBundle:
     """Reads `FILE` or `NAME=FILE`; a file that is there and whose own name has a `=` is a FILE.
@@ -27,14 +36,8 @@ def named_bundle(given: str | Path) -> NamedBundle:
     name, equals, file = str(given).partition("=")
     if not equals or not file or kind_at(Path(given)) is not None:
         return NamedBundle(Path(given))
-    if TASK_NAME.fullmatch(name):
+    if TASK_NAME.fullmatch(name) or kind_at(Path(file)) is not None:
         return NamedBundle(Path(file), name)
-    if kind_at(Path(file)) is not None:
-        raise InputError(
-            Code.INPUT_TASK_NAME,
-            f"{shown(file, _SHOWN)}: expected a task name of up to 64 letters, digits, '.', '_' or "
-            f"'-' before the '=', found {shown(repr(name))}",
-        )
     return NamedBundle(Path(given))
 
 

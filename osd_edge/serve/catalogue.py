@@ -11,38 +11,50 @@ from pathlib import Path
 from typing import Any
 
 from osd_edge import __version__
-from osd_edge.data.arguments import as_path
-from osd_edge.errors import Code, InputError
+from osd_edge.data.arguments import as_path, as_paths
+from osd_edge.errors import BaseError, Code, InputError
 from osd_edge.formats.bundle.model import Bundle
 from osd_edge.formats.bundle.reader import read_bundle, read_bundle_bytes, refusals_of
 from osd_edge.formats.named_bundle import RENAME, NamedBundle, of_one_name
 from osd_edge.formats.package.fits import check_fits
-from osd_edge.formats.package.manifest import MANIFEST, TOKENIZER, WEIGHTS, BaseManifest
+from osd_edge.formats.package.manifest import (
+    FORMAT_VERSION,
+    MANIFEST,
+    TOKENIZER,
+    WEIGHTS,
+    BaseManifest,
+)
 from osd_edge.formats.package.manifest import MODEL as GRAPH
 from osd_edge.formats.package.manifest_reader import check_digests, read_manifest
 from osd_edge.serve.page import page_files
 from osd_edge.serve.served_file import ServedFile, served_file
 
 CATALOGUE_VERSION = 1
+Bundles = str | Path | NamedBundle | Sequence[str | Path | NamedBundle]
 
 
-def served_files(
-    page: str | Path, base: str | Path, bundles: Sequence[str | Path | NamedBundle]
-) -> dict[str, ServedFile]:
+def served_files(page: str | Path, base: str | Path, bundles: Bundles) -> dict[str, ServedFile]:
     """Lists every address: of the built page in folder `page`, `base`, `bundles`, the catalogue.
 
     Raises BaseError, BundleError where a package or a bundle is damaged, or they do not fit;
-    InputError `input.task-name` where two bundles have one task's name, `input.page` where a file
-    of the page cannot be read, `input.path` for a path that is none.
+    `base.version` for a package that the page's runtime does not read; InputError
+    `input.task-name` where two bundles have one task's name, `input.page` where a file of the page
+    cannot be read, `input.path` for a path that is none.
     """
-    page, base = as_path(page, "page"), as_path(base, "base")
+    page, base, given_bundles = as_path(page, "page"), as_path(base, "base"), _as_bundles(bundles)
     manifest = read_manifest(base)
+    if manifest.version != FORMAT_VERSION:
+        raise BaseError(
+            Code.BASE_VERSION,
+            f"{base} has format {manifest.version}, the page's runtime reads format "
+            f"{FORMAT_VERSION}: serve the base of an encoder, exported without --vectors",
+        )
     check_digests(base, manifest)  # else every phone would find it out, after all its bytes
     entries = page_files(page)
     base_fields = _add_base(entries, base, manifest)
     tasks: dict[str, dict[str, Any]] = {}
     paths: dict[str, Path] = {}
-    for given in map(_as_bundle, bundles):
+    for given in given_bundles:
         data = read_bundle_bytes(given.path)
         with refusals_of(given.path):
             bundle = read_bundle(data)
@@ -81,8 +93,15 @@ def _add_base(entries: dict[str, ServedFile], base: Path, manifest: BaseManifest
     }
 
 
-def _as_bundle(given: str | Path | NamedBundle) -> NamedBundle:
-    return given if isinstance(given, NamedBundle) else NamedBundle(as_path(given, "bundles"))
+def _as_bundles(given: Bundles) -> tuple[NamedBundle, ...]:
+    if isinstance(given, NamedBundle):
+        return (given,)
+    if not isinstance(given, list | tuple):
+        return tuple(map(NamedBundle, as_paths(given, "bundles")))
+    return tuple(
+        one if isinstance(one, NamedBundle) else NamedBundle(as_path(one, "bundles"))
+        for one in given
+    )
 
 
 def _add_task(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osd_edge.data.arguments import described
+from osd_edge.data.raised_by import raised_by
 from osd_edge.errors import BaseError, Code, InputError, shown
 from osd_edge.formats.package.chat import ChatFormat, Message, messages_of
 from osd_edge.formats.package.chat_template import ChatTemplate
@@ -15,7 +16,6 @@ from osd_edge.formats.package.generation import Generation
 from osd_edge.runtime.generation.breaker import Breaker
 from osd_edge.runtime.inputs import as_list
 from osd_edge.runtime.kept_tokenizer import KeptTokenizer
-from osd_edge.runtime.raised_by import raised_by
 
 Prompt = str | Sequence[Mapping[str, str]] | Sequence[int] | NDArray[Any]
 

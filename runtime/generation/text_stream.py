@@ -4,8 +4,8 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from osd_edge.data.raised_by import raised_by
 from osd_edge.errors import BaseError, Code, shown
-from osd_edge.runtime.raised_by import raised_by
 
 _BROKEN = "\ufffd"  # what a tokenizer gives for a part of a character
 

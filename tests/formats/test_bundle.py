@@ -318,3 +318,10 @@ def test_what_readers_refuse_is_not_written(fields: dict[str, Any], code: str) -
     with pytest.raises(BundleError) as refused:
         write_bundle(replace(read_bundle(example()), **fields))
     assert refused.value.code == code
+
+
+def test_more_metadata_than_is_read_is_not_written() -> None:
+    header = {"info.note": "x" * (1 << 20)}
+    with pytest.raises(BundleError, match="header of at most") as refused:
+        pack({}, header)
+    assert refused.value.code == "bundle.header-length"

@@ -11,6 +11,7 @@ from fuzz.outcome import Fault, Observed
 from fuzz.targets import seeds
 from fuzz.targets.table import TARGETS
 from osd_edge.errors import BundleError
+from osd_edge.formats.package.manifest_reader import VERSIONS
 
 SAME = {"seconds": 0.0, "facts": {"task": "a", "sites": []}}
 ACCEPTED = Observed("accepted", (), {"task": "a", "sites": []})
@@ -57,6 +58,18 @@ def test_a_manifest_may_be_wrong_where_javascript_does_not_look() -> None:
     compare(json.dumps(fields | {"mixed_rows": 1}).encode(), outcome, answer)
     with pytest.raises(Fault):
         compare(json.dumps(fields | {"family": 1}).encode(), outcome, answer)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_version_that_python_alone_reads_is_no_fault(version: int) -> None:
+    fields = json.loads(seeds.base_manifest()) | {"format": version}
+    answer = {"seconds": 0.0, "code": "base.version", "message": ""}
+    for outcome in (ACCEPTED, Observed("base.manifest")):
+        if version > VERSIONS[0]:
+            compare(json.dumps(fields).encode(), outcome, answer)
+            continue
+        with pytest.raises(Fault):
+            compare(json.dumps(fields).encode(), outcome, answer)
 
 
 @pytest.mark.skipif(bool(missing()), reason=missing() or "never")

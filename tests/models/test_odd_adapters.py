@@ -115,11 +115,23 @@ def test_parts_of_shapes_that_do_not_fit(models: Path, parts: dict[str, tuple[in
         {"alpha_pattern": {"(e|e.|.)" * 40 + "!": 2}},
         {"alpha_pattern": {"a?" * 40 + "!": 2}},
         {"alpha_pattern": {"quer(y": 2}},
+        {"alpha_pattern": {"(?x)([a-z.0-9] +) +!": 2}},  # blanks are left out: a repeated group
+        {"alpha_pattern": {r"(.*)\2": 2}},
+        {"alpha_pattern": {"q" * 1001: 2}},
     ],
 )
 def test_settings_that_are_malformed(models: Path, changes: dict[str, object]) -> None:
     edit(models / "adapter" / "adapter_config.json", **changes)
     assert refusal(adapting(models))[0] == "model.adapter"
+
+
+def test_modules_of_endless_names(models: Path) -> None:
+    for name in ("x." * 200 + "query", "module." * 30_000 + "x"):
+        parts = {f"{name}.lora_A.weight": (2, 32), f"{name}.lora_B.weight": (32, 2)}
+        code, message = adapter_tensors(
+            models, lambda t, new=parts: t.update({k: torch.ones(s) for k, s in new.items()})
+        )
+        assert code == "model.adapter" and len(message) < 300
 
 
 def test_an_adapters_settings_nested_without_end(models: Path) -> None:

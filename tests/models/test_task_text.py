@@ -123,6 +123,10 @@ def test_the_default_prompt_is_said_and_the_others_are_named(copied: Path) -> No
     assert texts_of(copied).text is None
 
 
+def _prompt(text: str) -> dict[str, Any]:
+    return {"prompts": {"q": text}, "default_prompt_name": "q"}
+
+
 def test_tags_and_written_text_have_no_prompt(copied: Path) -> None:
     edit(copied / "embedding" / PROMPTS, prompts={"q": "query: "}, default_prompt_name="q")
     assert texts_of(copied, "token-labels").text is None
@@ -143,6 +147,9 @@ def test_tags_and_written_text_have_no_prompt(copied: Path) -> None:
         (STAGE, {"processing_kwargs": ["text"]}, "model.head", "remove it"),
         (PROMPTS, {"default_prompt_name": "q"}, "model.head", "found prompts none"),
         (PROMPTS, {"prompts": {"q": 1}}, "model.head", "texts by name"),
+        (PROMPTS, {"default_prompt_name": []}, "model.head", "found prompts none"),
+        (PROMPTS, _prompt("x" * 4097), "model.head", "4096 characters of Unicode"),
+        (PROMPTS, _prompt("\ud800"), "model.head", "characters of Unicode"),
         (PROMPTS, {"truncate_dim": 16}, "model.head", "first numbers in the app"),
     ],
 )
@@ -222,7 +229,7 @@ def test_a_transformer_in_a_folder_of_its_own_is_found(copied: Path) -> None:
     assert base.folder == inner and base.home == embedding
 
 
-@pytest.mark.parametrize("path", ["../other", "/etc", "0_Transformer/../../x"])
+@pytest.mark.parametrize("path", ["../other", "/etc", "0_Transformer/../../x", "x" * 999, "\0"])
 def test_a_stage_elsewhere_is_refused(copied: Path, path: str) -> None:
     stages = [{"type": "sentence_transformers.models.Transformer", "path": path}]
     (copied / "embedding" / "modules.json").write_text(json.dumps(stages), "utf-8")

@@ -170,3 +170,11 @@ def test_tokenizers_that_make_other_tokens_are_refused(models: Path, part: str) 
     edit(path, **{part: others[part]})
     code, message = refusal(opening(models))
     assert code == "model.tokenizer" and "differs from the base's" in message
+
+
+@pytest.mark.parametrize("charsmap", ["AAAAAA==", "/////w=="])
+def test_a_tokenizer_whose_library_gives_up(tmp_path: Path, charsmap: str) -> None:
+    base = tiny.make_base("bert", tmp_path / "base")
+    damaged = {"type": "Precompiled", "precompiled_charsmap": charsmap}
+    edit(base / "tokenizer.json", normalizer=damaged)
+    assert "save_pretrained" in refused(base)

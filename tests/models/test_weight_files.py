@@ -1,5 +1,6 @@
 """The weight files that transformers reads of a folder are read; others are told by name."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
+from osd_edge.errors import ModelError
 from osd_edge.exporters import export_task
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from tests.support.checkpoints import adapting, opening, refusal
@@ -91,6 +93,33 @@ def test_weights_that_a_configuration_names_lie_beside_it(models: Path, named: o
     edit(models / "first" / "config.json", transformers_weights=named)
     code, message = refusal(opening(models))
     assert code == "model.weights" and "transformers_weights" in message
+
+
+@pytest.mark.parametrize(
+    "named", ["../first/model.safetensors", "/model.safetensors", "a/../b", "x" * 9999, "a\0"]
+)
+def test_an_index_lists_files_of_the_models_own_folder(models: Path, named: str) -> None:
+    (models / "first" / SINGLE).unlink()
+    (models / "first" / INDEX).write_text(json.dumps({"weight_map": {TABLE: named}}))
+    code, message = refusal(opening(models))
+    assert code == "model.weights" and "in the model's folder" in message and len(message) < 400
+
+
+def test_a_type_that_torch_does_not_have(models: Path) -> None:
+    file = models / "first" / SINGLE
+    data = file.read_bytes()
+    header = {"x": {"dtype": "F6_E2M3", "shape": [4], "data_offsets": [0, 3]}}
+    size = int.from_bytes(data[:8], "little")
+    header |= {
+        name: entry | {"data_offsets": [at + 3 for at in entry["data_offsets"]]}
+        for name, entry in json.loads(data[8 : 8 + size]).items()
+        if name != "__metadata__"
+    }
+    text = json.dumps(header).encode()
+    file.write_bytes(len(text).to_bytes(8, "little") + text + bytes(3) + data[8 + size :])
+    with pytest.raises(ModelError) as refused:
+        Checkpoint(models / "first").stored("x")
+    assert refused.value.code == "model.weights"
 
 
 # Git-LFS

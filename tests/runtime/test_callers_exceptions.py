@@ -12,9 +12,9 @@ import onnxruntime as ort
 import pytest
 from tokenizers import Tokenizer
 
+from osd_edge.data.raised_by import raised_by
 from osd_edge.errors import BaseError, InputError
 from osd_edge.runtime import EdgeSession
-from osd_edge.runtime.raised_by import raised_by
 from tests.support import tiny
 
 

@@ -224,6 +224,17 @@ def test_a_task_that_writes_is_refused_with_text_settings(
         assert refused.value.code == "task.needs"
 
 
+def test_a_prompt_of_endless_length_is_refused(
+    session: EdgeSession, tiny_bundles: tuple[Path, ...], tmp_path: Path
+) -> None:
+    bundle = read_bundle_file(tiny_bundles[0])
+    session.load(with_text(bundle, "long", TaskText(prompt="a " * 2048), tmp_path))
+    session.unload("long")
+    with pytest.raises(TaskError, match="4097 characters") as refused:
+        session.load(with_text(bundle, "longer", TaskText(prompt="a" * 4097), tmp_path))
+    assert refused.value.code == "task.needs" and "longer" not in session.tasks
+
+
 def test_of_very_long_pairs_little_is_tokenized(
     session: EdgeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:

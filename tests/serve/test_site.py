@@ -3,20 +3,26 @@
 import hashlib
 import http.client
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from osd_edge.errors import InputError
+from osd_edge.exporters import export_base
 from osd_edge.formats.bundle.reader import read_bundle
+from osd_edge.formats.named_bundle import NamedBundle
+from osd_edge.serve.catalogue import served_files
 from osd_edge.serve.served_file import served_file
 from osd_edge.serve.site import write_site
 from tests.serve.serving import PATIENCE
+from tests.support import tiny
 from tests.support.command_line import Result, run_cli
 
 
@@ -121,3 +127,50 @@ def test_options_of_a_server_are_refused_beside_it(
         *("--host", "0.0.0.0", "--port", "80"),
     )
     assert refused.code == 2 and "leave out --host, --port" in refused.err
+
+
+def test_a_site_within_what_it_is_made_of_is_refused(
+    page: Path,
+    tiny_base: Path,
+    tiny_bundles: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    for site in (base / "site", page / "site"):
+        refused = _export(capsys, base, tiny_bundles, page, site)
+        assert refused.code == 1 and "[output.same]" in refused.err and not site.exists()
+
+
+def test_a_base_that_no_browser_opens_is_not_written(
+    page: Path,
+    tiny_bundles: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    package = tmp_path / "package"
+    export_base(tiny.make_base("bert", tmp_path / "base"), package, vectors=True)
+    refused = _export(capsys, package, tiny_bundles, page, tmp_path / "site")
+    assert refused.code == 1 and "[base.version]" in refused.err and "--vectors" in refused.err
+
+
+@pytest.mark.parametrize("bundles", [3, b"x.osd.safetensors", [3], None])
+def test_bundles_that_are_no_paths_are_refused(page: Path, tiny_base: Path, bundles: Any) -> None:
+    with pytest.raises(InputError) as refused:
+        served_files(page, tiny_base, bundles)
+    assert refused.value.code == "input.path"
+
+
+def test_one_bundle_may_stand_for_itself(
+    page: Path, tiny_base: Path, tiny_bundles: tuple[Path, Path]
+) -> None:
+    one = NamedBundle(tiny_bundles[0])
+    listed = set(served_files(page, tiny_base, [one]))
+    assert set(served_files(page, tiny_base, one)) == listed
+    assert set(served_files(page, tiny_base, str(tiny_bundles[0]))) == listed
+
+
+def test_a_name_that_is_a_path_names_no_file(tiny_bundles: tuple[Path, Path]) -> None:
+    with pytest.raises(InputError) as refused:
+        NamedBundle(tiny_bundles[0], "../../evil")
+    assert refused.value.code == "input.task-name"

@@ -7,6 +7,7 @@ from osd_edge.errors import BundleError, Code
 from osd_edge.formats.kinds import TaskKind
 
 MAX_TOKENS = (1 << 31) - 1
+MAX_PROMPT = 4096  # characters, which are tokenized with every text, of a task that is run
 SIDES = ("left", "right")
 _KEYS = {"max_length", "truncation", "prompt"}
 

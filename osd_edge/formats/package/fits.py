@@ -3,6 +3,7 @@
 from osd_edge.data.arguments import expect
 from osd_edge.errors import BundleError, Code, TaskError
 from osd_edge.formats.bundle.model import Bundle
+from osd_edge.formats.bundle.text import MAX_PROMPT
 from osd_edge.formats.kinds import KINDS
 from osd_edge.formats.package.manifest import BaseManifest
 
@@ -19,7 +20,8 @@ def check_fits(bundle: Bundle, manifest: BaseManifest) -> None:
             other shapes; `bundle.site-branch` for a layer that this package's graph cannot
             change; `bundle.head-base` for a head that the base's outputs do not fit;
             `bundle.vector-base` for changed biases or norms that the package has no inputs for.
-        TaskError: `task.needs` for text settings of a task that writes text.
+        TaskError: `task.needs` for text settings of a task that writes text, and for a prompt of
+            more than 4,096 characters.
         InputError: `input.type` for other than a bundle and a manifest.
 
     >>> from dataclasses import replace
@@ -86,6 +88,13 @@ def check_fits(bundle: Bundle, manifest: BaseManifest) -> None:
             Code.TASK_NEEDS,
             f"task {bundle.task!r} writes text and has text settings, which say nothing of "
             "conversations and are not applied: export it without them",
+        )
+    prompt = (bundle.text and bundle.text.prompt) or ""
+    if len(prompt) > MAX_PROMPT:
+        raise TaskError(
+            Code.TASK_NEEDS,
+            f"task {bundle.task!r} has a prompt of {len(prompt)} characters, more than the "
+            f"{MAX_PROMPT} that are put before a text: export it with a shorter one",
         )
 
 

@@ -42,7 +42,7 @@ from osd_edge.formats.package.sites import Site
 from osd_edge.formats.package.vectors import Vector
 
 _MAX_MANIFEST_BYTES = 1 << 24
-_VERSIONS = (FORMAT_VERSION, GENERATION_VERSION, VECTORS_VERSION)
+VERSIONS = (FORMAT_VERSION, GENERATION_VERSION, VECTORS_VERSION)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # never a path
 # Larger than any model's, so that a manifest alone cannot ask for endless memory.
@@ -124,11 +124,11 @@ def parse_manifest(text: str, path: str = MANIFEST) -> BaseManifest:
             Code.BASE_MANIFEST, f"{path} is not JSON: copy the base package again"
         ) from error
     version = fields.get("format") if isinstance(fields, dict) else None
-    if type(version) is not int or version not in _VERSIONS:
+    if type(version) is not int or version not in VERSIONS:
         raise BaseError(
             Code.BASE_VERSION,
-            f"{path} has format {str(version)[:20]!r}, this release reads {_VERSIONS[0]} to "
-            f"{_VERSIONS[-1]}: update osd-edge, or export the base again",
+            f"{path} has format {str(version)[:20]!r}, this release reads {VERSIONS[0]} to "
+            f"{VERSIONS[-1]}: update osd-edge, or export the base again",
         )
     try:
         return _checked(fields)

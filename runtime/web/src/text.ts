@@ -5,7 +5,7 @@
  */
 
 import { Tokenizer } from "@huggingface/tokenizers";
-import { BaseError, baseError, inputError, reasonOf } from "./errors.js";
+import { BaseError, baseError, inputError, reasonOf, taskError } from "./errors.js";
 import type { BaseManifest } from "./manifest.js";
 import { usedTexts } from "./long-texts.js";
 import { placedTokens, wordRules } from "./placed.js";
@@ -30,6 +30,7 @@ interface Template {
 }
 
 const STRIDE = 128;
+const MOST_PROMPT = 4096; // characters, which are tokenized with every text
 const LONE_SURROGATE = /\p{Surrogate}/u; // with the u flag, a pair is one code point
 
 /**
@@ -67,6 +68,9 @@ class Encoder implements TextEncoding {
   }
 
   of(text: TaskText): TextEncoding {
+    if ((text.prompt?.length ?? 0) > MOST_PROMPT) {
+      throw taskError("needs", `its prompt has more than ${MOST_PROMPT} characters`);
+    }
     return new Encoder(this.tokenizer, this.json, this.limit, this.padId, text);
   }
 

@@ -65,6 +65,12 @@ function places(window: TextWindow): unknown {
   return window.tokens.map((token) => token && [token.start, token.end]);
 }
 
+test("a prompt of endless length is refused", async () => {
+  const encoder = textEncoder(JSON.stringify(made[0]!.tokenizer), manifest);
+  encoder.of!({ prompt: "a".repeat(4096) });
+  assert.equal(await code(() => encoder.of!({ prompt: "a".repeat(4097) })), "task.needs");
+});
+
 for (const { name, tokenizer, cases } of made) {
   test(`${name}: texts are cut as the task says`, () => {
     const encoder = textEncoder(JSON.stringify(tokenizer), manifest);
