@@ -51,7 +51,7 @@ def check_device(
     found = []
     for start in range(0, len(chosen), _BATCH):
         texts = [example.text for example in chosen[start : start + _BATCH]]
-        output = session.run(session.encode(texts, max_length=MAX_TOKENS), task=task)
+        output = session.run(session.encode(texts, max_length=MAX_TOKENS, task=task), task=task)
         assert output.logits is not None
         found.append(output.logits)
     logits = np.concatenate(found)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from osd_edge.data.arguments import expect, expect_callable
@@ -10,10 +9,10 @@ from osd_edge.data.examples import Example, check_pairs, expect_examples
 from osd_edge.data.progress import Progress, silent
 from osd_edge.errors import Code, DataError
 from osd_edge.runtime.kinds import KINDS
+from osd_edge.runtime.measures.right_answers import EXAMPLES
 from osd_edge.runtime.session import EdgeSession
 
 _BATCH = 32
-_EXAMPLES = Path("examples")  # in messages, where no file is known
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def evaluate(
     if not given:
         raise DataError(Code.DATA_EMPTY, "a score needs examples: found none")
     check_pairs({"the test set": given})
-    given = kind.with_right_answers(_EXAMPLES, session.labels(task), given)
+    given = kind.with_right_answers(EXAMPLES, session.labels(task), given)
     # Texts of like length share a batch, so that little is padding.
     order = sorted(given, key=lambda e: len(e.text) + len(e.text_pair or ""))
     batches = [order[i : i + _BATCH] for i in range(0, len(order), _BATCH)]

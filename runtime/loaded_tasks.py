@@ -19,7 +19,7 @@ from osd_edge.formats.bundle.reader import (
     stored_labels,
 )
 from osd_edge.formats.limits import task_name
-from osd_edge.formats.named_bundle import of_one_name
+from osd_edge.formats.named_bundle import RENAME, of_one_name
 from osd_edge.formats.package.fits import check_fits
 from osd_edge.formats.package.manifest import BaseManifest
 from osd_edge.runtime.decoded_tasks import DecodedTasks
@@ -90,8 +90,8 @@ class LoadedTasks:
             if name in self._files:
                 raise TaskError(
                     Code.TASK_TAKEN,
-                    f"{of_one_name(name, self._paths[name], path)}: load one by another name "
-                    "(load(path, name)), or unload the other first",
+                    f"{of_one_name(name, self._paths[name], path)}: {RENAME}, in Python with "
+                    "load(path, name), or unload the other first",
                 )
             self._files[name], self._paths[name] = data, path
             self._fresh = (name, bundle)

@@ -25,7 +25,7 @@ from osd_edge.runtime.inputs import RunInputs, base_inputs
 from osd_edge.runtime.kept_tokenizer import KeptTokenizer, kept_tokenizer
 from osd_edge.runtime.weights_watch import WeightsWatch
 
-# How its kernels say that a token has no row in the table of embeddings.
+# How its kernels say that a table of embeddings has no row for an input.
 _BEYOND = re.compile(r"ind(?:ex|ices)\b.* out of (?:data bounds|range)")
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -164,7 +164,8 @@ def _refusals() -> Iterator[None]:
         reason = shown(str(error), 200)
         if _BEYOND.search(str(error)):
             reason = (
-                f"a token id beyond those that the base knows ({reason}): expected lower ones. A "
-                "tokenizer may have tokens that the model was not given: leave them out of texts"
+                f"the base has no row for a token id, a token type or a position ({reason}): a "
+                "tokenizer may have tokens that the model was not given, or the inputs are longer "
+                "than the model takes"
             )
         raise InputError(Code.INPUT_RUN, f"onnxruntime refused the inputs: {reason}") from error

@@ -98,12 +98,12 @@ def named_bundles(bundles: tuple[str, ...]) -> list[tuple[str, Path]]:
     return list(named.items())
 
 
-def task_files(job: Job, bundles: tuple[str, ...] | None = None) -> list[tuple[str, Path]]:
+def task_files(job: Job, named: list[tuple[str, Path]] | None = None) -> list[tuple[str, Path]]:
     """Lists as many names and files as the job wants tasks; copies follow the last bundle.
 
-    Of the job's bundles, or of `bundles` alone.
+    Of the job's bundles, or of the `named` ones alone.
     """
-    named = named_bundles(job.bundles if bundles is None else bundles)
+    named = named_bundles(job.bundles) if named is None else named
     count = max(job.tasks, len(named)) if named else 0
     copies = [(f"copy-{i}", named[i % len(named)][1]) for i in range(len(named), count)]
     return named + copies

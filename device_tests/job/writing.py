@@ -21,8 +21,7 @@ def writing_bundles(job: Job) -> list[tuple[str, Path]]:
 
 def writing_files(job: Job) -> list[tuple[str, Path]]:
     """Lists as many of them as the job wants tasks; copies follow the last bundle."""
-    writing = tuple(f"{name}={path}" for name, path in writing_bundles(job))
-    return task_files(job, writing)
+    return task_files(job, writing_bundles(job))
 
 
 def _writes(path: Path) -> bool:

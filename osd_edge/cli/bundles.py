@@ -1,15 +1,13 @@
 """The bundles that a command is given: the option `--bundle`, and loading them into a session."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from osd_edge.cli.options import OptionDecorator
-from osd_edge.errors import Code, TaskError
-from osd_edge.formats.named_bundle import RENAME, NamedBundle, named_bundle, of_one_name
+from osd_edge.formats.named_bundle import NamedBundle, named_bundle
 
 if TYPE_CHECKING:
     from osd_edge.runtime import EdgeSession
@@ -59,19 +57,6 @@ bundle_option: OptionDecorator = click.option(
 def load_bundles(session: "EdgeSession", bundles: Iterable[NamedBundle]) -> list[str]:
     """Loads the bundles in their order, and gives the names of their tasks.
 
-    Raises what `EdgeSession.load` raises; TaskError `task.taken` names both files.
+    Raises what `EdgeSession.load` raises.
     """
-    from osd_edge.formats.bundle.reader import read_bundle_file
-
-    loaded: dict[str, Path] = {}
-    for bundle in bundles:
-        try:
-            name = session.load(bundle.path, bundle.name)
-        except TaskError as error:
-            if error.code != Code.TASK_TAKEN:
-                raise
-            name = bundle.name or read_bundle_file(bundle.path).task
-            both = of_one_name(name, loaded[name], bundle.path)
-            raise TaskError(Code.TASK_TAKEN, f"{both}: {RENAME}") from error
-        loaded[name] = bundle.path
-    return list(loaded)
+    return [session.load(bundle.path, bundle.name) for bundle in bundles]

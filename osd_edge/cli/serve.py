@@ -81,7 +81,7 @@ def serve(
     if site is not None:
         write_site(entries, site)
         size = sum(entry.size for path, entry in entries.items() if path != "/")
-        click.echo(f"{site}: page, base and {len(bundles)} tasks, {format_size(size)}")
+        click.echo(f"{site}: page, base and {_counted(len(bundles))}, {format_size(size)}")
         click.echo(
             "Any web server of files serves it, over https to phones; docs/phones.md has the "
             "headers that it should send.",
@@ -90,11 +90,12 @@ def serve(
         return
     with PageServer(entries, Endpoint(host, port, certificate, names)) as server:
         address = server.address
-        count = len(bundles)
         size = sum(
             entry.size for path, entry in entries.items() if path.startswith(("/base/", "/tasks/"))
         )
-        click.echo(f"{address}  base and {count} tasks, {format_size(size)}; Ctrl+C stops")
+        click.echo(
+            f"{address}  base and {_counted(len(bundles))}, {format_size(size)}; Ctrl+C stops"
+        )
         try:
             click.echo(qr_code(address))
         except ModuleNotFoundError:
@@ -105,6 +106,10 @@ def serve(
             server.serve_forever()
         except KeyboardInterrupt:
             click.echo("stopped")
+
+
+def _counted(tasks: int) -> str:
+    return f"{tasks} task{'' if tasks == 1 else 's'}"
 
 
 def how_to_reach(host: str, address: str, *, secure: bool) -> list[str]:

@@ -21,23 +21,30 @@ def with_known_labels(
     Raises DataError `data.label` for a label that is none of `labels`, by its line, and
     `data.unlabelled` for an example without one.
     """
-    if any(example.label is None for example in examples):
-        raise DataError(
-            Code.DATA_UNLABELLED,
-            f"{path} has rows without a label: expected a table with the columns label and text",
-        )
+    for number, example in enumerate(examples, 1):
+        if not (example.label or "").strip():
+            raise DataError(
+                Code.DATA_UNLABELLED,
+                f"{row_name(path, number, example)} has no label: expected a table with the "
+                "columns label and text, and a label in every row",
+            )
     names = names_of_numbers([e.label or "" for e in examples], labels)
     known = set(labels)
     found = []
-    for number, example in enumerate(examples, 2):
+    for number, example in enumerate(examples, 1):
         label = names.get(example.label or "", example.label or "")
         label = label if label in known else label.strip()
         if label not in known:
-            where = f"line {example.line or number}"
-            where = where if example.picture is None else f"picture {example.text}"
-            raise unknown_label(f"{path} {where}", label, labels)
+            raise unknown_label(row_name(path, number, example), label, labels)
         found.append(example if label == example.label else replace(example, label=label))
     return tuple(found)
+
+
+def row_name(path: Path, number: int, example: Example) -> str:
+    """A row in messages: a picture by its name, else by its line in the file or its number."""
+    if example.picture is not None:
+        return f"{path} picture {example.text}"
+    return f"{path} " + (f"row {number}" if example.line is None else f"line {example.line}")
 
 
 def names_of_numbers(found: Iterable[str], labels: Sequence[str]) -> Mapping[str, str]:

@@ -1,6 +1,7 @@
 """Reads examples from the text of a table: `.tsv`, `.csv`, `.txt` and `.conll`."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from osd_edge.data.columns import LABEL, PAIR, TEXT, roles_of
@@ -19,14 +20,8 @@ def tsv_examples(path: Path, text: str) -> tuple[Example, ...]:
 
 def csv_examples(path: Path, text: str) -> tuple[Example, ...]:
     """The examples of a table with quoted fields; its separator is the one that its header has."""
-    rows: list[TableRow] = []
     try:
-        for separator in _SEPARATORS:
-            tried = list(quoted_rows(text, separator))
-            rows = rows or tried
-            if tried and TEXT in _roles(tried[0][1]):
-                rows = tried
-                break
+        rows = list(quoted_rows(text, _separator(text)))
     except QuoteError as error:
         raise DataError(
             Code.DATA_ROW,
@@ -111,6 +106,16 @@ def _is_quoted(plain: Sequence[TableRow], quoted: Sequence[TableRow]) -> bool:
     return uneven or header or any(f.startswith('"') and '""' in f[1:-1] for f in fields)
 
 
+def _separator(text: str) -> str:
+    """The separator by which the first row names a column of texts; a comma where none does."""
+    for separator in _SEPARATORS:
+        with suppress(QuoteError):
+            _, header = next(quoted_rows(text, separator), (0, []))
+            if TEXT in _roles(header):
+                return separator
+    return _SEPARATORS[0]
+
+
 def _roles(header: Sequence[str]) -> dict[str, int]:
     try:
         return roles_of(header)[0]
@@ -129,11 +134,14 @@ def _examples(path: Path, rows: Iterable[TableRow], text: str) -> tuple[Example,
     for number, fields in rows:
         if not any(field.strip() for field in fields):
             continue  # spreadsheets end with such rows
-        if len(fields) != len(header) or not all(fields[i].strip() for i in roles.values()):
+        # A label may be empty: a text may have none of several.
+        filled = (fields[i].strip() for role, i in roles.items() if role != LABEL)
+        if len(fields) != len(header) or not all(filled):
             raise DataError(
                 Code.DATA_ROW,
                 f"{path} line {number}: expected {len(header)} fields, as the header has, and "
-                f"something in {' and '.join(roles)}; found {len(fields)}: "
+                f"something in {' and '.join(r for r in roles if r != LABEL)}; found "
+                f"{len(fields)}: "
                 f"{shown(' | '.join(fields), 60)!r}",
             )
         named = {role: fields[i] for role, i in roles.items()}

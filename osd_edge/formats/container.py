@@ -96,7 +96,10 @@ def check_digest(data: bytes, metadata: Mapping[str, str]) -> None:
     digest = metadata.get(DIGEST_KEY, "")
     at = _found_once(data, digest) if len(digest) == 64 else None
     if at is None:
-        raise BundleError(Code.BUNDLE_DIGEST, f"expected {DIGEST_KEY} once, as 64 hex digits")
+        raise BundleError(
+            Code.BUNDLE_DIGEST,
+            f"expected {DIGEST_KEY} once, as 64 hex digits: damaged; copy it again",
+        )
     blank = hashlib.sha256(data[:at])
     blank.update(_BLANK.encode())
     blank.update(memoryview(data)[at + 64 :])
@@ -148,9 +151,7 @@ def _parse_header(text: bytes) -> dict[str, Any]:
     try:
         header = parse_json(text.decode())
     except ValueError as error:
-        raise BundleError(
-            Code.BUNDLE_HEADER_JSON, f"the header is not JSON ({error}): not a task bundle"
-        ) from error
+        raise BundleError(Code.BUNDLE_HEADER_JSON, f"the header is not JSON ({error})") from error
     if not isinstance(header, dict) or not text.startswith(b"{"):
         raise BundleError(Code.BUNDLE_HEADER_JSON, "the header is not a JSON object")
     return header

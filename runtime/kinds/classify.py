@@ -13,9 +13,7 @@ from osd_edge.formats.heads import Floats, sigmoid, softmax
 from osd_edge.runtime.kinds.base import AskedTask, Entry, Kind, Request
 from osd_edge.runtime.measures.correlation import correlations
 from osd_edge.runtime.measures.entities import f1_of_sets
-from osd_edge.runtime.measures.right_answers import numbers, several_labels
-
-_EXAMPLES = Path("examples")  # which were checked before: no refusal names them
+from osd_edge.runtime.measures.right_answers import EXAMPLES, numbers, several_labels
 
 
 @dataclass(frozen=True)
@@ -150,7 +148,7 @@ class Regression(Classifier):
         self, task: AskedTask, examples: Sequence[Example], max_length: int | None
     ) -> Sequence[Any]:
         """The right numbers and those that were given."""
-        right = numbers(_EXAMPLES, examples, len(task.labels))
+        right = numbers(EXAMPLES, examples, len(task.labels))
         answers = self.asked(task, examples, max_length)
         return [(own, [*a.scores.values()]) for own, a in zip(right, answers, strict=True)]
 

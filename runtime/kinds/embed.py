@@ -12,9 +12,7 @@ from osd_edge.formats.heads import Floats
 from osd_edge.runtime.kinds.base import AskedTask, Entry, Kind, Request
 from osd_edge.runtime.measures.correlation import correlations
 from osd_edge.runtime.measures.retrieval import cosines, recalls
-from osd_edge.runtime.measures.right_answers import lacking, numbers
-
-_EXAMPLES = Path("examples")  # which were checked before: no refusal names them
+from osd_edge.runtime.measures.right_answers import EXAMPLES, lacking, numbers
 
 
 class Embedding(Kind):
@@ -65,6 +63,6 @@ class Embedding(Kind):
         first, second = (np.stack([row[side] for row in judged]) for side in (0, 1))
         examples = [row[2] for row in judged]
         if examples[0].label is not None:
-            right = [row[0] for row in numbers(_EXAMPLES, examples, 1)]
+            right = [row[0] for row in numbers(EXAMPLES, examples, 1)]
             return correlations(cosines(first, second), right)
         return {**recalls(first, second, [e.text_pair for e in examples])}

@@ -10,12 +10,10 @@ import numpy as np
 from osd_edge.data.example import Example
 from osd_edge.formats.heads import Floats, softmax
 from osd_edge.runtime.kinds.base import AskedTask, Entry, Kind, Request
-from osd_edge.runtime.measures.entities import entities_of, f1_of_sets
+from osd_edge.runtime.measures.entities import BEGINS, ENDS, OUTSIDE, entities_of, f1_of_sets
 from osd_edge.runtime.measures.right_answers import with_known_tags
 from osd_edge.runtime.text import as_texts
 from osd_edge.runtime.windows import Run, Windows
-
-OUTSIDE = "O"
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class Tag:
     """A part of a text to which a label applies, as `EdgeSession.tag` gives it.
 
     Attributes:
-        label: the label, without the B- or I- that it may begin with.
+        label: the label, without the B-, I-, E- or S- that it may begin with.
         score: the chance of the label, 0 to 1, on average over the part's tokens.
         start: where in the text the part begins, in characters.
         end: where it ends: the first character that is not of it.
@@ -73,7 +71,7 @@ class TokenLabels(Kind):
         self, path: Path, labels: Sequence[str], examples: Sequence[Example]
     ) -> tuple[Example, ...]:
         """Examples with a tag for each word, or with parts that have a label."""
-        return with_known_tags(path, examples, labels, [_split(label)[1] for label in labels])
+        return with_known_tags(path, examples, labels, [label for _, label in marks_of(labels)])
 
     def judged(
         self, task: AskedTask, examples: Sequence[Example], max_length: int | None
@@ -101,20 +99,24 @@ def find_tags(
 ) -> list[Tag]:
     """Finds the tags of `text`, in order.
 
-    Tokens next to each other with the same label are one tag, unless the second begins with B-.
-    With `words` the first token of a word speaks for all of it. A token in two windows is judged
-    where it has more text around it.
+    Tokens next to each other with the same label are one tag, unless the second begins with B- or
+    S-, or the first with E- or S-. With `words` the first token of a word speaks for all of it. A
+    token in two windows is judged where it has more text around it.
     """
     tokens = _tokens(windows.logits(windows.of_text(text), run))
     groups = [[token] for token in tokens]
     if words:
         groups = _by_word(tokens)
+    marks = marks_of(labels)
     merged: list[tuple[str, list[float], int, int]] = []
+    before = ""
     for group in groups:
         best = int(group[0].scores.argmax())
         score = float(group[0].scores[best])
-        prefix, label = _split(labels[best])
-        if merged and merged[-1][0] == label and prefix != "B":
+        mark, label = marks[best]
+        joins = mark not in BEGINS and before not in ENDS
+        before = mark
+        if joins and merged and merged[-1][0] == label:
             _, scores, start, _ = merged.pop()
             merged.append((label, [*scores, score], start, group[-1].end))
         else:
@@ -170,8 +172,17 @@ def _by_word(tokens: Sequence[_Token]) -> list[list[_Token]]:
     return groups
 
 
-def _split(label: str) -> tuple[str, str]:
-    """Splits `B-PER` into B and PER; a label of another form is taken as one of I-."""
-    if label[:2] in ("B-", "I-"):
-        return label[0], label[2:]
-    return "I", label
+def marks_of(labels: Sequence[str]) -> list[tuple[str, str]]:
+    """Splits each label that has one of the marks B, I, E and S: `B-PER` into B and PER.
+
+    A label of another form is taken as one of I. E and S count where B or I of the same label is
+    there too: a label may be called E-MAIL.
+    """
+    found = []
+    for whole in labels:
+        mark, dash, label = whole[:1], whole[1:2], whole[2:]
+        known = mark in ("B", "I") or (
+            mark in ("E", "S") and not {f"B-{label}", f"I-{label}"}.isdisjoint(labels)
+        )
+        found.append((mark, label) if dash == "-" and known else ("I", whole))
+    return found

@@ -9,8 +9,8 @@ from collections.abc import Hashable, Iterable, Sequence, Set
 
 OUTSIDE = "O"
 _PREFIXES = frozenset("BIES")
-_BEGINS = frozenset("BS")  # whatever stood before
-_ENDS = frozenset("ES")  # whatever comes after
+BEGINS = frozenset("BS")  # whatever stood before
+ENDS = frozenset("ES")  # whatever comes after
 
 Entity = tuple[str, int, int]  # a label, the first word and the one after the last
 
@@ -33,7 +33,7 @@ def entities_of(tags: Sequence[str]) -> set[Entity]:
     for index, tag in enumerate([*map(split_tag, tags), (OUTSIDE, "")]):
         if tag == before == (OUTSIDE, ""):
             continue
-        fresh = tag[1] != before[1] or tag[0] in _BEGINS or before[0] in _ENDS
+        fresh = tag[1] != before[1] or tag[0] in BEGINS or before[0] in ENDS
         if before[0] != OUTSIDE and (fresh or tag[0] == OUTSIDE):
             found.add((before[1], begun, index))
         if fresh or before[0] == OUTSIDE:

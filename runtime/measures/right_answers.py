@@ -6,13 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from osd_edge.data.example import Example
-from osd_edge.data.labels import names_of_numbers, unknown_label
+from osd_edge.data.labels import names_of_numbers, row_name, unknown_label
 from osd_edge.errors import Code, DataError, shown
 
-
-def row_name(path: Path, number: int, example: Example) -> str:
-    """A row in messages: by its line in the file, or its number."""
-    return f"{path} " + (f"row {number}" if example.line is None else f"line {example.line}")
+EXAMPLES = Path("examples")  # in messages, where no file is known
 
 
 def lacking(path: Path, number: int, example: Example, what: str) -> DataError:
@@ -35,6 +32,7 @@ def several_labels(
         if given is None and example.label is not None:
             whole = example.label.strip()
             given = (whole,) if whole in labels else [one.strip() for one in whole.split(",")]
+            given = given if whole else ()  # none of them applies
         if given is None:
             raise lacking(path, number, example, '"labels": […], or a label with commas')
         found.append(given)

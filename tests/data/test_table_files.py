@@ -3,13 +3,16 @@
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from osd_edge import Example, read_examples, write_tsv
+from osd_edge.data.labels import with_known_labels
 from osd_edge.errors import DataError
+from osd_edge.runtime.measures.right_answers import several_labels
 
 FILM = Example("a film of real charm", "positive")
 DULL = Example("dull", "negative")
@@ -44,6 +47,8 @@ def saved(folder: Path, name: str, content: str) -> Path:
             + '"a film of real charm",positive\n"dull",negative',
         ),
         ("a.csv", "Label;Text\npositive;a film of real charm\nnegative;dull\n"),
+        ("a.csv", '"label";"text"\n"positive";"a film of real charm"\n"negative";"dull"\n'),
+        ("a.csv", '"label"\t"text"\n"positive"\t"a film of real charm"\n"negative"\t"dull"\n'),
         ("a.csv", ",label,text\n0,positive,a film of real charm\n1,negative,dull\n,,\n"),
     ],
 )
@@ -51,14 +56,22 @@ def test_tables_are_read_in_each_form(tmp_path: Path, name: str, content: str) -
     assert read_examples(saved(tmp_path, name, content)) == (FILM, DULL)
 
 
-@given(st.lists(st.tuples(FIELDS, FIELDS), min_size=1, max_size=5), QUOTING)
+@given(
+    st.lists(st.tuples(FIELDS, FIELDS), min_size=1, max_size=5),
+    QUOTING,
+    st.sampled_from(",;\t"),
+)
 def test_any_csv_of_pythons_is_read(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], quoting: int
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[tuple[str, str]],
+    quoting: int,
+    separator: str,
 ) -> None:
     returns = any("\r" in field for row in rows for field in row)  # quoted where they end a line
     for end in ("\r\n",) if returns else ("\n", "\r\n"):
         buffer = io.StringIO()
-        writer = csv.writer(buffer, quoting=quoting, lineterminator=end)  # type: ignore[arg-type]
+        form: dict[str, Any] = {"quoting": quoting, "delimiter": separator, "lineterminator": end}
+        writer = csv.writer(buffer, **form)
         writer.writerows([("label", "text"), *rows])
         path = saved(tmp_path_factory.mktemp("rows"), "a.csv", buffer.getvalue())
         assert [(e.label, e.text) for e in read_examples(path)] == rows
@@ -108,6 +121,22 @@ def test_quotes_are_taken_off_where_a_program_put_them(
     assert read_examples(path) == (Example(text, "positive"),)
 
 
+def test_a_text_may_have_no_label_of_several(tmp_path: Path) -> None:
+    path = saved(tmp_path, "a.tsv", "text\tlabel\na film\tjoy, love\ndull\t\n")
+    examples = read_examples(path)
+    labels = ("love", "joy", "anger")
+    assert several_labels(path, examples, labels) == [{"joy", "love"}, set()]
+    with pytest.raises(DataError, match="line 3 has no label") as refused:
+        with_known_labels(path, examples, labels)
+    assert refused.value.code == "data.unlabelled"
+
+
+def test_a_row_without_a_line_is_told_by_its_number() -> None:
+    examples = [Example("a film", "joy"), Example("dull", "fear")]
+    with pytest.raises(DataError, match="rows row 2: the model does not know"):
+        with_known_labels(Path("rows"), examples, ("joy", "love"))
+
+
 def test_quoted_fields_may_hold_tabs_and_line_breaks(tmp_path: Path) -> None:
     path = saved(tmp_path, "a.tsv", 'label\ttext\npositive\t"a\tfilm\nof charm"\nnegative\tdull\n')
     first, second = read_examples(path)
@@ -124,7 +153,7 @@ def test_quoted_fields_may_hold_tabs_and_line_breaks(tmp_path: Path) -> None:
         ("a.tsv", "text\tlabel\n", "data.empty", "no examples"),
         ("a.tsv", "\n\n", "data.empty", "is empty"),
         ("a.tsv", "text\tlabel\n\na\tb\tc\n", "data.row", "line 3: expected 2 fields"),
-        ("a.tsv", "text\tlabel\n\na\t \n", "data.row", "line 3"),
+        ("a.tsv", "label\ttext\n\na\t \n", "data.row", "line 3"),
         ("a.tsv", "text\tlabel\na\rb\tc\n", "data.row", "line 2 holds a stray carriage return"),
         ("a.csv", 'text,label\na,b\n"c,d\n', "data.row", "line 3: expected fields as Python's csv"),
         ("a.csv", "text,label\na,b\na, film,c\n", "data.row", "line 3: expected 2 fields"),

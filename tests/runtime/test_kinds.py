@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 from scipy import stats
 from transformers import (
+    AutoConfig,
     AutoModel,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -23,9 +25,10 @@ from osd_edge.data.examples import Example
 from osd_edge.errors import DataError, InputError, TaskError
 from osd_edge.exporters import HeadOptions, export_base, export_task
 from osd_edge.runtime import EdgeSession, evaluate
+from osd_edge.runtime.measures.entities import entities_of
 from tests.support import tiny
 from tests.support.command_line import run_cli
-from tests.support.kinds import KINDS, make_embedding
+from tests.support.kinds import KINDS, make_embedding, with_marks
 
 QUESTION = "a cat on the mat"
 LENGTH, STRIDE = 32, 8  # so that a text of a hundred words is several windows
@@ -322,6 +325,12 @@ def words_of(count: int, seed: int) -> list[list[str]]:
 
 def tags_by_transformers(folder: Path, words: list[str]) -> list[str]:
     """The label of each word's first token."""
+    config = AutoConfig.from_pretrained(folder / "token-labels")
+    return word_labels(folder, words, [config.id2label[i] for i in range(len(config.id2label))])
+
+
+def word_labels(folder: Path, words: list[str], labels: Sequence[str]) -> list[str]:
+    """The label of each word's first token, where the model's outputs are called `labels`."""
     model = AutoModelForTokenClassification.from_pretrained(folder / "token-labels").eval()
     tokenizer = AutoTokenizer.from_pretrained(folder / "token-labels")
     tokens = tokenizer(words, is_split_into_words=True, return_tensors="pt")
@@ -330,7 +339,7 @@ def tags_by_transformers(folder: Path, words: list[str]) -> list[str]:
     first: dict[int, str] = {}
     for word, label in zip(tokens.word_ids(), best, strict=True):
         if word is not None:
-            first.setdefault(word, model.config.id2label[label])
+            first.setdefault(word, labels[label])
     return [first[number] for number in range(len(words))]
 
 
@@ -372,6 +381,27 @@ def test_a_tagger_is_scored_by_parts_of_texts(folder: Path, session: EdgeSession
         for text, entities in zip(texts, found, strict=True)
     ]
     assert evaluate(session, "token-labels", examples).scores["f1"] == 1.0
+
+
+def test_a_tagger_whose_labels_say_where_parts_end(folder: Path, tmp_path: Path) -> None:
+    session = EdgeSession(folder / "package", threads=1)
+    session.load(with_marks(folder / "token-labels.osd.safetensors", tmp_path / "marks"))
+    known = session.labels("marks")
+    rows, parts = words_of(12, seed=21), []
+    for words in rows:
+        tags = word_labels(folder, words, known)
+        starts = [sum(len(word) + 1 for word in words[:i]) for i in range(len(words) + 1)]
+        parts.append([(starts[a], starts[b] - 1, label) for label, a, b in entities_of(tags)])
+    found = session.tag([" ".join(words) for words in rows], words=True, task="marks")
+    # seqeval takes the E of a label called E-MAIL for a mark, so what it has of X is compared.
+    of_x = [[(t.start, t.end, t.label) for t in tags if t.label == "X"] for tags in found]
+    assert of_x == [sorted(part for part in row if part[2] == "X") for row in parts]
+    assert {tag.label for tags in found for tag in tags} == {"X", "E-MAIL"}
+    examples = [
+        Example(" ".join(words), parts=[(t.start, t.end, t.label) for t in tags])
+        for words, tags in zip(rows, found, strict=True)
+    ]
+    assert evaluate(session, "marks", examples).scores["f1"] == 1.0
 
 
 def test_a_regression_is_scored_by_correlation(folder: Path, session: EdgeSession) -> None:

@@ -1,6 +1,7 @@
 """Task models of every kind: the class and settings to make one with, and one for embeddings."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from transformers import (
     AutoModelForTokenClassification,
 )
 
+from osd_edge.formats.bundle.reader import read_bundle_file
+from osd_edge.formats.bundle.writer import write_bundle
 from tests.support import tiny
 
 _TAGS = ("O", "B-ANIMAL", "I-ANIMAL", "B-PLACE", "I-PLACE")
@@ -48,3 +51,10 @@ def make_embedding(base: Path, folder: Path, *, size: float = 0.2, seed: int = 1
     }
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(settings), "utf-8")
     return folder
+
+
+def with_marks(bundle: Path, out: Path) -> Path:
+    """The tagger in `bundle` with labels whose parts end too, as IOBES has them, named `marks`."""
+    labels = ("B-X", "I-X", "E-X", "S-X", "E-MAIL")
+    out.write_bytes(write_bundle(replace(read_bundle_file(bundle), task="marks", labels=labels)))
+    return out

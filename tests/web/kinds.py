@@ -18,7 +18,7 @@ from osd_edge.formats.bundle.reader import read_bundle_file
 from osd_edge.runtime import EdgeSession
 from osd_edge.runtime.task import decode_task
 from tests.support import tiny
-from tests.support.kinds import KINDS, make_embedding
+from tests.support.kinds import KINDS, make_embedding, with_marks
 from tests.web.texts import in_units
 
 _QUESTION = "a cat on the mat"
@@ -42,6 +42,8 @@ def write_kinds(folder: Path, model: Path, prepare: Callable[[Path], None]) -> N
         bundle = folder / f"kind-{kind}.osd.safetensors"
         export_task(model, models / kind, bundle, name=kind, method="truncsvd", budget="r=16")
         session.load(bundle)
+    tagger = folder / "kind-token-labels.osd.safetensors"
+    session.load(with_marks(tagger, folder / "kind-marks.osd.safetensors"))
     long = " ".join(tiny.sentences(20, seed=5))
     texts = [*tiny.sentences(3, seed=4), *_CONTEXT, long]
     answers = {
@@ -50,6 +52,7 @@ def write_kinds(folder: Path, model: Path, prepare: Callable[[Path], None]) -> N
     }
     tags = [
         {
+            "task": task,
             "words": words,
             "max_length": most,
             "stride": stride,
@@ -57,13 +60,12 @@ def write_kinds(folder: Path, model: Path, prepare: Callable[[Path], None]) -> N
                 [_placed(text, asdict(tag)) for tag in of]
                 for text, of in zip(
                     texts,
-                    session.tag(
-                        texts, words=words, task="token-labels", max_length=most, stride=stride
-                    ),
+                    session.tag(texts, words=words, task=task, max_length=most, stride=stride),
                     strict=True,
                 )
             ],
         }
+        for task in ("token-labels", "marks")
         for words, most, stride in ((False, None, 128), (True, 24, 6), (False, 32, 16))
     ]
     spans = [

@@ -96,8 +96,14 @@ def read_bundle_bytes(path: Path) -> bytes:
     return data
 
 
-# What refusals say that already tell what to do.
-_ADVICE = ("copy it again", "update osd-edge", "not a task bundle", "needs more bytes")
+# Codes of refusals that already tell what to do.
+_ADVISED = frozenset(
+    {
+        *(Code.BUNDLE_TOO_SHORT, Code.BUNDLE_HEADER_LENGTH, Code.BUNDLE_NOT_A_BUNDLE),
+        *(Code.BUNDLE_VERSION, Code.BUNDLE_KEY_UNKNOWN, Code.BUNDLE_HEAD_KIND),
+        *(Code.BUNDLE_TRUNCATED, Code.BUNDLE_DIGEST, Code.BUNDLE_SLOTS),
+    }
+)
 
 
 @contextmanager
@@ -107,7 +113,7 @@ def refusals_of(path: Path) -> Iterator[None]:
         yield
     except BundleError as error:
         words = str(error)
-        if not any(advice in words for advice in _ADVICE):
+        if error.code not in _ADVISED:
             words += ": copy the file again, or export the task again"
         raise BundleError(error.code, f"{path}: {words}") from error
 

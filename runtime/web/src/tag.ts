@@ -8,8 +8,8 @@ import type { PlacedToken, WindowOptions } from "./text-encoding.js";
 import { judged, type JudgedWindow } from "./windows.js";
 
 /**
- * A part of a text, characters `start` to `end` (as `text.slice` counts), its label without B- or
- * I-, and a score.
+ * A part of a text, characters `start` to `end` (as `text.slice` counts), its label without B-, I-,
+ * E- or S-, and a score.
  */
 export interface Tag {
   readonly label: string;
@@ -32,7 +32,8 @@ const OUTSIDE = "O";
  * The tags of each text in order, by a task of the kind `token-labels`.
  *
  * Texts may be of any length: they go through in windows that overlap. Tokens next to each other
- * with the same label are one tag, unless the second begins with B-. Throws as `classify` does.
+ * with the same label are one tag, unless the second begins with B- or S-, or the first with E- or
+ * S-. Throws as `classify` does.
  */
 export async function tag(
   session: EdgeSession,
@@ -89,16 +90,18 @@ function merged(
   groups: readonly (readonly ScoredToken[])[],
   labels: readonly string[],
 ): Tag[] {
+  const marks = labels.map((label) => marked(label, labels));
   const parts: { label: string; scores: number[]; start: number; end: number }[] = [];
+  let before = "";
   for (const group of groups) {
     const { scores, start } = group[0] as ScoredToken;
     const { end } = group.at(-1) as ScoredToken;
     const score = Math.max(...scores);
-    const whole = labels[scores.indexOf(score)] as string;
-    // A label of another form continues like I-.
-    const label = whole.replace(/^[BI]-/, "");
+    const [mark, label] = marks[scores.indexOf(score)]!;
     const last = parts.at(-1);
-    if (last?.label === label && !whole.startsWith("B-")) {
+    const joins = !/[BS]/.test(mark) && !/[ES]/.test(before);
+    before = mark;
+    if (last?.label === label && joins) {
       last.scores.push(score);
       last.end = end;
     } else {
@@ -114,4 +117,17 @@ function merged(
       end,
       text: text.slice(start, end),
     }));
+}
+
+/**
+ * The mark of a label (B, I, E or S) and the label without it; one of another form is of I.
+ *
+ * E and S count where B or I of the same label is there too: a label may be called E-MAIL.
+ */
+function marked(whole: string, labels: readonly string[]): [string, string] {
+  const label = whole.slice(2);
+  const others = ["B-", "I-"].some((mark) => labels.includes(mark + label));
+  return /^[BI]-/.test(whole) || (/^[ES]-/.test(whole) && others)
+    ? [whole[0]!, label]
+    : ["I", whole];
 }

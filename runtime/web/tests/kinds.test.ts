@@ -32,7 +32,11 @@ interface Expected {
   readonly texts: string[];
   readonly question: string;
   readonly classify: Record<string, Answer[]>;
-  readonly tag: (Windows & { readonly words: boolean; readonly tags: Tag[][] })[];
+  readonly tag: (Windows & {
+    readonly task: string;
+    readonly words: boolean;
+    readonly tags: Tag[][];
+  })[];
   readonly answer: (Windows & {
     readonly context: string;
     readonly top: number;
@@ -120,8 +124,9 @@ for (const [name, session] of [
 
   test(`${name}: tags, by token and by word, of texts in one window and in several`, async () => {
     let count = 0;
-    for (const { words, tags, ...of } of expected.tag) {
-      const options = { words, task: "token-labels", ...windows(of) };
+    await (await session).load(fixture("kind-marks.osd.safetensors"));
+    for (const { task, words, tags, ...of } of expected.tag) {
+      const options = { words, task, ...windows(of) };
       const found = await tag(await session, texts, options);
       assert.equal(found.length, tags.length);
       found.forEach((one, i) => samePlaces(one, tags[i]!));
