@@ -9,13 +9,18 @@ import torch
 from osd_edge.errors import Code, ModelError, shown
 from osd_edge.exporters.kinds import KINDS, SEQUENCE, Kind, find_kind
 from osd_edge.exporters.kinds.embedding import Embedding
+from osd_edge.exporters.kinds.labels import Labels
+from osd_edge.exporters.kinds.multi_label import MultiLabel
 from osd_edge.exporters.kinds.regression import Regression
 from osd_edge.exporters.models.backbone import Backbone
 from osd_edge.exporters.models.checkpoint import Checkpoint
+from osd_edge.exporters.models.cross_encoder import activation, gives_chances
 from osd_edge.exporters.models.embedding_settings import embedding_settings
 from osd_edge.exporters.models.families import HeadModule, HeadShape
 from osd_edge.exporters.models.sentence_folder import is_sentence_folder
 from osd_edge.formats.heads import ACTIVATIONS, NORM_EPSILON, POOLINGS
+
+_OF_LOGITS = (Labels.name, Regression.name)  # kinds of a sequence class that does not say
 
 
 @dataclass(frozen=True)
@@ -117,8 +122,11 @@ def kind_of(tuned: Checkpoint) -> str:
     for kind in KINDS.values():
         if kind.is_of(name, config):
             # Embedding models of decoders often keep the name of the class they were trained from.
-            own = kind.format.writes and is_sentence_folder(tuned.home)
-            return Embedding.name if own else kind.name
+            if kind.format.writes and is_sentence_folder(tuned.home):
+                return Embedding.name
+            if config.problem_type is None and kind.name in _OF_LOGITS and gives_chances(tuned):
+                return MultiLabel.name
+            return kind.name
     if is_sentence_folder(tuned.home):  # trained from one that guesses masked words, for example
         return Embedding.name
     raise ModelError(
@@ -132,9 +140,10 @@ def kind_unsaid(tuned: Checkpoint, plan: HeadPlan) -> bool:
     """Says whether `tuned` leaves open that its one output is a number.
 
     Of a configuration without `problem_type` transformers' trainer takes it for one, and its
-    pipelines make a chance of it.
+    pipelines make a chance of it. A cross-encoder of sentence-transformers says what it is.
     """
-    return plan.kind == Regression.name and tuned.config.problem_type is None
+    unsaid = tuned.config.problem_type is None and activation(tuned) is None
+    return plan.kind == Regression.name and unsaid
 
 
 def head_modules(backbone: Backbone) -> tuple[HeadModule, ...]:

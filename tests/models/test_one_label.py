@@ -1,5 +1,6 @@
 """A head with one output: a number or a chance, as in transformers or as the user says."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,41 @@ def test_an_adapter_with_one_output_leaves_it_open(models: Path, tmp_path: Path)
     out = tmp_path / "one.osd.safetensors"
     report = export_task(models / "base", None, out, adapters=[(models / "one", 1.0)], **EXACT)
     assert report.kind == "regression" and report.kind_unsaid
+
+
+CROSS_ENCODERS: dict[str, tuple[str | None, dict[str, Any]]] = {
+    "before 4": (None, {"sbert_ce_default_activation_function": "torch.nn.modules.{}"}),
+    "4 and 5": (None, {"sentence_transformers": {"activation_fn": "torch.nn.modules.{}"}}),
+    "6": ("torch.nn.modules.{}", {}),
+}
+
+
+@pytest.mark.parametrize("release", list(CROSS_ENCODERS))
+@pytest.mark.parametrize("activation", ["activation.Sigmoid", "linear.Identity"])
+def test_scores_are_those_of_a_cross_encoder(
+    tiny_models: Path, package: Path, tmp_path: Path, release: str, activation: str
+) -> None:
+    library = pytest.importorskip("sentence_transformers", reason="it saves cross-encoders")
+    tuned = one_label(tiny_models, tmp_path / "tuned", None)
+    beside, settings = CROSS_ENCODERS[release]
+    if beside is not None:
+        file = tuned / "config_sentence_transformers.json"
+        file.write_text(json.dumps({"activation_fn": beside.format(activation)}), "utf-8")
+    written = json.dumps(settings).replace("modules.{}", f"modules.{activation}")
+    edit(tuned / "config.json", **json.loads(written))
+    # Where this is left open, versions of transformers differ.
+    inputs_of = ["input_ids", "token_type_ids", "attention_mask"]
+    edit(tuned / "tokenizer_config.json", model_input_names=inputs_of)
+    out = tmp_path / "good.osd.safetensors"
+    report = export_task(tiny_models / "base", tuned, out, **EXACT)
+    chances = activation == "activation.Sigmoid"
+    assert report.kind == ("multi-label" if chances else "regression") and not report.kind_unsaid
+    texts, pairs = tiny.sentences(6, seed=1), tiny.sentences(6, seed=2)
+    used = getattr(torch.nn, activation.partition(".")[2])()
+    encoder = library.CrossEncoder(str(tuned), device="cpu", activation_fn=used)
+    inputs = [*zip(texts, pairs, strict=True)]
+    session = EdgeSession(package)
+    found = session.classify(texts, pairs, task=session.load(out))
+    assert [answer.scores["good"] for answer in found] == pytest.approx(
+        encoder.predict(inputs).tolist(), abs=1e-3
+    )

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 import transformers
+from transformers import AutoTokenizer
 
 from osd_edge.exporters import export_base
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.tokenizer import load_tokenizer
+from osd_edge.runtime import EdgeSession
 from tests.support import tiny
 from tests.support.checkpoints import opening, refusal
 from tests.support.command_line import run_cli
@@ -178,3 +180,32 @@ def test_a_tokenizer_whose_library_gives_up(tmp_path: Path, charsmap: str) -> No
     damaged = {"type": "Precompiled", "precompiled_charsmap": charsmap}
     edit(base / "tokenizer.json", normalizer=damaged)
     assert "save_pretrained" in refused(base)
+
+
+BERT_PROCESSING = {"type": "BertProcessing", "cls": ["[CLS]", 2], "sep": ["[SEP]", 3]}
+
+
+@pytest.mark.parametrize("how", ["template", "bert", "sequence"])
+@pytest.mark.parametrize("named", [["input_ids", "attention_mask"], None])
+def test_types_of_a_pair_are_left_out_where_the_tokenizers_settings_do(
+    tmp_path: Path, how: str, named: list[str] | None
+) -> None:
+    """As for cross-encoders over BERT with another tokenizer than BERT's."""
+    base = tiny.make_base("bert", tmp_path / "base")
+    if how != "template":
+        one: dict[str, object] = BERT_PROCESSING
+        edit(
+            base / "tokenizer.json",
+            post_processor=one if how == "bert" else {"type": "Sequence", "processors": [one]},
+        )
+    if named is not None:
+        edit(base / "tokenizer_config.json", model_input_names=named)
+    export_base(base, tmp_path / "package")
+    made = EdgeSession(tmp_path / "package").encode(["the cat sat"], ["a mat"])
+    reference = AutoTokenizer.from_pretrained(base)(
+        "the cat sat", "a mat", return_token_type_ids=named is None
+    )
+    types = reference.get("token_type_ids", [0] * len(reference["input_ids"]))
+    assert made["input_ids"][0].tolist() == reference["input_ids"]
+    assert made["token_type_ids"][0].tolist() == types
+    assert any(types) == (named is None)
