@@ -108,8 +108,9 @@ class _Parts:
 def stored(values: torch.Tensor, *, as_zip: bool = False) -> Called:
     """A storage of torch, as its tensors have it pickled."""
     file = io.BytesIO()
-    torch.save(values._typed_storage(), file, _use_new_zipfile_serialization=as_zip)
-    return Called(torch.storage._load_from_bytes, file.getvalue())  # type: ignore[no-untyped-call]
+    storage = values._typed_storage()  # type: ignore[no-untyped-call]
+    torch.save(storage, file, _use_new_zipfile_serialization=as_zip)
+    return Called(torch.storage._load_from_bytes, file.getvalue())
 
 
 def rebuilt(storage: Called, offset: int, size: Any, stride: Any) -> Called:

@@ -182,7 +182,11 @@ def test_a_tokenizer_whose_library_gives_up(tmp_path: Path, charsmap: str) -> No
     assert "save_pretrained" in refused(base)
 
 
-BERT_PROCESSING = {"type": "BertProcessing", "cls": ["[CLS]", 2], "sep": ["[SEP]", 3]}
+BERT_PROCESSING: dict[str, object] = {
+    "type": "BertProcessing",
+    "cls": ["[CLS]", 2],
+    "sep": ["[SEP]", 3],
+}
 
 
 @pytest.mark.parametrize("how", ["template", "bert", "sequence"])
@@ -193,7 +197,7 @@ def test_types_of_a_pair_are_left_out_where_the_tokenizers_settings_do(
     """As for cross-encoders over BERT with another tokenizer than BERT's."""
     base = tiny.make_base("bert", tmp_path / "base")
     if how != "template":
-        one: dict[str, object] = BERT_PROCESSING
+        one = BERT_PROCESSING
         edit(
             base / "tokenizer.json",
             post_processor=one if how == "bert" else {"type": "Sequence", "processors": [one]},
