@@ -15,6 +15,7 @@ from transformers import PretrainedConfig
 from osd_edge.errors import Code, InputError, ModelError, shown
 from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.kinds.generate import Generate
+from osd_edge.exporters.models.adapter_files import MERGE_TRAINED
 from osd_edge.exporters.models.checkpoint import BUFFERS, Checkpoint, without_prefix
 from osd_edge.exporters.models.families import Family, HeadShape, family_of
 from osd_edge.exporters.models.head_plan import label_fault
@@ -204,8 +205,8 @@ class AdaptedCheckpoint(Checkpoint):
                 raise ModelError(
                     Code.MODEL_ADAPTER,
                     f"{adapter.folder} changes {plain}, which the base has not: an adapter of "
-                    "another model, or of a head whose own weights it does not hold; "
-                    "merge_and_unload() where it was trained makes a model for --tuned",
+                    "another model, or of a head whose own weights it does not hold; if that, "
+                    f"{MERGE_TRAINED}",
                 )
             changed = ["weight"] + (["bias"] if "lora_B.bias" in parts else [])
             if f"{plain}.{changed[-1]}" not in self._origins:
@@ -268,13 +269,13 @@ class AdaptedCheckpoint(Checkpoint):
                 Code.MODEL_HEAD,
                 f"{self.folder} came without a head: train it with the head's layers in "
                 "modules_to_save; if it was (PEFT drops it where it converts PiSSA and the like), "
-                "merge_and_unload() makes a model for --tuned",
+                f"{MERGE_TRAINED}",
             )
         if lacks is not None:
             raise ModelError(
                 Code.MODEL_HEAD,
                 f"{self.folder} has not all of its head: {lacks} is neither in it nor in the "
-                "base; merge_and_unload() where it was trained makes a model for --tuned",
+                f"base: {MERGE_TRAINED}",
             )
         last = f"{described.layers[-1].path}.weight"
         if len(self.shape(last)) != 2 or not self.shape(last)[0]:

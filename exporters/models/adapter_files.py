@@ -12,6 +12,10 @@ from osd_edge.exporters.models.unreadable import why_unreadable
 
 CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PICKLE = "adapter_model.bin"
+_MERGED = ".merge_and_unload().save_pretrained(DIR), and give --tuned DIR"
+# What to do with an adapter that is not read, of which its files are enough, or not.
+MERGE_FILES = f"merge it, PeftModel.from_pretrained(base, ADAPTER){_MERGED}"
+MERGE_TRAINED = f"merge it in the process that trained it, model{_MERGED}"
 # Reads no more of a pickle than tensors.
 _CONVERSION = (
     "import torch, safetensors.torch as s; "

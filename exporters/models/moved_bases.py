@@ -8,6 +8,7 @@ fine-tuned one like any other.
 from pathlib import Path
 
 from osd_edge.errors import Code, ModelError, shown
+from osd_edge.exporters.models.adapter_files import MERGE_FILES, MERGE_TRAINED
 
 # PEFT makes the same base again from these when it loads the adapter; of the others it makes
 # another (random decompositions), none (its own gradients are gone), or refuses to.
@@ -23,11 +24,7 @@ def check_start(folder: Path, start: str) -> None:
     start = start.lower()
     if not start.startswith(_MOVED_BASE):
         return
-    merged = ".merge_and_unload().save_pretrained(DIR), and give --tuned DIR"
-    if start in _MADE_AGAIN:
-        advice = f"merge it, PeftModel.from_pretrained(base, ADAPTER){merged}"
-    else:
-        advice = f"merge it in the process that trained it, model{merged}"
+    advice = MERGE_FILES if start in _MADE_AGAIN else MERGE_TRAINED
     raise ModelError(
         Code.MODEL_ADAPTER_METHOD,
         f"{folder} started by {shown(start, 40)}, which changes the base itself: {advice}",

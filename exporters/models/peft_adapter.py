@@ -19,6 +19,7 @@ from osd_edge.errors import Code, ModelError, shown
 from osd_edge.exporters.models.adapter_files import (
     ADAPTER_WEIGHTS,
     CONFIG,
+    MERGE_FILES,
     adapter_tensors,
     no_config,
 )
@@ -179,9 +180,7 @@ def read_adapter(folder: Path) -> PeftAdapter:
     if mergeable:
         raise ModelError(
             Code.MODEL_ADAPTER_METHOD,
-            f"{folder} uses {mergeable[0]}, which is not read: merge it, "
-            "PeftModel.from_pretrained(base, ADAPTER).merge_and_unload().save_pretrained(DIR), and "
-            "give --tuned DIR",
+            f"{folder} uses {mergeable[0]}, which is not read: {MERGE_FILES}",
         )
     check_start(folder, str(config.get("init_lora_weights", "")))
     path = folder / ADAPTER_WEIGHTS

@@ -220,7 +220,10 @@ def test_a_head_that_was_lost_in_the_conversion(models: Path) -> None:
         lambda t: [t.pop(f"{PREFIX}classifier.{end}", None) for end in ("weight", "bias")],
     )
     code, message = refusal(adapting(models, ["pissa/converted"]))
-    assert code == "model.head" and "merge_and_unload() makes a model for --tuned" in message
+    assert (
+        code == "model.head"
+        and "merge_and_unload().save_pretrained(DIR), and give --tuned DIR" in message
+    )
 
 
 # Heads
