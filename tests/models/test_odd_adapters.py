@@ -131,7 +131,7 @@ def test_modules_of_endless_names(models: Path, name: str) -> None:
     code, message = adapter_tensors(
         models, lambda t: t.update({part: torch.ones(shape) for part, shape in parts.items()})
     )
-    assert code == "model.adapter" and len(message) < 300
+    assert code == "model.adapter" and len(message) < 500
 
 
 def test_an_adapters_settings_nested_without_end(models: Path) -> None:
