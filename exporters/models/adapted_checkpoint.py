@@ -17,6 +17,7 @@ from osd_edge.exporters.kinds import KINDS
 from osd_edge.exporters.kinds.generate import Generate
 from osd_edge.exporters.models.adapter_files import MERGE_TRAINED
 from osd_edge.exporters.models.checkpoint import BUFFERS, Checkpoint, without_prefix
+from osd_edge.exporters.models.cross_encoder import forget_activation
 from osd_edge.exporters.models.families import Family, HeadShape, family_of
 from osd_edge.exporters.models.head_plan import label_fault
 from osd_edge.exporters.models.language_head import logits_weight
@@ -262,6 +263,7 @@ class AdaptedCheckpoint(Checkpoint):
             )
         config.architectures = [name]
         config.problem_type = None
+        forget_activation(config)
         described = family_of(config).heads.get(shape)
         lacks = None if described is None else self._lacking(described)
         if described is None or lacks == described.layers[-1].path:

@@ -9,7 +9,9 @@ from osd_edge.exporters.models.backbone import Backbone, check_parameters, descr
 from osd_edge.exporters.models.checkpoint import BUFFERS, Checkpoint
 from osd_edge.exporters.models.head_plan import HeadPlan
 from osd_edge.exporters.models.module_names import checkpoint_name
+from osd_edge.exporters.models.token_types import without_types
 from osd_edge.exporters.models.tokenizer import load_tokenizer
+from osd_edge.exporters.models.tokenizer_files import TOKENIZER_CONFIG
 
 # Settings that change what equal weights compute.
 _SETTINGS = (
@@ -105,7 +107,14 @@ def _check_tokenizer(base: Checkpoint, tuned: Checkpoint) -> None:
     ours, theirs = load_tokenizer(base), load_tokenizer(tuned)
     if ours is None or theirs is None:
         return  # nothing to compare; the device uses the base's, if there is one
-    if _what_it_does(ours) != _what_it_does(theirs):
+    ours, theirs = _what_it_does(ours), _what_it_does(theirs)
+    if ours != theirs and without_types(ours) == without_types(theirs):
+        raise ModelError(
+            Code.MODEL_TOKENIZER,
+            f"the tokenizers in {base.folder} and {tuned.folder} give the second text of a pair "
+            f"other types of tokens: make model_input_names in both {TOKENIZER_CONFIG} the same",
+        )
+    if ours != theirs:
         raise ModelError(
             Code.MODEL_TOKENIZER,
             f"the tokenizer in {tuned.folder} differs from the base's: tasks over one base share "

@@ -4,10 +4,13 @@ Version 6 names it beside the stages, versions 4 and 5 under `sentence_transform
 configuration, and those before as `sbert_ce_default_activation_function`.
 """
 
+from transformers import PretrainedConfig
+
 from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.sentence_folder import SETTINGS, read_object
 
 _SIGMOID = ".Sigmoid"
+_SINCE_4 = "sentence_transformers"
 _BEFORE_4 = "sbert_ce_default_activation_function"
 
 
@@ -18,7 +21,7 @@ def activation(tuned: Checkpoint) -> str | None:
     """
     path = tuned.home / SETTINGS
     settings = read_object(path) if path.is_file() else {}
-    of_config = getattr(tuned.config, "sentence_transformers", None)
+    of_config = getattr(tuned.config, _SINCE_4, None)
     of_config = of_config if isinstance(of_config, dict) else {}
     named = (
         settings.get("activation_fn")
@@ -26,6 +29,13 @@ def activation(tuned: Checkpoint) -> str | None:
         or getattr(tuned.config, _BEFORE_4, None)
     )
     return named if isinstance(named, str) else None
+
+
+def forget_activation(config: PretrainedConfig) -> None:
+    """Takes out of a base's configuration what its own head was trained for."""
+    for name in (_SINCE_4, _BEFORE_4):
+        if hasattr(config, name):
+            delattr(config, name)
 
 
 def gives_chances(tuned: Checkpoint) -> bool:

@@ -7,12 +7,13 @@ that the peft package is not needed; every tensor and every setting is understoo
 
 import json
 import math
-import re
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import regex
 import torch
 
 from osd_edge.errors import Code, ModelError, shown
@@ -52,11 +53,11 @@ _MALFORMED = (
     AttributeError,
     OverflowError,
     RecursionError,
-    re.error,
+    regex.error,
 )
-# What makes Python's way of matching, one possibility after another, take long together.
-_MOST_GROUPS, _MOST_REPEATS, _MOST_LETTERS = 3, 3, 1000
-_LONGEST_NAME = 256  # of a module: with three repeats, time grows by its fourth power
+_LONGEST_NAME, _LONGEST_PATTERN = 256, 1000  # characters
+_TIMED_OUT = "regex timed out"
+_SECONDS = 5.0  # of matching all patterns: a short one may take years
 
 
 @dataclass(frozen=True)
@@ -64,14 +65,15 @@ class PeftAdapter:
     """An adapter's tensors by module.
 
     `low_rank` maps a module's path in the task model to its tensors by part; `saved` are whole
-    tensors that replace the base's (`modules_to_save`, biases), by name. `task_type` is PEFT's,
+    tensors that replace the base's (`modules_to_save`, biases), by name. α is `alpha`, but for the
+    modules that have their own in `own_alphas`. `task_type` is PEFT's,
     `base` what it calls its base.
     """
 
     folder: Path
     task_type: str | None
     alpha: float
-    alpha_pattern: Mapping[str, float]
+    own_alphas: Mapping[str, float]
     stabilised: bool
     low_rank: Mapping[str, Mapping[str, torch.Tensor]]
     saved: Mapping[str, torch.Tensor]
@@ -86,11 +88,7 @@ class PeftAdapter:
 
     def scaling(self, module: str, rank: int) -> float:
         """s in ΔW = s B A for one module."""
-        alpha = self.alpha
-        for pattern, value in self.alpha_pattern.items():
-            if pattern_matches(pattern, module):
-                alpha = value
-                break
+        alpha = self.own_alphas.get(module, self.alpha)
         return alpha / (rank**0.5 if self.stabilised else rank)
 
     def product(self, module: str) -> LowRank | None:
@@ -199,19 +197,14 @@ def read_adapter(folder: Path) -> PeftAdapter:
         if not isinstance(task, str | None):
             raise TypeError(f"task_type is {shown(repr(task), 40)}")
         alpha = float(config["lora_alpha"])
-        patterns = {
-            re.compile(str(k)).pattern: float(v)
-            for k, v in (config.get("alpha_pattern") or {}).items()
-        }
-        for pattern in patterns:
-            pattern_matches(pattern, "")
-        if not all(math.isfinite(value) for value in (alpha, *patterns.values())):
+        own = _own_alphas(config.get("alpha_pattern") or {}, low_rank)
+        if not all(math.isfinite(value) for value in (alpha, *own.values())):
             raise ValueError("an alpha is not finite")
         return PeftAdapter(
             folder,
             task,
             alpha,
-            patterns,
+            own,
             bool(config.get("use_rslora")),
             low_rank,
             saved,
@@ -245,18 +238,40 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def _own_alphas(patterns: Mapping[Any, Any], modules: Iterable[str]) -> dict[str, float]:
+    """The α of each module that a key of `alpha_pattern` is for; the first one counts.
+
+    Raises ValueError for keys that take long to match, regex.error for malformed ones.
+    """
+    known = [(_compiled(str(key)), float(value)) for key, value in patterns.items()]
+    end = time.monotonic() + _SECONDS
+    found = {}
+    for module in modules:
+        for pattern, value in known:
+            if _matches(pattern, module, end - time.monotonic()):
+                found[module] = value
+                break
+    return found
+
+
 def pattern_matches(pattern: str, module: str) -> bool:
     r"""Says whether the key `pattern` of alpha_pattern is for `module`: PEFT's `(.*\.)?(pattern)$`.
 
-    Raises ValueError for a key that might take years to match, re.error for a malformed one.
+    Raises ValueError for a key that takes long to match, regex.error for a malformed one.
     """
-    repeats = len(re.findall(r"[*+?{]", pattern.replace("(?:", "(")))
-    if (
-        repeats > _MOST_REPEATS
-        or pattern.count("(") > _MOST_GROUPS
-        or len(pattern) > _MOST_LETTERS
-        # A repeated group, one that changes what is read (`(?x` hides a repeat), a group again.
-        or re.search(r"\)[*+?{]|\(\?(?!:)|\\[1-9]", pattern)
-    ):
-        raise ValueError(f"alpha_pattern has {shown(pattern, 40)!r}, which may take long to match")
-    return re.match(rf"(.*\.)?({pattern})$", module) is not None
+    return _matches(_compiled(pattern), module, _SECONDS)
+
+
+def _compiled(pattern: str) -> Any:
+    if len(pattern) > _LONGEST_PATTERN:
+        raise ValueError(f"a key of alpha_pattern has {len(pattern)} characters")
+    return regex.compile(rf"(.*\.)?({pattern})$")
+
+
+def _matches(pattern: Any, module: str, seconds: float) -> bool:
+    try:
+        return pattern.match(module, timeout=max(seconds, 1e-3)) is not None
+    except TimeoutError as error:
+        if error.args != (_TIMED_OUT,):
+            raise  # the caller's own
+        raise ValueError("the keys of alpha_pattern take too long to match") from error

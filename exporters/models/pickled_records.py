@@ -19,8 +19,9 @@ import numpy as np
 MOST_BYTES = 2**26  # of a file that is read, and of the arrays made of it
 _MOST_STEPS = 2**20  # a classifier of a thousand labels takes some hundred thousand
 _MOST_DIMENSIONS = 8
-_KEYS = range(2**32)  # whole numbers that a mapping is by: larger ones can be made to collide
+_KEYS = range(-(2**31), 2**32)  # that a mapping is by: larger numbers can be made to collide
 _MARK = object()
+PERSISTENT = "persistent"  # what an object is made by that whoever wrote the pickle has elsewhere
 _WRAPPER = "joblib.numpy_pickle.NumpyArrayWrapper"
 _RECONSTRUCT = re.compile(r"numpy\.(core|_core)\.multiarray\._reconstruct")
 _FROM_BUFFER = re.compile(r"numpy\.(core|_core)\.numeric\._frombuffer")
@@ -81,6 +82,15 @@ def read_pickle(path: Path) -> Any:
     if len(data) > MOST_BYTES:
         raise PickleError(f"it has more than {MOST_BYTES} bytes")
     return _interpreted(io.BytesIO(data), 0, _Bounds())
+
+
+def leading_pickles(data: bytes, count: int) -> tuple[list[Any], bytes]:
+    """The objects of `count` pickles that `data` begins with, and what follows them.
+
+    Raises PickleError.
+    """
+    stream, bounds = io.BytesIO(data), _Bounds()
+    return [_interpreted(stream, 0, bounds) for _ in range(count)], stream.read()
 
 
 def _interpreted(stream: io.BytesIO, depth: int, bounds: "_Bounds") -> Any:
@@ -160,6 +170,8 @@ class _Machine:
         elif name in ("REDUCE", "NEWOBJ"):
             arguments, made_by = stack.pop(), stack.pop()
             stack.append(self._called(made_by, arguments))
+        elif name == "BINPERSID":
+            stack.append(Record(PERSISTENT, (stack.pop(),)))
         elif name == "BUILD":
             state = stack.pop()
             stack[-1] = self._built(stack[-1], state)

@@ -4,8 +4,8 @@ It is scikit-learn's logistic regression, several of them for several labels, or
 torch. Each is y = W x + b with softmax or sigmoid over it, which a bundle's head computes too.
 """
 
-import io
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +20,23 @@ from osd_edge.exporters.kinds.labels import Labels
 from osd_edge.exporters.kinds.multi_label import MultiLabel
 from osd_edge.exporters.models.pickled_records import (
     MOST_BYTES,
+    PERSISTENT,
     PickleError,
     Record,
+    leading_pickles,
     read_pickle,
 )
 
 HEAD, SETTINGS = "model_head.pkl", "config_setfit.json"
 # What comes of records that are not what their names say.
-_MALFORMED = (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError)
-_ZIP = b"PK"  # how a zip file begins
+_MALFORMED = (
+    *(AttributeError, LookupError, TypeError, ValueError),
+    *(OverflowError, MemoryError, RecursionError),
+)
+_STORAGES = {
+    f"torch.{name}Storage": np.dtype(dtype)
+    for name, dtype in {"Half": "<f2", "Float": "<f4", "Double": "<f8"}.items()
+}
 _SEVERAL = ("OneVsRestClassifier", "MultiOutputClassifier")
 _OTHERWISE = "--kind embedding exports its vectors without the classifier"
 
@@ -147,6 +155,8 @@ def _several(fields: dict[str, Any]) -> Linear:
             raise PickleError("a label's chance is no sigmoid")
         weights.append(_numbers(one.fields, "coef_"))
         biases.append(_numbers(one.fields, "intercept_"))
+        if weights[-1].ndim != 2 or (len(weights[-1]), biases[-1].shape) != (1, (1,)):
+            raise PickleError("a label's classifier is not of one output")
         if len(estimators) * weights[-1].nbytes > MOST_BYTES:  # one may stand there many times
             raise PickleError("its classifiers are larger than a file of them may be")
     return MultiLabel.name, np.vstack(weights), np.hstack(biases), None
@@ -156,34 +166,43 @@ def _torch_layer(fields: dict[str, Any]) -> Linear:
     """The linear layer of SetFit's own head, over its temperature."""
     parameters = fields["_modules"]["linear"].fields["_parameters"]
     by = float(fields.get("temperature", 1.0)) + float(fields.get("eps", 1e-5))
-    weight, bias = _tensor(parameters["weight"]), _tensor(parameters.get("bias"))
+    weight, given = _tensor(parameters["weight"]), parameters.get("bias")
+    bias = np.zeros(len(weight)) if given is None else _tensor(given)
     kind = MultiLabel.name if fields.get("multitarget") else Labels.name
-    return kind, weight / by, (np.zeros(len(weight)) if bias is None else bias) / by, None
+    return kind, weight / by, bias / by, None
 
 
-def _tensor(record: Any) -> Any:
-    """The numbers of a parameter of torch, read by the part of torch that runs no code."""
-    if record is None:
-        return None
+def _tensor(record: Any) -> NDArray[np.float64]:
+    """The numbers of a parameter of torch, of which no code is run."""
     if record.made_by == "torch._utils._rebuild_parameter":
-        return _tensor(record.arguments[0])
+        record = record.arguments[0]
     storage, offset, size, stride = record.arguments[:4]
     if record.made_by != "torch._utils._rebuild_tensor_v2" or not storage.made_by.endswith(
         "torch.storage._load_from_bytes"
     ):
         raise PickleError("a tensor in it is of an unknown form")
-    try:
-        data = storage.arguments[0]
-        if data.startswith(_ZIP):  # which may unpack to endless bytes, and a storage is never in
-            raise ValueError("a storage in a zip file")
-        values = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        whole = torch.empty(0, dtype=values.dtype).set_(values)
-        tensor = whole.as_strided(size, stride, offset)
-        if not tensor.is_contiguous():  # with a stride of 0 a few bytes are endless numbers
-            raise ValueError("a tensor whose numbers are not one after the other")
-        return tensor.double().numpy()
-    except Exception as error:  # whatever torch makes of other bytes
-        raise PickleError("a tensor in it cannot be read") from error
+    values = _stored_numbers(storage.arguments[0])
+    steps = [math.prod(size[at + 1 :]) for at in range(len(size))]
+    # With a stride of 0 a few bytes would be endless numbers.
+    in_order = all(n == 1 or own == step for n, own, step in zip(size, stride, steps, strict=True))
+    count = math.prod(size)
+    if not in_order or not 0 <= offset <= len(values) - count:
+        raise PickleError("a tensor in it is no part of its storage, number after number")
+    return values[offset : offset + count].reshape(size)
+
+
+def _stored_numbers(data: bytes) -> NDArray[np.float64]:
+    """The numbers of a storage as torch has it in a pickle: five pickles, their count, themselves.
+
+    The pickles are two marks of the form, the system's facts, the storage's own and its key.
+    """
+    (*_, stored, _), rest = leading_pickles(data, 5)
+    if stored.made_by != PERSISTENT:
+        raise PickleError("a storage in it is of an unknown form")
+    dtype = _STORAGES.get(stored.arguments[0][1].name)
+    if dtype is None or len(rest) != 8 + int.from_bytes(rest[:8], "little") * dtype.itemsize:
+        raise PickleError("a storage in it is of another size than its bytes, or no floats")
+    return np.frombuffer(rest, dtype, offset=8).astype(np.float64)
 
 
 def _numbers(fields: dict[str, Any], name: str) -> NDArray[np.float64]:

@@ -8,9 +8,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+from transformers import PretrainedConfig
+
 from osd_edge.exporters.models.tokenizer_files import TOKENIZER_CONFIG
 
 TYPES = "token_type_ids"
+
+
+def has_types(config: PretrainedConfig) -> bool:
+    """Says whether models of this configuration tell types of tokens apart."""
+    return (getattr(config, "type_vocab_size", None) or 0) > 1
 
 
 def leaves_types_out(folder: Path) -> bool:

@@ -13,7 +13,7 @@ from osd_edge.exporters.models.checkpoint import Checkpoint
 from osd_edge.exporters.models.families import family_of
 from osd_edge.exporters.models.library_version import TRANSFORMERS
 from osd_edge.exporters.models.padding import pad_within_vocabulary
-from osd_edge.exporters.models.token_types import leaves_types_out, without_types
+from osd_edge.exporters.models.token_types import has_types, leaves_types_out, without_types
 from osd_edge.exporters.models.tokenizer_files import (
     TOKENIZER_CONFIG,
     check_sentencepiece,
@@ -41,7 +41,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
     try:
         tokenizer = _read(checkpoint.folder)
         if tokenizer.is_fast:
-            if leaves_types_out(checkpoint.folder):
+            if has_types(checkpoint.config) and leaves_types_out(checkpoint.folder):
                 described = without_types(json.loads(tokenizer.backend_tokenizer.to_str()))
                 tokenizer._tokenizer = Tokenizer.from_str(json.dumps(described))
             tokenizer("a text")  # what is damaged may be found no sooner

@@ -75,7 +75,7 @@ def _parts(index: Path) -> list[Path]:
         raise ModelError(
             Code.MODEL_WEIGHTS, f"{index} is malformed: {why_unreadable(index, error)}"
         ) from error
-    outside = sorted(name for name in names if not is_inside(name))
+    outside = sorted(name for name in names if not (is_inside(name) and Path(name).name))
     if outside:
         raise ModelError(
             Code.MODEL_WEIGHTS,

@@ -20,7 +20,9 @@ class NamedBundle:
 
     def __post_init__(self) -> None:
         """Refuses (`input.task-name`) a name that is none of a task: files are named by it."""
-        if self.name is not None and not TASK_NAME.fullmatch(self.name):
+        if self.name is None:
+            return
+        if not isinstance(self.name, str) or not TASK_NAME.fullmatch(self.name):
             raise InputError(
                 Code.INPUT_TASK_NAME,
                 f"{shown(str(self.path), _SHOWN)}: expected a task name of up to 64 letters, "

@@ -110,12 +110,15 @@ def find_tags(
     marks = marks_of(labels)
     merged: list[tuple[str, list[float], int, int]] = []
     before = ""
+    word: int | None = None
     for group in groups:
         best = int(group[0].scores.argmax())
         score = float(group[0].scores[best])
         mark, label = marks[best]
-        joins = mark not in BEGINS and before not in ENDS
-        before = mark
+        # What ends with a word does not end within it; what begins does, as in transformers.
+        within = word is not None and group[0].word == word
+        joins = mark != "B" if within else mark not in BEGINS and before not in ENDS
+        before, word = mark, group[-1].word
         if joins and merged and merged[-1][0] == label:
             _, scores, start, _ = merged.pop()
             merged.append((label, [*scores, score], start, group[-1].end))
@@ -178,11 +181,11 @@ def marks_of(labels: Sequence[str]) -> list[tuple[str, str]]:
     A label of another form is taken as one of I. E and S count where B or I of the same label is
     there too: a label may be called E-MAIL.
     """
-    found = []
+    found, known_labels = [], set(labels)
     for whole in labels:
         mark, dash, label = whole[:1], whole[1:2], whole[2:]
         known = mark in ("B", "I") or (
-            mark in ("E", "S") and not {f"B-{label}", f"I-{label}"}.isdisjoint(labels)
+            mark in ("E", "S") and not {f"B-{label}", f"I-{label}"}.isdisjoint(known_labels)
         )
         found.append((mark, label) if dash == "-" and known else ("I", whole))
     return found

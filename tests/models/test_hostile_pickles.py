@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.multioutput import MultiOutputClassifier
 
 from osd_edge.errors import ModelError
 from osd_edge.exporters.models.pickled_records import PickleError, read_pickle
-from osd_edge.exporters.models.setfit_head import read_setfit_head
+from osd_edge.exporters.models.setfit_head import SetFitHead, read_setfit_head
 
 _FROM_BUFFER = np._core.numeric._frombuffer  # type: ignore[attr-defined]  # numpy's own
 _FLOAT64 = np.dtype(np.float64)
@@ -23,10 +25,10 @@ class Called:
     """An object whose pickle calls `what` with `arguments`."""
 
     def __init__(self, what: Callable[..., Any], *arguments: Any) -> None:
-        self._reduced = what, arguments
+        self.what, self.arguments = what, arguments
 
     def __reduce__(self) -> Any:
-        return self._reduced
+        return self.what, self.arguments
 
 
 def refusal(tmp_path: Path, data: bytes) -> str:
@@ -74,6 +76,12 @@ def test_keys_that_collide(tmp_path: Path) -> None:
     assert "names and numbers" in refusal(tmp_path, pickle.dumps(colliding))
 
 
+def test_numbers_below_zero_are_keys_too(tmp_path: Path) -> None:
+    path = tmp_path / "file.pkl"
+    path.write_bytes(pickle.dumps({-1: 1.0, 1: 2.0}))
+    assert read_pickle(path) == {-1: 1.0, 1: 2.0}
+
+
 def test_an_array_that_is_built_and_remembered_over_and_over(tmp_path: Path) -> None:
     whole = pickle.dumps(np.arange(3.0), protocol=2)
     start, built = whole[: whole.index(b"(K\x01")], whole[whole.index(b"(K\x01") : -1]
@@ -86,15 +94,20 @@ def test_an_array_that_is_built_and_remembered_over_and_over(tmp_path: Path) -> 
 # A head of torch
 
 
-def head_of(tmp_path: Path, tensor: torch.Tensor | Called) -> str:
-    """Why a SetFit head with this weight is refused."""
+def write_head(tmp_path: Path, tensor: torch.Tensor | Called) -> SetFitHead:
+    """A SetFit head with this weight, as it is read."""
     fields = {"linear": _Parts({"_parameters": {"weight": tensor, "bias": None}})}
     head = _Parts({"_modules": fields, "temperature": 1.0, "eps": 0.0})
     data = pickle.dumps(head, protocol=2)
     name = f"{_Parts.__module__}\n{_Parts.__name__}".encode()
     (tmp_path / "model_head.pkl").write_bytes(data.replace(name, b"setfit.modeling\nSetFitHead"))
+    return read_setfit_head(tmp_path)
+
+
+def head_of(tmp_path: Path, tensor: torch.Tensor | Called) -> str:
+    """Why a SetFit head with this weight is refused."""
     with pytest.raises(ModelError) as refused:
-        read_setfit_head(tmp_path)
+        write_head(tmp_path, tensor)
     return str(refused.value)
 
 
@@ -117,15 +130,61 @@ def rebuilt(storage: Called, offset: int, size: Any, stride: Any) -> Called:
     return Called(torch._utils._rebuild_tensor_v2, storage, offset, size, stride, False, {})
 
 
-def test_a_tensor_of_few_bytes_and_endless_numbers(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("offset", "size", "stride"),
+    [
+        (0, (2**20, 2**20), (0, 0)),
+        (0, (2, 2), (0, 1)),
+        (0, (2, 2), (1, 2)),
+        (2, (2, 2), (2, 1)),
+        (-2, (2, 1), (1, 1)),
+    ],
+)
+def test_a_tensor_that_is_no_part_of_its_storage(
+    tmp_path: Path, offset: int, size: Any, stride: Any
+) -> None:
     storage = stored(torch.zeros(4))
-    for size, stride in (((2**20, 2**20), (0, 0)), ((2, 2), (0, 1)), ((2, 2), (1, 2))):
-        assert "cannot be read" in head_of(tmp_path, rebuilt(storage, 0, size, stride))
+    assert "no part of its storage" in head_of(tmp_path, rebuilt(storage, offset, size, stride))
 
 
 def test_a_storage_in_a_zip_file_is_not_unpacked(tmp_path: Path) -> None:
     zipped = stored(torch.zeros(4), as_zip=True)
-    assert "cannot be read" in head_of(tmp_path, rebuilt(zipped, 0, (2, 2), (2, 1)))
+    assert head_of(tmp_path, rebuilt(zipped, 0, (2, 2), (2, 1)))
+
+
+@pytest.mark.parametrize("end", [b"", (2**28).to_bytes(8, "little"), bytes(7)])
+def test_a_storage_without_its_numbers(tmp_path: Path, end: bytes) -> None:
+    """Of which torch makes as many as it names, of whatever was in memory."""
+    storage = stored(torch.zeros(4))
+    data = storage.arguments[0][: -16 - 8] + end
+    made = Called(torch.storage._load_from_bytes, data)
+    assert "of another size" in head_of(tmp_path, rebuilt(made, 0, (2, 2), (2, 1)))
+
+
+def test_a_parameter_of_parameters_without_end(tmp_path: Path) -> None:
+    made = rebuilt(stored(torch.zeros(4)), 0, (2, 2), (2, 1))
+    for _ in range(50):
+        made = Called(torch._utils._rebuild_parameter, made, True, {})
+    assert "unknown form" in head_of(tmp_path, made)
+
+
+@pytest.mark.parametrize("of", [torch.float16, torch.float32, torch.float64])
+def test_a_weight_is_what_torch_has(tmp_path: Path, of: torch.dtype) -> None:
+    weight = torch.arange(12, dtype=of).reshape(3, 4) / 7
+    head = write_head(tmp_path, torch.nn.Parameter(weight[1:], requires_grad=False))
+    assert torch.equal(head.weight, weight[1:].float())
+
+
+def test_a_classifier_of_one_label_is_of_one_output(tmp_path: Path) -> None:
+    """One that stands there many times is in the file but once."""
+    one = LogisticRegression()
+    one.coef_, one.intercept_ = np.ones((1, 1)), np.ones(2**20, np.float16)
+    one.classes_ = np.array([0, 1])
+    several = MultiOutputClassifier(one)
+    several.estimators_ = [one] * 200
+    (tmp_path / "model_head.pkl").write_bytes(pickle.dumps(several))
+    with pytest.raises(ModelError, match="not of one output"):
+        read_setfit_head(tmp_path)
 
 
 def test_numbers_that_float32_does_not_hold(tmp_path: Path) -> None:

@@ -9,11 +9,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from osd_edge.errors import InputError, ModelError
+from osd_edge.exporters.models import peft_adapter
 from osd_edge.exporters.models.fine_tuned import open_fine_tuned
-from osd_edge.exporters.models.peft_adapter import pattern_matches
+from osd_edge.exporters.models.peft_adapter import pattern_matches, read_adapter
 from tests.support import tiny
 from tests.support.checkpoints import QUERY, adapting, refusal, write_adapter
 from tests.support.spoiled import Tensors, edit, spoil
+
+SLOW = r"(.*)(.*)(.*)(.*)\3\4\5[^x.]"  # as a key: PEFT puts two groups around it
 
 
 def test_an_adapters_labels_are_named_for_where_they_came_from(models: Path) -> None:
@@ -111,18 +114,42 @@ def test_parts_of_shapes_that_do_not_fit(models: Path, parts: dict[str, tuple[in
         {"task_type": {}},
         {"lora_alpha": float("nan")},
         {"alpha_pattern": {"query": float("inf")}},
-        {"alpha_pattern": {"([a-z.0-9]+)+!": 2}},
-        {"alpha_pattern": {"(e|e.|.)" * 40 + "!": 2}},
-        {"alpha_pattern": {"a?" * 40 + "!": 2}},
         {"alpha_pattern": {"quer(y": 2}},
-        {"alpha_pattern": {"(?x)([a-z.0-9] +) +!": 2}},  # blanks are left out: a repeated group
-        {"alpha_pattern": {r"(.*)\2": 2}},
+        {"alpha_pattern": {r"(.*)\9": 2}},
+        {"alpha_pattern": ["query"]},
         {"alpha_pattern": {"q" * 1001: 2}},
     ],
 )
 def test_settings_that_are_malformed(models: Path, changes: dict[str, object]) -> None:
     edit(models / "adapter" / "adapter_config.json", **changes)
     assert refusal(adapting(models))[0] == "model.adapter"
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "([a-z.0-9]+)+!",
+        "(e|e.|.)" * 40 + "!",
+        "a?" * 40 + "!",
+        "(?x)([a-z.0-9] +) +!",
+        ("(" + "|" * 20 + ")") * 3 + ".*.*.*!",
+        SLOW,
+    ],
+)
+def test_patterns_that_might_take_years_end(models: Path, pattern: str) -> None:
+    edit(models / "adapter" / "adapter_config.json", alpha_pattern={pattern: 2})
+    try:
+        read_adapter(models / "adapter")
+    except ModelError as refused:
+        assert refused.code == "model.adapter" and "too long to match" in str(refused)
+
+
+def test_a_pattern_that_takes_too_long_is_refused(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peft_adapter, "_SECONDS", 0.05)
+    with pytest.raises(ValueError, match="too long to match"):
+        pattern_matches(SLOW, "x." * 128)
 
 
 @pytest.mark.parametrize("name", ["x." * 200 + "query", "module." * 30_000 + "x"])
@@ -153,6 +180,7 @@ def test_an_adapters_settings_nested_without_end(models: Path) -> None:
         (r"layer\.\d+\.attention\.self\.[^k]\w{3,5}$", True),
         ("quer[x-z]?y{0,1}", True),
         ("value|query", True),
+        ("(?!value).*query", True),
     ],
 )
 def test_patterns_match_as_pefts_do(pattern: str, matches: bool) -> None:

@@ -16,7 +16,7 @@ from osd_edge.exporters import export_base, export_task
 from osd_edge.exporters.models.library_version import TRANSFORMERS
 from osd_edge.runtime import EdgeSession
 from tests.support import tiny
-from tests.support.checkpoints import refusal, write_adapter
+from tests.support.checkpoints import adapting, refusal, write_adapter
 from tests.support.command_line import run_cli
 from tests.support.spoiled import edit, spoil
 
@@ -169,3 +169,12 @@ def test_scores_are_those_of_a_cross_encoder(
     assert [answer.scores["good"] for answer in found] == pytest.approx(
         encoder.predict(inputs).tolist(), abs=1e-3
     )
+
+
+def test_an_adapters_own_head_is_not_its_bases(models: Path) -> None:
+    """A base that was a cross-encoder names what its own logits went through."""
+    edit(
+        models / "base" / "config.json",
+        sbert_ce_default_activation_function="torch.nn.modules.activation.Sigmoid",
+    )
+    assert adapting(models)().head.kind == "labels"

@@ -11,6 +11,7 @@ from transformers import AutoTokenizer
 
 from osd_edge.exporters import export_base
 from osd_edge.exporters.models.checkpoint import Checkpoint
+from osd_edge.exporters.models.fine_tuned import open_fine_tuned
 from osd_edge.exporters.models.tokenizer import load_tokenizer
 from osd_edge.runtime import EdgeSession
 from tests.support import tiny
@@ -213,3 +214,17 @@ def test_types_of_a_pair_are_left_out_where_the_tokenizers_settings_do(
     assert made["input_ids"][0].tolist() == reference["input_ids"]
     assert made["token_type_ids"][0].tolist() == types
     assert any(types) == (named is None)
+
+
+def test_types_that_one_of_two_tokenizers_leaves_out_are_named(models: Path) -> None:
+    """Where models tell types apart: in DistilBERT there are none."""
+    edit(models / "first" / "tokenizer_config.json", model_input_names=["input_ids"])
+    code, message = refusal(opening(models))
+    assert code == "model.tokenizer" and "model_input_names" in message
+
+
+def test_a_model_without_types_takes_a_tokenizer_that_leaves_them_out(tmp_path: Path) -> None:
+    base = tiny.make_base("distilbert", tmp_path / "base")
+    tuned = tiny.make_tuned(base, tmp_path / "tuned", linear_only=True)
+    edit(tuned / "tokenizer_config.json", model_input_names=["input_ids", "attention_mask"])
+    open_fine_tuned(base, tuned)

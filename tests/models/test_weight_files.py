@@ -96,7 +96,8 @@ def test_weights_that_a_configuration_names_lie_beside_it(models: Path, named: o
 
 
 @pytest.mark.parametrize(
-    "named", ["../first/model.safetensors", "/model.safetensors", "a/../b", "x" * 9999, "a\0"]
+    "named",
+    ["../first/model.safetensors", "/model.safetensors", "a/../b", "x" * 9999, "a\0", "", "."],
 )
 def test_an_index_lists_files_of_the_models_own_folder(models: Path, named: str) -> None:
     (models / "first" / SINGLE).unlink()

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from osd_edge.data.examples import Example
 from osd_edge.errors import DataError, InputError, TaskError
 from osd_edge.exporters import HeadOptions, export_base, export_task
 from osd_edge.runtime import EdgeSession, evaluate
+from osd_edge.runtime.kinds.tag import find_tags
 from osd_edge.runtime.measures.entities import entities_of
 from tests.support import tiny
 from tests.support.command_line import run_cli
@@ -402,6 +404,23 @@ def test_a_tagger_whose_labels_say_where_parts_end(folder: Path, tmp_path: Path)
         for words, tags in zip(rows, found, strict=True)
     ]
     assert evaluate(session, "marks", examples).scores["f1"] == 1.0
+
+
+def test_marks_within_a_word_neither_begin_nor_end_a_part() -> None:
+    """But for B-, as in transformers."""
+    labels = ("O", "B-LOC", "I-LOC", "E-LOC", "S-LOC")
+    tokens = [(0, 3, 0), (4, 8, 1), (8, 13, 1), (14, 16, 2), (16, 18, 2)]
+    marks = [1, 3, 3, 4, 4]
+    window = SimpleNamespace(
+        special_tokens_mask=[0] * 5,
+        offsets=[(start, end) for start, end, _ in tokens],
+        word_ids=[word for *_, word in tokens],
+    )
+    logits = np.eye(5, dtype=np.float32)[marks] * 9
+    windows: Any = SimpleNamespace(of_text=list, logits=lambda *_: iter([(window, logits)]))
+    run: Any = None
+    found = find_tags("New Yorkshire Oslo", windows, run, labels)
+    assert [tag.text for tag in found] == ["New Yorkshire", "Oslo"]
 
 
 def test_a_regression_is_scored_by_correlation(folder: Path, session: EdgeSession) -> None:

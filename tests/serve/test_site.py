@@ -171,6 +171,8 @@ def test_one_bundle_may_stand_for_itself(
 
 
 def test_a_name_that_is_a_path_names_no_file(tiny_bundles: tuple[Path, Path]) -> None:
-    with pytest.raises(InputError) as refused:
-        NamedBundle(tiny_bundles[0], "../../evil")
-    assert refused.value.code == "input.task-name"
+    names: tuple[Any, ...] = ("../../evil", "", 3)
+    for name in names:
+        with pytest.raises(InputError) as refused:
+            NamedBundle(tiny_bundles[0], name)
+        assert refused.value.code == "input.task-name"

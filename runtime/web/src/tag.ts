@@ -44,11 +44,13 @@ export async function tag(
     throw inputError("texts", "expected a list of one or more texts");
   }
   const task = taskOfKind(session, options.task, "tag", "token-labels");
+  const known = new Set(task.labels);
+  const marks = task.labels.map((label) => marked(label, known));
   const result: Tag[][] = [];
   for (const text of texts as readonly string[]) {
     const tokens = eachOnce(await judged(session, task, text, null, options), task.labels.length);
     const groups = options.words === true ? byWord(tokens) : tokens.map((token) => [token]);
-    result.push(merged(text, groups, task.labels));
+    result.push(merged(text, groups, marks));
   }
   return result;
 }
@@ -88,19 +90,22 @@ function byWord(tokens: readonly ScoredToken[]): ScoredToken[][] {
 function merged(
   text: string,
   groups: readonly (readonly ScoredToken[])[],
-  labels: readonly string[],
+  marks: readonly (readonly [string, string])[],
 ): Tag[] {
-  const marks = labels.map((label) => marked(label, labels));
   const parts: { label: string; scores: number[]; start: number; end: number }[] = [];
   let before = "";
+  let word: number | undefined;
   for (const group of groups) {
-    const { scores, start } = group[0] as ScoredToken;
+    const first = group[0] as ScoredToken;
     const { end } = group.at(-1) as ScoredToken;
+    const { scores, start } = first;
     const score = Math.max(...scores);
     const [mark, label] = marks[scores.indexOf(score)]!;
     const last = parts.at(-1);
-    const joins = !/[BS]/.test(mark) && !/[ES]/.test(before);
+    // What ends with a word does not end within it; what begins does, as in transformers.
+    const joins = first.word === word ? mark !== "B" : !/[BS]/.test(mark) && !/[ES]/.test(before);
     before = mark;
+    word = group.at(-1)?.word;
     if (last?.label === label && joins) {
       last.scores.push(score);
       last.end = end;
@@ -124,9 +129,9 @@ function merged(
  *
  * E and S count where B or I of the same label is there too: a label may be called E-MAIL.
  */
-function marked(whole: string, labels: readonly string[]): [string, string] {
+function marked(whole: string, labels: ReadonlySet<string>): [string, string] {
   const label = whole.slice(2);
-  const others = ["B-", "I-"].some((mark) => labels.includes(mark + label));
+  const others = ["B-", "I-"].some((mark) => labels.has(mark + label));
   return /^[BI]-/.test(whole) || (/^[ES]-/.test(whole) && others)
     ? [whole[0]!, label]
     : ["I", whole];

@@ -68,7 +68,9 @@ class Encoder implements TextEncoding {
   }
 
   of(text: TaskText): TextEncoding {
-    if ((text.prompt?.length ?? 0) > MOST_PROMPT) {
+    const { prompt = "" } = text;
+    // In characters, of which one may take two of JavaScript's.
+    if (prompt.length > 2 * MOST_PROMPT || [...prompt].length > MOST_PROMPT) {
       throw taskError("needs", `its prompt has more than ${MOST_PROMPT} characters`);
     }
     return new Encoder(this.tokenizer, this.json, this.limit, this.padId, text);

@@ -68,7 +68,10 @@ function places(window: TextWindow): unknown {
 test("a prompt of endless length is refused", async () => {
   const encoder = textEncoder(JSON.stringify(made[0]!.tokenizer), manifest);
   encoder.of!({ prompt: "a".repeat(4096) });
-  assert.equal(await code(() => encoder.of!({ prompt: "a".repeat(4097) })), "task.needs");
+  encoder.of!({ prompt: "\u{1f600}".repeat(4096) }); // characters, as Python counts them
+  for (const letter of ["a", "\u{1f600}"]) {
+    assert.equal(await code(() => encoder.of!({ prompt: letter.repeat(4097) })), "task.needs");
+  }
 });
 
 for (const { name, tokenizer, cases } of made) {
