@@ -132,9 +132,9 @@ class TaskOptions:
             "--calibration",
             type=Path,
             metavar="FILE",
-            help="Examples: .tsv (label<TAB>text) or .txt (a sentence a line), or a folder of "
-            "pictures, one below it for each label. Only osd needs labels. For generate: .jsonl of "
-            "prompts with completions, or of messages; .txt.",
+            help="Examples: .tsv (label<TAB>text), .csv, .jsonl or .txt (a sentence a line), or a "
+            "folder of pictures, one below it for each label. Only osd needs labels. For generate: "
+            ".jsonl of prompts with completions, or of messages; .txt.",
         ),
     )
     score_on: str | Path | Sequence[Example] | None = field(

@@ -45,9 +45,20 @@ def bundles_option(help_: str = "", *, required: bool = False) -> OptionDecorato
     )
 
 
+def _only_one(
+    context: click.Context, option: click.Parameter, given: tuple[NamedBundle, ...]
+) -> NamedBundle:
+    """Gives the one bundle; of two click itself would take the last without a word."""
+    if len(given) > 1:
+        raise click.BadParameter(f"expected one, found {len(given)}", context, option)
+    return given[0]
+
+
 bundle_option: OptionDecorator = click.option(
     "--bundle",
     type=BundleParam(),
+    multiple=True,
+    callback=_only_one,
     required=True,
     metavar="[NAME=]FILE",
     help="Task bundle, and a name in the place of its task's own.",

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from osd_edge.exporters.scoring.score import Score
 
 _MOST_NAMED = 6  # of what is left out
+_LITTLE = 0.5  # a share of the gain with which hardly anybody is content
+_MORE = {
+    "none": "a larger --budget, or --refine scales or codes,",
+    "scales": "a larger --budget, or --refine codes,",
+}
+_MORE_BYTES = "a larger --budget"
 
 
 @click.command(
@@ -201,6 +207,8 @@ def _scores(report: "TaskReport") -> list[str]:
         counted = ", in nats" if report.keep_by == NATS else ", in rows" if writes else ""
         over = "the base alone" if writes else "the frozen head"
         lines.append(f"  keeps {percent(report.share)}{error} % of the gain over {over}{counted}")
+        if report.share < _LITTLE:
+            lines.append(f"  little: {_MORE.get(str(report.refine), _MORE_BYTES)} keeps more")
     return lines
 
 

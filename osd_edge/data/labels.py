@@ -60,7 +60,9 @@ def unknown_label(where: str, label: str, labels: Sequence[str]) -> DataError:
     """The refusal (`data.label`) of a label that is none of the model's."""
     some = ", ".join(shown(known, 30) for known in list(labels)[:_SHOWN])
     advice = ""
-    if label.isdecimal():
+    if label.lower() in (known.lower() for known in labels):
+        advice = ": capitals and small letters differ"
+    elif label.isdecimal():
         advice = (
             f": numbers are taken for its {len(labels)} outputs where all are 0 to "
             f"{len(labels) - 1} and 0 is among them; otherwise write the names"

@@ -10,7 +10,8 @@ from osd_edge.data.quoted_rows import QuoteError, TableRow, plain_rows, quoted_r
 from osd_edge.errors import Code, DataError, InputError, shown
 
 _SEPARATORS = (",", ";", "\t")  # of a .csv: some spreadsheets write the second
-_HEADER = "label<TAB>text"
+_HEADERS = {".tsv": "label<TAB>text"}
+_SEVERAL = "labels"  # as the column of several labels is often called
 
 
 def tsv_examples(path: Path, text: str) -> tuple[Example, ...]:
@@ -118,9 +119,18 @@ def _separator(text: str) -> str:
 
 def _roles(header: Sequence[str]) -> dict[str, int]:
     try:
-        return roles_of(header)[0]
+        return roles_of(_one_label(header))[0]
     except ValueError:
         return {}
+
+
+def _one_label(header: Sequence[str]) -> list[str]:
+    """The header with a column `labels` as `label`, unless there is one of that name too."""
+    plain = [column.strip().lower() for column in header]
+    other = LABEL in plain or plain.count(_SEVERAL) != 1
+    return [
+        c if other or name != _SEVERAL else LABEL for c, name in zip(header, plain, strict=True)
+    ]
 
 
 def _examples(path: Path, rows: Iterable[TableRow], text: str) -> tuple[Example, ...]:
@@ -129,6 +139,7 @@ def _examples(path: Path, rows: Iterable[TableRow], text: str) -> tuple[Example,
     if not rows:
         raise DataError(Code.DATA_EMPTY, f"{path} is empty")
     (line, header), *rows = rows
+    header = _one_label(header)
     roles = _checked_roles(path, line, header, text)
     examples = []
     for number, fields in rows:
@@ -155,7 +166,7 @@ def _examples(path: Path, rows: Iterable[TableRow], text: str) -> tuple[Example,
 def _checked_roles(path: Path, line: int, header: Sequence[str], text: str) -> dict[str, int]:
     """The column of each role; refuses (`data.header`) a first row that does not name them."""
     first = shown(text.lstrip().partition("\n")[0].rstrip(), 60)
-    where = f"{path} line {line}"
+    where, example = f"{path} line {line}", _HEADERS.get(path.suffix.lower(), "label,text")
     try:
         roles, others = roles_of(header)
     except ValueError as error:
@@ -169,7 +180,8 @@ def _checked_roles(path: Path, line: int, header: Sequence[str], text: str) -> d
     if TEXT not in roles or len(roles) < 2:
         raise DataError(
             Code.DATA_HEADER,
-            f"{where}: expected a header that names the columns text and label ({_HEADER}), found "
-            f"{first!r}: begin the file with one; texts alone, one a line, are a .txt",
+            f"{where}: expected a header that names the columns text and label, found {first!r}: "
+            f"name them so there, or put such a line first ({example}); texts alone, one a line, "
+            "are a .txt",
         )
     return roles

@@ -36,7 +36,8 @@ def no_generation() -> BaseError:
     """The refusal of text to be written by a base package without logits."""
     return BaseError(
         Code.BASE_GENERATION,
-        "this base package writes no text: export the base with --task generate",
+        "this base package writes no text: export a model that writes, such as a Llama, with "
+        "--task generate",
     )
 
 

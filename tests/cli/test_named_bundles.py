@@ -96,6 +96,14 @@ def test_evaluate_says_the_name_that_was_given(
     assert json.loads(done.out)["task"] == "reviews"
 
 
+def test_evaluate_takes_one_bundle(
+    tiny_base: Path, tiny_bundles: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [word for bundle in tiny_bundles for word in ("--bundle", bundle)]
+    refused = run_cli(capsys, "evaluate", "--base", tiny_base, *given, "--data", "test.tsv")
+    assert refused.code == 2 and "expected one, found 2" in refused.err
+
+
 def test_chat_swaps_to_the_name_that_was_given(
     tiny_llama: Writer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

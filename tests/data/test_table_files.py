@@ -122,7 +122,7 @@ def test_quotes_are_taken_off_where_a_program_put_them(
 
 
 def test_a_text_may_have_no_label_of_several(tmp_path: Path) -> None:
-    path = saved(tmp_path, "a.tsv", "text\tlabel\na film\tjoy, love\ndull\t\n")
+    path = saved(tmp_path, "a.tsv", "text\tLabels\na film\tjoy, love\ndull\t\n")
     examples = read_examples(path)
     labels = ("love", "joy", "anger")
     assert several_labels(path, examples, labels) == [{"joy", "love"}, set()]
@@ -155,6 +155,7 @@ def test_quoted_fields_may_hold_tabs_and_line_breaks(tmp_path: Path) -> None:
         ("a.tsv", "text\tlabel\n\na\tb\tc\n", "data.row", "line 3: expected 2 fields"),
         ("a.tsv", "label\ttext\n\na\t \n", "data.row", "line 3"),
         ("a.tsv", "text\tlabel\na\rb\tc\n", "data.row", "line 2 holds a stray carriage return"),
+        ("a.csv", "review,sentiment\na,b\n", "data.header", "such a line first (label,text)"),
         ("a.csv", 'text,label\na,b\n"c,d\n', "data.row", "line 3: expected fields as Python's csv"),
         ("a.csv", "text,label\na,b\na, film,c\n", "data.row", "line 3: expected 2 fields"),
         ("a.csv", "text,label\na\0,b\n", "data.row", "line 2 holds a null byte"),
