@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -45,9 +46,11 @@ def interrupted() -> Iterator[Callable[[type[BaseException], Callable[[], object
             raise kind("time is up")
 
         signal.signal(signal.SIGALRM, handler)
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
-        while True:
-            call()
+        while True:  # Python swallows what is raised in a finalizer: then it comes again
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+            end = time.monotonic() + 1
+            while time.monotonic() < end:
+                call()
 
     yield run
     signal.setitimer(signal.ITIMER_REAL, 0)
