@@ -116,7 +116,7 @@ test("tags, answers and vectors are Python's", async () => {
   const expected = json<{
     texts: string[];
     question: string;
-    tag: { words: boolean; max_length: number | null; stride: number; tags: Placed[][] }[];
+    tag: { task: string; words: boolean; max_length: number | null; stride: number; tags: Placed[][] }[];
     answer: { context: string; top: number; max_tokens: number; max_length: number | null; stride: number; spans: Placed[] }[];
     embed: number[][];
   }>("kinds.json");
@@ -125,7 +125,7 @@ test("tags, answers and vectors are Python's", async () => {
     const osd = (await import(address)) as Runtime;
     osd.ort.env.wasm.wasmPaths = new URL("/ort/", location.href).href;
     const session = await osd.EdgeSession.create("/base", { encoder: osd.textEncoder });
-    for (const kind of ["token-labels", "spans", "embedding"]) {
+    for (const kind of ["token-labels", "marks", "spans", "embedding"]) {
       await session.load(`/kind-${kind}.osd.safetensors`);
     }
     const result: { tags: Placed[][][]; spans: Placed[][]; vectors: number[][] } = {
@@ -133,8 +133,8 @@ test("tags, answers and vectors are Python's", async () => {
       spans: [],
       vectors: [],
     };
-    for (const { words, max_length, stride } of tag) {
-      const options = { task: "token-labels", words, maxLength: max_length ?? undefined, stride };
+    for (const { task, words, max_length, stride } of tag) {
+      const options = { task, words, maxLength: max_length ?? undefined, stride };
       result.tags.push(await osd.tag(session, texts, options));
     }
     for (const { context, top, max_tokens, max_length, stride } of answer) {
