@@ -1,6 +1,8 @@
 """Reads bundles, decodes them, and compares them with a base."""
 
 import hashlib
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,16 @@ from fuzz.targets.target import Reader, Target
 from osd_edge.errors import BundleError, TaskError
 from osd_edge.formats.bundle.coded import forget_decoded
 from osd_edge.formats.bundle.model import Bundle, StoredSite
-from osd_edge.formats.bundle.reader import read_bundle, stored_kind, stored_labels
+from osd_edge.formats.bundle.reader import read_bundle, refusals_of, stored_kind, stored_labels
+from osd_edge.formats.bundle.text import TaskText
 from osd_edge.formats.heads import Floats, Head, apply_head
 from osd_edge.formats.package.fits import check_fits
 from osd_edge.formats.package.manifest_reader import parse_manifest
+from osd_edge.formats.package.vectors import Vector
 
+_FILE = Path("mutant.osd.safetensors")
+_LONG = TaskText(prompt="a " * 2500)  # which is read, and not run
+_OTHER = Vector("other", 8, "changes")
 _MOST_DENSE = 1 << 16  # elements of a layer that is multiplied out
 
 
@@ -28,7 +35,9 @@ def opened(folder: Path) -> Reader:
 
     def run(data: bytes) -> Observed:
         try:
-            bundle = read_bundle(data)
+            with refusals_of(_FILE):
+                bundle = read_bundle(data)
+            bundle.as_dict()  # which describes all that is in it
             slots = _slots(bundle)
             if slots > most_slots(len(data)):
                 raise Fault("more slots than a file may hold", f"{slots} in {len(data)} bytes")
@@ -44,9 +53,22 @@ def opened(folder: Path) -> Reader:
             fits = str(error.code)
         except TaskError:
             fits = ACCEPTED  # the base has it all; what the session lacks is its own matter
+        for vectors in (_vectors_of(bundle), (_OTHER,)):
+            with suppress(BundleError, TaskError):
+                check_fits(bundle, replace(manifest, vectors=vectors))
+                check_fits(replace(bundle, text=_LONG), manifest)
         return Observed(ACCEPTED, _trail(bundle, fits), _facts(bundle, fits, decoded))
 
     return run
+
+
+def _vectors_of(bundle: Bundle) -> tuple[Vector, ...]:
+    """Vectors of a base, of which those of the bundle are some."""
+    sizes = {each.vector: each.codes.size for each in bundle.vectors}
+    found = [_OTHER] * (max(sizes, default=0) + 1)
+    for index, size in sizes.items():
+        found[index] = Vector(str(index), size, "changes")
+    return tuple(found)
 
 
 def _slots(bundle: Bundle) -> int:

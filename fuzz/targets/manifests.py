@@ -18,6 +18,7 @@ from osd_edge.formats.package.manifest import (
     MANIFEST,
     PIXELS,
     TOKEN_INPUTS,
+    VECTORS_VERSION,
     BaseManifest,
 )
 from osd_edge.formats.package.manifest_reader import check_digests, parse_manifest, read_manifest
@@ -101,10 +102,15 @@ def manifests() -> list[bytes]:
     }
     writing = [packed | {"generation": _GENERATION | {"chat": chat}} for chat in _CHATS]
     writing.append(packed | {"generation": _GENERATION | {"stop_ids": [9]}})
+    changes = [{"name": name, "n": 8, "input": "changes"} for name in ("a.bias", "b.bias")]
+    vectors = small | {"format": VECTORS_VERSION, "vectors": changes}
     made = (
         small,
         pictures,
+        vectors,
+        vectors | {"vectors": changes[:1] * 65_536},
         packed | {"padding": "left"},
+        small | {"inputs": list(TOKEN_INPUTS), "generation": _GENERATION, "format": 2},
         packed | {"generation": _GENERATION, "format": 1},
         *writing,
     )
