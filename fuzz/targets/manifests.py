@@ -108,7 +108,6 @@ def manifests() -> list[bytes]:
         small,
         pictures,
         vectors,
-        vectors | {"vectors": changes[:1] * 65_536},
         packed | {"padding": "left"},
         small | {"inputs": list(TOKEN_INPUTS), "generation": _GENERATION, "format": 2},
         packed | {"generation": _GENERATION, "format": 1},
