@@ -197,7 +197,7 @@ def read_adapter(folder: Path) -> PeftAdapter:
         if not isinstance(task, str | None):
             raise TypeError(f"task_type is {shown(repr(task), 40)}")
         alpha = float(config["lora_alpha"])
-        own = _own_alphas(config.get("alpha_pattern") or {}, low_rank)
+        own = own_alphas(config.get("alpha_pattern") or {}, low_rank)
         if not all(math.isfinite(value) for value in (alpha, *own.values())):
             raise ValueError("an alpha is not finite")
         return PeftAdapter(
@@ -238,8 +238,10 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _own_alphas(patterns: Mapping[Any, Any], modules: Iterable[str]) -> dict[str, float]:
-    """The α of each module that a key of `alpha_pattern` is for; the first one counts.
+def own_alphas(patterns: Mapping[Any, Any], modules: Iterable[str]) -> dict[str, float]:
+    r"""The α of each module that a key of `alpha_pattern` is for; the first one counts.
+
+    A key is for a module that PEFT's own `(.*\.)?(key)$` matches.
 
     Raises ValueError for keys that take long to match, regex.error for malformed ones.
     """
@@ -252,14 +254,6 @@ def _own_alphas(patterns: Mapping[Any, Any], modules: Iterable[str]) -> dict[str
                 found[module] = value
                 break
     return found
-
-
-def pattern_matches(pattern: str, module: str) -> bool:
-    r"""Says whether the key `pattern` of alpha_pattern is for `module`: PEFT's `(.*\.)?(pattern)$`.
-
-    Raises ValueError for a key that takes long to match, regex.error for a malformed one.
-    """
-    return _matches(_compiled(pattern), module, _SECONDS)
 
 
 def _compiled(pattern: str) -> Any:

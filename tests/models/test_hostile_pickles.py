@@ -17,7 +17,9 @@ from osd_edge.errors import ModelError
 from osd_edge.exporters.models.pickled_records import PickleError, read_pickle
 from osd_edge.exporters.models.setfit_head import SetFitHead, read_setfit_head
 
-_FROM_BUFFER = np._core.numeric._frombuffer  # type: ignore[attr-defined]  # numpy's own
+# numpy's own, whichever release has them where.
+_FROM_BUFFER: Any = np.arange(1.0).__reduce_ex__(5)[0]
+_SCALAR: Any = np.float64(1).__reduce__()[0]
 _FLOAT64 = np.dtype(np.float64)
 
 
@@ -62,7 +64,7 @@ def test_bytes_that_are_made_of_shared_ones(tmp_path: Path) -> None:
     for made in (
         [Called(_codecs.encode, text, "latin1") for _ in range(80)],
         [Called(_FROM_BUFFER, data, np.dtype("u1"), (2**20,), "C") for _ in range(80)],
-        [Called(np._core.multiarray.scalar, number, letters) for _ in range(2000)],  # type: ignore[attr-defined]
+        [Called(_SCALAR, number, letters) for _ in range(2000)],
     ):
         assert "larger than a file" in refusal(tmp_path, pickle.dumps(made, protocol=4))
 
@@ -121,7 +123,8 @@ class _Parts:
 def stored(values: torch.Tensor, *, as_zip: bool = False) -> Called:
     """A storage of torch, as its tensors have it pickled."""
     file = io.BytesIO()
-    storage = values._typed_storage()  # type: ignore[no-untyped-call]
+    reduced: Any = values
+    _, (storage, *_) = reduced.__reduce_ex__(2)
     torch.save(storage, file, _use_new_zipfile_serialization=as_zip)
     return Called(torch.storage._load_from_bytes, file.getvalue())
 
@@ -154,7 +157,7 @@ def test_a_storage_in_a_zip_file_is_not_unpacked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("end", [b"", (2**28).to_bytes(8, "little"), bytes(7)])
 def test_a_storage_without_its_numbers(tmp_path: Path, end: bytes) -> None:
-    """Of which torch makes as many as it names, of whatever was in memory."""
+    """torch would make as many numbers as the storage names, of whatever was in memory."""
     storage = stored(torch.zeros(4))
     data = storage.arguments[0][: -16 - 8] + end
     made = Called(torch.storage._load_from_bytes, data)

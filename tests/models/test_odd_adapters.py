@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from osd_edge.errors import InputError, ModelError
 from osd_edge.exporters.models import peft_adapter
 from osd_edge.exporters.models.fine_tuned import open_fine_tuned
-from osd_edge.exporters.models.peft_adapter import pattern_matches, read_adapter
+from osd_edge.exporters.models.peft_adapter import own_alphas, read_adapter
 from tests.support import tiny
 from tests.support.checkpoints import QUERY, adapting, refusal, write_adapter
 from tests.support.spoiled import Tensors, edit, spoil
@@ -149,7 +149,7 @@ def test_a_pattern_that_takes_too_long_is_refused(
 ) -> None:
     monkeypatch.setattr(peft_adapter, "_SECONDS", 0.05)
     with pytest.raises(ValueError, match="too long to match"):
-        pattern_matches(SLOW, "x." * 128)
+        own_alphas({SLOW: 2}, ["x." * 128])
 
 
 @pytest.mark.parametrize("name", ["x." * 200 + "query", "module." * 30_000 + "x"])
@@ -186,7 +186,7 @@ def test_an_adapters_settings_nested_without_end(models: Path) -> None:
 def test_patterns_match_as_pefts_do(pattern: str, matches: bool) -> None:
     module = f"bert.{QUERY}"
     assert bool(re.match(rf"(.*\.)?({pattern})$", module)) is matches
-    assert pattern_matches(pattern, module) is matches
+    assert own_alphas({pattern: 2}, [module]) == ({module: 2.0} if matches else {})
 
 
 def test_the_head_is_the_first_adapters_that_has_one(models: Path) -> None:

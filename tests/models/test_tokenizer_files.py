@@ -195,7 +195,7 @@ BERT_PROCESSING: dict[str, object] = {
 def test_types_of_a_pair_are_left_out_where_the_tokenizers_settings_do(
     tmp_path: Path, how: str, named: list[str] | None
 ) -> None:
-    """As for cross-encoders over BERT with another tokenizer than BERT's."""
+    """Cross-encoders over BERT with another tokenizer than BERT's have such settings."""
     base = tiny.make_base("bert", tmp_path / "base")
     if how != "template":
         one = BERT_PROCESSING
