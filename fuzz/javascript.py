@@ -20,7 +20,7 @@ CORE = seeds.PROJECT / "runtime" / "web" / "build" / "src" / "core.js"
 _READER = seeds.PROJECT / "fuzz" / "reader.mjs"
 _KINDS = {"bundle": 1, "manifest": 2}
 # Of a manifest: what the reader in JavaScript does not look at.
-_UNUSED = ("generation", "image", "made", "mixed_rows", "padding")
+_UNUSED = ("generation", "image", "made", "mixed_rows", "padding", "vectors")
 _DEEP = 16  # levels
 _OF_HEADERS = {"bundle.header-json", "bundle.not-a-bundle", "bundle.version", "bundle.tensor-entry"}
 _WAIT = 30.0  # seconds for a batch

@@ -10,8 +10,8 @@ from fuzz.javascript import JavaScriptReader, compare, missing
 from fuzz.outcome import Fault, Observed
 from fuzz.targets import seeds
 from fuzz.targets.table import TARGETS
-from osd_edge.errors import BundleError
-from osd_edge.formats.package.manifest_reader import VERSIONS
+from osd_edge.errors import BaseError, BundleError
+from osd_edge.formats.package.manifest_reader import VERSIONS, parse_manifest
 
 SAME = {"seconds": 0.0, "facts": {"task": "a", "sites": []}}
 ACCEPTED = Observed("accepted", (), {"task": "a", "sites": []})
@@ -51,11 +51,17 @@ def test_the_code_of_a_header_that_nests_too_deeply_is_left_to_the_parser() -> N
         compare(bytes(8) + b'{"a":' * 4, outcome, answer)
 
 
-def test_a_manifest_may_be_wrong_where_javascript_does_not_look() -> None:
+VECTOR = {"name": "encoder.bias", "n": 4, "input": "encoder.bias.delta"}
+
+
+@pytest.mark.parametrize("unused", [{"mixed_rows": 1}, {"vectors": [VECTOR]}])
+def test_a_manifest_may_be_wrong_where_javascript_does_not_look(unused: dict[str, Any]) -> None:
     fields = json.loads(seeds.base_manifest())
     outcome = Observed("base.manifest")
     answer: dict[str, Any] = {"seconds": 0.0, "facts": {}}
-    compare(json.dumps(fields | {"mixed_rows": 1}).encode(), outcome, answer)
+    with pytest.raises(BaseError):
+        parse_manifest(json.dumps(fields | unused))
+    compare(json.dumps(fields | unused).encode(), outcome, answer)
     with pytest.raises(Fault):
         compare(json.dumps(fields | {"family": 1}).encode(), outcome, answer)
 
