@@ -53,10 +53,13 @@ def opened(folder: Path) -> Reader:
             fits = str(error.code)
         except TaskError:
             fits = ACCEPTED  # the base has it all; what the session lacks is its own matter
-        for vectors in (_vectors_of(bundle), (_OTHER,)):
+        for task, base in (
+            (bundle, replace(manifest, vectors=_vectors_of(bundle))),
+            (bundle, replace(manifest, vectors=(_OTHER,))),
+            (replace(bundle, text=_LONG), manifest),
+        ):
             with suppress(BundleError, TaskError):
-                check_fits(bundle, replace(manifest, vectors=vectors))
-                check_fits(replace(bundle, text=_LONG), manifest)
+                check_fits(task, base)
         return Observed(ACCEPTED, _trail(bundle, fits), _facts(bundle, fits, decoded))
 
     return run

@@ -15,6 +15,7 @@ from osd_edge.formats.package.manifest_reader import VERSIONS, parse_manifest
 
 SAME = {"seconds": 0.0, "facts": {"task": "a", "sites": []}}
 ACCEPTED = Observed("accepted", (), {"task": "a", "sites": []})
+VECTOR = {"name": "encoder.bias", "n": 4, "input": "encoder.bias.delta"}
 
 
 def test_equal_answers_are_no_finding() -> None:
@@ -49,9 +50,6 @@ def test_the_code_of_a_header_that_nests_too_deeply_is_left_to_the_parser() -> N
     compare(bytes(8) + b'{"a":' * 40, outcome, answer)
     with pytest.raises(Fault):
         compare(bytes(8) + b'{"a":' * 4, outcome, answer)
-
-
-VECTOR = {"name": "encoder.bias", "n": 4, "input": "encoder.bias.delta"}
 
 
 @pytest.mark.parametrize("unused", [{"mixed_rows": 1}, {"vectors": [VECTOR]}])
