@@ -4,6 +4,8 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
+import numpy as np
+import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -42,6 +44,20 @@ def test_mutants_are_decoded_or_refused(name: str, tmp_path: Path, data: st.Data
     mutant = target.mutant(noise, pool[first], pool[other])
     found = outcome(target, target.opened(tmp_path), mutant)
     assert found.trail
+
+
+def test_a_graph_whose_numbers_overflow_is_refused(tmp_path: Path) -> None:
+    """Hidden states of 1e38 are finite; what a head makes of them is not."""
+    model = onnx.load_model_from_string(TARGETS["graph"].seeds()[0])
+    hidden = model.graph.output[0].name
+    (last,) = (node for node in model.graph.node if hidden in node.output)
+    last.output[list(last.output).index(hidden)] = "before"
+    model.graph.node.add().CopyFrom(onnx.helper.make_node("Mul", ["before", "by"], [hidden]))
+    by = onnx.numpy_helper.from_array(np.full(1, 1e38, np.float32), "by")
+    model.graph.initializer.add().CopyFrom(by)
+    run = TARGETS["graph"].opened(tmp_path)
+    found = outcome(TARGETS["graph"], run, model.SerializeToString())
+    assert found.code == "task.not-finite"
 
 
 def outcome(target: Target, run: Reader, data: bytes) -> Observed:
